@@ -1,0 +1,54 @@
+# Windlass is pure Go: nothing but `make test-race` needs a C compiler. Exported here, so that all
+# builds and tests share one build cache: a package compiled with other settings is compiled twice.
+export CGO_ENABLED := 0
+
+GO ?= go
+# More flags for the build, such as -v.
+BUILD_FLAGS ?=
+# No debug information: the two programs with an API server in them link in half the time. Version
+# control is not asked: a commit would link everything again, and a tarball has none.
+LINK_FLAGS := -buildvcs=false -ldflags=-s
+
+.DEFAULT_GOAL := help
+.PHONY: help build quickstart quickstart-down test test-race generate verify bench e2e clean
+
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build windlass-hub, windlass-agent, windlass and member (clusters for tests) into bin/
+	@mkdir -p bin
+	@# One after the other: linking a program with an API server takes 3 GiB.
+	$(GO) build $(LINK_FLAGS) $(BUILD_FLAGS) -o bin/ ./cmd/windlass-hub ./cmd/windlass-agent ./cmd/windlass
+	$(GO) build $(LINK_FLAGS) $(BUILD_FLAGS) -o bin/ ./hack/member
+
+quickstart: ## Build, start a hub and two member clusters here, join them, apply a sample, leave it running
+	@$(GO) run ./hack/quickstart up
+
+quickstart-down: ## End what quickstart started and remove its state
+	@$(GO) run ./hack/quickstart down
+
+test: ## Run all tests, those with real hubs and members too; no C compiler needed
+	@hack/test.sh build unit api e2e
+
+test-race: ## Run the tests of every package that does not link the API server with the race detector; needs a C compiler
+	@hack/test.sh race
+
+e2e: ## Run the end-to-end tests alone; RUN=name runs those that match
+	@hack/test.sh build e2e
+
+bench: build ## Measure how long a Deployment takes from the hub into three real members and back
+	$(GO) run ./e2e/bench
+
+generate: ## Write all generated code anew
+	bash hack/generate.sh
+	bash hack/generate-link.sh
+
+verify: ## Check formatting, vet, and that generated code is fresh
+	@unformatted=$$(gofmt -l api agent cmd e2e hack hub pkg 2>/dev/null); \
+	  test -z "$$unformatted" || { echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; }
+	$(GO) vet ./...
+	bash hack/generate.sh --check
+	bash hack/generate-link.sh --check
+
+clean: ## Remove what was built
+	rm -rf bin

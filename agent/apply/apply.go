@@ -1,0 +1,373 @@
+package apply
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+
+	linkv1 "windlass.dev/windlass/api/link/v1"
+
+	"windlass.dev/windlass/agent/observe"
+	"windlass.dev/windlass/agent/state"
+	"windlass.dev/windlass/pkg/interpret"
+	"windlass.dev/windlass/pkg/manifest"
+)
+
+var namespaces = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
+
+// apply applies the objects of a work that are due, prunes when all of them stand, and reports.
+func (e *Engine) apply(ctx context.Context, entry *state.Entry, p *progress) time.Duration {
+	p.calm(e.config.Now(), e.config.Settings.FightWindow)
+	for _, o := range p.dueAt(e.config.Now()) {
+		if ctx.Err() != nil {
+			return 0
+		}
+		e.applyObject(ctx, entry, p, o)
+	}
+	again := p.again(e.config.Now(), e.config.Settings.FightWindow)
+	if p.whole() {
+		if wait := e.prune(ctx, entry, p); wait > 0 && (again == 0 || wait < again) {
+			again = wait
+		}
+	}
+	e.report(entry, p)
+	return again
+}
+
+func (e *Engine) report(entry *state.Entry, p *progress) {
+	e.observer.SetWork(p.describe(entry, e.config.Now()))
+}
+
+// applyObject applies one object and records what came of it.
+func (e *Engine) applyObject(ctx context.Context, entry *state.Entry, p *progress, o *object) {
+	a := &attempt{engine: e, entry: entry, object: o}
+	p.mu.Lock()
+	again := o.done
+	// Cleared before the object is read: a change after that makes it due again.
+	o.due, o.applying = false, true
+	p.mu.Unlock()
+
+	err := a.run(ctx)
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := e.config.Now()
+	if err != nil {
+		o.applying, o.meanwhile = false, nil
+		o.failure = classify(err)
+		o.failures++
+		o.due = true
+		o.notBefore = now.Add(backoff(o.failure.reason, o.failures, e.config.Settings.MaxBackoff))
+		e.metrics.failures.WithLabelValues(o.failure.reason).Inc()
+		e.config.Logger.Warn("An object could not be applied.", "object", o.ID, "work", entry.Key,
+			"reason", o.failure.reason, "message", o.failure.message, "again in", o.notBefore.Sub(now).Round(time.Millisecond))
+		return
+	}
+	o.failure, o.failures, o.done = nil, 0, true
+	o.notBefore = time.Time{}
+	o.liveUID = a.result.GetUID()
+	o.sent, o.mark, o.checked = a.sent, manifest.FingerprintOf(a.desired, a.result), checkedOf(a.result)
+	o.dropped, o.merged, o.adopted = a.dropped, a.merged, o.adopted || a.adopted
+	e.metrics.applied.Inc()
+	if again && a.corrected() {
+		e.corrected(o, a, now)
+	}
+	o.settle(a.result.GetResourceVersion())
+}
+
+// mostFights bounds how often the interval of a fight is doubled.
+const mostFights = 8
+
+// corrected counts a correction of drift; too many within a short time are a fight.
+func (e *Engine) corrected(o *object, a *attempt, now time.Time) {
+	e.metrics.corrections.Inc()
+	settings := e.config.Settings
+	o.corrections = append(slices.DeleteFunc(o.corrections, func(at time.Time) bool {
+		return now.Sub(at) >= settings.FightWindow
+	}), now)
+	if o.fights > 0 || len(o.corrections) > settings.FightCorrections {
+		o.fights = min(o.fights+1, mostFights)
+		o.notBefore = now.Add(min(settings.FightWindow/6<<o.fights, settings.MaxBackoff))
+	}
+	e.config.Logger.Info("An object was changed in the member and has been put right.",
+		"object", o.ID, "work", a.entry.Key, "differed", strings.Join(a.drift, "; "), "fight", o.fights > 0)
+}
+
+// attempt is one attempt at one object.
+type attempt struct {
+	engine *Engine
+	entry  *state.Entry
+	object *object
+
+	client  dynamic.ResourceInterface
+	live    *unstructured.Unstructured // before; nil when there was none
+	desired *unstructured.Unstructured // what is applied
+	sent    []byte
+	result  *unstructured.Unstructured // after
+	dropped []string
+	merged  []string
+	drift   []string
+	adopted bool
+	schema  *manifest.Schema
+}
+
+func (a *attempt) run(ctx context.Context) error {
+	if err := a.locate(ctx); err != nil {
+		return err
+	}
+	if err := a.read(ctx); err != nil {
+		return err
+	}
+	if err := a.claim(); err != nil {
+		return err
+	}
+	if err := a.prepare(); err != nil {
+		return err
+	}
+	if err := a.takeBack(ctx); err != nil {
+		return err
+	}
+	err := a.send(ctx)
+	if err != nil && isNamespaceMissing(err, a.object.Namespace) {
+		if err := a.engine.createNamespace(ctx, a.object.Namespace); err != nil {
+			return err
+		}
+		err = a.send(ctx)
+	}
+	if err != nil && isSchemaError(err.Error()) {
+		err = a.sendWhatIsKnown(ctx, err)
+	}
+	if err != nil {
+		return err
+	}
+	a.engine.observer.Seen(a.object.ID, a.result)
+	return nil
+}
+
+// locate finds where the object is written, and begins to watch it.
+func (a *attempt) locate(ctx context.Context) error {
+	e, o := a.engine, a.object
+	resource, err := e.config.Kinds.Lookup(ctx, o.GroupVersionKind())
+	if err != nil {
+		return err
+	}
+	switch {
+	case resource.Namespaced && o.Namespace == "":
+		return failf(reasonInvalidManifest, "metadata.namespace: is missing, and %s lives in a namespace", o.Kind)
+	case !resource.Namespaced && o.Namespace != "":
+		return failf(reasonInvalidManifest, "metadata.namespace: must not be set, %s lives in no namespace in this member", o.Kind)
+	case e.isGuarded(o.ID):
+		return failf(reasonGuarded, "namespace %s holds the agent's own state: no work may write there", e.config.StateNamespace)
+	}
+	o.resource = resource
+	a.client = e.clientFor(o)
+	e.observer.Track(a.entry.Key, observe.Tracked{ID: o.ID, Resource: resource})
+	return nil
+}
+
+func (e *Engine) isGuarded(id manifest.ID) bool {
+	own := e.config.StateNamespace
+	return own != "" && (id.Namespace == own || id.Group == "" && id.Kind == "Namespace" && id.Name == own)
+}
+
+func (e *Engine) clientFor(o *object) dynamic.ResourceInterface {
+	client := e.config.Client.Resource(o.resource.GroupVersionResource)
+	if o.Namespace == "" {
+		return client
+	}
+	return client.Namespace(o.Namespace)
+}
+
+// read gets the object as it is in the member.
+func (a *attempt) read(ctx context.Context) error {
+	live, err := a.client.Get(ctx, a.object.Name, metav1.GetOptions{})
+	switch {
+	case err == nil:
+		a.live = live
+		return nil
+	case isKindMissing(err):
+		a.engine.config.Kinds.Distrust(a.object.GroupVersionKind())
+		return failf(reasonKindNotServed, "the member does not serve %s any more", a.object.GroupVersionKind())
+	case apierrors.IsNotFound(err):
+		return nil
+	}
+	return err
+}
+
+// claim decides whether the object that is there may be written.
+func (a *attempt) claim() error {
+	e, o := a.engine, a.object
+	if holder := e.holderOf(o.ID); holder != "" && holder != a.entry.Key {
+		return failf(reasonConflict, "%s belongs to work %s of this hub too: take it out of one of the two policies", o.ID, holder)
+	}
+	if a.live == nil {
+		return nil
+	}
+	switch owner := manifest.OwnerOf(a.live, e.config.HubID); owner.Ownership {
+	case manifest.Ours:
+		return nil
+	case manifest.OtherHub:
+		return failf(reasonOtherHub, "%s is managed by another hub, %s: remove it there, or remove its annotation windlass.dev/hub-id in the member",
+			o.ID, short(owner.HubID))
+	}
+	if a.live.GetUID() == o.liveUID {
+		return nil // somebody took the marks away
+	}
+	if a.entry.Work.GetConflictResolution() == linkv1.ConflictResolution_CONFLICT_RESOLUTION_OVERWRITE {
+		a.adopted = true
+		return nil
+	}
+	return failf(reasonConflict, "%s exists in the member and is not managed by this hub: delete it there, or set spec.conflictResolution: Overwrite in the policy to take it over",
+		o.ID)
+}
+
+func short(hubID string) string {
+	const enough = 12
+	if len(hubID) > enough {
+		return hubID[:enough]
+	}
+	return hubID
+}
+
+func (e *Engine) holderOf(id manifest.ID) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.holders[id]
+}
+
+// prepare makes what is applied of the manifest: cleaned, marked, without duplicates, without what
+// is left to the member.
+func (a *attempt) prepare() error {
+	desired, err := manifest.Parse(a.object.raw)
+	if err != nil {
+		return failf(reasonInvalidManifest, "%v", err)
+	}
+	e := a.engine
+	manifest.Clean(desired)
+	a.merged = manifest.MergeDuplicates(desired, a.schema)
+	if a.schema != nil {
+		a.dropped = manifest.DropUnknown(desired, a.schema)
+	}
+	manifest.Mark(desired, e.config.HubID, manifest.WorkRef{Namespace: e.config.WorkNamespace, Name: a.entry.Key})
+	a.desired = interpret.Strip(desired, a.live, interpret.Retained(desired, e.observer.Autoscaled(desired)), FieldManager)
+	if a.sent, err = json.Marshal(a.desired.Object); err != nil {
+		return failf(reasonInvalidManifest, "%v", err)
+	}
+	return nil
+}
+
+// takeBack makes what people's kubectl added to an object that is ours go with the next apply.
+func (a *attempt) takeBack(ctx context.Context) error {
+	if a.live == nil {
+		return nil
+	}
+	a.drift = texts(manifest.Differences(a.desired, a.live))
+	desired, err := manifest.Parse(a.object.raw)
+	if err != nil {
+		return failf(reasonInvalidManifest, "%v", err)
+	}
+	var except [][]string
+	for _, field := range interpret.Retained(desired, a.engine.observer.Autoscaled(desired)) {
+		except = append(except, field.Path)
+	}
+	entries, needed, err := manifest.TakeBack(a.live.GetManagedFields(), FieldManager, except)
+	if err != nil || !needed {
+		return err
+	}
+	patch, err := json.Marshal([]map[string]any{
+		{"op": "replace", "path": "/metadata/managedFields", "value": entries},
+		{"op": "replace", "path": "/metadata/resourceVersion", "value": a.live.GetResourceVersion()},
+	})
+	if err != nil {
+		return fmt.Errorf("taking back what was added by hand: %w", err)
+	}
+	if _, err := a.client.Patch(ctx, a.object.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: FieldManager}); err != nil {
+		return fmt.Errorf("taking back what was added by hand: %w", err)
+	}
+	return nil
+}
+
+func texts(differences []manifest.Difference) []string {
+	list := make([]string, len(differences))
+	for i, d := range differences {
+		list[i] = d.String()
+	}
+	return list
+}
+
+// send applies the object.
+func (a *attempt) send(ctx context.Context) error {
+	force := true
+	result, err := a.client.Patch(ctx, a.object.Name, types.ApplyPatchType, a.sent,
+		metav1.PatchOptions{FieldManager: FieldManager, Force: &force})
+	if err != nil {
+		if isKindMissing(err) {
+			a.engine.config.Kinds.Distrust(a.object.GroupVersionKind())
+		}
+		return err
+	}
+	a.result = result
+	return nil
+}
+
+// sendWhatIsKnown applies the object again without the fields that the member does not know. The
+// member's schema is read only now: in most members it is never needed.
+func (a *attempt) sendWhatIsKnown(ctx context.Context, refused error) error {
+	known, err := a.engine.config.Kinds.Schema(ctx, a.object.GroupVersionKind())
+	if err != nil {
+		return err
+	}
+	if known == nil {
+		return refused
+	}
+	a.schema = known
+	if err := a.prepare(); err != nil {
+		return err
+	}
+	if len(a.dropped) == 0 && len(a.merged) == 0 {
+		return refused // it is something else that the member does not take
+	}
+	return a.send(ctx)
+}
+
+// corrected says whether the apply has changed the object.
+func (a *attempt) corrected() bool {
+	return a.live == nil || a.live.GetResourceVersion() != a.result.GetResourceVersion()
+}
+
+// createNamespace makes a namespace that an object needs, with our mark and nothing else.
+func (e *Engine) createNamespace(ctx context.Context, name string) error {
+	namespace := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace"}}
+	namespace.SetName(name)
+	manifest.Mark(namespace, e.config.HubID, manifest.WorkRef{})
+	_, err := e.config.Client.Resource(namespaces).Create(ctx, namespace, metav1.CreateOptions{FieldManager: FieldManager})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("creating namespace %s: %w", name, err)
+	}
+	return nil
+}
+
+// suspend leaves everything as it is, but goes on watching.
+func (e *Engine) suspend(ctx context.Context, entry *state.Entry, p *progress) {
+	for _, o := range p.manifests {
+		resource, err := e.config.Kinds.Lookup(ctx, o.GroupVersionKind())
+		if err != nil {
+			continue
+		}
+		p.mu.Lock()
+		o.resource = resource
+		p.mu.Unlock()
+	}
+	p.setWaiting(reasonSuspended, "the work is suspended: what is in the member stays as it is")
+	e.report(entry, p)
+}

@@ -1,0 +1,199 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+
+	"windlass.dev/windlass/agent/member"
+	"windlass.dev/windlass/agent/state"
+	"windlass.dev/windlass/pkg/manifest"
+)
+
+// prune deletes what earlier generations of a work applied and this one does not hold. It returns
+// after which time to look again; 0 when nothing is left.
+func (e *Engine) prune(ctx context.Context, entry *state.Entry, p *progress) time.Duration {
+	leftover := manifest.Missing(entry.Objects, manifest.Objects(entry.Work.GetManifests()))
+	if len(leftover) == 0 {
+		p.left(nil)
+		return 0
+	}
+	gone, waiting := e.removeAll(ctx, entry.Key, leftover, false)
+	e.config.State.Pruned(entry.Key, entry.UID, entry.Generation, gone)
+	if len(waiting) == 0 {
+		p.left(nil)
+		return 0
+	}
+	attempts := p.left(failf(reasonPruning, "what earlier generations left is not gone yet: %s", strings.Join(waiting, "; ")))
+	return backoff(reasonPruning, attempts, e.config.Settings.MaxBackoff)
+}
+
+// remove carries a removal out and reports it when nothing is left.
+func (e *Engine) remove(ctx context.Context, entry *state.Entry, p *progress) time.Duration {
+	objects := append([]manifest.Object(nil), entry.Objects...)
+	manifest.SortForRemoval(objects)
+	_, waiting := e.removeAll(ctx, entry.Key, objects, entry.Removal.Keep)
+	if ctx.Err() != nil {
+		return 0
+	}
+	if len(waiting) > 0 {
+		attempts := p.left(failf(reasonRemoving, "not gone yet: %s", strings.Join(waiting, "; ")))
+		e.report(entry, p)
+		return backoff(reasonRemoving, attempts, e.config.Settings.MaxBackoff)
+	}
+	// Forgotten before it is reported: a work that the hub makes under the same key after the report
+	// must not meet what is left of this one.
+	e.config.State.Forget(entry.Key, entry.UID)
+	e.drop(entry.Key)
+	e.observer.Removed(entry.Key, entry.UID)
+	e.config.Logger.Info("A work has been removed.", "work", entry.Key, "cause", entry.Removal.Cause, "objects kept", entry.Removal.Keep)
+	return 0
+}
+
+// left records what pruning or the removal waits for, nil when for nothing, and returns how often
+// in a row it did.
+func (p *progress) left(f *failure) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leaving = f
+	p.attempts++
+	if f == nil {
+		p.attempts = 0
+	}
+	return p.attempts
+}
+
+// removeAll removes objects and returns those that are gone or not ours, and why others are not.
+func (e *Engine) removeAll(ctx context.Context, key string, objects []manifest.Object, keep bool) (gone []manifest.Object, waiting []string) {
+	for _, o := range objects {
+		switch why, err := e.removeObject(ctx, key, o, keep); {
+		case err != nil:
+			waiting = append(waiting, fmt.Sprintf("%s: %s", o.ID, classify(err).message))
+		case why != "":
+			waiting = append(waiting, fmt.Sprintf("%s %s", o.ID, why))
+		default:
+			gone = append(gone, o)
+		}
+	}
+	return gone, waiting
+}
+
+// removeObject deletes an object of a work, or takes its marks away when it is kept. It returns why
+// the object is still there, "" when it is gone or nothing is to be done: an object that is not
+// ours, or is another work's by now, is left alone.
+func (e *Engine) removeObject(ctx context.Context, key string, o manifest.Object, keep bool) (string, error) {
+	client, err := e.locate(ctx, o)
+	if err != nil || client == nil {
+		return "", err
+	}
+	live, err := client.Get(ctx, o.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if !e.mayRemove(key, o, live) {
+		return "", nil
+	}
+	if keep {
+		_, err := client.Patch(ctx, o.Name, types.MergePatchType, manifest.UnmarkPatch(string(live.GetUID())),
+			metav1.PatchOptions{FieldManager: FieldManager})
+		return "", ignoreGone(err)
+	}
+	if live.GetDeletionTimestamp() != nil {
+		return heldBy(live), nil
+	}
+	uid, background := live.GetUID(), metav1.DeletePropagationBackground
+	err = client.Delete(ctx, o.Name, metav1.DeleteOptions{
+		Preconditions: &metav1.Preconditions{UID: &uid}, PropagationPolicy: &background,
+	})
+	if err := ignoreGone(err); err != nil {
+		return "", err
+	}
+	if !lingers(live) {
+		return "", nil
+	}
+	live, err = client.Get(ctx, o.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) || err == nil && live.GetUID() != uid {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return heldBy(live), nil
+}
+
+// locate returns the client for an object; nil when its kind is not served any more, and the object
+// gone with it.
+func (e *Engine) locate(ctx context.Context, o manifest.Object) (dynamic.ResourceInterface, error) {
+	if e.isGuarded(o.ID) {
+		return nil, nil
+	}
+	resource, err := e.config.Kinds.Lookup(ctx, o.GroupVersionKind())
+	var notServed *member.NotServedError
+	if errors.As(err, &notServed) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	client := e.config.Client.Resource(resource.GroupVersionResource)
+	if !resource.Namespaced {
+		return client, nil
+	}
+	return client.Namespace(o.Namespace), nil
+}
+
+// mayRemove says whether an object is ours, and this work's.
+func (e *Engine) mayRemove(key string, o manifest.Object, live *unstructured.Unstructured) bool {
+	owner := manifest.OwnerOf(live, e.config.HubID)
+	if owner.Ownership != manifest.Ours {
+		return false
+	}
+	if holder := e.holderOf(o.ID); holder != "" && holder != key {
+		return false
+	}
+	if owner.Work.Name == "" || owner.Work.Name == key {
+		return true
+	}
+	entry, held := e.config.State.Get(owner.Work.Name)
+	return !held || !names(entry, o.ID)
+}
+
+func names(entry *state.Entry, id manifest.ID) bool {
+	for _, o := range entry.Objects {
+		if o.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+func ignoreGone(err error) error {
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// lingers says whether an object can still be there after its deletion was accepted.
+func lingers(live *unstructured.Unstructured) bool {
+	kind := live.GroupVersionKind().GroupKind()
+	return len(live.GetFinalizers()) > 0 || kind.Group == "" && (kind.Kind == "Namespace" || kind.Kind == "Pod")
+}
+
+func heldBy(live *unstructured.Unstructured) string {
+	if finalizers := live.GetFinalizers(); len(finalizers) > 0 {
+		return fmt.Sprintf("is being deleted and held by the finalizers %s", strings.Join(finalizers, ", "))
+	}
+	return "is being deleted"
+}

@@ -1,0 +1,292 @@
+package member
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/tools/cache"
+
+	linkv1 "windlass.dev/windlass/api/link/v1"
+	"windlass.dev/windlass/pkg/manifest"
+)
+
+// Resource is where objects of a kind are read and written.
+type Resource struct {
+	schema.GroupVersionResource
+	Namespaced bool
+}
+
+// NotServedError says that the member does not serve a kind.
+type NotServedError struct{ Kind schema.GroupVersionKind }
+
+func (e *NotServedError) Error() string {
+	return fmt.Sprintf("the member does not serve %s, Kind=%s: install what defines it there, or propagate its CustomResourceDefinition too",
+		e.Kind.GroupVersion(), e.Kind.Kind)
+}
+
+const (
+	// refreshInterval is how often an unknown kind may make us ask the API server again.
+	refreshInterval = time.Second
+	// pollInterval bounds how long a change that no watch shows stays unnoticed.
+	pollInterval = 10 * time.Minute
+)
+
+// settleDelays are when discovery is asked again after a definition has changed: the API server
+// publishes a change only some time after it has accepted it.
+var settleDelays = []time.Duration{50 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second, 5 * time.Second}
+
+// Kinds knows which kinds the member serves. Methods may be called concurrently.
+type Kinds struct {
+	discovery *discovery.DiscoveryClient
+	metadata  metadata.Interface
+	logger    *slog.Logger
+
+	refreshing sync.Mutex // held while discovery is asked
+
+	mu        sync.Mutex
+	kinds     map[schema.GroupVersionKind]Resource
+	partial   bool
+	asked     time.Time
+	schemas   map[schema.GroupVersionKind]*manifest.Schema
+	listeners []func()
+}
+
+// NewKinds returns a catalogue that knows no kind until it is asked for one or Run.
+func NewKinds(clients *Clients, logger *slog.Logger) *Kinds {
+	return &Kinds{
+		discovery: clients.Discovery, metadata: clients.Metadata, logger: logger,
+		kinds: map[schema.GroupVersionKind]Resource{}, schemas: map[schema.GroupVersionKind]*manifest.Schema{},
+		partial: true,
+	}
+}
+
+// OnChange has f called whenever the kinds that are served have changed. Call it before Run.
+func (k *Kinds) OnChange(f func()) { k.listeners = append(k.listeners, f) }
+
+// Lookup returns the resource of a kind. It asks the API server when the kind is not known, and
+// returns a NotServedError when it is not served.
+func (k *Kinds) Lookup(ctx context.Context, kind schema.GroupVersionKind) (Resource, error) {
+	if resource, known := k.known(kind); known {
+		return resource, nil
+	}
+	if err := k.refreshUnlessRecent(ctx); err != nil {
+		return Resource{}, err
+	}
+	if resource, known := k.known(kind); known {
+		return resource, nil
+	}
+	return Resource{}, &NotServedError{Kind: kind}
+}
+
+func (k *Kinds) known(kind schema.GroupVersionKind) (Resource, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	resource, known := k.kinds[kind]
+	return resource, known
+}
+
+// Distrust makes the next Lookup of an unknown kind ask again, and forgets a kind that the API
+// server turned out not to serve any more.
+func (k *Kinds) Distrust(kind schema.GroupVersionKind) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.kinds, kind)
+}
+
+// Schema returns what the member knows of a kind's fields; nil when it does not say.
+func (k *Kinds) Schema(ctx context.Context, kind schema.GroupVersionKind) (*manifest.Schema, error) {
+	k.mu.Lock()
+	known, exists := k.schemas[kind]
+	k.mu.Unlock()
+	if exists {
+		return known, nil
+	}
+	paths, err := k.discovery.OpenAPIV3WithContext(ctx).PathsWithContext(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the member's OpenAPI index: %w", err)
+	}
+	path := "apis/" + kind.GroupVersion().String()
+	if kind.Group == "" {
+		path = "api/" + kind.Version
+	}
+	group, exists := paths[path]
+	if !exists {
+		return nil, nil
+	}
+	document, err := group.SchemaWithContext(ctx, runtime.ContentTypeJSON)
+	if err != nil {
+		return nil, fmt.Errorf("reading the member's OpenAPI document of %s: %w", kind.GroupVersion(), err)
+	}
+	parsed, err := manifest.ParseSchema(document, kind)
+	if err != nil {
+		return nil, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.schemas[kind] = parsed
+	return parsed, nil
+}
+
+// Served lists every kind that is served; complete is false when a part of discovery failed or
+// nothing was asked yet, so that a kind that lacks proves nothing.
+func (k *Kinds) Served() (apis []*linkv1.ServedAPI, complete bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for kind, resource := range k.kinds {
+		apis = append(apis, &linkv1.ServedAPI{
+			Group: kind.Group, Version: kind.Version, Kind: kind.Kind,
+			Resource: resource.Resource, Namespaced: resource.Namespaced,
+		})
+	}
+	slices.SortFunc(apis, func(a, b *linkv1.ServedAPI) int {
+		return strings.Compare(a.Group+"/"+a.Version+"/"+a.Kind, b.Group+"/"+b.Version+"/"+b.Kind)
+	})
+	return apis, !k.partial
+}
+
+func (k *Kinds) refreshUnlessRecent(ctx context.Context) error {
+	k.refreshing.Lock()
+	defer k.refreshing.Unlock()
+	k.mu.Lock()
+	recent := time.Since(k.asked) < refreshInterval
+	k.mu.Unlock()
+	if recent {
+		return nil
+	}
+	return k.ask(ctx)
+}
+
+// Refresh asks the API server which kinds it serves.
+func (k *Kinds) Refresh(ctx context.Context) error {
+	k.refreshing.Lock()
+	defer k.refreshing.Unlock()
+	return k.ask(ctx)
+}
+
+// ask is called with refreshing held.
+func (k *Kinds) ask(ctx context.Context) error {
+	_, lists, err := k.discovery.ServerGroupsAndResourcesWithContext(ctx)
+	failed, partial := discovery.GroupDiscoveryFailedErrorGroups(err)
+	if err != nil && !partial {
+		return fmt.Errorf("asking the member which kinds it serves: %w", err)
+	}
+	kinds := map[schema.GroupVersionKind]Resource{}
+	for _, list := range lists {
+		group, err := schema.ParseGroupVersion(list.GroupVersion)
+		if err != nil {
+			continue
+		}
+		for _, r := range list.APIResources {
+			if strings.Contains(r.Name, "/") || !slices.Contains(r.Verbs, "get") {
+				continue
+			}
+			kinds[group.WithKind(r.Kind)] = Resource{GroupVersionResource: group.WithResource(r.Name), Namespaced: r.Namespaced}
+		}
+	}
+	k.mu.Lock()
+	for kind, resource := range k.kinds {
+		if _, unknown := failed[kind.GroupVersion()]; unknown {
+			kinds[kind] = resource // an aggregated API that does not answer just now is still served
+		}
+	}
+	changed := !maps.Equal(k.kinds, kinds) || k.partial != partial
+	k.kinds, k.partial, k.asked = kinds, partial, time.Now()
+	k.mu.Unlock()
+	if changed {
+		for _, f := range k.listeners {
+			f()
+		}
+	}
+	return nil
+}
+
+// forgetSchemas makes schemas be read anew.
+func (k *Kinds) forgetSchemas() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	clear(k.schemas)
+}
+
+// Run keeps the catalogue up to date until ctx ends: it asks again whenever a definition changes.
+func (k *Kinds) Run(ctx context.Context) error {
+	changed := make(chan struct{}, 1)
+	var watches sync.WaitGroup
+	defer watches.Wait()
+	for _, definitions := range []schema.GroupVersionResource{
+		{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"},
+		{Group: "apiregistration.k8s.io", Version: "v1", Resource: "apiservices"},
+	} {
+		watches.Go(func() { k.watch(ctx, definitions, changed) })
+	}
+	changed <- struct{}{}
+	pending := len(settleDelays) - 1 // at the start one question is enough
+	poll := time.NewTimer(0)
+	defer poll.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+			pending = 0
+			k.forgetSchemas()
+			poll.Reset(settleDelays[0])
+			continue
+		case <-poll.C:
+		}
+		if err := k.Refresh(ctx); err != nil && ctx.Err() == nil {
+			k.logger.Warn("The kinds that the member serves could not be read; trying again.", "error", err)
+			poll.Reset(10 * time.Second)
+			continue
+		}
+		pending++
+		if pending < len(settleDelays) {
+			poll.Reset(settleDelays[pending])
+		} else {
+			poll.Reset(pollInterval)
+		}
+	}
+}
+
+func (k *Kinds) watch(ctx context.Context, resource schema.GroupVersionResource, changed chan<- struct{}) {
+	client := k.metadata.Resource(resource)
+	source := &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			return client.List(ctx, options)
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			return client.Watch(ctx, options)
+		},
+	}
+	cache.NewReflectorWithOptions(source, &metav1.PartialObjectMetadata{}, bell(changed), cache.ReflectorOptions{
+		Name: resource.Resource, TypeDescription: resource.String(),
+	}).RunWithContext(ctx)
+}
+
+// bell is a store that keeps nothing and rings whenever something has changed.
+type bell chan<- struct{}
+
+func (b bell) ring() error {
+	select {
+	case b <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (b bell) Add(any) error               { return b.ring() }
+func (b bell) Update(any) error            { return b.ring() }
+func (b bell) Delete(any) error            { return b.ring() }
+func (b bell) Replace([]any, string) error { return b.ring() }
+func (b bell) Resync() error               { return nil }

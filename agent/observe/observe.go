@@ -1,0 +1,283 @@
+// Package observe watches the objects that were applied in the member, and says what the hub should
+// know of them: it alone makes reports. It never writes to the member.
+//
+// No object is kept: of each there is only what a report needs of it. A kind is watched from the
+// first object of it that is applied until the last is gone.
+package observe
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+
+	"windlass.dev/windlass/agent/member"
+	linkv1 "windlass.dev/windlass/api/link/v1"
+	"windlass.dev/windlass/pkg/interpret"
+	"windlass.dev/windlass/pkg/manifest"
+)
+
+// Config of an Observer. Client, Logger and Now are needed.
+type Config struct {
+	Client dynamic.Interface
+	Logger *slog.Logger
+	Now    func() time.Time
+	// Registry may be nil.
+	Registry prometheus.Registerer
+}
+
+// Tracked is an object of a work that is watched.
+type Tracked struct {
+	ID       manifest.ID
+	Resource member.Resource
+}
+
+// WorkState is what the apply engine says of a work.
+type WorkState struct {
+	Key, UID string
+	// Received and Applied are the newest generations that were; Applied is 0 when none was.
+	Received, Applied     int64
+	ReceivedAt, AppliedAt time.Time
+	Phase                 linkv1.Phase
+	// Done is true when the member has what the received generation asks for.
+	Done            bool
+	Reason, Message string
+	Conditions      []*linkv1.Condition
+	// Objects of the work, in the order of its manifests. What is not among them any more is not
+	// watched any longer.
+	Objects []Tracked
+}
+
+// Observer watches and reports. Methods may be called concurrently.
+type Observer struct {
+	config  Config
+	changed func(key string, id manifest.ID, live *unstructured.Unstructured)
+
+	mu      sync.Mutex
+	objects map[manifest.ID]*object
+	works   map[string]*work
+	watches map[member.Resource]*kindWatch
+	start   func(*kindWatch) // set while running
+	dirty   dirtyKeys
+	scaled  *autoscalers
+}
+
+// object is what is known of one object in the member.
+type object struct {
+	key      string
+	resource member.Resource
+	seen     bool // there was an answer or event about it
+	exists   bool
+	version  uint64
+	uid      types.UID
+	health   workv1alpha1.ResourceHealth
+	why      string
+	status   []byte
+	observed bool
+	at       time.Time
+}
+
+// work is what is known of one work.
+type work struct {
+	state   WorkState
+	healthy *linkv1.Milestone
+	removed []string // UIDs of works of this key whose removal is not yet recorded by the hub
+	present bool     // false: only removals are known
+}
+
+// New returns an observer. changed is called, never concurrently for one object, whenever an object
+// of a work was changed or, with nil, is gone or lost its mark; it must not block.
+func New(config Config, changed func(key string, id manifest.ID, live *unstructured.Unstructured)) (*Observer, error) {
+	if config.Client == nil || config.Logger == nil || config.Now == nil || changed == nil {
+		return nil, errors.New("observe: Client, Logger, Now and a function for changes are needed")
+	}
+	o := &Observer{
+		config: config, changed: changed,
+		objects: map[manifest.ID]*object{}, works: map[string]*work{}, watches: map[member.Resource]*kindWatch{},
+		dirty: newDirtyKeys(),
+	}
+	o.scaled = newAutoscalers(o.retarget)
+	registerMetrics(config.Registry, o)
+	return o, nil
+}
+
+// Run watches until ctx ends.
+func (o *Observer) Run(ctx context.Context) error {
+	var group sync.WaitGroup
+	defer group.Wait()
+	group.Go(func() { o.scaled.watch(ctx, o.config.Client) })
+	o.mu.Lock()
+	o.start = func(w *kindWatch) { group.Go(func() { w.run(ctx) }) }
+	for _, w := range o.watches {
+		o.start(w)
+	}
+	o.mu.Unlock()
+	<-ctx.Done()
+	o.mu.Lock()
+	o.start = nil
+	o.mu.Unlock()
+	return nil
+}
+
+// Track begins to watch an object of a work, before it is applied for the first time.
+func (o *Observer) Track(key string, tracked Tracked) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.track(key, tracked)
+}
+
+func (o *Observer) track(key string, tracked Tracked) *object {
+	known := o.objects[tracked.ID]
+	if known != nil && known.key == key && known.resource == tracked.Resource {
+		return known
+	}
+	if known != nil {
+		o.untrack(tracked.ID, known)
+	}
+	known = &object{key: key, resource: tracked.Resource}
+	o.objects[tracked.ID] = known
+	w := o.watches[tracked.Resource]
+	if w == nil {
+		w = newKindWatch(o, tracked.Resource)
+		o.watches[tracked.Resource] = w
+		if o.start != nil {
+			o.start(w)
+		}
+	}
+	w.objects++
+	return known
+}
+
+func (o *Observer) untrack(id manifest.ID, known *object) {
+	delete(o.objects, id)
+	w := o.watches[known.resource]
+	w.objects--
+	if w.objects == 0 {
+		delete(o.watches, known.resource)
+		w.stop()
+	}
+}
+
+// SetWork records what the engine says of a work.
+func (o *Observer) SetWork(state WorkState) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	w := o.works[state.Key]
+	if w == nil {
+		w = &work{}
+		o.works[state.Key] = w
+	}
+	if w.state.UID != state.UID {
+		w.healthy = nil
+	}
+	kept := make(map[manifest.ID]bool, len(state.Objects))
+	for _, tracked := range state.Objects {
+		kept[tracked.ID] = true
+		o.track(state.Key, tracked)
+	}
+	o.untrackOthers(state.Key, w, kept)
+	w.state, w.present = state, true
+	o.dirty.add(state.Key)
+}
+
+func (o *Observer) untrackOthers(key string, w *work, kept map[manifest.ID]bool) {
+	for _, tracked := range w.state.Objects {
+		if known := o.objects[tracked.ID]; known != nil && known.key == key && !kept[tracked.ID] {
+			o.untrack(tracked.ID, known)
+		}
+	}
+}
+
+// Seen records an object as the API server answered with it.
+func (o *Observer) Seen(id manifest.ID, live *unstructured.Unstructured) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if known := o.objects[id]; known != nil && o.note(known, live) {
+		o.dirty.add(known.key)
+	}
+}
+
+// Removed records that the removal of the work with this key and UID has been carried out, or that
+// no such work is held. It is reported until the hub has recorded it.
+func (o *Observer) Removed(key, uid string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	w := o.works[key]
+	if w == nil {
+		w = &work{}
+		o.works[key] = w
+	}
+	if w.present && w.state.UID == uid {
+		o.untrackOthers(key, w, nil)
+		w.present, w.state, w.healthy = false, WorkState{}, nil
+	}
+	for _, known := range w.removed {
+		if known == uid {
+			uid = ""
+		}
+	}
+	if uid != "" {
+		w.removed = append(w.removed, uid)
+	}
+	o.dirty.add(key)
+	o.dirty.resend(key)
+}
+
+// note records the state of an object and says whether it is news. Answers and events arrive in any
+// order: an older state than what is known is ignored.
+func (o *Observer) note(known *object, live *unstructured.Unstructured) bool {
+	version := parseVersion(live.GetResourceVersion())
+	if known.seen && version != 0 && version < known.version {
+		return false
+	}
+	known.seen, known.exists = true, true
+	known.version, known.uid = version, live.GetUID()
+	known.health, known.why = interpret.Health(live)
+	known.status = interpret.ReflectStatus(live)
+	known.observed = interpret.Observed(live)
+	known.at = o.config.Now()
+	return true
+}
+
+func (o *Observer) noteGone(known *object, version uint64) bool {
+	if known.seen && version != 0 && version < known.version {
+		return false
+	}
+	*known = object{key: known.key, resource: known.resource, seen: true, version: max(version, known.version), at: o.config.Now()}
+	o.dirty.add(known.key)
+	return true
+}
+
+// parseVersion reads a resource version; 0 when it is no number, which is newer than all.
+func parseVersion(version string) uint64 {
+	n, err := strconv.ParseUint(version, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// Autoscaled says whether a HorizontalPodAutoscaler in the member targets an object.
+func (o *Observer) Autoscaled(object *unstructured.Unstructured) bool {
+	return o.scaled.targets(interpret.TargetOf(object))
+}
+
+// retarget has the object that an autoscaler has begun or ceased to target looked at again.
+func (o *Observer) retarget(target interpret.Target) {
+	id := manifest.ID{Group: target.Group, Kind: target.Kind, Namespace: target.Namespace, Name: target.Name}
+	o.mu.Lock()
+	known := o.objects[id]
+	o.mu.Unlock()
+	if known != nil {
+		o.changed(known.key, id, nil)
+	}
+}

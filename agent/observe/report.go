@@ -1,0 +1,209 @@
+package observe
+
+import (
+	"crypto/sha256"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+
+	linkv1 "windlass.dev/windlass/api/link/v1"
+)
+
+// dirtyKeys are the keys whose report may have changed, in the order in which they became so.
+type dirtyKeys struct {
+	order  []string
+	queued map[string]bool
+	signal chan struct{}
+	// taken are digests of the reports as they were last taken.
+	taken map[string][sha256.Size]byte
+}
+
+func newDirtyKeys() dirtyKeys {
+	return dirtyKeys{queued: map[string]bool{}, signal: make(chan struct{}, 1), taken: map[string][sha256.Size]byte{}}
+}
+
+func (d *dirtyKeys) add(key string) {
+	if !d.queued[key] {
+		d.queued[key] = true
+		d.order = append(d.order, key)
+	}
+	d.ring()
+}
+
+func (d *dirtyKeys) ring() {
+	select {
+	case d.signal <- struct{}{}:
+	default:
+	}
+}
+
+// resend has the report taken again even when it is the same.
+func (d *dirtyKeys) resend(key string) { delete(d.taken, key) }
+
+func (d *dirtyKeys) next() (string, bool) {
+	if len(d.order) == 0 {
+		d.order = nil
+		return "", false
+	}
+	key := d.order[0]
+	d.order = d.order[1:]
+	delete(d.queued, key)
+	return key, true
+}
+
+// Dirty is signalled when TakeDirty may have something.
+func (o *Observer) Dirty() <-chan struct{} { return o.dirty.signal }
+
+// TakeDirty returns at most max keys whose report has changed since they were last taken, those
+// that changed first before others. Dirty is signalled again when there are more.
+func (o *Observer) TakeDirty(max int) []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var keys []string
+	for len(keys) < max {
+		key, more := o.dirty.next()
+		if !more {
+			return keys
+		}
+		report := o.report(key)
+		if report == nil {
+			delete(o.dirty.taken, key)
+			continue
+		}
+		digest := digestOf(report)
+		if o.dirty.taken[key] == digest {
+			continue
+		}
+		o.dirty.taken[key] = digest
+		keys = append(keys, key)
+	}
+	if len(o.dirty.order) > 0 {
+		o.dirty.ring()
+	}
+	return keys
+}
+
+// digestOf stands for what a report says; when it was observed is no part of that.
+func digestOf(report *linkv1.Report) [sha256.Size]byte {
+	observedAt := report.ObservedAt
+	report.ObservedAt = nil
+	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(report)
+	report.ObservedAt = observedAt
+	if err != nil {
+		return [sha256.Size]byte{} // never equal to what was taken: the report is sent, and the link shows the error
+	}
+	return sha256.Sum256(raw)
+}
+
+// Report returns the present report of a key; nil when nothing is known of it. A removal that the
+// hub has not recorded yet comes before what is held under the same key.
+func (o *Observer) Report(key string) *linkv1.Report {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.report(key)
+}
+
+// Recorded tells that the hub has recorded a report: a removal need not be reported again then.
+func (o *Observer) Recorded(key, uid string, phase linkv1.Phase) {
+	if phase != linkv1.Phase_PHASE_REMOVED {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	w := o.works[key]
+	if w == nil {
+		return
+	}
+	w.removed = slices.DeleteFunc(w.removed, func(removed string) bool { return removed == uid })
+	switch {
+	case len(w.removed) > 0 || w.present:
+		o.dirty.add(key)
+	default:
+		delete(o.works, key)
+		delete(o.dirty.taken, key)
+	}
+}
+
+func (o *Observer) report(key string) *linkv1.Report {
+	w := o.works[key]
+	if w == nil {
+		return nil
+	}
+	if len(w.removed) > 0 {
+		return &linkv1.Report{
+			Key: key, Uid: w.removed[0], Phase: linkv1.Phase_PHASE_REMOVED, ObservedAt: timestamppb.New(o.config.Now()),
+		}
+	}
+	if !w.present {
+		return nil
+	}
+	state := &w.state
+	report := &linkv1.Report{
+		Key: key, Uid: state.UID, Generation: state.Applied, Phase: state.Phase,
+		Applied: state.Done, Reason: state.Reason, Message: state.Message, Conditions: state.Conditions,
+		Generations: &linkv1.Generations{
+			Received: milestone(state.Received, state.ReceivedAt), Applied: milestone(state.Applied, state.AppliedAt),
+		},
+	}
+	o.describe(report, w)
+	report.Generations.Healthy = w.healthy
+	return report
+}
+
+func milestone(generation int64, at time.Time) *linkv1.Milestone {
+	if generation == 0 {
+		return nil
+	}
+	return &linkv1.Milestone{Generation: generation, At: timestamppb.New(at)}
+}
+
+// describe fills in what is known of the work's objects: the status of the first, the health of the
+// worst, and whether the member's controllers have seen all of them.
+func (o *Observer) describe(report *linkv1.Report, w *work) {
+	var at time.Time
+	healthy, unhealthy, observed := 0, 0, 0
+	for i, tracked := range w.state.Objects {
+		known := o.objects[tracked.ID]
+		if known == nil || known.key != w.state.Key {
+			continue
+		}
+		if known.at.After(at) {
+			at = known.at
+		}
+		if !known.exists {
+			continue
+		}
+		if i == 0 {
+			report.Status = known.status
+		}
+		if known.observed {
+			observed++
+		}
+		switch known.health {
+		case workv1alpha1.ResourceHealthy:
+			healthy++
+		case workv1alpha1.ResourceUnhealthy:
+			unhealthy++
+		}
+	}
+	objects := len(w.state.Objects)
+	report.Observed = w.state.Done && objects > 0 && observed == objects
+	switch {
+	case unhealthy > 0:
+		report.Health = linkv1.Health_HEALTH_UNHEALTHY
+	case objects > 0 && healthy == objects:
+		report.Health = linkv1.Health_HEALTH_HEALTHY
+	}
+	if at.IsZero() {
+		at = o.config.Now()
+	}
+	report.ObservedAt = timestamppb.New(at)
+	reached := w.state.Done && report.Observed && report.Health == linkv1.Health_HEALTH_HEALTHY
+	if reached && w.healthy.GetGeneration() < w.state.Applied {
+		w.healthy = milestone(w.state.Applied, at)
+	}
+}

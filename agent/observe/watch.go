@@ -1,0 +1,148 @@
+package observe
+
+import (
+	"context"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/tools/cache"
+
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+
+	"windlass.dev/windlass/agent/member"
+	"windlass.dev/windlass/pkg/manifest"
+)
+
+// managed selects what a hub manages.
+const managed = workv1alpha1.ManagedLabel + "=true"
+
+// kindWatch watches the managed objects of one resource in all namespaces. It is the reflector's
+// store, and keeps nothing.
+type kindWatch struct {
+	observer *Observer
+	resource member.Resource
+	objects  int // how many are tracked; guarded by the observer's lock
+	ended    chan struct{}
+}
+
+func newKindWatch(o *Observer, resource member.Resource) *kindWatch {
+	return &kindWatch{observer: o, resource: resource, ended: make(chan struct{})}
+}
+
+func (w *kindWatch) stop() { close(w.ended) }
+
+func (w *kindWatch) run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-w.ended:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	client := w.observer.config.Client.Resource(w.resource.GroupVersionResource)
+	reflect(ctx, client, managed, w.resource.String(), w)
+}
+
+// reflect lists and watches objects into a store until ctx ends; whatever fails is tried again.
+func reflect(ctx context.Context, client dynamic.ResourceInterface, selector, description string, store cache.ReflectorStore) {
+	source := &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			options.LabelSelector = selector
+			return client.List(ctx, options)
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			options.LabelSelector = selector
+			return client.Watch(ctx, options)
+		},
+	}
+	cache.NewReflectorWithOptions(source, &unstructured.Unstructured{}, store, cache.ReflectorOptions{
+		Name: "observe", TypeDescription: description,
+	}).RunWithContext(ctx)
+}
+
+// Add, Update and Delete take in an event.
+func (w *kindWatch) Add(added any) error      { return w.seen(added) }
+func (w *kindWatch) Update(updated any) error { return w.seen(updated) }
+func (w *kindWatch) Resync() error            { return nil }
+
+func (w *kindWatch) seen(event any) error {
+	live, ok := event.(*unstructured.Unstructured)
+	if !ok {
+		return fmt.Errorf("a watch of %s delivered a %T", w.resource, event)
+	}
+	id := manifest.IDOf(live)
+	o := w.observer
+	o.mu.Lock()
+	known := o.objects[id]
+	if known == nil || known.resource != w.resource || !o.note(known, live) {
+		o.mu.Unlock()
+		return nil
+	}
+	key := known.key
+	o.dirty.add(key)
+	o.mu.Unlock()
+	o.changed(key, id, live)
+	return nil
+}
+
+// Delete is told of objects that are gone, and of those that lost the label.
+func (w *kindWatch) Delete(deleted any) error {
+	live, ok := deleted.(*unstructured.Unstructured)
+	if !ok {
+		return fmt.Errorf("a watch of %s delivered a %T", w.resource, deleted)
+	}
+	id := manifest.IDOf(live)
+	w.gone(id, parseVersion(live.GetResourceVersion()))
+	return nil
+}
+
+func (w *kindWatch) gone(id manifest.ID, version uint64) {
+	o := w.observer
+	o.mu.Lock()
+	known := o.objects[id]
+	if known == nil || known.resource != w.resource || !o.noteGone(known, version) {
+		o.mu.Unlock()
+		return
+	}
+	key := known.key
+	o.mu.Unlock()
+	o.changed(key, id, nil)
+}
+
+// Replace takes in a whole list: what is tracked, was seen, and is not in it is gone.
+func (w *kindWatch) Replace(list []any, version string) error {
+	listed := make(map[manifest.ID]bool, len(list))
+	for _, element := range list {
+		if err := w.seen(element); err != nil {
+			return err
+		}
+		if live, ok := element.(*unstructured.Unstructured); ok {
+			listed[manifest.IDOf(live)] = true
+		}
+	}
+	for _, id := range w.seenBefore() {
+		if !listed[id] {
+			w.gone(id, parseVersion(version))
+		}
+	}
+	return nil
+}
+
+func (w *kindWatch) seenBefore() []manifest.ID {
+	o := w.observer
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var ids []manifest.ID
+	for id, known := range o.objects {
+		if known.resource == w.resource && known.exists {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}

@@ -1,0 +1,288 @@
+// Package state keeps what the hub wants of this member in the member's own API, as Secrets, so
+// that an agent that starts without its hub knows its last word.
+//
+// How it is kept. A journal, one small Secret, is written before anything is acknowledged: for a
+// work its key, generation and the names of its objects, without the manifests; for a removal all
+// of it. Concurrent changes share one write. The manifests follow within FlushInterval into shards:
+// Secrets that are chosen by the hash of the key, compressed, and split above SplitBytes. A work
+// that is larger than that alone is kept in chunks of its own. Everything carries a checksum.
+//
+// What a reader can rely on: what is missing or corrupt is reported as held without a hash, or not
+// at all, so the hub sends it again. Nothing here ever means that an object is to be deleted, but a
+// removal that was recorded.
+package state
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	linkv1 "windlass.dev/windlass/api/link/v1"
+	"windlass.dev/windlass/pkg/manifest"
+	"windlass.dev/windlass/pkg/session"
+)
+
+// Entry is what is held of one work. Entries are never changed after they were handed out.
+type Entry struct {
+	Key        string
+	UID        string
+	Generation int64
+	// Hash is empty when the manifests were lost: the hub has to send them again.
+	Hash []byte
+	// Work is nil when the manifests were lost, and when only a removal is held.
+	Work *linkv1.Work
+	// Objects are all that may exist in the member because of this work: those of its manifests,
+	// and those of earlier generations that are not pruned yet.
+	Objects []manifest.Object
+	// Received is when the agent took this generation in.
+	Received time.Time
+	// Removal is set once the removal of the work is durable.
+	Removal *Removal
+}
+
+// Removal says how a work is removed.
+type Removal struct {
+	Cause linkv1.RemovalCause `json:"cause,omitempty"`
+	// Keep leaves the objects in the member, without the hub's marks.
+	Keep bool `json:"keep,omitempty"`
+}
+
+// Config of a Store. Secrets, Logger and Now are needed.
+type Config struct {
+	Secrets  Secrets
+	Logger   *slog.Logger
+	Now      func() time.Time
+	Registry prometheus.Registerer
+	// FlushInterval is how long manifests wait before they are written; a second when 0.
+	FlushInterval time.Duration
+	// SplitBytes is the compressed size above which a shard is split; 128 KiB when 0.
+	SplitBytes int
+	// ChunkBytes is the size of a chunk of a large work; 512 KiB when 0.
+	ChunkBytes int
+	// JournalBytes is the size above which the journal is not let grow before the shards are
+	// written; 512 KiB when 0.
+	JournalBytes int
+}
+
+const (
+	defaultFlushInterval = time.Second
+	defaultSplitBytes    = 128 << 10
+	defaultChunkBytes    = 512 << 10
+	defaultJournalBytes  = 512 << 10
+	// lastFlush bounds what is written when the agent ends.
+	lastFlush = 5 * time.Second
+)
+
+// ErrOtherAgent says that another process writes the same state.
+var ErrOtherAgent = errors.New("another agent keeps its state in the same namespace")
+
+// Store is the state. All methods may be called concurrently.
+type Store struct {
+	config  Config
+	writer  string // names this process in what it writes
+	metrics metrics
+
+	mu       sync.Mutex
+	shards   map[string]*shard // by prefix; exactly one covers every key
+	obsolete map[string]bool   // names of Secrets to delete once all dirty shards are written
+	mark     session.Mark
+	sequence uint64 // of the last record
+
+	pending []*pending    // waits to be written to the journal, in order
+	journal []record      // written or being written, and not yet covered by shards
+	covered chan struct{} // closed and replaced when a flush has shortened the journal
+	wakeUp  chan struct{}
+	flushUp chan struct{}
+
+	journalSecret *version // touched by the commit loop alone
+}
+
+// New returns a store that holds nothing; Load reads what is kept, Run writes.
+func New(config Config) (*Store, error) {
+	if config.Secrets == nil || config.Logger == nil || config.Now == nil {
+		return nil, errors.New("state: Secrets, Logger and Now are needed")
+	}
+	setDefault(&config.FlushInterval, defaultFlushInterval)
+	setDefault(&config.SplitBytes, defaultSplitBytes)
+	setDefault(&config.ChunkBytes, defaultChunkBytes)
+	setDefault(&config.JournalBytes, defaultJournalBytes)
+	writer, err := newWriter()
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		config: config, writer: writer,
+		shards:   map[string]*shard{"": newShard("")},
+		obsolete: map[string]bool{},
+		covered:  make(chan struct{}),
+		wakeUp:   make(chan struct{}, 1),
+		flushUp:  make(chan struct{}, 1),
+	}
+	s.metrics = newMetrics(config.Registry, s.count)
+	return s, nil
+}
+
+func setDefault[T int | time.Duration](field *T, value T) {
+	if *field == 0 {
+		*field = value
+	}
+}
+
+// Known returns a reference of everything held, those that are being removed left out. A reference
+// without a hash asks the hub to send the work again.
+func (s *Store) Known() []*linkv1.WorkRef {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var refs []*linkv1.WorkRef
+	for _, shard := range s.shards {
+		for _, e := range shard.entries {
+			if e.Removal != nil {
+				continue
+			}
+			refs = append(refs, &linkv1.WorkRef{
+				Key: e.Key, Uid: e.UID, Generation: e.Generation, Hash: e.Hash,
+				Revision: e.Work.GetRevision(), Incarnation: e.Work.GetIncarnation(),
+			})
+		}
+	}
+	return refs
+}
+
+// Keys returns the keys of everything held, removals that are not carried out included.
+func (s *Store) Keys() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var keys []string
+	for _, shard := range s.shards {
+		keys = slices.AppendSeq(keys, maps.Keys(shard.entries))
+	}
+	return keys
+}
+
+func (s *Store) count() float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, shard := range s.shards {
+		n += len(shard.entries)
+	}
+	return float64(n)
+}
+
+// Get returns what is held of a key.
+func (s *Store) Get(key string) (*Entry, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, held := s.shardOf(key).entries[key]
+	return e, held
+}
+
+// Put records a work. It returns when the journal that names it is written; until then nothing of
+// it may be applied. An error means that this is not known: the work may still become held.
+func (s *Store) Put(ctx context.Context, work *linkv1.Work) error {
+	return s.commit(ctx, &pending{record: record{
+		Key: work.GetKey(), UID: work.GetUid(), Generation: work.GetGeneration(), Hash: work.GetHash(),
+		Objects: manifest.Objects(work.GetManifests()), Time: s.config.Now(),
+	}, work: work})
+}
+
+// Remove records that the work with this key and UID is to be removed, and returns when that is
+// durable. It returns false when no such work is held.
+func (s *Store) Remove(ctx context.Context, key, uid string, removal Removal) (bool, error) {
+	if e, held := s.Get(key); !held || e.UID != uid {
+		return false, nil
+	}
+	return true, s.commit(ctx, &pending{record: record{Key: key, UID: uid, Removal: &removal, Time: s.config.Now()}})
+}
+
+// Pruned forgets objects of earlier generations that exist no more. It is made durable with the
+// next flush: an object that is pruned twice does no harm.
+func (s *Store) Pruned(key, uid string, generation int64, gone []manifest.Object) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	shard := s.shardOf(key)
+	e, held := shard.entries[key]
+	if !held || e.UID != uid || e.Generation != generation {
+		return
+	}
+	changed := *e
+	changed.Objects = manifest.Missing(e.Objects, gone)
+	shard.set(&changed)
+	s.askForFlush()
+}
+
+// Forget forgets a work whose removal has been carried out. It is made durable with the next flush:
+// a removal that is carried out twice does no harm.
+func (s *Store) Forget(key, uid string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	shard := s.shardOf(key)
+	if e, held := shard.entries[key]; held && e.UID == uid && e.Removal != nil {
+		shard.remove(key)
+		s.askForFlush()
+	}
+}
+
+// Mark returns what is remembered of the hub.
+func (s *Store) Mark() session.Mark {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mark
+}
+
+// SetMark remembers the hub's mark and returns when that is durable. Calls at the same time, of
+// Put and Remove too, share one write.
+func (s *Store) SetMark(ctx context.Context, mark session.Mark) error {
+	return s.commit(ctx, &pending{mark: &mark})
+}
+
+// Run writes until ctx ends, and then once more what is not yet written. It returns an error when
+// another agent writes the same state.
+func (s *Store) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var group sync.WaitGroup
+	group.Go(func() {
+		if err := s.commitLoop(ctx); err != nil {
+			cancel(err)
+		}
+	})
+	group.Go(func() { s.flushLoop(ctx) })
+	group.Wait()
+	if cause := context.Cause(ctx); errors.Is(cause, ErrOtherAgent) {
+		return cause
+	}
+	end, stop := context.WithTimeout(context.WithoutCancel(ctx), lastFlush)
+	defer stop()
+	if err := s.flush(end); err != nil {
+		s.config.Logger.Warn("The last changes were not written; the hub will send them again.", "error", err)
+	}
+	return nil
+}
+
+// shardOf returns the shard that covers a key. The caller holds the lock.
+func (s *Store) shardOf(key string) *shard {
+	path := pathOf(key)
+	for n := range len(path) + 1 {
+		if shard, exists := s.shards[path[:n]]; exists {
+			return shard
+		}
+	}
+	panic(fmt.Sprintf("no shard covers the key %q", key)) // Load and split keep the shards a full cover
+}
+
+func (s *Store) askForFlush() { signal(s.flushUp) }
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

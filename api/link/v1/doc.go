@@ -1,0 +1,4 @@
+// Package linkv1 is the vocabulary of the stream between a hub and the agents of its members, and nothing else:
+// it is generated from link.proto, where every message is explained. What the words mean in which order
+// is decided by pkg/session.
+package linkv1

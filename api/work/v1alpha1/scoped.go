@@ -1,0 +1,32 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// Binding is a PropagationBinding or a ClusterPropagationBinding: they share spec and status, and
+// all code but the scheme and the stores sees them through this.
+type Binding interface {
+	metav1.Object
+	runtime.Object
+	GetSpec() *BindingSpec
+	GetStatus() *BindingStatus
+}
+
+var (
+	_ Binding = (*PropagationBinding)(nil)
+	_ Binding = (*ClusterPropagationBinding)(nil)
+)
+
+// GetSpec returns the binding's spec, not a copy.
+func (b *PropagationBinding) GetSpec() *BindingSpec { return &b.Spec }
+
+// GetStatus returns the binding's status, not a copy.
+func (b *PropagationBinding) GetStatus() *BindingStatus { return &b.Status }
+
+// GetSpec returns the binding's spec, not a copy.
+func (b *ClusterPropagationBinding) GetSpec() *BindingSpec { return &b.Spec }
+
+// GetStatus returns the binding's status, not a copy.
+func (b *ClusterPropagationBinding) GetStatus() *BindingStatus { return &b.Status }

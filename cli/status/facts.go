@@ -1,0 +1,233 @@
+// Package status alone decides what the command line says about the state of a hub: what is not
+// fine, in which words, and in which order. It is pure: objects in, text out.
+package status
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+)
+
+// Facts are the objects that a report is made of. Works are read in full, because a binding's own
+// status lists at most 100 clusters.
+type Facts struct {
+	Now             time.Time
+	Clusters        []clusterv1alpha1.MemberCluster
+	Policies        []policyv1alpha1.PropagationPolicy
+	ClusterPolicies []policyv1alpha1.ClusterPropagationPolicy
+	Bindings        []workv1alpha1.PropagationBinding
+	ClusterBindings []workv1alpha1.ClusterPropagationBinding
+	Works           []workv1alpha1.PropagationWork
+}
+
+// Report is what is said about a hub. It is also the JSON output: fields may be added, none
+// changes or goes away.
+type Report struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	// Fine is true when there are no problems.
+	Fine     bool      `json:"fine"`
+	Problems []Problem `json:"problems"`
+	Clusters []Cluster `json:"clusters"`
+	Bindings []Binding `json:"bindings"`
+}
+
+// Problem is one thing that is not fine, and where.
+type Problem struct {
+	// Object is the kind and name of what has the problem.
+	Object string `json:"object"`
+	// Reason is a word for scripts; it may be empty.
+	Reason string `json:"reason,omitempty"`
+	// Message is a sentence for people.
+	Message string `json:"message"`
+}
+
+// Cluster is one member cluster. Ready is True, False or Unknown, as of its condition.
+type Cluster struct {
+	Name              string     `json:"name"`
+	Ready             string     `json:"ready"`
+	Joined            bool       `json:"joined"`
+	Connected         bool       `json:"connected"`
+	KubernetesVersion string     `json:"kubernetesVersion,omitempty"`
+	NodesReady        int32      `json:"nodesReady"`
+	Nodes             int32      `json:"nodes"`
+	AgentVersion      string     `json:"agentVersion,omitempty"`
+	Since             *time.Time `json:"since,omitempty"` // of Ready's present value
+	Works             WorkCount  `json:"works"`
+	Region            string     `json:"region,omitempty"`
+	Provider          string     `json:"provider,omitempty"`
+	Taints            []string   `json:"taints,omitempty"`
+	CertificateEnds   *time.Time `json:"certificateEnds,omitempty"`
+}
+
+// WorkCount counts the works of a cluster.
+type WorkCount struct {
+	Total    int `json:"total"`
+	Applied  int `json:"applied"`
+	Removing int `json:"removing"`
+}
+
+// Binding is one template and the clusters that it goes to.
+type Binding struct {
+	Namespace  string      `json:"namespace,omitempty"`
+	Name       string      `json:"name"`
+	Template   Template    `json:"template"`
+	Policy     string      `json:"policy,omitempty"`
+	Scheduled  bool        `json:"scheduled"`
+	Removing   bool        `json:"removing,omitempty"`
+	Applied    int         `json:"applied"`
+	Healthy    int         `json:"healthy"`
+	Message    string      `json:"message,omitempty"`
+	Placements []Placement `json:"placements"`
+}
+
+// Template names the object on the hub.
+type Template struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Namespace  string `json:"namespace,omitempty"`
+	Name       string `json:"name"`
+}
+
+func (t Template) String() string {
+	if t.Namespace == "" {
+		return t.Kind + " " + t.Name
+	}
+	return t.Kind + " " + t.Namespace + "/" + t.Name
+}
+
+// Placement is a template in one cluster. Wanted and Ready are replicas; they are absent for kinds
+// that have none, and Ready also while the cluster has not reported.
+type Placement struct {
+	Cluster string `json:"cluster"`
+	Wanted  *int32 `json:"wanted,omitempty"`
+	Ready   *int32 `json:"ready,omitempty"`
+	Applied bool   `json:"applied"`
+	Health  string `json:"health"`
+	Message string `json:"message,omitempty"`
+	// Stale is true when the cluster is not connected: this is its last word.
+	Stale bool `json:"stale,omitempty"`
+}
+
+// binding is either kind of binding.
+type binding struct {
+	metav1.Object
+	kind   string
+	spec   *workv1alpha1.BindingSpec
+	status *workv1alpha1.BindingStatus
+}
+
+func (f Facts) bindings() []binding {
+	all := make([]binding, 0, len(f.Bindings)+len(f.ClusterBindings))
+	for i := range f.Bindings {
+		b := &f.Bindings[i]
+		all = append(all, binding{b, "PropagationBinding", &b.Spec, &b.Status})
+	}
+	for i := range f.ClusterBindings {
+		b := &f.ClusterBindings[i]
+		all = append(all, binding{b, "ClusterPropagationBinding", &b.Spec, &b.Status})
+	}
+	return all
+}
+
+// work is what a report needs of a PropagationWork.
+type work struct {
+	cluster string
+	object  *workv1alpha1.PropagationWork
+}
+
+// bindingKey names a binding as works do.
+type bindingKey struct{ kind, namespace, name string }
+
+// worksByBinding groups works by the binding that they were made for.
+func (f Facts) worksByBinding() map[bindingKey]map[string]work {
+	grouped := map[bindingKey]map[string]work{}
+	for i := range f.Works {
+		w := &f.Works[i]
+		cluster, ok := strings.CutPrefix(w.Namespace, workv1alpha1.ExecutionNamespacePrefix)
+		if !ok || w.Spec.Binding == nil {
+			continue
+		}
+		key := bindingKey{w.Spec.Binding.Kind, w.Spec.Binding.Namespace, w.Spec.Binding.Name}
+		if grouped[key] == nil {
+			grouped[key] = map[string]work{}
+		}
+		grouped[key][cluster] = work{cluster, w}
+	}
+	return grouped
+}
+
+// applied is true when the member has the work's present content. A condition about an older
+// generation says nothing about it.
+func applied(w *workv1alpha1.PropagationWork) bool {
+	condition := meta.FindStatusCondition(w.Status.Conditions, workv1alpha1.WorkApplied)
+	return condition != nil && condition.Status == metav1.ConditionTrue && current(condition, w.Generation)
+}
+
+func current(condition *metav1.Condition, generation int64) bool {
+	return condition.ObservedGeneration == 0 || condition.ObservedGeneration == generation
+}
+
+// manifestOf is the status of the template's own object; a work may carry others, such as a namespace.
+func manifestOf(w *workv1alpha1.PropagationWork, template workv1alpha1.ObjectReference) *workv1alpha1.ManifestStatus {
+	index := slices.IndexFunc(w.Status.ManifestStatuses, func(m workv1alpha1.ManifestStatus) bool {
+		return m.Identifier.Kind == template.Kind && m.Identifier.Name == template.Name && m.Identifier.Namespace == template.Namespace
+	})
+	if index < 0 {
+		return nil
+	}
+	return &w.Status.ManifestStatuses[index]
+}
+
+// readyReplicas reads the number of ready replicas from a reported status: the field of Deployments,
+// StatefulSets and ReplicaSets, of DaemonSets, of Jobs.
+func readyReplicas(m *workv1alpha1.ManifestStatus) *int32 {
+	if m == nil || m.Status == nil || len(m.Status.Raw) == 0 {
+		return nil
+	}
+	var status struct {
+		ReadyReplicas *int32 `json:"readyReplicas"`
+		NumberReady   *int32 `json:"numberReady"`
+		Ready         *int32 `json:"ready"`
+	}
+	if err := json.Unmarshal(m.Status.Raw, &status); err != nil {
+		return new(int32) // a status without numbers, such as one whose ready is a word
+	}
+	for _, n := range []*int32{status.ReadyReplicas, status.NumberReady, status.Ready} {
+		if n != nil {
+			return n
+		}
+	}
+	return new(int32) // API servers leave out a zero
+}
+
+func policyOf(b binding) string {
+	annotations := b.GetAnnotations()
+	if name := annotations[workv1alpha1.PropagationPolicyNameAnnotation]; name != "" {
+		return annotations[workv1alpha1.PropagationPolicyNamespaceAnnotation] + "/" + name
+	}
+	return annotations[workv1alpha1.ClusterPropagationPolicyNameAnnotation]
+}
+
+func templateOf(r workv1alpha1.ObjectReference) Template {
+	return Template{APIVersion: r.APIVersion, Kind: r.Kind, Namespace: r.Namespace, Name: r.Name}
+}
+
+func because(reason, message string) string {
+	switch {
+	case message == "":
+		return reason
+	case reason == "":
+		return message
+	}
+	return fmt.Sprintf("%s: %s", reason, message)
+}

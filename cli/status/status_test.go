@@ -1,0 +1,280 @@
+package status
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+)
+
+var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
+
+var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+func before(d time.Duration) metav1.Time { return metav1.NewTime(now.Add(-d)) }
+
+func cluster(name string, change ...func(*clusterv1alpha1.MemberCluster)) clusterv1alpha1.MemberCluster {
+	c := clusterv1alpha1.MemberCluster{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       clusterv1alpha1.ClusterSpec{Region: "eu", Provider: "on-premises"},
+		Status: clusterv1alpha1.ClusterStatus{
+			KubernetesVersion: "v1.37.2",
+			Conditions: []metav1.Condition{
+				{Type: clusterv1alpha1.ClusterJoined, Status: metav1.ConditionTrue, Reason: "Enrolled", LastTransitionTime: before(time.Hour)},
+				{Type: clusterv1alpha1.ClusterReady, Status: metav1.ConditionTrue, Reason: "AgentConnected", LastTransitionTime: before(12 * time.Minute)},
+			},
+			NodeSummary: &clusterv1alpha1.NodeSummary{TotalNum: 2, ReadyNum: 2},
+			Agent:       &clusterv1alpha1.AgentStatus{Version: "v0.1.0", CertificateExpiresAt: &metav1.Time{Time: now.Add(89 * 24 * time.Hour)}},
+		},
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	return c
+}
+
+func lost(c *clusterv1alpha1.MemberCluster) {
+	c.Spec.Taints = []corev1.Taint{{Key: clusterv1alpha1.TaintUnreachable, Effect: corev1.TaintEffectNoSchedule}}
+	c.Status.Conditions[1] = metav1.Condition{Type: clusterv1alpha1.ClusterReady, Status: metav1.ConditionUnknown, Reason: "AgentNotConnected",
+		Message: "the agent is not connected; see its log in the cluster", LastTransitionTime: before(5 * time.Minute)}
+}
+
+func template(kind, name string) workv1alpha1.ObjectReference {
+	r := workv1alpha1.ObjectReference{APIVersion: "v1", Kind: kind, Namespace: "default", Name: name}
+	if kind == "Deployment" {
+		r.APIVersion = "apps/v1"
+	}
+	return r
+}
+
+func boundTo(resource workv1alpha1.ObjectReference, replicas *int32, targets ...workv1alpha1.TargetCluster) workv1alpha1.PropagationBinding {
+	return workv1alpha1.PropagationBinding{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "default", Name: resource.Name + "-" + strings.ToLower(resource.Kind),
+			Annotations: map[string]string{workv1alpha1.PropagationPolicyNamespaceAnnotation: "default", workv1alpha1.PropagationPolicyNameAnnotation: "web"},
+		},
+		Spec: workv1alpha1.BindingSpec{Resource: resource, Replicas: replicas, Clusters: targets},
+		Status: workv1alpha1.BindingStatus{Conditions: []metav1.Condition{
+			{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionTrue, Reason: "Success"},
+		}},
+	}
+}
+
+func to(name string, replicas int32) workv1alpha1.TargetCluster {
+	return workv1alpha1.TargetCluster{Name: name, Replicas: replicas}
+}
+
+// workOf is a work that its cluster has applied and reports healthy, with the status given as JSON.
+func workOf(b workv1alpha1.PropagationBinding, cluster, statusJSON string, change ...func(*workv1alpha1.PropagationWork)) workv1alpha1.PropagationWork {
+	r := b.Spec.Resource
+	w := workv1alpha1.PropagationWork{
+		ObjectMeta: metav1.ObjectMeta{Namespace: workv1alpha1.ExecutionNamespace(cluster), Name: b.Name, Generation: 1},
+		Spec:       workv1alpha1.WorkSpec{Binding: &workv1alpha1.BindingReference{Kind: "PropagationBinding", Namespace: b.Namespace, Name: b.Name}},
+		Status: workv1alpha1.WorkStatus{
+			Conditions: []metav1.Condition{{Type: workv1alpha1.WorkApplied, Status: metav1.ConditionTrue, Reason: "Applied", ObservedGeneration: 1}},
+			ManifestStatuses: []workv1alpha1.ManifestStatus{{
+				Identifier: workv1alpha1.ResourceIdentifier{Version: "v1", Kind: r.Kind, Namespace: r.Namespace, Name: r.Name},
+				Health:     workv1alpha1.ResourceHealthy,
+			}},
+		},
+	}
+	if statusJSON != "" {
+		w.Status.ManifestStatuses[0].Status = &runtime.RawExtension{Raw: []byte(statusJSON)}
+	}
+	for _, f := range change {
+		f(&w)
+	}
+	return w
+}
+
+func refused(reason, message string) func(*workv1alpha1.PropagationWork) {
+	return func(w *workv1alpha1.PropagationWork) {
+		w.Status.Conditions[0].Status = metav1.ConditionFalse
+		w.Status.Conditions[0].Reason, w.Status.Conditions[0].Message = reason, message
+		w.Status.ManifestStatuses = nil
+	}
+}
+
+func unhealthy(w *workv1alpha1.PropagationWork) {
+	w.Status.ManifestStatuses[0].Health = workv1alpha1.ResourceUnhealthy
+}
+
+// sample is what `make quickstart` leaves: six replicas divided 2:1, a Service and a ConfigMap.
+func sample() Facts {
+	deployment := boundTo(template("Deployment", "web"), new(int32(6)), to("member1", 4), to("member2", 2))
+	service := boundTo(template("Service", "web"), nil, to("member1", 0), to("member2", 0))
+	return Facts{
+		Now:      now,
+		Clusters: []clusterv1alpha1.MemberCluster{cluster("member2"), cluster("member1")},
+		Bindings: []workv1alpha1.PropagationBinding{service, deployment},
+		Works: []workv1alpha1.PropagationWork{
+			workOf(deployment, "member1", `{"replicas":4,"readyReplicas":4}`), workOf(deployment, "member2", `{"replicas":2,"readyReplicas":2}`),
+			workOf(service, "member1", ""), workOf(service, "member2", ""),
+		},
+	}
+}
+
+func trouble() Facts {
+	facts := sample()
+	facts.Clusters[0] = cluster("member2", lost)
+	facts.Clusters = append(facts.Clusters, clusterv1alpha1.MemberCluster{
+		ObjectMeta: metav1.ObjectMeta{Name: "edge-1"},
+		Status:     clusterv1alpha1.ClusterStatus{Conditions: []metav1.Condition{{Type: clusterv1alpha1.ClusterJoined, Status: metav1.ConditionFalse, Reason: "Waiting"}}},
+	})
+	deployment := facts.Bindings[1]
+	facts.Works[0] = workOf(deployment, "member1", `{"replicas":4,"readyReplicas":1}`, unhealthy)
+
+	config := boundTo(template("ConfigMap", "settings"), nil, to("member1", 0), to("member2", 0))
+	nowhere := boundTo(template("Deployment", "batch"), new(int32(3)))
+	nowhere.Status.Conditions[0] = metav1.Condition{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionFalse, Reason: "NoClusterFit",
+		Message: "no cluster fits: member1 is not in region us; member2 is not in region us"}
+	facts.Bindings = append(facts.Bindings, config, nowhere)
+	facts.Works = append(facts.Works,
+		workOf(config, "member1", "", refused("Conflict", "ConfigMap default/settings exists in the member and is not managed from this hub")),
+		workOf(config, "member2", "", func(w *workv1alpha1.PropagationWork) { w.Generation = 2 }),
+	)
+	facts.Policies = []policyv1alpha1.PropagationPolicy{{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "typo", Generation: 1},
+		Status: policyv1alpha1.PropagationStatus{ObservedGeneration: 1, Conditions: []metav1.Condition{
+			{Type: "Ready", Status: metav1.ConditionFalse, Reason: "NothingSelected", Message: "no object on the hub matches its resourceSelectors"},
+		}},
+	}}
+	return facts
+}
+
+func crowd() Facts {
+	facts := sample()
+	for i := range 60 {
+		b := boundTo(template("ConfigMap", fmt.Sprintf("c%02d", i)), nil, to("member1", 0))
+		facts.Bindings = append(facts.Bindings, b)
+		w := workOf(b, "member1", "")
+		if i == 7 {
+			w = workOf(b, "member1", "", refused("Refused", "data: too long"))
+		}
+		facts.Works = append(facts.Works, w)
+	}
+	return facts
+}
+
+func TestTextIsAsInTheGoldenFile(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		reason string
+		facts  Facts
+		wide   bool
+	}{
+		{name: "fine", reason: "the end of the quickstart", facts: sample()},
+		{name: "fine-wide", reason: "wide adds columns", facts: sample(), wide: true},
+		{name: "trouble", reason: "what is not fine comes first, with its cause", facts: trouble()},
+		{name: "crowd", reason: "of many bindings only those are listed that are not fine", facts: crowd()},
+		{name: "empty", reason: "a new hub says what to do", facts: Facts{Now: now}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var out bytes.Buffer
+			if err := Make(test.facts).Text(&out, now, test.wide); err != nil {
+				t.Fatal(err)
+			}
+			compareGolden(t, test.name+".txt", out.Bytes(), test.reason)
+		})
+	}
+}
+
+func TestJSONIsAsInTheGoldenFile(t *testing.T) {
+	out, err := json.MarshalIndent(Make(trouble()), "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	compareGolden(t, "trouble.json", append(out, '\n'), "scripts read this")
+}
+
+func compareGolden(t *testing.T, name string, got []byte, reason string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s: %s (-want +got):\n%s", path, reason, diff)
+	}
+}
+
+func TestReadyReplicasAreReadFromEveryKindOfStatus(t *testing.T) {
+	for _, test := range []struct {
+		reason string
+		status string
+		want   *int32
+	}{
+		{"a Deployment", `{"replicas":3,"readyReplicas":2}`, new(int32(2))},
+		{"a DaemonSet", `{"numberReady":5}`, new(int32(5))},
+		{"a Job", `{"active":2,"ready":1}`, new(int32(1))},
+		{"API servers leave out zeros", `{"replicas":3}`, new(int32(0))},
+		{"a custom resource whose ready is a word", `{"ready":"yes"}`, new(int32(0))},
+		{"nothing reported", ``, nil},
+	} {
+		m := &workv1alpha1.ManifestStatus{}
+		if test.status != "" {
+			m.Status = &runtime.RawExtension{Raw: []byte(test.status)}
+		}
+		if diff := cmp.Diff(test.want, readyReplicas(m)); diff != "" {
+			t.Errorf("%s: (-want +got):\n%s", test.reason, diff)
+		}
+	}
+}
+
+func TestAClusterScopedBindingFindsItsWorks(t *testing.T) {
+	role := workv1alpha1.ObjectReference{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "ClusterRole", Name: "reader"}
+	b := workv1alpha1.ClusterPropagationBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "reader-clusterrole"},
+		Spec:       workv1alpha1.BindingSpec{Resource: role, Clusters: []workv1alpha1.TargetCluster{to("member1", 0)}},
+		Status: workv1alpha1.BindingStatus{Conditions: []metav1.Condition{
+			{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionTrue, Reason: "Success"},
+		}},
+	}
+	w := workOf(boundTo(role, nil), "member1", "")
+	w.Spec.Binding = &workv1alpha1.BindingReference{Kind: "ClusterPropagationBinding", Name: b.Name}
+	report := Make(Facts{
+		Now: now, Clusters: []clusterv1alpha1.MemberCluster{cluster("member1")},
+		ClusterBindings: []workv1alpha1.ClusterPropagationBinding{b}, Works: []workv1alpha1.PropagationWork{w},
+	})
+	if !report.Fine || report.Bindings[0].Applied != 1 || report.Bindings[0].Healthy != 1 {
+		t.Errorf("a ClusterRole that is applied and healthy is reported as %+v", report)
+	}
+}
+
+func TestAWorkThatIsBeingRemovedIsNoPartOfTheTotal(t *testing.T) {
+	facts := sample()
+	facts.Works[2].DeletionTimestamp = &metav1.Time{Time: now}
+	got := countWorks(facts.Works, "member1")
+	if want := (WorkCount{Total: 1, Applied: 1, Removing: 1}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestACertificateThatWasNotRenewedIsAProblem(t *testing.T) {
+	report := Make(Facts{Now: now, Clusters: []clusterv1alpha1.MemberCluster{cluster("old", func(c *clusterv1alpha1.MemberCluster) {
+		c.Status.Agent.CertificateExpiresAt = &metav1.Time{Time: now.Add(3 * 24 * time.Hour)}
+	})}})
+	if report.Fine || report.Problems[0].Reason != "CertificateEnds" {
+		t.Errorf("a certificate with three days left is reported as %+v", report.Problems)
+	}
+}

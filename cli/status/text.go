@@ -1,0 +1,215 @@
+package status
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/duration"
+)
+
+// shownBindings is how many bindings are listed before those that are fine are only counted.
+const shownBindings = 50
+
+// Text writes the report for people: first what is not fine, then the tables. Wide lists everything
+// and adds columns. Now is what ages are counted from.
+func (r Report) Text(out io.Writer, now time.Time, wide bool) error {
+	w := &writer{out: out}
+	r.headline(w)
+	if len(r.Clusters) > 0 {
+		w.table(r.clusterRows(now, wide))
+	}
+	bindings, hidden := r.shown(wide)
+	if len(bindings) > 0 {
+		w.table(bindingRows(bindings, wide))
+	}
+	if rows := replicaRows(bindings); len(rows) > 1 {
+		w.table(rows)
+	}
+	if hidden > 0 {
+		w.line("")
+		w.line("%s not shown, all of them fine; -o wide shows them.", count(hidden, "binding"))
+	}
+	return w.err
+}
+
+func (r Report) headline(w *writer) {
+	if len(r.Clusters) == 0 && len(r.Bindings) == 0 && r.Fine {
+		w.line("No cluster has joined this hub yet; `windlass token create` makes a token for one.")
+		return
+	}
+	if r.Fine {
+		w.line("All fine: %s ready, %s applied.", count(len(r.Clusters), "cluster"), count(len(r.Bindings), "binding"))
+		return
+	}
+	w.line("NOT FINE")
+	for _, problem := range r.Problems {
+		w.line("  %s: %s", problem.Object, oneLine(problem.Message))
+	}
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+func (r Report) clusterRows(now time.Time, wide bool) [][]string {
+	header := []string{"CLUSTER", "READY", "VERSION", "NODES", "AGENT", "LAST WORD", "WORKS"}
+	if wide {
+		header = append(header, "REGION", "PROVIDER", "TAINTS")
+	}
+	rows := [][]string{header}
+	for _, c := range r.Clusters {
+		row := []string{
+			c.Name, c.Ready, dash(c.KubernetesVersion), fmt.Sprintf("%d/%d", c.NodesReady, c.Nodes),
+			dash(c.AgentVersion), lastWord(c, now), worksCell(c.Works),
+		}
+		if wide {
+			row = append(row, dash(c.Region), dash(c.Provider), dash(strings.Join(c.Taints, ",")))
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// lastWord says since when a connected cluster is as it is, and when one that is not was last heard.
+func lastWord(c Cluster, now time.Time) string {
+	switch {
+	case !c.Joined:
+		return "never"
+	case c.Since == nil:
+		return "-"
+	case c.Connected:
+		return "connected " + duration.HumanDuration(now.Sub(*c.Since))
+	}
+	return duration.HumanDuration(now.Sub(*c.Since)) + " ago"
+}
+
+func worksCell(c WorkCount) string {
+	cell := fmt.Sprintf("%d/%d applied", c.Applied, c.Total)
+	if c.Removing > 0 {
+		cell += fmt.Sprintf(", %d being removed", c.Removing)
+	}
+	return cell
+}
+
+// shown leaves out bindings that are fine when there are many.
+func (r Report) shown(wide bool) (bindings []Binding, hidden int) {
+	if wide || len(r.Bindings) <= shownBindings {
+		return r.Bindings, 0
+	}
+	for _, b := range r.Bindings {
+		if b.Message == "" {
+			hidden++
+			continue
+		}
+		bindings = append(bindings, b)
+	}
+	return bindings, hidden
+}
+
+func bindingRows(bindings []Binding, wide bool) [][]string {
+	header := []string{"BINDING", "SCHEDULED", "CLUSTERS", "APPLIED", "HEALTHY"}
+	if wide {
+		header = append(header, "POLICY")
+	}
+	rows := [][]string{append(header, "MESSAGE")}
+	for _, b := range bindings {
+		n := len(b.Placements)
+		row := []string{
+			qualified(b.Namespace, b.Name), yesNo(b.Scheduled), clusterNames(b.Placements, wide),
+			fmt.Sprintf("%d/%d", b.Applied, n), fmt.Sprintf("%d/%d", b.Healthy, n),
+		}
+		if wide {
+			row = append(row, dash(b.Policy))
+		}
+		rows = append(rows, append(row, dash(oneLine(b.Message))))
+	}
+	return rows
+}
+
+func clusterNames(placements []Placement, wide bool) string {
+	names := make([]string, 0, len(placements))
+	for i, p := range placements {
+		if i == namedClusters && !wide && len(placements) > namedClusters+1 {
+			names = append(names, fmt.Sprintf("+%d", len(placements)-i))
+			break
+		}
+		names = append(names, p.Cluster)
+	}
+	return dash(strings.Join(names, ","))
+}
+
+// replicaRows lists the workloads that have replicas, a row for each cluster, and the sum.
+func replicaRows(bindings []Binding) [][]string {
+	rows := [][]string{{"REPLICAS", "CLUSTER", "WANTED", "READY", "HEALTH"}}
+	for _, b := range bindings {
+		var wanted, ready int32
+		n := 0
+		for _, p := range b.Placements {
+			if p.Wanted == nil {
+				continue
+			}
+			n++
+			wanted += *p.Wanted
+			readyCell := "-"
+			if p.Ready != nil {
+				ready += *p.Ready
+				readyCell = fmt.Sprint(*p.Ready)
+			}
+			rows = append(rows, []string{b.Template.String(), p.Cluster + staleNote(p), fmt.Sprint(*p.Wanted), readyCell, p.Health})
+		}
+		if n > 1 {
+			rows = append(rows, []string{"", "all", fmt.Sprint(wanted), fmt.Sprint(ready), ""})
+		}
+	}
+	return rows
+}
+
+func qualified(namespace, name string) string {
+	if namespace == "" {
+		return name
+	}
+	return namespace + "/" + name
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// writer keeps the first error, so that layout is not interleaved with checks.
+type writer struct {
+	out io.Writer
+	err error
+}
+
+func (w *writer) line(format string, args ...any) {
+	if w.err == nil {
+		_, w.err = fmt.Fprintf(w.out, format+"\n", args...)
+	}
+}
+
+// table writes rows in columns after an empty line. No line ends in spaces.
+func (w *writer) table(rows [][]string) {
+	w.line("")
+	var text strings.Builder
+	columns := tabwriter.NewWriter(&text, 0, 8, 3, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(columns, strings.Join(row, "\t"))
+	}
+	if err := columns.Flush(); err != nil && w.err == nil {
+		w.err = err
+	}
+	for _, line := range strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n") {
+		w.line("%s", strings.TrimRight(line, " "))
+	}
+}

@@ -1,0 +1,386 @@
+package agenttest
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	linkv1 "windlass.dev/windlass/api/link/v1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+
+	"windlass.dev/windlass/pkg/session"
+)
+
+func TestADeploymentIsAppliedMarkedAndReportedHealthy(t *testing.T) {
+	r := newRig(t)
+	r.put(work("web", 1, r.deployment("web", 2)))
+	report := r.reported("web", "a healthy report", func(report *linkv1.Report) bool {
+		return report.Applied && report.Observed && report.Health == linkv1.Health_HEALTH_HEALTHY
+	})
+	if !strings.Contains(string(report.Status), `"readyReplicas":2`) {
+		t.Errorf("the report's status is %s, want 2 ready replicas in it", report.Status)
+	}
+	for stage, m := range map[string]*linkv1.Milestone{
+		"received": report.Generations.Received, "applied": report.Generations.Applied, "healthy": report.Generations.Healthy,
+	} {
+		if m.GetGeneration() != 1 || !m.GetAt().IsValid() {
+			t.Errorf("the milestone %s is %v, want generation 1", stage, m)
+		}
+	}
+	live := r.get(deployments, "web")
+	if live.GetLabels()[workv1alpha1.ManagedLabel] != "true" || live.GetAnnotations()[workv1alpha1.HubIDAnnotation] != hubID ||
+		live.GetAnnotations()[workv1alpha1.WorkNameAnnotation] != "web" {
+		t.Errorf("the marks are %v and %v", live.GetLabels(), live.GetAnnotations())
+	}
+	namespace, err := r.clients.Dynamic.Resource(namespaces).Get(t.Context(), r.namespace, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if namespace.GetLabels()[workv1alpha1.ManagedLabel] != "true" {
+		t.Errorf("the namespace that was made for it has the labels %v, want the mark among them", namespace.GetLabels())
+	}
+	before := live.GetResourceVersion()
+	r.put(work("web", 2, r.deployment("web", 2)))
+	r.applied("web", 2)
+	if after := r.get(deployments, "web"); after.GetGeneration() != live.GetGeneration() {
+		t.Errorf("an apply that changes nothing took the object from %s to %s", before, after.GetResourceVersion())
+	}
+}
+
+func TestAnUpdateTakesAwayWhatTheNewGenerationDoesNotName(t *testing.T) {
+	r := newRig(t)
+	r.put(work("c", 1, r.configMap("c", map[string]any{"a": "1", "b": "1"})))
+	r.applied("c", 1)
+	r.put(work("c", 2, r.configMap("c", map[string]any{"a": "2"})))
+	r.applied("c", 2)
+	if data := text(r.get(configMaps, "c"), "data"); data != "map[a:2]" {
+		t.Errorf("data is %s", data)
+	}
+}
+
+func TestWhatIsChangedByHandIsPutRight(t *testing.T) {
+	r := newRig(t)
+	r.put(work("c", 1, r.configMap("c", map[string]any{"a": "1"})))
+	r.put(work("web", 1, r.deployment("web", 1)))
+	r.applied("c", 1)
+	r.applied("web", 1)
+
+	for _, c := range []struct{ reason, patch string }{
+		{"a changed value", `{"data":{"a":"by hand"}}`},
+		{"a value added with kubectl", `{"data":{"b":"by hand"}}`},
+		{"a mark taken away", `{"metadata":{"annotations":{"windlass.dev/hub-id":null}}}`},
+		{"the label taken away, by which objects are watched", `{"metadata":{"labels":{"karmada.io/managed":null}}}`},
+		{"all marks taken away", `{"metadata":{"labels":{"karmada.io/managed":null},"annotations":null}}`},
+	} {
+		r.byHand(configMaps, "c", c.patch)
+		r.until(c.reason+" to be put right", func() error {
+			live := r.get(configMaps, "c")
+			if text(live, "data") != "map[a:1]" || live.GetAnnotations()[workv1alpha1.HubIDAnnotation] != hubID ||
+				live.GetLabels()[workv1alpha1.ManagedLabel] != "true" {
+				return fmt.Errorf("it is %v", live.Object)
+			}
+			return nil
+		})
+	}
+
+	uid := r.get(configMaps, "c").GetUID()
+	if err := r.client(configMaps).Delete(t.Context(), "c", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.until("a deleted object to be made again", func() error {
+		live, err := r.client(configMaps).Get(t.Context(), "c", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if live.GetUID() == uid {
+			return errors.New("it is still the old one")
+		}
+		return nil
+	})
+
+	r.byHand(deployments, "web", `{"spec":{"replicas":3,"template":{"spec":{"containers":[{"name":"web","image":"hacked"}]}}}}`)
+	r.until("replicas and image to be put right", func() error {
+		live := r.get(deployments, "web")
+		containers, _, _ := unstructured.NestedSlice(live.Object, "spec", "template", "spec", "containers")
+		if text(live, "spec", "replicas") != "1" || fmt.Sprint(containers[0].(map[string]any)["image"]) != "web:1" {
+			return fmt.Errorf("the spec is %v", live.Object["spec"])
+		}
+		return nil
+	})
+}
+
+func TestWhatOtherControllersAddStays(t *testing.T) {
+	r := newRig(t)
+	r.put(work("web", 1, r.deployment("web", 1)))
+	r.applied("web", 1)
+	_, err := r.client(deployments).Patch(t.Context(), "web", types.MergePatchType, []byte(
+		`{"metadata":{"annotations":{"injector/done":"yes"}},"spec":{"template":{"metadata":{"annotations":{"injector/done":"yes"}}}}}`),
+		metav1.PatchOptions{FieldManager: "injector"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.byHand(deployments, "web", `{"spec":{"replicas":5}}`)
+	r.until("the change by hand to be put right", func() error {
+		if replicas := text(r.get(deployments, "web"), "spec", "replicas"); replicas != "1" {
+			return errors.New(replicas)
+		}
+		return nil
+	})
+	live := r.get(deployments, "web")
+	if live.GetAnnotations()["injector/done"] != "yes" || text(live, "spec", "template", "metadata", "annotations") != "map[injector/done:yes]" {
+		t.Errorf("what the injector added is gone: %v", live.Object)
+	}
+}
+
+func TestAnObjectThatIsNotOursIsRefusedOrAdopted(t *testing.T) {
+	r := newRig(t)
+	r.makeNamespace()
+	r.create(configMaps, r.configMap("c", map[string]any{"a": "theirs", "b": "theirs"}))
+
+	w := work("c", 1, r.configMap("c", map[string]any{"a": "ours"}))
+	r.put(w)
+	report := r.refused("c", "Conflict")
+	if !strings.Contains(report.Message, "ConfigMap "+r.namespace+"/c exists in the member") || !strings.Contains(report.Message, "Overwrite") {
+		t.Errorf("the message is %q", report.Message)
+	}
+	if data := text(r.get(configMaps, "c"), "data"); data != "map[a:theirs b:theirs]" {
+		t.Errorf("it was touched: %s", data)
+	}
+
+	w = work("c", 2, r.configMap("c", map[string]any{"a": "ours"}))
+	w.ConflictResolution = linkv1.ConflictResolution_CONFLICT_RESOLUTION_OVERWRITE
+	r.put(w)
+	report = r.applied("c", 2)
+	if len(report.Conditions) != 1 || report.Conditions[0].Type != "Adopted" {
+		t.Errorf("the conditions are %v, want Adopted", report.Conditions)
+	}
+	if data := text(r.get(configMaps, "c"), "data"); data != "map[a:ours]" {
+		t.Errorf("after it was taken over data is %s", data)
+	}
+}
+
+func TestAnObjectOfAnotherHubIsRefusedEvenWithOverwrite(t *testing.T) {
+	r := newRig(t)
+	r.makeNamespace()
+	other := r.configMap("c", map[string]any{"a": "theirs"})
+	other["metadata"].(map[string]any)["annotations"] = map[string]any{workv1alpha1.HubIDAnnotation: "another-hub-with-a-long-id"}
+	r.create(configMaps, other)
+	w := work("c", 1, r.configMap("c", map[string]any{"a": "ours"}))
+	w.ConflictResolution = linkv1.ConflictResolution_CONFLICT_RESOLUTION_OVERWRITE
+	r.put(w)
+	if report := r.refused("c", "ManagedByOtherHub"); !strings.Contains(report.Message, "another-hub-") {
+		t.Errorf("the message is %q, want the other hub's id in it", report.Message)
+	}
+	r.remove("c", false)
+	r.removed("c")
+	if data := text(r.get(configMaps, "c"), "data"); data != "map[a:theirs]" {
+		t.Errorf("the removal touched it: %s", data)
+	}
+}
+
+func TestANewGenerationPrunesWhatItDoesNotHold(t *testing.T) {
+	r := newRig(t)
+	r.put(work("w", 1, r.configMap("one", nil), r.configMap("two", nil)))
+	r.applied("w", 1)
+	r.put(work("w", 2, r.configMap("two", nil), r.configMap("three", nil)))
+	r.applied("w", 2)
+	r.absent(configMaps, "one")
+	r.get(configMaps, "two")
+	r.get(configMaps, "three")
+}
+
+func TestARemovalDeletesOrKeeps(t *testing.T) {
+	r := newRig(t)
+	r.put(work("deleted", 1, r.configMap("deleted", nil), r.deployment("deleted", 1)))
+	r.put(work("kept", 1, r.configMap("kept", map[string]any{"a": "1"})))
+	r.applied("deleted", 1)
+	r.applied("kept", 1)
+
+	r.remove("deleted", false)
+	r.remove("kept", true)
+	r.removed("deleted")
+	r.removed("kept")
+
+	r.absent(configMaps, "deleted")
+	r.absent(deployments, "deleted")
+	live := r.get(configMaps, "kept")
+	if len(live.GetLabels()) != 0 || len(live.GetAnnotations()) != 0 || text(live, "data") != "map[a:1]" {
+		t.Errorf("what was kept is %v", live.Object)
+	}
+	if known := r.engine.Known(); len(known) != 0 {
+		t.Errorf("after the removals there is still %v", known)
+	}
+
+	err := r.engine.Remove(t.Context(), &linkv1.Removal{Key: "never held", Uid: "any"})
+	if !errors.Is(err, session.ErrNotHeld) {
+		t.Errorf("the removal of what was never held: got %v, want ErrNotHeld", err)
+	}
+}
+
+func TestARemovalWithAnotherUIDTouchesNothing(t *testing.T) {
+	r := newRig(t)
+	r.put(work("c", 1, r.configMap("c", nil)))
+	r.applied("c", 1)
+	err := r.engine.Remove(t.Context(), &linkv1.Removal{Key: "c", Uid: "another"})
+	if !errors.Is(err, session.ErrNotHeld) {
+		t.Errorf("got %v, want ErrNotHeld", err)
+	}
+	r.applied("c", 1)
+	r.get(configMaps, "c")
+}
+
+func TestARemovalWaitsForFinalizersAndSaysSo(t *testing.T) {
+	r := newRig(t)
+	r.put(work("c", 1, r.configMap("c", nil)))
+	r.applied("c", 1)
+	patch := func(finalizers string) {
+		_, err := r.client(configMaps).Patch(t.Context(), "c", types.MergePatchType, []byte(`{"metadata":{"finalizers":`+finalizers+`}}`),
+			metav1.PatchOptions{FieldManager: "their-controller"})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	patch(`["example.com/held"]`)
+	r.remove("c", false)
+	report := r.reported("c", "the removal to wait", func(report *linkv1.Report) bool {
+		return report.Phase == linkv1.Phase_PHASE_REMOVING && report.Reason == "Removing"
+	})
+	if !strings.Contains(report.Message, "example.com/held") {
+		t.Errorf("the message is %q, want the finalizer in it", report.Message)
+	}
+	patch(`null`)
+	r.removed("c")
+	r.absent(configMaps, "c")
+}
+
+func TestAKindThatIsNotServedIsAppliedWhenItsDefinitionArrives(t *testing.T) {
+	r := newRig(t)
+	gadget := map[string]any{
+		"apiVersion": "example.com/v1", "kind": "Gadget",
+		"metadata": map[string]any{"name": "g", "namespace": r.namespace},
+		"spec":     map[string]any{"size": 3, "colour": "red"},
+	}
+	r.put(work("g", 1, gadget))
+	r.put(work("c", 1, r.configMap("c", nil)))
+	r.applied("c", 1)
+	if report := r.refused("g", "KindNotServed"); !strings.Contains(report.Message, "example.com/v1, Kind=Gadget") {
+		t.Errorf("the message is %q", report.Message)
+	}
+	definition := map[string]any{
+		"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+		"metadata": map[string]any{"name": "gadgets.example.com"},
+		"spec": map[string]any{
+			"group": "example.com", "scope": "Namespaced",
+			"names": map[string]any{"plural": "gadgets", "singular": "gadget", "kind": "Gadget", "listKind": "GadgetList"},
+			"versions": []any{map[string]any{
+				"name": "v1", "served": true, "storage": true,
+				"schema": map[string]any{"openAPIV3Schema": map[string]any{
+					"type": "object",
+					"properties": map[string]any{"spec": map[string]any{
+						"type": "object", "properties": map[string]any{"size": map[string]any{"type": "integer"}},
+					}},
+				}},
+			}},
+		},
+	}
+	r.put(work("crd", 1, definition))
+	report := r.applied("g", 1)
+	if len(report.Conditions) != 1 || report.Conditions[0].Type != "FieldsDropped" || !strings.Contains(report.Conditions[0].Message, "spec.colour") {
+		t.Errorf("the conditions are %v, want that spec.colour was dropped", report.Conditions)
+	}
+	r.remove("g", false)
+	r.removed("g")
+	r.remove("crd", false)
+	r.removed("crd")
+}
+
+func TestWhatTheMemberRefusesIsReportedAndHoldsUpNothing(t *testing.T) {
+	r := newRig(t)
+	bad := r.deployment("bad", 1)
+	bad["spec"].(map[string]any)["selector"] = map[string]any{"matchLabels": map[string]any{"app": "other"}}
+	wrongType := r.deployment("wrong", 1)
+	wrongType["spec"].(map[string]any)["replicas"] = "many"
+	unknownField := r.deployment("unknown", 1)
+	unknownField["spec"].(map[string]any)["colour"] = "red"
+	duplicate := r.deployment("duplicate", 1)
+	container := duplicate["spec"].(map[string]any)["template"].(map[string]any)["spec"].(map[string]any)["containers"].([]any)[0].(map[string]any)
+	container["env"] = []any{map[string]any{"name": "A", "value": "1"}, map[string]any{"name": "A", "value": "2"}}
+
+	r.put(work("bad", 1, bad, r.configMap("beside", nil)))
+	r.put(work("wrong", 1, wrongType))
+	r.put(work("unknown", 1, unknownField))
+	r.put(work("duplicate", 1, duplicate))
+	r.put(work("none", 1, map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{}}))
+	r.put(work("own", 1, map[string]any{"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": "s", "namespace": r.ownState}}))
+	r.put(work("nowhere", 1, map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "c"}}))
+
+	if report := r.refused("bad", "Rejected"); !strings.Contains(report.Message, "selector") {
+		t.Errorf("the message is %q, want what the API server says", report.Message)
+	}
+	r.get(configMaps, "beside")
+	if report := r.refused("wrong", "Rejected"); !strings.Contains(report.Message, "replicas") {
+		t.Errorf("the message is %q, want the field in it", report.Message)
+	}
+	if report := r.applied("unknown", 1); len(report.Conditions) != 1 || !strings.Contains(report.Conditions[0].Message, "spec.colour") {
+		t.Errorf("the conditions are %v, want that spec.colour was dropped", report.Conditions)
+	}
+	if report := r.applied("duplicate", 1); len(report.Conditions) != 1 || report.Conditions[0].Type != "DuplicatesMerged" {
+		t.Errorf("the conditions are %v, want DuplicatesMerged", report.Conditions)
+	}
+	if report := r.refused("none", "InvalidManifest"); !strings.Contains(report.Message, "metadata.name") {
+		t.Errorf("the message is %q", report.Message)
+	}
+	r.refused("own", "Guarded")
+	if report := r.refused("nowhere", "InvalidManifest"); !strings.Contains(report.Message, "metadata.namespace") {
+		t.Errorf("the message is %q", report.Message)
+	}
+}
+
+func TestATerminatingNamespaceIsNamedAndWaitedFor(t *testing.T) {
+	r := newRig(t)
+	r.makeNamespace()
+	held := r.configMap("held", nil)
+	held["metadata"].(map[string]any)["finalizers"] = []any{"example.com/held"}
+	r.create(configMaps, held)
+	if err := r.clients.Dynamic.Resource(namespaces).Delete(t.Context(), r.namespace, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.put(work("c", 1, r.configMap("c", nil)))
+	r.refused("c", "NamespaceTerminating")
+	r.byHand(configMaps, "held", `{"metadata":{"finalizers":null}}`)
+	r.applied("c", 1)
+}
+
+func TestAfterARestartWithoutAHubItGoesOn(t *testing.T) {
+	r := newRig(t)
+	r.put(work("c", 1, r.configMap("c", map[string]any{"a": "1"})))
+	r.put(work("gone", 1, r.configMap("gone", nil)))
+	r.applied("c", 1)
+	r.applied("gone", 1)
+	r.remove("gone", false)
+	r.removed("gone")
+	r.end()
+
+	r.byHand(configMaps, "c", `{"data":{"a":"while the agent was away"}}`)
+	r.start()
+	r.applied("c", 1)
+	if data := text(r.get(configMaps, "c"), "data"); data != "map[a:1]" {
+		t.Errorf("after the restart data is %s", data)
+	}
+	known := r.engine.Known()
+	if len(known) != 1 || known[0].Key != "c" || string(known[0].Hash) != "c-1" {
+		t.Errorf("after the restart the agent knows %v", known)
+	}
+	r.byHand(configMaps, "c", `{"data":{"a":"again"}}`)
+	r.until("drift to be put right", func() error {
+		if data := text(r.get(configMaps, "c"), "data"); data != "map[a:1]" {
+			return errors.New(data)
+		}
+		return nil
+	})
+}

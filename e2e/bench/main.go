@@ -1,0 +1,273 @@
+// Command bench measures how long a Deployment takes from the hub into three real members, and until
+// the hub shows it ready: one a second, everything on this machine. Run it by `make bench`.
+//
+// It exits 1 when a goal is missed. A sample ends when the last of the three members has the object.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
+
+	"windlass.dev/windlass/e2e/fleet"
+)
+
+const (
+	namespace = "bench"
+	replicas  = 2
+	warmUp    = 5 // Deployments that do not count: the first one makes namespaces and starts watches
+)
+
+var (
+	deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+	namespaces  = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
+	policies    = schema.GroupVersionResource{Group: "policy.karmada.io", Version: "v1alpha1", Resource: "propagationpolicies"}
+)
+
+type goal struct{ p50, p99 time.Duration }
+
+var (
+	arrivedGoal = goal{15 * time.Millisecond, 50 * time.Millisecond}
+	readyGoal   = goal{200 * time.Millisecond, 350 * time.Millisecond}
+)
+
+func main() {
+	count := flag.Int("count", 60, "how many Deployments to measure")
+	interval := flag.Duration("interval", time.Second, "time between two of them")
+	flag.Parse()
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer cancel()
+	if err := run(ctx, *count, *interval); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, count int, interval time.Duration) error {
+	fmt.Println("starting a hub and three members")
+	f, err := fleet.Start(ctx, fleet.Config{Members: []string{"member1", "member2", "member3"}, Fsync: true})
+	defer f.Stop()
+	if err != nil {
+		return err
+	}
+	if err := prepare(ctx, f.Hub().Dynamic); err != nil {
+		return err
+	}
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	seen := newSightings()
+	for _, member := range f.Members() {
+		if err := seen.follow(watching, member.Dynamic, func(event watch.EventType, object *unstructured.Unstructured) {
+			if event == watch.Added {
+				seen.arrived(object.GetName())
+			}
+		}); err != nil {
+			return err
+		}
+	}
+	if err := seen.follow(watching, f.Hub().Dynamic, func(_ watch.EventType, object *unstructured.Unstructured) {
+		ready, _, _ := unstructured.NestedInt64(object.Object, "status", "readyReplicas")
+		if ready == int64(replicas*len(f.Members())) {
+			seen.ready(object.GetName())
+		}
+	}); err != nil {
+		return err
+	}
+	fmt.Printf("creating %d Deployments, one every %v, %d of them to warm up\n", count+warmUp, interval, warmUp)
+	if err := create(ctx, f.Hub().Dynamic, seen, count+warmUp, interval); err != nil {
+		return err
+	}
+	if err := seen.wait(ctx, count+warmUp, len(f.Members())); err != nil {
+		return err
+	}
+	return report(seen, len(f.Members()))
+}
+
+func prepare(ctx context.Context, hub dynamic.Interface) error {
+	ns := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": namespace},
+	}}
+	if _, err := hub.Resource(namespaces).Create(ctx, ns, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("making the namespace: %w", err)
+	}
+	policy := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "policy.karmada.io/v1alpha1", "kind": "PropagationPolicy",
+		"metadata": map[string]any{"name": "all", "namespace": namespace},
+		"spec": map[string]any{
+			"resourceSelectors": []any{map[string]any{"apiVersion": "apps/v1", "kind": "Deployment"}},
+			"placement":         map[string]any{},
+		},
+	}}
+	if _, err := hub.Resource(policies).Namespace(namespace).Create(ctx, policy, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("making the policy: %w", err)
+	}
+	return nil
+}
+
+func nameOf(i int) string { return fmt.Sprintf("web-%03d", i) }
+
+func create(ctx context.Context, hub dynamic.Interface, seen *sightings, count int, interval time.Duration) error {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for i := range count {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+		labels := map[string]any{"app": nameOf(i)}
+		object := &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"name": nameOf(i)},
+			"spec": map[string]any{
+				"replicas": int64(replicas), "selector": map[string]any{"matchLabels": labels},
+				"template": map[string]any{
+					"metadata": map[string]any{"labels": labels},
+					"spec":     map[string]any{"containers": []any{map[string]any{"name": "web", "image": "example.test/web:1"}}},
+				},
+			},
+		}}
+		seen.created(nameOf(i))
+		if _, err := hub.Resource(deployments).Namespace(namespace).Create(ctx, object, metav1.CreateOptions{}); err != nil {
+			return fmt.Errorf("creating Deployment %s: %w", nameOf(i), err)
+		}
+	}
+	return nil
+}
+
+// sightings are the moments of every Deployment's way, by this machine's one clock.
+type sightings struct {
+	mutex sync.Mutex
+	by    map[string]*sighting
+}
+
+type sighting struct {
+	created time.Time
+	arrived []time.Time // one for each member
+	ready   time.Time
+}
+
+func newSightings() *sightings { return &sightings{by: map[string]*sighting{}} }
+
+func (s *sightings) created(name string) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.by[name] = &sighting{created: time.Now()}
+}
+
+func (s *sightings) arrived(name string) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if one := s.by[name]; one != nil {
+		one.arrived = append(one.arrived, time.Now())
+	}
+}
+
+func (s *sightings) ready(name string) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if one := s.by[name]; one != nil && one.ready.IsZero() {
+		one.ready = time.Now()
+	}
+}
+
+// follow calls see for every event about a Deployment. It returns once the watch stands.
+func (s *sightings) follow(ctx context.Context, client dynamic.Interface, see func(watch.EventType, *unstructured.Unstructured)) error {
+	watcher, err := client.Resource(deployments).Namespace(namespace).Watch(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("watching Deployments: %w", err)
+	}
+	go func() {
+		for event := range watcher.ResultChan() {
+			if object, ok := event.Object.(*unstructured.Unstructured); ok {
+				see(event.Type, object)
+			}
+		}
+	}()
+	return nil
+}
+
+// wait returns when everything that was created is everywhere and ready.
+func (s *sightings) wait(ctx context.Context, count, members int) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		missing := s.missing(count, members)
+		if missing == "" {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.New(missing)
+		case <-ticker.C:
+		}
+	}
+}
+
+func (s *sightings) missing(count, members int) string {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	for i := range count {
+		one := s.by[nameOf(i)]
+		if one == nil || len(one.arrived) < members || one.ready.IsZero() {
+			return fmt.Sprintf("Deployment %s did not become ready everywhere, or the hub did not say so", nameOf(i))
+		}
+	}
+	return ""
+}
+
+func report(s *sightings, members int) error {
+	var arrived, ready []time.Duration
+	for name, one := range s.by {
+		if name < nameOf(warmUp) {
+			continue
+		}
+		arrived = append(arrived, one.arrived[members-1].Sub(one.created))
+		ready = append(ready, one.ready.Sub(one.created))
+	}
+	missed := false
+	fmt.Printf("\n%d Deployments into %d members\n%-44s %9s %9s %9s   %s\n", len(arrived), members, "", "p50", "p99", "longest", "goal p50 / p99")
+	for _, row := range []struct {
+		what    string
+		samples []time.Duration
+		goal    goal
+	}{
+		{"create on the hub to object in all members", arrived, arrivedGoal},
+		{"create on the hub to ready on the hub", ready, readyGoal},
+	} {
+		slices.Sort(row.samples)
+		p50, p99 := percentile(row.samples, 50), percentile(row.samples, 99)
+		verdict := "met"
+		if p50 > row.goal.p50 || p99 > row.goal.p99 {
+			verdict, missed = "MISSED", true
+		}
+		fmt.Printf("%-44s %9s %9s %9s   %v / %v  %s\n", row.what, inMilliseconds(p50), inMilliseconds(p99),
+			inMilliseconds(row.samples[len(row.samples)-1]), row.goal.p50, row.goal.p99, verdict)
+	}
+	if missed {
+		return errors.New("a goal was missed")
+	}
+	return nil
+}
+
+func inMilliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+}
+
+// percentile returns the smallest sample that at least p percent do not exceed; samples are sorted.
+func percentile(samples []time.Duration, p int) time.Duration {
+	return samples[(len(samples)*p+99)/100-1]
+}

@@ -1,0 +1,139 @@
+package e2e
+
+import (
+	"testing"
+
+	"windlass.dev/windlass/e2e/fleet"
+)
+
+// arrive applies the settings to every member and returns them with the UID they have in each.
+func arrive(t *testing.T, f *fleet.Fleet) (object fleet.Object, uids map[string]any) {
+	t.Helper()
+	namespace := f.Hub().Namespace(t)
+	object = configMap(namespace, "settings")
+	f.Hub().Apply(t, fill(namespace, settings)+"---"+policyFor(object))
+	uids = map[string]any{}
+	for _, member := range f.Members() {
+		uids[member.Cluster.Name()] = member.Eventually(t, object).GetUID()
+	}
+	return object, uids
+}
+
+func TestAHubThatCrashesLosesNothingAndDeletesNothing(t *testing.T) {
+	f := fleet.Shared(t)
+	object, uids := arrive(t, f)
+	f.RestartHub(t)
+	f.AwaitReady(t)
+	f.Hub().Patch(t, object, "data: {greeting: after the restart}")
+	for _, member := range f.Members() {
+		member.Eventually(t, object,
+			fleet.Field("data.greeting", "after the restart"), fleet.Field("metadata.uid", uids[member.Cluster.Name()]))
+	}
+	f.Hub().Eventually(t, fleet.Binding(object), fleet.ConditionIs("FullyApplied", "True"))
+}
+
+func TestWhatIsDeletedWhileTheAgentIsAwayGoesWhenItIsBack(t *testing.T) {
+	f := fleet.Shared(t)
+	object, _ := arrive(t, f)
+	kept, keptUIDs := arrive(t, f)
+	for _, member := range f.Members() {
+		if err := member.Agent.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.Hub().Delete(t, object)
+	f.Hub().Patch(t, kept, "data: {greeting: while it was away}")
+	for _, member := range f.Members() {
+		if err := member.Agent.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, member := range f.Members() {
+		member.EventuallyGone(t, object)
+		member.Eventually(t, kept,
+			fleet.Field("data.greeting", "while it was away"), fleet.Field("metadata.uid", keptUIDs[member.Cluster.Name()]))
+	}
+	f.Hub().EventuallyGone(t, object)
+	f.AwaitReady(t)
+}
+
+func TestAnAgentThatRestartsWhileTheHubIsDownGoesOnCorrectingDrift(t *testing.T) {
+	f := fleet.Shared(t)
+	object, _ := arrive(t, f)
+	if err := f.Hub().Kill(); err != nil {
+		t.Fatal(err)
+	}
+	member := f.Member("member1")
+	if err := member.Agent.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	member.Delete(t, object)
+	if err := member.Agent.Launch(); err != nil {
+		t.Fatal(err)
+	}
+	member.Eventually(t, object, fleet.Field("data.greeting", "hello"))
+	member.Patch(t, object, "data: {greeting: changed by hand}")
+	member.Eventually(t, object, fleet.Field("data.greeting", "hello"))
+
+	if err := f.Hub().Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.AwaitReady(t)
+	f.Hub().Patch(t, object, "data: {greeting: the hub is back}")
+	member.Eventually(t, object, fleet.Field("data.greeting", "the hub is back"))
+}
+
+func TestAConnectionThatIsCutOrHangsHealsByItself(t *testing.T) {
+	f := fleet.Shared(t)
+	object, _ := arrive(t, f)
+	member := f.Member("member1")
+	relay := fleet.NewRelay(t, "127.0.0.1", f.Hub().LinkAddress())
+	through(t, member, relay.Address(), f.Hub().LinkAddress())
+
+	relay.Cut()
+	f.Hub().Patch(t, object, "data: {greeting: after the cut}")
+	member.Eventually(t, object, fleet.Field("data.greeting", "after the cut"))
+	if relay.Accepted() < 2 {
+		t.Errorf("the agent dialled %d times: the connection did not go through the relay, so nothing was cut", relay.Accepted())
+	}
+
+	relay.Refuse(true)
+	relay.Cut()
+	f.Hub().Eventually(t, fleet.Cluster("member1"), fleet.ConditionIs("Ready", "Unknown"))
+	f.Hub().Patch(t, object, "data: {greeting: nobody to tell}")
+	relay.Refuse(false)
+	member.Eventually(t, object, fleet.Field("data.greeting", "nobody to tell"))
+	f.AwaitReady(t)
+
+	relay.Stall()
+	f.Hub().Patch(t, object, "data: {greeting: into the void}")
+	f.Hub().Eventually(t, fleet.Cluster("member1"), fleet.ConditionIs("Ready", "Unknown"))
+	relay.Cut()
+	relay.Resume()
+	member.Eventually(t, object, fleet.Field("data.greeting", "into the void"))
+	f.AwaitReady(t)
+}
+
+// through restarts a member's agent with another address to dial, and gives it its own back when the test ends.
+func through(t *testing.T, member *fleet.Member, address, back string, env ...string) {
+	t.Helper()
+	restart := func(address string, env ...string) error {
+		if err := member.Agent.Stop(); err != nil {
+			return err
+		}
+		member.Agent.SetHub(address)
+		member.Agent.SetEnv(env...)
+		return member.Agent.Launch()
+	}
+	if err := restart(address, env...); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := restart(back); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := member.Agent.WaitReady(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}

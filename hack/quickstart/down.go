@@ -1,0 +1,70 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"windlass.dev/windlass/hack/cluster"
+)
+
+func down() error {
+	if _, err := os.Stat(stateDir); errors.Is(err, os.ErrNotExist) {
+		fmt.Println("No quickstart is running, and there is no state of one.")
+		return nil
+	}
+	if err := stopAll(); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(stateDir); err != nil {
+		return fmt.Errorf("removing the quickstart's state: %w", err)
+	}
+	fmt.Println("The earlier quickstart has ended; its state, " + stateDir + "/, is removed.")
+	return nil
+}
+
+// recorded returns every process an earlier run started and recorded, running or not.
+func recorded() ([]*cluster.Process, error) {
+	var found []*cluster.Process
+	add := func(dir, name string) error {
+		p, err := cluster.OpenProcess(dir, name)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		if err == nil {
+			found = append(found, p)
+		}
+		return err
+	}
+	err := add(hubDir, cluster.HubProcess)
+	for _, member := range members {
+		err = errors.Join(err, add(agentDir(member.name), cluster.AgentProcess))
+		for _, name := range cluster.MemberProcesses() {
+			err = errors.Join(err, add(memberDir(member.name), name))
+		}
+	}
+	return found, err
+}
+
+// stopAll ends what runs: first the agents, that they say goodbye, then hub and members together.
+func stopAll() error {
+	var first, then []func() error
+	for _, member := range members {
+		first = append(first, func() error { return stopProcess(agentDir(member.name), cluster.AgentProcess, 10*time.Second) })
+		then = append(then, func() error { return cluster.StopMember(memberDir(member.name)) })
+	}
+	then = append(then, func() error { return stopProcess(hubDir, cluster.HubProcess, 20*time.Second) })
+	return errors.Join(together(first), together(then))
+}
+
+func stopProcess(dir, name string, grace time.Duration) error {
+	p, err := cluster.OpenProcess(dir, name)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return p.Stop(grace)
+}

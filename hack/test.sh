@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Runs parts of the tests in the order given and prints how long each took. Run it by make.
+#   build  the programs that the other parts start
+#   unit   every package that does not link the API server
+#   api    the packages that do
+#   e2e    real hubs, members and agents
+#   race   what unit runs, but for what only starts programs, with the race detector
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# The packages with tests, but for the end-to-end ones; $1 is "links" or "free", by whether their
+# test program contains the API server.
+packages() {
+	go list -test -f '{{$api := "free"}}{{range .Deps}}{{if eq . "k8s.io/kubernetes/cmd/kube-apiserver/app"}}{{$api = "links"}}{{end}}{{end}}{{.ImportPath}} {{$api}}' ./... |
+		sed -n "/\/e2e/d; s|\.test $1\$||p"
+}
+
+build() { make --no-print-directory build; }
+unit() {
+	local list
+	list=$(packages free) # apart from the use: a failure inside an argument would go unnoticed
+	go test $list
+}
+api() {
+	local list
+	list=$(packages links)
+	[ -n "$list" ] || return 0
+	go test -timeout 10m $list
+}
+e2e() { WINDLASS_E2E_BIN=$PWD/bin go test -count=1 -timeout 20m ${RUN:+-run "$RUN" -v} ./e2e/...; }
+race() {
+	local list
+	if ! command -v "${CC:-gcc}" >/dev/null; then
+		echo "the race detector needs a C compiler, and ${CC:-gcc} is not installed (Debian: apt-get install gcc libc6-dev)" >&2
+		return 1
+	fi
+	list=$(packages free | sed '/\/hack\//d')
+	CGO_ENABLED=1 go test -race $list
+}
+
+timings=""
+report() { printf '\ntime of each part:\n%s' "$timings"; }
+trap report EXIT
+for part in "$@"; do
+	echo "== $part"
+	began=$SECONDS
+	status=0
+	# A subshell with -e of its own: as the operand of || a function would run on after a failure.
+	set +e
+	(set -e; "$part")
+	status=$?
+	set -e
+	took=$((SECONDS - began))
+	timings+=$(printf '  %-6s %2d min %02d s%s' "$part" $((took / 60)) $((took % 60)) "$([ $status = 0 ] || echo '  FAILED')")$'\n'
+	[ $status = 0 ] || exit $status
+done

@@ -1,0 +1,154 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/metadata/metadatainformer"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
+	"k8s.io/klog/v2"
+	"k8s.io/kubernetes/pkg/controller/bootstrap"
+	"k8s.io/kubernetes/pkg/controller/clusterroleaggregation"
+	"k8s.io/kubernetes/pkg/controller/garbagecollector"
+	"k8s.io/kubernetes/pkg/controller/namespace"
+	tokenscontroller "k8s.io/kubernetes/pkg/controller/serviceaccount"
+	"k8s.io/kubernetes/pkg/serviceaccount"
+
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+)
+
+const (
+	namespaceWorkers   = 10
+	collectorWorkers   = 10
+	tokenWorkers       = 2
+	roleWorkers        = 2
+	namespaceResync    = 5 * time.Minute
+	collectorDiscovery = 30 * time.Second
+)
+
+// notCollected are the resources that the garbage collector does not look at: works, which are the
+// bulk of all objects and are deleted by the controller that made them, and what has no owners.
+var notCollected = map[schema.GroupResource]struct{}{
+	workv1alpha1.Resource("propagationworks"):                   {},
+	{Group: "", Resource: "events"}:                             {},
+	{Group: "events.k8s.io", Resource: "events"}:                {},
+	{Group: "coordination.k8s.io", Resource: "leases"}:          {},
+	{Group: "coordination.k8s.io", Resource: "leasecandidates"}: {},
+}
+
+// RunControllers runs what an API server needs of kube-controller-manager and no more: the
+// namespace controller, the garbage collector, the controllers of service account tokens, of
+// aggregated cluster roles and of expired bootstrap tokens; and one that ends Pods in place of the
+// kubelets that do not run here. It returns when ctx is cancelled and
+// all of them have stopped. The server must be ready, and of several processes on one store only
+// one should run them; two do no harm but each other's work.
+func (s *Server) RunControllers(ctx context.Context) error {
+	var runs []func(context.Context)
+	for _, controller := range []struct {
+		name string
+		make func(context.Context, *rest.Config, kubernetes.Interface) (func(context.Context), error)
+	}{
+		{"namespace-controller", s.namespaceController},
+		{"generic-garbage-collector", s.garbageCollector},
+		{"tokens-controller", s.tokensController},
+		{"clusterrole-aggregation-controller", s.clusterRoleController},
+		{"token-cleaner", s.tokenCleaner},
+		{"pod-finisher", s.podFinisher},
+	} {
+		config := rest.AddUserAgent(rest.CopyConfig(s.Loopback), controller.name)
+		client, err := kubernetes.NewForConfig(config)
+		if err != nil {
+			return fmt.Errorf("making a client for the %s: %w", controller.name, err)
+		}
+		run, err := controller.make(ctx, config, client)
+		if err != nil {
+			return fmt.Errorf("making the %s: %w", controller.name, err)
+		}
+		runs = append(runs, run)
+	}
+	// The controllers asked for informers that the API server itself may not have started.
+	s.Informers.Start(ctx.Done())
+	var wg sync.WaitGroup
+	for _, run := range runs {
+		wg.Go(func() { run(ctx) })
+	}
+	wg.Wait()
+	return nil
+}
+
+func (s *Server) namespaceController(ctx context.Context, config *rest.Config, client kubernetes.Interface) (func(context.Context), error) {
+	objects, err := metadata.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	controller := namespace.NewNamespaceController(ctx, client, objects, client.Discovery().ServerPreferredNamespacedResources,
+		s.Informers.Core().V1().Namespaces(), namespaceResync, corev1.FinalizerKubernetes)
+	return func(ctx context.Context) { controller.Run(ctx, namespaceWorkers) }, nil
+}
+
+// garbageCollector watches the metadata of every kind: whole templates are of no use to it.
+func (s *Server) garbageCollector(ctx context.Context, config *rest.Config, client kubernetes.Interface) (func(context.Context), error) {
+	objects, err := metadata.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	started := make(chan struct{})
+	close(started)
+	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(client.Discovery()))
+	sources := metadataInformers{metadatainformer.NewSharedInformerFactory(objects, 0)}
+	controller, err := garbagecollector.NewGarbageCollector(ctx, client, objects, mapper, notCollected, sources, started)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) {
+		var wg sync.WaitGroup
+		wg.Go(func() { controller.Sync(ctx, client.Discovery(), collectorDiscovery) })
+		wg.Go(func() { controller.Run(ctx, collectorWorkers, collectorDiscovery) })
+		wg.Wait()
+	}, nil
+}
+
+// metadataInformers are the informers that the garbage collector takes, of metadata only.
+type metadataInformers struct {
+	metadatainformer.SharedInformerFactory
+}
+
+// ForResource never fails: metadata of any resource can be watched.
+func (f metadataInformers) ForResource(resource schema.GroupVersionResource) (informers.GenericInformer, error) {
+	return f.SharedInformerFactory.ForResource(resource), nil
+}
+
+func (s *Server) tokensController(ctx context.Context, _ *rest.Config, client kubernetes.Interface) (func(context.Context), error) {
+	generator, err := serviceaccount.JWTTokenGenerator(serviceaccount.LegacyIssuer, s.pki.ServiceAccountKey)
+	if err != nil {
+		return nil, err
+	}
+	controller, err := tokenscontroller.NewTokensController(klog.FromContext(ctx), s.Informers.Core().V1().ServiceAccounts(), s.Informers.Core().V1().Secrets(),
+		client, tokenscontroller.TokensControllerOptions{TokenGenerator: generator, RootCA: s.pki.Hub.PEM()})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) { controller.Run(ctx, tokenWorkers) }, nil
+}
+
+func (s *Server) clusterRoleController(_ context.Context, _ *rest.Config, client kubernetes.Interface) (func(context.Context), error) {
+	controller := clusterroleaggregation.NewClusterRoleAggregation(s.Informers.Rbac().V1().ClusterRoles(), client.RbacV1())
+	return func(ctx context.Context) { controller.Run(ctx, roleWorkers) }, nil
+}
+
+func (s *Server) tokenCleaner(_ context.Context, _ *rest.Config, client kubernetes.Interface) (func(context.Context), error) {
+	controller, err := bootstrap.NewTokenCleaner(client, s.Informers.Core().V1().Secrets(), bootstrap.DefaultTokenCleanerOptions())
+	if err != nil {
+		return nil, err
+	}
+	return controller.Run, nil
+}

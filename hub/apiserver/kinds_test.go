@@ -1,0 +1,600 @@
+package apiserver_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	windlassv1alpha1 "windlass.dev/windlass/api/windlass/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/apiserver"
+)
+
+var policyResource = policyv1alpha1.SchemeGroupVersion.WithResource("propagationpolicies")
+
+const configMapManifest = `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"default"},"data":{"k":"v"}}`
+
+func newWork(cluster, name, manifest string) *workv1alpha1.PropagationWork {
+	return &workv1alpha1.PropagationWork{
+		ObjectMeta: metav1.ObjectMeta{Namespace: workv1alpha1.ExecutionNamespace(cluster), Name: name},
+		Spec: workv1alpha1.WorkSpec{Workload: workv1alpha1.WorkloadTemplate{
+			Manifests: []runtime.RawExtension{{Raw: []byte(manifest)}},
+		}},
+	}
+}
+
+func newCluster(name string) *clusterv1alpha1.MemberCluster {
+	return &clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: name}}
+}
+
+func newJoinToken(name string) *windlassv1alpha1.JoinToken {
+	return &windlassv1alpha1.JoinToken{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       windlassv1alpha1.JoinTokenSpec{SecretHash: strings.Repeat("0123456789abcdef", 4)},
+	}
+}
+
+func newBinding(namespace, name string) *workv1alpha1.PropagationBinding {
+	return &workv1alpha1.PropagationBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: workv1alpha1.BindingSpec{
+			Resource:           workv1alpha1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: namespace, Name: name},
+			ConflictResolution: policyv1alpha1.ConflictAbort,
+		},
+	}
+}
+
+func newPolicy(namespace, name string) *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "policy.karmada.io/v1alpha1", "kind": "PropagationPolicy",
+		"metadata": map[string]any{"name": name, "namespace": namespace},
+		"spec":     map[string]any{"resourceSelectors": []any{map[string]any{"apiVersion": "v1", "kind": "ConfigMap"}}},
+	}}
+}
+
+func TestTheHubsKindsAreFoundByTheirShortNames(t *testing.T) {
+	_, lists, err := hub.client.Discovery().ServerGroupsAndResources()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	for _, list := range lists {
+		if !strings.Contains(list.GroupVersion, "karmada.io") && !strings.Contains(list.GroupVersion, "windlass.dev") {
+			continue
+		}
+		for _, resource := range list.APIResources {
+			if resource.Name != "" && !strings.Contains(resource.Name, "/") {
+				found[resource.Name] = fmt.Sprintf("%s %s %v %s", resource.Kind, strings.Join(resource.ShortNames, ","), resource.Namespaced, strings.Join(resource.Categories, ","))
+			}
+		}
+	}
+	want := map[string]string{
+		"propagationpolicies":        "PropagationPolicy pp true karmada-io",
+		"clusterpropagationpolicies": "ClusterPropagationPolicy cpp false karmada-io",
+		"overridepolicies":           "OverridePolicy op true karmada-io",
+		"clusteroverridepolicies":    "ClusterOverridePolicy cop false karmada-io",
+		"propagationbindings":        "PropagationBinding pb,rb true karmada-io",
+		"clusterpropagationbindings": "ClusterPropagationBinding cpb,crb false karmada-io",
+		"propagationworks":           "PropagationWork wk true karmada-io",
+		"memberclusters":             "MemberCluster mc false karmada-io",
+		"jointokens":                 "JoinToken jt false karmada-io",
+	}
+	if diff := cmp.Diff(want, found); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestKubectlShowsTheColumnsOfEachKind(t *testing.T) {
+	ctx := t.Context()
+	makeNamespace(t, "karmada-es-tables")
+	makeNamespace(t, "tables")
+	if _, err := hub.dynamic.Resource(policyResource).Namespace("tables").Create(ctx, newPolicy("tables", "p"), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{
+		second(hub.server.Stores.Bindings.Create(ctx, newBinding("tables", "b"))),
+		second(hub.server.Stores.Works.Create(ctx, newWork("tables", "w", configMapManifest))),
+		second(hub.server.Stores.MemberClusters.Create(ctx, newCluster("tables"))),
+		second(hub.server.Stores.JoinTokens.Create(ctx, newJoinToken("tables"))),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		path    string
+		columns []string
+		first   []any
+	}{
+		{
+			path:    "/apis/policy.karmada.io/v1alpha1/namespaces/tables/propagationpolicies",
+			columns: []string{"Name", "Conflict-Resolution", "Priority", "Templates", "Applied", "Healthy", "Age"},
+			first:   []any{"p", "Abort", 0.0, 0.0, 0.0, 0.0},
+		},
+		{
+			path:    "/apis/work.karmada.io/v1alpha1/namespaces/tables/propagationbindings",
+			columns: []string{"Name", "Scheduled", "FullyApplied", "Clusters", "Applied", "Healthy", "Age"},
+			first:   []any{"b", "", "", 0.0, 0.0, 0.0},
+		},
+		{
+			path:    "/apis/work.karmada.io/v1alpha1/namespaces/karmada-es-tables/propagationworks",
+			columns: []string{"Name", "Kind", "Applied", "Available", "Template", "Age"},
+			first:   []any{"w", "", "", "", ""},
+		},
+		{
+			path:    "/apis/cluster.karmada.io/v1alpha1/memberclusters/tables",
+			columns: []string{"Name", "Version", "Mode", "Ready", "Agent", "Provider", "Region", "Age"},
+			first:   []any{"tables", "", "Pull", "", "", "", ""},
+		},
+		{
+			path:    "/apis/windlass.dev/v1alpha1/jointokens/tables",
+			columns: []string{"Name", "Cluster", "Used", "Expires", "Age"},
+			first:   []any{"tables", "", ""},
+		},
+		{
+			path:    "/apis/policy.karmada.io/v1alpha1/clusteroverridepolicies",
+			columns: []string{"Name", "Rules", "Age"},
+		},
+	} {
+		t.Run(c.path, func(t *testing.T) {
+			body, err := hub.client.CoreV1().RESTClient().Get().AbsPath(c.path).
+				SetHeader("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io").DoRaw(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			table := &metav1.Table{}
+			if err := json.Unmarshal(body, table); err != nil {
+				t.Fatal(err)
+			}
+			var columns []string
+			for _, definition := range table.ColumnDefinitions {
+				columns = append(columns, definition.Name)
+			}
+			if diff := cmp.Diff(c.columns, columns); diff != "" {
+				t.Error(diff)
+			}
+			if c.first == nil {
+				return
+			}
+			if len(table.Rows) != 1 {
+				t.Fatalf("%d rows, want one", len(table.Rows))
+			}
+			if diff := cmp.Diff(c.first, table.Rows[0].Cells[:len(c.first)]); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+func TestAPolicyIsIdentifiedForAsLongAsItLives(t *testing.T) {
+	ctx := t.Context()
+	makeNamespace(t, "identified")
+	policies := hub.dynamic.Resource(policyResource).Namespace("identified")
+	created, err := policies.Create(ctx, newPolicy("identified", "p"), metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := created.GetLabels()[workv1alpha1.PropagationPolicyPermanentIDLabel]
+	if id == "" {
+		t.Fatal("it has no permanent id")
+	}
+	if diff := cmp.Diff([]string{workv1alpha1.PropagationPolicyFinalizer}, created.GetFinalizers()); diff != "" {
+		t.Error(diff)
+	}
+	if selector, _, _ := unstructured.NestedSlice(created.Object, "spec", "resourceSelectors"); selector[0].(map[string]any)["namespace"] != "identified" {
+		t.Errorf("the selector %v does not name the policy's namespace", selector[0])
+	}
+
+	t.Run("a file without id and version replaces it as people are used to", func(t *testing.T) {
+		plain := newPolicy("identified", "p")
+		if err := unstructured.SetNestedField(plain.Object, int64(7), "spec", "priority"); err != nil {
+			t.Fatal(err)
+		}
+		replaced, err := policies.Update(ctx, plain, metav1.UpdateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := replaced.GetLabels()[workv1alpha1.PropagationPolicyPermanentIDLabel]; got != id {
+			t.Errorf("the id is %q, was %q", got, id)
+		}
+		if diff := cmp.Diff([]string{workv1alpha1.PropagationPolicyFinalizer}, replaced.GetFinalizers()); diff != "" {
+			t.Error(diff)
+		}
+		if replaced.GetGeneration() != created.GetGeneration()+1 {
+			t.Errorf("generation %d after a change of generation %d", replaced.GetGeneration(), created.GetGeneration())
+		}
+	})
+	t.Run("another id is refused", func(t *testing.T) {
+		other := newPolicy("identified", "p")
+		other.SetLabels(map[string]string{workv1alpha1.PropagationPolicyPermanentIDLabel: "other"})
+		if _, err := policies.Update(ctx, other, metav1.UpdateOptions{}); !apierrors.IsInvalid(err) {
+			t.Errorf("error %v, want one of validation", err)
+		}
+	})
+	t.Run("server-side apply creates and changes", func(t *testing.T) {
+		applied, err := policies.Apply(ctx, "applied", newPolicy("identified", "applied"), metav1.ApplyOptions{FieldManager: "test"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := policies.Apply(ctx, "applied", newPolicy("identified", "applied"), metav1.ApplyOptions{FieldManager: "test"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if applied.GetResourceVersion() != again.GetResourceVersion() {
+			t.Error("applying the same again changed the object")
+		}
+	})
+	t.Run("the finalizer keeps it until its controller is done, and is not put back then", func(t *testing.T) {
+		if err := policies.Delete(ctx, "p", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		deleting, err := hub.server.Stores.PropagationPolicies.Get(ctx, "identified", "p")
+		if err != nil {
+			t.Fatal(err)
+		}
+		deleting = deleting.DeepCopy()
+		deleting.Finalizers = nil
+		if _, err := hub.server.Stores.PropagationPolicies.Update(ctx, deleting); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := policies.Get(ctx, "p", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			t.Errorf("it is still there: %v", err)
+		}
+	})
+}
+
+func TestSpecAndStatusAreWrittenApart(t *testing.T) {
+	ctx := t.Context()
+	clusters := hub.server.Stores.MemberClusters
+	created, err := clusters.Create(ctx, newCluster("apart"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := created.DeepCopy()
+	both.Labels = map[string]string{"a": "b"}
+	both.Spec.Region = "north"
+	both.Status.KubernetesVersion = "v1.37.2"
+
+	written, err := clusters.UpdateStatus(ctx, both)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if written.Spec.Region != "" || written.Labels["a"] != "" || written.Status.KubernetesVersion != "v1.37.2" || written.Generation != 1 {
+		t.Errorf("after a write of the status: labels %v, spec %+v, status %+v, generation %d", written.Labels, written.Spec, written.Status, written.Generation)
+	}
+	both.ResourceVersion = written.ResourceVersion
+	both.Status.KubernetesVersion = "v0"
+	written, err = clusters.Update(ctx, both)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if written.Spec.Region != "north" || written.Labels["a"] != "b" || written.Status.KubernetesVersion != "v1.37.2" || written.Generation != 2 {
+		t.Errorf("after a write of the object: labels %v, spec %+v, status %+v, generation %d", written.Labels, written.Spec, written.Status, written.Generation)
+	}
+	resource := clusterv1alpha1.SchemeGroupVersion.WithResource("memberclusters")
+	patched, err := hub.dynamic.Resource(resource).Patch(ctx, "apart", types.MergePatchType,
+		[]byte(`{"spec":{"region":"south"},"status":{"kubernetesVersion":"v1.36.0"}}`), metav1.PatchOptions{}, "status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	region, _, _ := unstructured.NestedString(patched.Object, "spec", "region")
+	version, _, _ := unstructured.NestedString(patched.Object, "status", "kubernetesVersion")
+	if region != "north" || version != "v1.36.0" {
+		t.Errorf("after a patch of the status by a user: region %q, version %q", region, version)
+	}
+}
+
+func TestAWriteIsFencedByTheVersionThatItsDecisionRead(t *testing.T) {
+	ctx := t.Context()
+	makeNamespace(t, "fenced")
+	created, err := hub.server.Stores.Bindings.Create(ctx, newBinding("fenced", "b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	current := created.DeepCopy()
+	current.Labels = map[string]string{"n": "1"}
+	if current, err = hub.server.Stores.Bindings.Update(ctx, current); err != nil {
+		t.Fatal(err)
+	}
+	cluster, err := hub.server.Stores.MemberClusters.Create(ctx, newCluster("fenced"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		reason  string
+		write   func() error
+		refused func(error) bool
+	}{
+		{
+			reason: "a write of an old version",
+			write: func() error {
+				old := created.DeepCopy()
+				old.Labels = map[string]string{"n": "2"}
+				return second(hub.server.Stores.Bindings.Update(ctx, old))
+			},
+			refused: apierrors.IsConflict,
+		},
+		{
+			reason:  "a schedule of an old version",
+			write:   func() error { return second(hub.server.Stores.Bindings.UpdateSchedule(ctx, scheduled(created, "a"))) },
+			refused: apierrors.IsConflict,
+		},
+		{
+			reason: "a status without a version",
+			write: func() error {
+				unfenced := current.DeepCopy()
+				unfenced.ResourceVersion = ""
+				unfenced.Status.Summary.Clusters = 1
+				return second(hub.server.Stores.Bindings.UpdateStatus(ctx, unfenced))
+			},
+			refused: apierrors.IsInvalid,
+		},
+		{
+			reason: "a cluster without a version, which a person might overwrite",
+			write: func() error {
+				unfenced := cluster.DeepCopy()
+				unfenced.ResourceVersion = ""
+				unfenced.Spec.Region = "north"
+				return second(hub.server.Stores.MemberClusters.Update(ctx, unfenced))
+			},
+			refused: apierrors.IsInvalid,
+		},
+		{
+			reason: "a deletion of another incarnation",
+			write: func() error {
+				return hub.server.Stores.Bindings.Delete(ctx, "fenced", "b", apiserver.DeleteOptions{UID: "another"})
+			},
+			refused: apierrors.IsConflict,
+		},
+		{
+			reason: "a deletion of an old version",
+			write: func() error {
+				return hub.server.Stores.Bindings.Delete(ctx, "fenced", "b", apiserver.DeleteOptions{ResourceVersion: created.ResourceVersion})
+			},
+			refused: apierrors.IsConflict,
+		},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			if err := c.write(); !c.refused(err) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+	if err := hub.server.Stores.Bindings.Delete(ctx, "fenced", "b", apiserver.DeleteOptions{UID: created.UID, ResourceVersion: current.ResourceVersion}); err != nil {
+		t.Errorf("a deletion of what is there: %v", err)
+	}
+}
+
+func scheduled(binding *workv1alpha1.PropagationBinding, clusters ...string) *workv1alpha1.PropagationBinding {
+	decided := binding.DeepCopy()
+	decided.Spec.Clusters = nil
+	for _, cluster := range clusters {
+		decided.Spec.Clusters = append(decided.Spec.Clusters, workv1alpha1.TargetCluster{Name: cluster, Replicas: 1})
+	}
+	decided.Annotations = map[string]string{workv1alpha1.AppliedPlacementAnnotation: "{}", "mine": "too"}
+	decided.Status.LastScheduledTime = &metav1.Time{Time: time.Unix(1900000000, 0)}
+	meta.SetStatusCondition(&decided.Status.Conditions, metav1.Condition{
+		Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionTrue, Reason: "Success", Message: "found",
+	})
+	return decided
+}
+
+func TestAScheduleIsOneWriteOfTheSchedulersFieldsAlone(t *testing.T) {
+	ctx := t.Context()
+	makeNamespace(t, "scheduled")
+	created, err := hub.server.Stores.Bindings.Create(ctx, newBinding("scheduled", "b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reported := created.DeepCopy()
+	reported.Status.Summary.Applied = 3
+	meta.SetStatusCondition(&reported.Status.Conditions, metav1.Condition{Type: workv1alpha1.BindingFullyApplied, Status: metav1.ConditionFalse, Reason: "Waiting"})
+	if reported, err = hub.server.Stores.Bindings.UpdateStatus(ctx, reported); err != nil {
+		t.Fatal(err)
+	}
+
+	decided := scheduled(reported, "a", "b")
+	decided.Spec.PropagateDeps = true
+	decided.Spec.ConflictResolution = policyv1alpha1.ConflictOverwrite
+	decided.Labels = map[string]string{"a": "b"}
+	decided.Status.Summary.Applied = 9
+	meta.SetStatusCondition(&decided.Status.Conditions, metav1.Condition{Type: workv1alpha1.BindingFullyApplied, Status: metav1.ConditionTrue, Reason: "Wrong"})
+	before := decided.DeepCopy()
+	written, err := hub.server.Stores.Bindings.UpdateSchedule(ctx, decided)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, decided); diff != "" {
+		t.Errorf("what was passed in was changed: %s", diff)
+	}
+	if len(written.Spec.Clusters) != 2 || written.Status.LastScheduledTime == nil || !meta.IsStatusConditionTrue(written.Status.Conditions, workv1alpha1.BindingScheduled) {
+		t.Errorf("the decision is not there: %+v %+v", written.Spec.Clusters, written.Status)
+	}
+	if written.Annotations[workv1alpha1.AppliedPlacementAnnotation] != "{}" || written.Annotations["mine"] != "" {
+		t.Errorf("annotations %v, want the applied placement alone", written.Annotations)
+	}
+	if written.Spec.ConflictResolution != policyv1alpha1.ConflictAbort || written.Spec.PropagateDeps || len(written.Labels) != 0 ||
+		written.Status.Summary.Applied != 3 || meta.IsStatusConditionTrue(written.Status.Conditions, workv1alpha1.BindingFullyApplied) {
+		t.Errorf("fields of other writers were changed: labels %v, spec %+v, status %+v", written.Labels, written.Spec, written.Status)
+	}
+	condition := meta.FindStatusCondition(written.Status.Conditions, workv1alpha1.BindingScheduled)
+	if written.Generation != 2 || written.Status.SchedulerObservedGeneration != 2 || condition.ObservedGeneration != 2 {
+		t.Errorf("generation %d, observed %d, by the condition %d; all should be 2", written.Generation, written.Status.SchedulerObservedGeneration, condition.ObservedGeneration)
+	}
+
+	again, err := hub.server.Stores.Bindings.UpdateSchedule(ctx, written)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.ResourceVersion != written.ResourceVersion {
+		t.Error("the same decision was written twice")
+	}
+}
+
+func TestTheCauseOfARemovalIsWrittenWithTheDeletion(t *testing.T) {
+	ctx := t.Context()
+	makeNamespace(t, "karmada-es-caused")
+	kept := newWork("caused", "kept", configMapManifest)
+	kept.Finalizers = []string{workv1alpha1.WorkFinalizer}
+	for _, work := range []*workv1alpha1.PropagationWork{kept, newWork("caused", "free", configMapManifest)} {
+		if _, err := hub.server.Stores.Works.Create(ctx, work); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mark := func(work *workv1alpha1.PropagationWork) { work.Spec.RemovalCause = workv1alpha1.RemovalNotSelected }
+	created, err := hub.server.Stores.Works.Get(ctx, "karmada-es-caused", "kept")
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, err := hub.server.Stores.Works.Watch(ctx, created.ResourceVersion, apiserver.ListOptions{Namespace: "karmada-es-caused"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Stop()
+	for _, name := range []string{"kept", "free"} {
+		if err := hub.server.Stores.Works.DeleteMarked(ctx, "karmada-es-caused", name, apiserver.DeleteOptions{}, mark); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for event := range events.ResultChan() {
+		work := event.Object.(*workv1alpha1.PropagationWork)
+		if work.Name != "kept" {
+			continue
+		}
+		if event.Type != watch.Modified || work.DeletionTimestamp == nil || work.Spec.RemovalCause != workv1alpha1.RemovalNotSelected {
+			t.Errorf("the first change is %s with deletion timestamp %v and cause %q", event.Type, work.DeletionTimestamp, work.Spec.RemovalCause)
+		}
+		break
+	}
+	if _, err := hub.server.Stores.Works.Get(ctx, "karmada-es-caused", "free"); !apierrors.IsNotFound(err) {
+		t.Errorf("the work that nothing keeps is still there: %v", err)
+	}
+}
+
+// refuseGuarded stands for what a hub knows of clusters that are being removed.
+func refuseGuarded(_ context.Context, work *workv1alpha1.PropagationWork) error {
+	if work.Name == "refused" {
+		return apierrors.NewForbidden(workv1alpha1.Resource("propagationworks"), work.Name, errors.New("the cluster is being removed"))
+	}
+	return nil
+}
+
+func TestAWorkNeedsAnActiveNamespaceAndTheConsentOfTheGuards(t *testing.T) {
+	ctx := t.Context()
+	if _, err := hub.server.Stores.Works.Create(ctx, newWork("nowhere", "w", configMapManifest)); !apierrors.IsNotFound(err) {
+		t.Errorf("without a namespace: error %v", err)
+	}
+	makeNamespace(t, "karmada-es-guarded")
+	if _, err := hub.server.Stores.Works.Create(ctx, newWork("guarded", "refused", configMapManifest)); !apierrors.IsForbidden(err) {
+		t.Errorf("against the guard: error %v", err)
+	}
+	if _, err := hub.server.Stores.Works.Create(ctx, newWork("guarded", "allowed", configMapManifest)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestInvalidObjectsAreRefusedOnEveryWay(t *testing.T) {
+	ctx := t.Context()
+	makeNamespace(t, "karmada-es-invalid")
+	empty := newWork("invalid", "w", "")
+	if _, err := hub.server.Stores.Works.Create(ctx, empty); !apierrors.IsInvalid(err) {
+		t.Errorf("in process: error %v", err)
+	}
+	policy := newPolicy("default", "invalid")
+	unstructured.RemoveNestedField(policy.Object, "spec", "resourceSelectors")
+	if _, err := hub.dynamic.Resource(policyResource).Namespace("default").Create(ctx, policy, metav1.CreateOptions{}); !apierrors.IsInvalid(err) {
+		t.Errorf("over HTTP: error %v", err)
+	}
+}
+
+func TestListsAndWatchesShowWhatWasWritten(t *testing.T) {
+	ctx := t.Context()
+	makeNamespace(t, "karmada-es-listed")
+	works := hub.server.Stores.Works
+	for i := range 5 {
+		work := newWork("listed", fmt.Sprintf("w%d", i), configMapManifest)
+		work.Labels = map[string]string{"even": fmt.Sprint(i%2 == 0)}
+		if _, err := works.Create(ctx, work); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, version, err := works.List(ctx, apiserver.ListOptions{Namespace: "karmada-es-listed"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	even, _, err := works.List(ctx, apiserver.ListOptions{Selector: labels.SelectorFromSet(labels.Set{"even": "true"})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != 5 || len(even) != 3 {
+		t.Errorf("listed %d and %d, want 5 and 3", len(all), len(even))
+	}
+
+	events, err := works.Watch(ctx, version, apiserver.ListOptions{Namespace: "karmada-es-listed"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Stop()
+	informer := cache.NewSharedIndexInformer(works.ListerWatcher(), &workv1alpha1.PropagationWork{}, 0, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
+	go informer.RunWithContext(ctx)
+	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
+		t.Fatal("the informer did not sync")
+	}
+	if err := works.Delete(ctx, "karmada-es-listed", "w0", apiserver.DeleteOptions{UID: all[0].UID}); err != nil {
+		t.Fatal(err)
+	}
+	event := <-events.ResultChan()
+	if work, ok := event.Object.(*workv1alpha1.PropagationWork); !ok || event.Type != watch.Deleted || work.Name != "w0" {
+		t.Errorf("watched %s of a %T", event.Type, event.Object)
+	}
+	eventually(t, "the informer has seen the deletion", func(ctx context.Context) (bool, error) {
+		indexed, err := informer.GetIndexer().ByIndex(cache.NamespaceIndex, "karmada-es-listed")
+		return len(indexed) == 4, err
+	})
+	cached, err := works.GetCached(ctx, "karmada-es-listed", "w1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cached.Labels["even"] != "false" {
+		t.Errorf("labels %v", cached.Labels)
+	}
+}
+
+func TestEveryKindHasASchemaInOpenAPI(t *testing.T) {
+	for _, version := range []schema.GroupVersion{
+		policyv1alpha1.SchemeGroupVersion, workv1alpha1.SchemeGroupVersion, clusterv1alpha1.SchemeGroupVersion, windlassv1alpha1.SchemeGroupVersion,
+	} {
+		t.Run(version.String(), func(t *testing.T) {
+			path := "/openapi/v3/apis/" + version.String()
+			var body []byte
+			eventually(t, path+" is published", func(ctx context.Context) (bool, error) {
+				var err error
+				body, err = hub.client.CoreV1().RESTClient().Get().AbsPath(path).DoRaw(ctx)
+				return err == nil, nil
+			})
+			if !strings.Contains(string(body), `"x-kubernetes-group-version-kind"`) || !strings.Contains(string(body), "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta") {
+				t.Error("the schemas have no kinds or no metadata")
+			}
+		})
+	}
+}

@@ -1,0 +1,79 @@
+package apiserver
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"k8s.io/klog/v2"
+)
+
+// routeLogs sends what the API server and its libraries log, all of it through klog and for the
+// whole process, to log. Their notion of a warning does not survive the way: klog hands warnings
+// over as information, so at slog.LevelWarn and above only errors are seen.
+func routeLogs(log *slog.Logger, lowest slog.Level) {
+	klog.SetSlogLogger(slog.New(&klogHandler{Handler: log.Handler(), lowest: lowest}))
+}
+
+// ofNoConsequence begins errors that belong to a start or a stop of a hub and call for nothing.
+var ofNoConsequence = []string{
+	"The manifest file is empty, ignoring.",
+	"Found stale data, removed previous endpoints on kubernetes service",
+	"Unable to remove endpoints from kubernetes service",
+	"Unable to remove peer endpoint leases",
+	"Unable start event watcher",
+	"Unable to sync caches",
+}
+
+// passing are causes of errors that are over a moment later, when whoever met them tries again.
+var passing = []string{
+	// Until it is made, a moment after the first start, everything misses the system namespace.
+	`namespaces "kube-system" not found`,
+	// The kind of a CRD that was just made, changed or deleted.
+	"storage is (re)initializing",
+}
+
+// klogHandler drops what is below a level or of no consequence.
+type klogHandler struct {
+	slog.Handler
+	lowest slog.Level
+}
+
+func (h *klogHandler) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= h.lowest && h.Handler.Enabled(ctx, level)
+}
+
+func (h *klogHandler) Handle(ctx context.Context, record slog.Record) error {
+	record.Message = strings.TrimSpace(record.Message)
+	if callsForNothing(record) {
+		return nil
+	}
+	return h.Handler.Handle(ctx, record)
+}
+
+func callsForNothing(record slog.Record) bool {
+	for _, start := range ofNoConsequence {
+		if strings.HasPrefix(record.Message, start) {
+			return true
+		}
+	}
+	found := false
+	record.Attrs(func(attribute slog.Attr) bool {
+		found = attribute.Key == "err" && isPassing(attribute.Value.String())
+		return !found
+	})
+	return found || isPassing(record.Message)
+}
+
+func isPassing(text string) bool {
+	return slices.ContainsFunc(passing, func(cause string) bool { return strings.Contains(text, cause) })
+}
+
+func (h *klogHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &klogHandler{Handler: h.Handler.WithAttrs(attrs), lowest: h.lowest}
+}
+
+func (h *klogHandler) WithGroup(name string) slog.Handler {
+	return &klogHandler{Handler: h.Handler.WithGroup(name), lowest: h.lowest}
+}

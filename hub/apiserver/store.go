@@ -1,0 +1,294 @@
+package apiserver
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metainternalversion "k8s.io/apimachinery/pkg/apis/meta/internalversion"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/registry/generic/registry"
+	"k8s.io/apiserver/pkg/registry/rest"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/tools/cache"
+
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+)
+
+// Store reads and writes one of the hub's kinds in this process, past the network, authorization,
+// admission and audit, but through the same defaults, validation, encryption and watch cache as
+// everybody else's writes. Errors are those of the API (k8s.io/apimachinery/pkg/api/errors). All
+// methods may be called concurrently, from New on; they wait for the store as long as ctx allows.
+//
+// What Get, List and Watch return may be shared with the watch cache: it is read-only, and copied
+// by whoever wants to change it. What is passed in is not changed and not kept.
+type Store[T Object] struct {
+	kind         *kind[T]
+	main, status *registry.Store
+	guards       []func(context.Context, T) error
+}
+
+// BindingStore is the store of a kind of bindings.
+type BindingStore[T workv1alpha1.Binding] struct {
+	*Store[T]
+	schedule *registry.Store
+}
+
+// ListOptions narrow a List or a Watch.
+type ListOptions struct {
+	// Namespace to read; empty means all.
+	Namespace string
+	// Selector of labels; nil means everything.
+	Selector labels.Selector
+	// Cached true reads what the watch cache has, which may be a little behind the store. Without
+	// it a List shows every write that was acknowledged before it began.
+	Cached bool
+}
+
+// DeleteOptions are the conditions of a Delete, and how it is carried out.
+type DeleteOptions struct {
+	// UID and ResourceVersion must be the object's, unless empty.
+	UID             types.UID
+	ResourceVersion string
+	// Propagation is for the garbage collector; empty means background.
+	Propagation metav1.DeletionPropagation
+}
+
+// Get reads one object from the store, not from a cache. Namespace is empty for kinds without.
+func (s *Store[T]) Get(ctx context.Context, namespace, name string) (T, error) {
+	return s.result(s.main.Get(in(ctx, namespace), name, &metav1.GetOptions{}))
+}
+
+// GetCached reads one object from the watch cache, which may be a little behind the store.
+func (s *Store[T]) GetCached(ctx context.Context, namespace, name string) (T, error) {
+	return s.result(s.main.Get(in(ctx, namespace), name, &metav1.GetOptions{ResourceVersion: "0"}))
+}
+
+// List reads the objects that the options select, and the version of the store that they show.
+func (s *Store[T]) List(ctx context.Context, options ListOptions) (objects []T, resourceVersion string, err error) {
+	list, err := s.list(ctx, options.Namespace, &metainternalversion.ListOptions{
+		LabelSelector: options.Selector, ResourceVersion: cachedVersion(options.Cached),
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	accessor, err := meta.ListAccessor(list)
+	if err != nil {
+		return nil, "", fmt.Errorf("listing %s: %w", s.kind.resource(), err)
+	}
+	err = meta.EachListItem(list, func(item runtime.Object) error {
+		objects = append(objects, item.(T))
+		return nil
+	})
+	return objects, accessor.GetResourceVersion(), err
+}
+
+// Watch tells of every change after resourceVersion; "" begins with what there is. Events of type
+// Error carry a *metav1.Status. The watch ends with ctx, when it is stopped, or when it falls too
+// far behind.
+func (s *Store[T]) Watch(ctx context.Context, resourceVersion string, options ListOptions) (watch.Interface, error) {
+	return s.watch(ctx, options.Namespace, &metainternalversion.ListOptions{
+		LabelSelector: options.Selector, ResourceVersion: resourceVersion,
+	})
+}
+
+// Create stores a new object and returns it as stored. A status in it is dropped.
+func (s *Store[T]) Create(ctx context.Context, object T) (T, error) {
+	var none T
+	for _, guard := range s.guards {
+		if err := guard(ctx, object); err != nil {
+			return none, err
+		}
+	}
+	own := object.DeepCopyObject()
+	return s.result(s.main.Create(in(ctx, object.GetNamespace()), own, rest.ValidateAllObjectFunc, &metav1.CreateOptions{}))
+}
+
+// Update writes everything but the status. The object must carry the resource version that the
+// decision to change it was made on. Removing the last finalizer of an object that is being deleted
+// deletes it.
+func (s *Store[T]) Update(ctx context.Context, object T) (T, error) {
+	return s.update(ctx, s.main, object)
+}
+
+// UpdateStatus writes the status and nothing else.
+func (s *Store[T]) UpdateStatus(ctx context.Context, object T) (T, error) {
+	return s.update(ctx, s.status, object)
+}
+
+// UpdateSchedule writes what the scheduler decided, and nothing else, in one write: spec.clusters,
+// the Scheduled condition, status.schedulerObservingAffinityName, status.lastScheduledTime and the
+// annotation of the applied placement. status.schedulerObservedGeneration becomes the generation
+// that results.
+func (s *BindingStore[T]) UpdateSchedule(ctx context.Context, object T) (T, error) {
+	return s.update(ctx, s.schedule, object)
+}
+
+// Delete marks the object as being deleted, or removes it when no finalizer keeps it.
+func (s *Store[T]) Delete(ctx context.Context, namespace, name string, options DeleteOptions) error {
+	return s.DeleteMarked(ctx, namespace, name, options, nil)
+}
+
+// DeleteMarked deletes like Delete, and in the same write lets mark change the object: what it
+// leaves there is seen together with the deletion timestamp. An object that no finalizer keeps is
+// removed without the mark being seen, and one that is being deleted already is marked again.
+func (s *Store[T]) DeleteMarked(ctx context.Context, namespace, name string, options DeleteOptions, mark func(T)) error {
+	// The registry shows the object to its validation right before it writes the deletion, and
+	// writes that very object.
+	validation := rest.ValidateAllObjectFunc
+	if mark != nil {
+		validation = func(_ context.Context, existing runtime.Object) error {
+			mark(existing.(T))
+			return nil
+		}
+	}
+	_, _, err := s.main.Delete(in(ctx, namespace), name, validation, options.meta())
+	return err
+}
+
+// Guard makes every Create in this process ask check first. It must be called before the store is used.
+func (s *Store[T]) Guard(check func(context.Context, T) error) { s.guards = append(s.guards, check) }
+
+// ListerWatcher feeds a client-go informer with all objects of the kind, without serialisation.
+// What the informer then holds is shared and read-only.
+func (s *Store[T]) ListerWatcher() cache.ListerWatcher { return &listerWatcher[T]{store: s} }
+
+func (s *Store[T]) update(ctx context.Context, through *registry.Store, object T) (T, error) {
+	updated, _, err := through.Update(in(ctx, object.GetNamespace()), object.GetName(), rest.DefaultUpdatedObjectInfo(object),
+		rest.ValidateAllObjectFunc, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{})
+	return s.result(updated, err)
+}
+
+func (s *Store[T]) list(ctx context.Context, namespace string, options *metainternalversion.ListOptions) (runtime.Object, error) {
+	return s.main.List(in(ctx, namespace), options)
+}
+
+func (s *Store[T]) watch(ctx context.Context, namespace string, options *metainternalversion.ListOptions) (watch.Interface, error) {
+	events, err := s.main.Watch(in(ctx, namespace), options)
+	if err != nil {
+		return nil, err
+	}
+	return watch.Filter(events, unwrapped), nil
+}
+
+func (s *Store[T]) result(object runtime.Object, err error) (T, error) {
+	var none T
+	if err != nil {
+		return none, err
+	}
+	typed, ok := object.(T)
+	if !ok {
+		return none, fmt.Errorf("the store of %s returned a %T", s.kind.resource(), object)
+	}
+	return typed, nil
+}
+
+// unwrapped gives the object of an event that the watch cache wrapped to encode it only once.
+func unwrapped(event watch.Event) (watch.Event, bool) {
+	if wrapped, ok := event.Object.(runtime.CacheableObject); ok {
+		event.Object = wrapped.GetObject()
+	}
+	return event, true
+}
+
+// self is who writes in this process.
+var self user.Info = &user.DefaultInfo{Name: "system:windlass", Groups: []string{user.SystemPrivilegedGroup, user.AllAuthenticated}}
+
+// in is the context that a request of the hub itself has.
+func in(ctx context.Context, namespace string) context.Context {
+	return request.WithUser(request.WithNamespace(ctx, namespace), self)
+}
+
+func cachedVersion(cached bool) string {
+	if cached {
+		return "0"
+	}
+	return ""
+}
+
+func (o DeleteOptions) meta() *metav1.DeleteOptions {
+	result := &metav1.DeleteOptions{}
+	if o.UID != "" || o.ResourceVersion != "" {
+		result.Preconditions = &metav1.Preconditions{}
+	}
+	if o.UID != "" {
+		result.Preconditions.UID = &o.UID
+	}
+	if o.ResourceVersion != "" {
+		result.Preconditions.ResourceVersion = &o.ResourceVersion
+	}
+	if o.Propagation != "" {
+		result.PropagationPolicy = &o.Propagation
+	}
+	return result
+}
+
+// listerWatcher is a store as reflectors want it.
+type listerWatcher[T Object] struct{ store *Store[T] }
+
+var _ cache.ListerWatcherWithContext = (*listerWatcher[Object])(nil)
+
+// List lists by a reflector's options.
+func (l *listerWatcher[T]) List(options metav1.ListOptions) (runtime.Object, error) {
+	return l.ListWithContext(context.Background(), options)
+}
+
+// Watch watches by a reflector's options.
+func (l *listerWatcher[T]) Watch(options metav1.ListOptions) (watch.Interface, error) {
+	return l.WatchWithContext(context.Background(), options)
+}
+
+// ListWithContext lists by a reflector's options. Whole lists cost nothing here, so there are no pages.
+func (l *listerWatcher[T]) ListWithContext(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+	options.Limit, options.Continue = 0, ""
+	converted, err := internalOptions(options)
+	if err != nil {
+		return nil, err
+	}
+	return l.store.list(ctx, metav1.NamespaceAll, converted)
+}
+
+// WatchWithContext watches by a reflector's options.
+func (l *listerWatcher[T]) WatchWithContext(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+	converted, err := internalOptions(options)
+	if err != nil {
+		return nil, err
+	}
+	return l.store.watch(ctx, metav1.NamespaceAll, converted)
+}
+
+// IsWatchListSemanticsUnSupported tells reflectors to list first: a list costs no more here.
+func (l *listerWatcher[T]) IsWatchListSemanticsUnSupported() bool { return true }
+
+func internalOptions(options metav1.ListOptions) (*metainternalversion.ListOptions, error) {
+	converted := &metainternalversion.ListOptions{}
+	if err := metainternalversion.Convert_v1_ListOptions_To_internalversion_ListOptions(&options, converted, nil); err != nil {
+		return nil, fmt.Errorf("reading list options: %w", err)
+	}
+	return converted, nil
+}
+
+// activeNamespace refuses an object whose namespace is missing or being deleted, as the API does.
+func activeNamespace(namespaces corelisters.NamespaceLister, object Object) error {
+	namespace, err := namespaces.Get(object.GetNamespace())
+	if err != nil {
+		return err
+	}
+	if namespace.Status.Phase != corev1.NamespaceTerminating && namespace.DeletionTimestamp == nil {
+		return nil
+	}
+	refused := apierrors.NewForbidden(workv1alpha1.Resource("propagationworks"), object.GetName(),
+		fmt.Errorf("the namespace %s is being deleted", object.GetNamespace()))
+	refused.ErrStatus.Details.Causes = append(refused.ErrStatus.Details.Causes, metav1.StatusCause{
+		Type: corev1.NamespaceTerminatingCause, Message: "the namespace is being deleted", Field: "metadata.namespace",
+	})
+	return refused
+}

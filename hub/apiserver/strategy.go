@@ -1,0 +1,200 @@
+package apiserver
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/apiserver/pkg/storage/names"
+	"k8s.io/kubernetes/pkg/api/legacyscheme"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+)
+
+// strategy is what happens to an object of a kind on its way into the store, when the object as a
+// whole is written. The status keeps what it was.
+type strategy[T Object] struct {
+	runtime.ObjectTyper
+	names.NameGenerator
+	kind *kind[T]
+}
+
+func newStrategy[T Object](k *kind[T]) *strategy[T] {
+	return &strategy[T]{ObjectTyper: legacyscheme.Scheme, NameGenerator: names.SimpleNameGenerator, kind: k}
+}
+
+// NamespaceScoped says whether objects lie in namespaces.
+func (s *strategy[T]) NamespaceScoped() bool { return s.kind.namespaced }
+
+// AllowCreateOnUpdate says that a PUT does not create.
+func (s *strategy[T]) AllowCreateOnUpdate(context.Context) bool { return false }
+
+// AllowUnconditionalUpdate says whether an update may come without a resource version: never from
+// the hub itself, and from others for what people write.
+func (s *strategy[T]) AllowUnconditionalUpdate(ctx context.Context) bool {
+	caller, _ := request.UserFrom(ctx)
+	return s.kind.overwritable && caller != self
+}
+
+// PrepareForCreate drops the status, fills in defaults and begins the count of generations.
+func (s *strategy[T]) PrepareForCreate(_ context.Context, obj runtime.Object) {
+	object := obj.(T)
+	s.kind.clearStatus(object)
+	legacyscheme.Scheme.Default(object)
+	if s.kind.prepareNew != nil {
+		s.kind.prepareNew(object)
+	}
+	object.SetGeneration(1)
+}
+
+// PrepareForUpdate keeps the status and counts a change of the spec.
+func (s *strategy[T]) PrepareForUpdate(_ context.Context, obj, old runtime.Object) {
+	object, before := obj.(T), old.(T)
+	s.kind.setStatus(object, before)
+	legacyscheme.Scheme.Default(object)
+	if s.kind.prepareUpdate != nil {
+		s.kind.prepareUpdate(object, before)
+	}
+	s.countGeneration(object, before)
+}
+
+func (s *strategy[T]) countGeneration(object, before T) {
+	object.SetGeneration(before.GetGeneration())
+	if !s.kind.specIsSame(object, before) {
+		object.SetGeneration(before.GetGeneration() + 1)
+	}
+}
+
+// Validate refuses what is not valid.
+func (s *strategy[T]) Validate(_ context.Context, obj runtime.Object) field.ErrorList {
+	return s.kind.validate(obj.(T))
+}
+
+// ValidateUpdate refuses what is not valid, or may not be changed.
+func (s *strategy[T]) ValidateUpdate(_ context.Context, obj, old runtime.Object) field.ErrorList {
+	return s.kind.validateUpdate(obj.(T), old.(T))
+}
+
+// WarningsOnCreate has none.
+func (s *strategy[T]) WarningsOnCreate(context.Context, runtime.Object) []string { return nil }
+
+// WarningsOnUpdate has none.
+func (s *strategy[T]) WarningsOnUpdate(context.Context, runtime.Object, runtime.Object) []string {
+	return nil
+}
+
+// Canonicalize changes nothing.
+func (s *strategy[T]) Canonicalize(runtime.Object) {}
+
+// GetResetFields says that nobody comes to own the status by writing the object.
+func (s *strategy[T]) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set {
+	return map[fieldpath.APIVersion]*fieldpath.Set{
+		fieldpath.APIVersion(s.kind.version.String()): fieldpath.NewSet(fieldpath.MakePathOrDie("status")),
+	}
+}
+
+// statusStrategy writes the status and nothing else of an object.
+type statusStrategy[T Object] struct{ *strategy[T] }
+
+// PrepareForUpdate takes back everything but the status.
+func (s *statusStrategy[T]) PrepareForUpdate(_ context.Context, obj, old runtime.Object) {
+	object, before := obj.(T), old.(T)
+	keepMetadata(object, before)
+	s.kind.setSpec(object, before)
+	object.SetGeneration(before.GetGeneration())
+}
+
+// ValidateUpdate refuses a status that is not valid, or may not be changed.
+func (s *statusStrategy[T]) ValidateUpdate(_ context.Context, obj, old runtime.Object) field.ErrorList {
+	if s.kind.validateStatusUpdate == nil {
+		return nil
+	}
+	return s.kind.validateStatusUpdate(obj.(T), old.(T))
+}
+
+// GetResetFields says that nobody comes to own anything but the status by writing the status.
+func (s *statusStrategy[T]) GetResetFields() map[fieldpath.APIVersion]*fieldpath.Set {
+	return map[fieldpath.APIVersion]*fieldpath.Set{
+		fieldpath.APIVersion(s.kind.version.String()): fieldpath.NewSet(
+			fieldpath.MakePathOrDie("spec"), fieldpath.MakePathOrDie("metadata", "labels"),
+			fieldpath.MakePathOrDie("metadata", "annotations"), fieldpath.MakePathOrDie("metadata", "finalizers"),
+			fieldpath.MakePathOrDie("metadata", "ownerReferences")),
+	}
+}
+
+func keepMetadata[T Object](object, before T) {
+	object.SetLabels(before.GetLabels())
+	object.SetAnnotations(before.GetAnnotations())
+	object.SetFinalizers(before.GetFinalizers())
+	object.SetOwnerReferences(before.GetOwnerReferences())
+}
+
+// scheduleStrategy writes what the scheduler decided of a binding, in one go: the clusters, the
+// Scheduled condition, the scheduler's fields of the status and the placement that it decided with.
+// The decision is fenced by the resource version, so it is about the generation that results.
+type scheduleStrategy[T workv1alpha1.Binding] struct{ *strategy[T] }
+
+// PrepareForUpdate takes back everything that is not the scheduler's.
+func (s *scheduleStrategy[T]) PrepareForUpdate(_ context.Context, obj, old runtime.Object) {
+	object, before := obj.(T), old.(T)
+	decidedSpec, decidedStatus, decidedAnnotations := *object.GetSpec(), *object.GetStatus(), object.GetAnnotations()
+	s.kind.setSpec(object, before)
+	s.kind.setStatus(object, before)
+	keepMetadata(object, before)
+
+	object.GetSpec().Clusters = decidedSpec.Clusters
+	s.countGeneration(object, before)
+
+	status := object.GetStatus()
+	status.SchedulerObservedGeneration = object.GetGeneration()
+	status.SchedulerObservingAffinityName = decidedStatus.SchedulerObservingAffinityName
+	status.LastScheduledTime = decidedStatus.LastScheduledTime
+	status.Conditions = withScheduled(status.Conditions, decidedStatus.Conditions, object.GetGeneration())
+	object.SetAnnotations(withPlacement(object.GetAnnotations(), decidedAnnotations))
+}
+
+// withScheduled is a copy of present with the Scheduled condition of decided.
+func withScheduled(present, decided []metav1.Condition, generation int64) []metav1.Condition {
+	condition := meta.FindStatusCondition(decided, workv1alpha1.BindingScheduled)
+	if condition == nil {
+		return present
+	}
+	result := slices.Clone(present)
+	scheduled := *condition
+	scheduled.ObservedGeneration = generation
+	for i := range result {
+		if result[i].Type == workv1alpha1.BindingScheduled {
+			result[i] = scheduled
+			return result
+		}
+	}
+	return append(result, scheduled)
+}
+
+// withPlacement is a copy of present with the applied placement of decided.
+func withPlacement(present, decided map[string]string) map[string]string {
+	placement, ok := decided[workv1alpha1.AppliedPlacementAnnotation]
+	if !ok || present[workv1alpha1.AppliedPlacementAnnotation] == placement {
+		return present
+	}
+	result := maps.Clone(present)
+	if result == nil {
+		result = map[string]string{}
+	}
+	result[workv1alpha1.AppliedPlacementAnnotation] = placement
+	return result
+}
+
+var (
+	_ rest.RESTCreateStrategy  = (*strategy[Object])(nil)
+	_ rest.RESTUpdateStrategy  = (*strategy[Object])(nil)
+	_ rest.RESTDeleteStrategy  = (*strategy[Object])(nil)
+	_ rest.ResetFieldsStrategy = (*strategy[Object])(nil)
+)

@@ -1,0 +1,199 @@
+package hub
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// Config is every setting of a hub. The same names stand in the YAML file that --config names; a
+// flag wins over the file.
+type Config struct {
+	// DataDir holds the embedded etcd, the admin kubeconfig and, unless pkiDir says otherwise, the
+	// hub's keys. It is made when it is missing.
+	DataDir string `json:"dataDir"`
+	// PKIDir holds the hub's certificate authorities and keys, which several hubs share.
+	// <dataDir>/pki when empty.
+	PKIDir string `json:"pkiDir,omitempty"`
+	// APIListen is where users reach the hub's Kubernetes API, HOST:PORT.
+	APIListen string `json:"apiListen"`
+	// LinkListen is where agents reach the hub, HOST:PORT.
+	LinkListen string `json:"linkListen"`
+	// AdvertiseAddress is the host name or IP address that users and agents dial. The address of
+	// the first network interface when empty.
+	AdvertiseAddress string `json:"advertiseAddress,omitempty"`
+	// AdvertiseLinkPort is the port that agents dial when it is not the one of linkListen, because
+	// a load balancer or a NodePort stands between. 0 is the port of linkListen.
+	AdvertiseLinkPort int `json:"advertiseLinkPort,omitempty"`
+	// TLSSANs are further host names and IP addresses for the hub's certificates.
+	TLSSANs []string `json:"tlsSANs,omitempty"`
+	// Etcd is an external etcd. Without servers the embedded one is used.
+	Etcd EtcdConfig `json:"etcd,omitempty"`
+	// APIServerFlags are further settings of the Kubernetes API server, by the names of its flags,
+	// such as audit-policy-file or oidc-issuer-url.
+	APIServerFlags map[string]string `json:"apiServerFlags,omitempty"`
+	// LogLevel is debug, info, warn or error.
+	LogLevel string `json:"logLevel,omitempty"`
+	// Controllers are the settings of the hub's controllers.
+	Controllers ControllersConfig `json:"controllers,omitempty"`
+	// Link are the settings of the sessions with agents.
+	Link LinkConfig `json:"link,omitempty"`
+}
+
+// EtcdConfig says how to reach an external etcd.
+type EtcdConfig struct {
+	// Servers are URLs.
+	Servers []string `json:"servers,omitempty"`
+	// CAFile is the authority of the servers' certificates, PEM.
+	CAFile string `json:"caFile,omitempty"`
+	// CertFile is the hub's client certificate, PEM.
+	CertFile string `json:"certFile,omitempty"`
+	// KeyFile is the key of certFile, PEM.
+	KeyFile string `json:"keyFile,omitempty"`
+}
+
+// ControllersConfig are the settings of the controllers.
+type ControllersConfig struct {
+	// Workers is how many objects of a kind each controller works on at the same time.
+	Workers int `json:"workers,omitempty"`
+	// ClusterGrace is how long a cluster may be without a session before it is called unreachable.
+	ClusterGrace metav1.Duration `json:"clusterGrace,omitempty"`
+	// StatusSettle is how long a status that is still moving waits for more reports before it is
+	// written.
+	StatusSettle metav1.Duration `json:"statusSettle,omitempty"`
+	// PolicyStatusInterval is the least time between two writes of one policy's status.
+	PolicyStatusInterval metav1.Duration `json:"policyStatusInterval,omitempty"`
+	// KindRetryInterval is how often a kind that a policy selects and nobody serves is looked for.
+	KindRetryInterval metav1.Duration `json:"kindRetryInterval,omitempty"`
+	// KeepEmptyWorkloads sends a workload also to clusters that get none of its replicas.
+	KeepEmptyWorkloads bool `json:"keepEmptyWorkloads,omitempty"`
+	// PropagateNamespaces sends every user namespace to every cluster, as Karmada does. Without it
+	// a namespace is made in a member when something in it arrives there.
+	PropagateNamespaces bool `json:"propagateNamespaces,omitempty"`
+}
+
+// LinkConfig are the settings of the sessions with agents.
+type LinkConfig struct {
+	// HeartbeatInterval is how often an agent sends a heartbeat.
+	HeartbeatInterval metav1.Duration `json:"heartbeatInterval,omitempty"`
+	// HeartbeatTimeout is the silence after which a session ends.
+	HeartbeatTimeout metav1.Duration `json:"heartbeatTimeout,omitempty"`
+	// Window is how many changes an agent may have outstanding.
+	Window int `json:"window,omitempty"`
+	// ReportSettle is how long a report that is still moving waits for a newer one before it is
+	// written.
+	ReportSettle metav1.Duration `json:"reportSettle,omitempty"`
+	// DeletionLimit is how many objects of a cluster may be deleted in deletionWindow before a
+	// person has to confirm; deletionPercent of the cluster's objects counts when it is more.
+	DeletionLimit int `json:"deletionLimit,omitempty"`
+	// DeletionPercent is the share of a cluster's objects, see deletionLimit.
+	DeletionPercent int `json:"deletionPercent,omitempty"`
+	// DeletionWindow is the time in which deletions are counted.
+	DeletionWindow metav1.Duration `json:"deletionWindow,omitempty"`
+}
+
+// DefaultConfig is what holds when nothing is said.
+func DefaultConfig() Config {
+	return Config{
+		DataDir:    "/var/lib/windlass",
+		APIListen:  ":6443",
+		LinkListen: ":8443",
+		LogLevel:   "info",
+		Controllers: ControllersConfig{
+			Workers:              4,
+			ClusterGrace:         duration(40 * time.Second),
+			StatusSettle:         duration(100 * time.Millisecond),
+			PolicyStatusInterval: duration(time.Second),
+			KindRetryInterval:    duration(time.Second),
+		},
+		Link: LinkConfig{
+			HeartbeatInterval: duration(20 * time.Second),
+			HeartbeatTimeout:  duration(45 * time.Second),
+			Window:            128,
+			ReportSettle:      duration(500 * time.Millisecond),
+			DeletionLimit:     10,
+			DeletionPercent:   5,
+			DeletionWindow:    duration(5 * time.Minute),
+		},
+	}
+}
+
+func duration(d time.Duration) metav1.Duration { return metav1.Duration{Duration: d} }
+
+// ReadFile lays the settings of a YAML file over the config. Unknown names are errors.
+func (c *Config) ReadFile(path string) error {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("reading the configuration: %w", err)
+	}
+	if err := yaml.UnmarshalStrict(content, c); err != nil {
+		return fmt.Errorf("reading the configuration %s: %w", path, err)
+	}
+	return nil
+}
+
+// Complete fills in what follows from the rest, and says what can't work. All mistakes are named
+// at once.
+func (c *Config) Complete() error {
+	var errs []error
+	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.DataDir == "" {
+		refuse("dataDir (--data-dir) is empty: say where the hub keeps its data")
+	}
+	if c.PKIDir == "" {
+		c.PKIDir = filepath.Join(c.DataDir, "pki")
+	}
+	for name, address := range map[string]string{"apiListen (--api-listen)": c.APIListen, "linkListen (--link-listen)": c.LinkListen} {
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			refuse("%s is %q: want HOST:PORT or :PORT", name, address)
+		}
+	}
+	if c.AdvertiseAddress == "" {
+		c.AdvertiseAddress = firstAddress()
+	}
+	if _, _, err := net.SplitHostPort(c.AdvertiseAddress); err == nil {
+		refuse("advertiseAddress (--advertise-address) is %q: want a host name or IP address without a port", c.AdvertiseAddress)
+	}
+	if c.AdvertiseLinkPort < 0 || c.AdvertiseLinkPort > 65535 {
+		refuse("advertiseLinkPort is %d: want a port", c.AdvertiseLinkPort)
+	}
+	if (c.Etcd.CertFile == "") != (c.Etcd.KeyFile == "") {
+		refuse("etcd.certFile and etcd.keyFile (--etcd-certfile, --etcd-keyfile) go together")
+	}
+	if len(c.Etcd.Servers) == 0 && c.Etcd.CAFile+c.Etcd.CertFile+c.Etcd.KeyFile != "" {
+		refuse("etcd files are given without etcd.servers (--etcd-servers)")
+	}
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel) {
+		refuse("logLevel (--log-level) is %q: want debug, info, warn or error", c.LogLevel)
+	}
+	if c.Controllers.Workers < 1 {
+		refuse("controllers.workers is %d: want 1 or more", c.Controllers.Workers)
+	}
+	if c.Link.HeartbeatTimeout.Duration <= c.Link.HeartbeatInterval.Duration {
+		refuse("link.heartbeatTimeout (%s) must be longer than link.heartbeatInterval (%s)", c.Link.HeartbeatTimeout.Duration, c.Link.HeartbeatInterval.Duration)
+	}
+	if c.Link.Window < 1 {
+		refuse("link.window is %d: want 1 or more", c.Link.Window)
+	}
+	return errors.Join(errs...)
+}
+
+// firstAddress is the first address of this machine that others can dial, or loopback.
+func firstAddress() string {
+	addresses, err := net.InterfaceAddrs()
+	if err == nil {
+		for _, address := range addresses {
+			if network, ok := address.(*net.IPNet); ok && network.IP.IsGlobalUnicast() {
+				return network.IP.String()
+			}
+		}
+	}
+	return "127.0.0.1"
+}

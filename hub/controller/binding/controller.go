@@ -1,0 +1,304 @@
+// Package binding writes one work for each cluster of a binding. It is the only writer of a work's
+// spec.
+package binding
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/store"
+	"windlass.dev/windlass/hub/templates"
+	"windlass.dev/windlass/pkg/interpret"
+	"windlass.dev/windlass/pkg/render"
+)
+
+// Templates is what the controller needs of the watches on users' objects.
+type Templates interface {
+	Handle(templates.Handler)
+	Get(templates.Key) (obj *unstructured.Unstructured, known bool)
+	Live(context.Context, templates.Key) (*unstructured.Unstructured, error)
+}
+
+// Reconciler writes works. Its key is a binding.
+type Reconciler struct {
+	Bindings  store.Bindings
+	Works     store.Works
+	Templates Templates
+	// Accepts says whether works may be written for a cluster: it exists, is not being removed, and
+	// its execution namespace is there.
+	Accepts func(cluster string) bool
+	Workers int
+	Log     *slog.Logger
+	Now     func() time.Time
+}
+
+// writesAtOnce bounds how many works of one binding are written at the same time: enough to share
+// the store's fsyncs, few enough to leave room for other bindings.
+const writesAtOnce = 32
+
+// Setup adds the controller to the manager. The mailbox that it returns wakes a binding.
+func (r *Reconciler) Setup(mgr manager.Manager) (*store.Mailbox[types.NamespacedName], error) {
+	c, err := controller.NewTyped("binding", mgr, controller.TypedOptions[types.NamespacedName]{
+		Reconciler:              r,
+		MaxConcurrentReconciles: r.Workers,
+	})
+	if err != nil {
+		return nil, err
+	}
+	wake := &store.Mailbox[types.NamespacedName]{}
+	r.Templates.Handle(templates.Handler{
+		Changed: func(key templates.Key, initial bool) {
+			for _, binding := range r.Bindings.ByIndex(store.ByTemplate, store.TemplateIndex(key)) {
+				wake.Add(store.Key(binding), initial)
+			}
+		},
+		Kind: func(kind schema.GroupVersionKind) {
+			for _, binding := range r.Bindings.List() {
+				if store.TemplateKey(binding).GroupVersionKind == kind {
+					wake.Add(store.Key(binding), false)
+				}
+			}
+		},
+	})
+	sources := append(store.Sources(r.Bindings.Scoped, bindingChanged), source.TypedSource[types.NamespacedName](wake), store.Source(r.Works.Informer, workChanged))
+	for _, source := range sources {
+		if err := c.Watch(source); err != nil {
+			return nil, err
+		}
+	}
+	return wake, nil
+}
+
+// bindingChanged wakes a binding for all but what only its status says.
+func bindingChanged(old, new workv1alpha1.Binding) []types.NamespacedName {
+	if new == nil {
+		return nil
+	}
+	if old != nil && old.GetGeneration() == new.GetGeneration() && (old.GetDeletionTimestamp() == nil) == (new.GetDeletionTimestamp() == nil) &&
+		old.GetStatus().SchedulerObservedGeneration == new.GetStatus().SchedulerObservedGeneration && store.Claimed(old) == store.Claimed(new) {
+		return nil
+	}
+	return []types.NamespacedName{store.Key(new)}
+}
+
+// workChanged wakes the binding of a work that is gone, or whose spec somebody has written.
+func workChanged(old, new *workv1alpha1.PropagationWork) []types.NamespacedName {
+	work := new
+	switch {
+	case new == nil:
+		work = old
+	case old == nil, old.Generation == new.Generation:
+		return nil
+	}
+	if work.Spec.Binding == nil {
+		return nil
+	}
+	return []types.NamespacedName{{Namespace: work.Spec.Binding.Namespace, Name: work.Spec.Binding.Name}}
+}
+
+// Reconcile makes the works of a binding those that it asks for.
+func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (ctrl.Result, error) {
+	binding, ok := r.Bindings.Get(key)
+	if !ok {
+		return ctrl.Result{}, nil
+	}
+	works := r.works(key)
+	if binding.GetDeletionTimestamp() != nil {
+		return store.Outcome(r.finish(ctx, binding, works))
+	}
+	if binding.GetStatus().SchedulerObservedGeneration != binding.GetGeneration() {
+		return ctrl.Result{}, nil // the scheduler's decision wakes it: half a change is not worth a write
+	}
+	if err := r.withdraw(ctx, binding, works); err != nil {
+		return store.Outcome(err)
+	}
+	if !store.Claimed(binding) {
+		return ctrl.Result{}, nil // released: the members stay as they are
+	}
+	template, known := r.Templates.Get(store.TemplateKey(binding))
+	if !known || template == nil || template.GetUID() != binding.GetSpec().Resource.UID || scaled(binding, template) {
+		return ctrl.Result{}, nil // the policy controller knows what to do with the binding
+	}
+	err := r.render(ctx, binding, template, works)
+	if recorded := r.recordRendered(ctx, binding, err); recorded != nil {
+		return store.Outcome(recorded)
+	}
+	if tooLarge := (*render.TooLargeError)(nil); errors.As(err, &tooLarge) {
+		return ctrl.Result{}, nil // only a change of the template helps, and that wakes the binding
+	}
+	return store.Outcome(err)
+}
+
+// scaled says whether the template asks for another number of replicas than the binding knows.
+func scaled(binding workv1alpha1.Binding, template *unstructured.Unstructured) bool {
+	replicas, _ := interpret.Replicas(template)
+	return !ptr.Equal(replicas, binding.GetSpec().Replicas)
+}
+
+// works are the works of a binding by cluster.
+func (r *Reconciler) works(key types.NamespacedName) map[string]*workv1alpha1.PropagationWork {
+	works := map[string]*workv1alpha1.PropagationWork{}
+	for _, work := range r.Works.ByIndex(store.ByBinding, store.BindingIndex(key)) {
+		works[strings.TrimPrefix(work.Namespace, workv1alpha1.ExecutionNamespacePrefix)] = work
+	}
+	return works
+}
+
+// render writes the works that are missing or differ.
+func (r *Reconciler) render(ctx context.Context, binding workv1alpha1.Binding, template *unstructured.Unstructured, works map[string]*workv1alpha1.PropagationWork) error {
+	renderer, err := render.New(template, binding)
+	if err != nil {
+		return err
+	}
+	writes, ctx := errgroup.WithContext(ctx)
+	writes.SetLimit(writesAtOnce)
+	for _, target := range binding.GetSpec().Clusters {
+		if !r.Accepts(target.Name) {
+			continue // the cluster's controller wakes the binding when it does
+		}
+		desired, err := renderer.Work(target)
+		if err != nil {
+			return err
+		}
+		existing := works[target.Name]
+		switch {
+		case existing == nil:
+			writes.Go(func() error { return r.create(ctx, desired) })
+		case existing.DeletionTimestamp != nil:
+			// Its end wakes the binding: only then can the new one be told from the old.
+		case render.Diff(existing, desired):
+			writes.Go(func() error { return r.update(ctx, existing, desired) })
+		}
+	}
+	return writes.Wait()
+}
+
+func (r *Reconciler) create(ctx context.Context, work *workv1alpha1.PropagationWork) error {
+	_, err := r.Works.Create(ctx, work)
+	if apierrors.IsAlreadyExists(err) {
+		return nil // made a moment ago; its event is on the way
+	}
+	if err != nil {
+		return fmt.Errorf("writing work %s: %w", store.Key(work), err)
+	}
+	return nil
+}
+
+func (r *Reconciler) update(ctx context.Context, existing, desired *workv1alpha1.PropagationWork) error {
+	updated := existing.DeepCopy()
+	updated.Labels, updated.Finalizers, updated.Spec = desired.Labels, desired.Finalizers, desired.Spec
+	if _, err := r.Works.Update(ctx, updated); err != nil {
+		return fmt.Errorf("writing work %s: %w", store.Key(existing), err)
+	}
+	return nil
+}
+
+// withdraw removes the works of clusters that the binding no longer goes to.
+func (r *Reconciler) withdraw(ctx context.Context, binding workv1alpha1.Binding, works map[string]*workv1alpha1.PropagationWork) error {
+	targets := map[string]bool{}
+	for _, target := range binding.GetSpec().Clusters {
+		targets[target.Name] = true
+	}
+	return r.remove(ctx, works, workv1alpha1.RemovalNotSelected, func(cluster string) bool { return !targets[cluster] })
+}
+
+// finish removes all works of a binding that is being deleted, and lets it go when they are gone.
+func (r *Reconciler) finish(ctx context.Context, binding workv1alpha1.Binding, works map[string]*workv1alpha1.PropagationWork) error {
+	if len(works) > 0 {
+		cause, err := r.removalCause(ctx, binding)
+		if err != nil {
+			return err
+		}
+		return r.remove(ctx, works, cause, func(string) bool { return true })
+	}
+	finalizer := workv1alpha1.BindingFinalizer
+	if binding.GetNamespace() == "" {
+		finalizer = workv1alpha1.ClusterBindingFinalizer
+	}
+	released := binding.DeepCopyObject().(workv1alpha1.Binding)
+	if !controllerutil.RemoveFinalizer(released, finalizer) {
+		return nil
+	}
+	if _, err := r.Bindings.For(binding.GetNamespace()).Update(ctx, released); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("releasing binding %s: %w", store.Key(binding), err)
+	}
+	return nil
+}
+
+// removalCause is TemplateDeleted when the template is gone, or another object has taken its name;
+// otherwise somebody deleted the binding itself.
+func (r *Reconciler) removalCause(ctx context.Context, binding workv1alpha1.Binding) (workv1alpha1.RemovalCause, error) {
+	live, err := r.Templates.Live(ctx, store.TemplateKey(binding))
+	if err != nil {
+		return "", err
+	}
+	if live == nil || live.GetUID() != binding.GetSpec().Resource.UID || live.GetDeletionTimestamp() != nil {
+		return workv1alpha1.RemovalTemplateDeleted, nil
+	}
+	return workv1alpha1.RemovalForced, nil
+}
+
+func (r *Reconciler) remove(ctx context.Context, works map[string]*workv1alpha1.PropagationWork, cause workv1alpha1.RemovalCause, which func(cluster string) bool) error {
+	removals, ctx := errgroup.WithContext(ctx)
+	removals.SetLimit(writesAtOnce)
+	for cluster, work := range works {
+		if work.DeletionTimestamp != nil || !which(cluster) {
+			continue
+		}
+		removals.Go(func() error {
+			if err := r.Works.Remove(ctx, work, cause); err != nil && !apierrors.IsNotFound(err) {
+				return fmt.Errorf("removing work %s: %w", store.Key(work), err)
+			}
+			return nil
+		})
+	}
+	return removals.Wait()
+}
+
+// recordRendered writes the Rendered condition, but only of failures and of their end: a binding
+// that never failed is not written for it.
+func (r *Reconciler) recordRendered(ctx context.Context, binding workv1alpha1.Binding, failure error) error {
+	if apierrors.IsConflict(failure) {
+		return nil
+	}
+	condition := metav1.Condition{
+		Type: workv1alpha1.BindingRendered, Status: metav1.ConditionTrue,
+		Reason: "Success", Message: "works are written for all clusters",
+		ObservedGeneration: binding.GetGeneration(), LastTransitionTime: metav1.NewTime(r.Now()),
+	}
+	if failure != nil {
+		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, "RenderFailed", failure.Error()
+		if tooLarge := (*render.TooLargeError)(nil); errors.As(failure, &tooLarge) {
+			condition.Reason = "TooLarge"
+		}
+	} else if meta.FindStatusCondition(binding.GetStatus().Conditions, workv1alpha1.BindingRendered) == nil {
+		return nil
+	}
+	updated := binding.DeepCopyObject().(workv1alpha1.Binding)
+	if !meta.SetStatusCondition(&updated.GetStatus().Conditions, condition) {
+		return nil
+	}
+	if _, err := r.Bindings.For(binding.GetNamespace()).UpdateStatus(ctx, updated); err != nil {
+		return fmt.Errorf("recording that binding %s can't be rendered: %w", store.Key(binding), err)
+	}
+	return nil
+}

@@ -1,0 +1,175 @@
+package cluster
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	linkv1 "windlass.dev/windlass/api/link/v1"
+	"windlass.dev/windlass/hub/roster"
+)
+
+// facts is everything that the assessment of a cluster stands on.
+type facts struct {
+	Cluster *clusterv1alpha1.MemberCluster
+	Member  roster.Member
+	// Grace is how long a cluster may be without a session before it is called unreachable.
+	Grace   time.Duration
+	Process string
+	Now     time.Time
+}
+
+// assessment is what a cluster's object should say.
+type assessment struct {
+	Status clusterv1alpha1.ClusterStatus
+	Taints []corev1.Taint
+	// RecheckAfter is when the answer may change by the passing of time alone; 0 is never.
+	RecheckAfter time.Duration
+}
+
+// assess decides what to say of a cluster. The scenarios, in the order of the cases:
+//
+//	never enrolled            Joined=False            wait for an agent with a token
+//	connected, no facts yet   as it was               the facts are on their way
+//	connected, API answers    Ready=True              no taint
+//	connected, API silent     Ready=False             not-ready:NoSchedule
+//	not connected, in grace   as it was               agents come and go; look again when it ends
+//	not connected             Ready=Unknown           unreachable:NoSchedule
+func assess(f facts) assessment {
+	status := *f.Cluster.Status.DeepCopy()
+	out := assessment{}
+	joined := f.Cluster.Spec.ID != ""
+	switch {
+	case !joined:
+		waiting := fmt.Sprintf("no agent has enrolled yet; run `windlass token create --cluster %s` and give the token to the agent in that cluster", f.Cluster.Name)
+		setCondition(&status, f, clusterv1alpha1.ClusterJoined, metav1.ConditionFalse, "WaitingForAgent", waiting)
+		setCondition(&status, f, clusterv1alpha1.ClusterReady, metav1.ConditionFalse, "WaitingForAgent", waiting)
+	case f.Member.Connected && f.Member.Facts == nil:
+	case f.Member.Connected && f.Member.Facts.ApiReady:
+		setCondition(&status, f, clusterv1alpha1.ClusterReady, metav1.ConditionTrue, "AgentConnected", "the agent is connected and the cluster's API server answers it")
+	case f.Member.Connected:
+		setCondition(&status, f, clusterv1alpha1.ClusterReady, metav1.ConditionFalse, cmp.Or(f.Member.Facts.ApiReason, "APIServerNotReady"),
+			cmp.Or(f.Member.Facts.ApiMessage, "the cluster's API server does not answer the agent"))
+	case f.Now.Sub(f.Member.Since) < f.Grace:
+		out.RecheckAfter = f.Grace - f.Now.Sub(f.Member.Since)
+	default:
+		setCondition(&status, f, clusterv1alpha1.ClusterReady, metav1.ConditionUnknown, "AgentNotConnected",
+			"the agent is not connected; see its log in the cluster (objects there stay as they are, and the agent goes on correcting drift)")
+	}
+	if joined {
+		recordSession(&status, f)
+		recordFacts(&status, f)
+	}
+	out.Status = status
+	out.Taints = conditionTaints(f.Cluster.Spec.Taints, meta.FindStatusCondition(status.Conditions, clusterv1alpha1.ClusterReady), f.Now)
+	return out
+}
+
+func setCondition(status *clusterv1alpha1.ClusterStatus, f facts, kind string, value metav1.ConditionStatus, reason, message string) {
+	meta.SetStatusCondition(&status.Conditions, metav1.Condition{
+		Type: kind, Status: value, Reason: reason, Message: message,
+		ObservedGeneration: f.Cluster.Generation,
+		LastTransitionTime: metav1.NewTime(f.Now),
+	})
+}
+
+// recordSession keeps which process holds the cluster's agent. A new epoch in the same process is
+// not worth a write.
+func recordSession(status *clusterv1alpha1.ClusterStatus, f facts) {
+	if !f.Member.Connected {
+		return
+	}
+	if status.Session == nil || status.Session.Process != f.Process {
+		status.Session = &clusterv1alpha1.SessionStatus{Process: f.Process, Epoch: f.Member.Epoch}
+	}
+	if status.Agent == nil {
+		status.Agent = &clusterv1alpha1.AgentStatus{}
+	}
+	if f.Member.AgentVersion != "" {
+		status.Agent.Version = f.Member.AgentVersion
+	}
+}
+
+func recordFacts(status *clusterv1alpha1.ClusterStatus, f facts) {
+	said := f.Member.Facts
+	if said == nil || !said.ApiReady {
+		return // what an unreachable API server left unsaid is not news
+	}
+	status.KubernetesVersion = said.KubernetesVersion
+	status.NodeSummary = &clusterv1alpha1.NodeSummary{TotalNum: said.NodesTotal, ReadyNum: said.NodesReady}
+	status.ResourceSummary = &clusterv1alpha1.ResourceSummary{
+		Allocatable: quantities(said.Allocatable),
+		Allocated:   quantities(said.Allocated),
+		Allocating:  quantities(said.Allocating),
+	}
+	if said.ApisComplete || len(status.APIEnablements) == 0 {
+		status.APIEnablements = enablements(said.Apis)
+	}
+	if said.ApisComplete {
+		setCondition(status, f, clusterv1alpha1.ClusterCompleteAPIEnablements, metav1.ConditionTrue, "Complete", "all APIs of the cluster are known")
+	} else {
+		setCondition(status, f, clusterv1alpha1.ClusterCompleteAPIEnablements, metav1.ConditionFalse, "DiscoveryFailed",
+			"a part of the cluster's API discovery fails; the list of its APIs is the last complete one")
+	}
+}
+
+// quantities leaves out what does not parse: it comes from another cluster.
+func quantities(said map[string]string) corev1.ResourceList {
+	list := corev1.ResourceList{}
+	for name, text := range said {
+		if quantity, err := resource.ParseQuantity(text); err == nil {
+			list[corev1.ResourceName(name)] = quantity
+		}
+	}
+	return list
+}
+
+func enablements(apis []*linkv1.ServedAPI) []clusterv1alpha1.APIEnablement {
+	byVersion := map[string][]clusterv1alpha1.APIResource{}
+	for _, api := range apis {
+		version := schema.GroupVersion{Group: api.Group, Version: api.Version}.String()
+		byVersion[version] = append(byVersion[version], clusterv1alpha1.APIResource{Name: api.Resource, Kind: api.Kind})
+	}
+	out := make([]clusterv1alpha1.APIEnablement, 0, len(byVersion))
+	for version, resources := range byVersion {
+		slices.SortFunc(resources, func(a, b clusterv1alpha1.APIResource) int { return cmp.Compare(a.Name, b.Name) })
+		out = append(out, clusterv1alpha1.APIEnablement{GroupVersion: version, Resources: resources})
+	}
+	slices.SortFunc(out, func(a, b clusterv1alpha1.APIEnablement) int { return cmp.Compare(a.GroupVersion, b.GroupVersion) })
+	return out
+}
+
+// conditionTaints are the taints that the cluster should have: the user's, and of ours the one that
+// follows from the Ready condition. The slice that came in is returned when nothing changes.
+func conditionTaints(taints []corev1.Taint, ready *metav1.Condition, now time.Time) []corev1.Taint {
+	want := ""
+	switch {
+	case ready == nil || ready.Status == metav1.ConditionTrue:
+	case ready.Status == metav1.ConditionFalse:
+		want = clusterv1alpha1.TaintNotReady
+	default:
+		want = clusterv1alpha1.TaintUnreachable
+	}
+	ours := func(taint corev1.Taint) bool {
+		return taint.Effect == corev1.TaintEffectNoSchedule &&
+			(taint.Key == clusterv1alpha1.TaintNotReady || taint.Key == clusterv1alpha1.TaintUnreachable)
+	}
+	has := slices.ContainsFunc(taints, func(t corev1.Taint) bool { return ours(t) && t.Key == want })
+	extra := slices.ContainsFunc(taints, func(t corev1.Taint) bool { return ours(t) && t.Key != want })
+	if !extra && (want == "" || has) {
+		return taints
+	}
+	out := slices.DeleteFunc(slices.Clone(taints), func(t corev1.Taint) bool { return ours(t) && t.Key != want })
+	if want != "" && !has {
+		out = append(out, corev1.Taint{Key: want, Effect: corev1.TaintEffectNoSchedule, TimeAdded: &metav1.Time{Time: now}})
+	}
+	return out
+}

@@ -1,0 +1,202 @@
+// Package cluster keeps the life cycle of member clusters: their execution namespace, their
+// conditions and the taints that follow from them, and their removal.
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/roster"
+	"windlass.dev/windlass/hub/store"
+)
+
+// Reconciler keeps member clusters. Its key is a cluster's name.
+type Reconciler struct {
+	Clusters store.Kind[*clusterv1alpha1.MemberCluster]
+	Works    store.Works
+	Kube     kubernetes.Interface
+	Roster   *roster.Roster
+	// Accepting is told when works may be written for a cluster, and when no longer.
+	Accepting *Accepting
+	// Process names this hub process.
+	Process string
+	// Grace is how long a cluster may be without a session before it is called unreachable, and
+	// before its removal no longer waits for its agent.
+	Grace   time.Duration
+	Workers int
+	Now     func() time.Time
+	Log     *slog.Logger
+}
+
+// Setup adds the controller to the manager.
+func (r *Reconciler) Setup(mgr manager.Manager) error {
+	c, err := controller.NewTyped("cluster", mgr, controller.TypedOptions[string]{
+		Reconciler:              r,
+		MaxConcurrentReconciles: r.Workers,
+	})
+	if err != nil {
+		return err
+	}
+	sessions := &store.Mailbox[string]{}
+	r.Roster.Listen(func(cluster string) { sessions.Add(cluster, false) })
+	if err := c.Watch(sessions); err != nil {
+		return err
+	}
+	if err := c.Watch(store.Source(r.Clusters.Informer, func(old, new *clusterv1alpha1.MemberCluster) []string {
+		return []string{cmp.Or(new, old).Name}
+	})); err != nil {
+		return err
+	}
+	return c.Watch(store.Source(r.Works.Informer, r.workGone))
+}
+
+// workGone wakes a cluster that is being removed when one of its works is gone.
+func (r *Reconciler) workGone(old, new *workv1alpha1.PropagationWork) []string {
+	if new != nil {
+		return nil
+	}
+	name := old.Namespace[len(workv1alpha1.ExecutionNamespacePrefix):]
+	if cluster, ok := r.Clusters.Get("", name); !ok || cluster.DeletionTimestamp == nil {
+		return nil
+	}
+	return []string{name}
+}
+
+// Reconcile brings one cluster's object, and what belongs to it, up to date.
+func (r *Reconciler) Reconcile(ctx context.Context, name string) (ctrl.Result, error) {
+	cluster, ok := r.Clusters.Get("", name)
+	if !ok {
+		r.Accepting.set(name, false)
+		r.Roster.Forget(name)
+		return ctrl.Result{}, nil
+	}
+	if cluster.DeletionTimestamp != nil {
+		r.Accepting.set(name, false)
+		wait, err := r.remove(ctx, cluster)
+		if err != nil {
+			return store.Outcome(err)
+		}
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
+	if err := r.ensureNamespace(ctx, name); err != nil {
+		return store.Outcome(err)
+	}
+	r.Accepting.set(name, true)
+	said := assess(facts{Cluster: cluster, Member: r.Roster.Get(name), Grace: r.Grace, Process: r.Process, Now: r.Now()})
+	if err := r.record(ctx, cluster, said); err != nil {
+		return store.Outcome(err)
+	}
+	return ctrl.Result{RequeueAfter: said.RecheckAfter}, nil
+}
+
+// record writes the taints and the finalizer, then the status; each only when it changes.
+func (r *Reconciler) record(ctx context.Context, cluster *clusterv1alpha1.MemberCluster, said assessment) error {
+	updated := cluster.DeepCopy()
+	updated.Spec.Taints = said.Taints
+	added := controllerutil.AddFinalizer(updated, workv1alpha1.ClusterFinalizer)
+	if added || !equality.Semantic.DeepEqual(cluster.Spec.Taints, said.Taints) {
+		written, err := r.Clusters.Update(ctx, updated)
+		if err != nil {
+			return fmt.Errorf("writing cluster %s: %w", cluster.Name, err)
+		}
+		updated = written.DeepCopy()
+	}
+	if equality.Semantic.DeepEqual(cluster.Status, said.Status) {
+		return nil
+	}
+	updated.Status = said.Status
+	if _, err := r.Clusters.UpdateStatus(ctx, updated); err != nil {
+		return fmt.Errorf("writing the status of cluster %s: %w", cluster.Name, err)
+	}
+	return nil
+}
+
+func (r *Reconciler) ensureNamespace(ctx context.Context, cluster string) error {
+	if r.Accepting.Accepts(cluster) {
+		return nil
+	}
+	name := workv1alpha1.ExecutionNamespace(cluster)
+	namespace, err := r.Kube.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		_, err = r.Kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+			Name:   name,
+			Labels: map[string]string{"karmada.io/system": "true"},
+		}}, metav1.CreateOptions{})
+	}
+	if err != nil {
+		return fmt.Errorf("making namespace %s for the works of cluster %s: %w", name, cluster, err)
+	}
+	if namespace != nil && namespace.DeletionTimestamp != nil {
+		return fmt.Errorf("namespace %s, which holds the works of cluster %s, is being deleted", name, cluster)
+	}
+	return nil
+}
+
+// remove takes a cluster off the hub: its works first, then their namespace, then its object, with
+// which its identity ends. An agent that is connected removes the objects from the member; without
+// one, after the grace period, they stay there. It returns when to look again.
+func (r *Reconciler) remove(ctx context.Context, cluster *clusterv1alpha1.MemberCluster) (time.Duration, error) {
+	namespace := workv1alpha1.ExecutionNamespace(cluster.Name)
+	works, err := r.Works.Informer.GetIndexer().ByIndex(cache.NamespaceIndex, namespace)
+	if err != nil {
+		return 0, err
+	}
+	for _, obj := range works {
+		work := obj.(*workv1alpha1.PropagationWork)
+		if work.DeletionTimestamp == nil {
+			if err := r.Works.Remove(ctx, work, workv1alpha1.RemovalClusterRemoved); err != nil && !apierrors.IsNotFound(err) {
+				return 0, fmt.Errorf("removing work %s: %w", store.Key(work), err)
+			}
+		}
+	}
+	if len(works) > 0 {
+		member := r.Roster.Get(cluster.Name)
+		if wait := r.Grace - r.Now().Sub(member.Since); member.Connected || wait > 0 {
+			return max(wait, time.Second), nil // the end of each work wakes the cluster
+		}
+		return 0, r.abandon(ctx, cluster, works)
+	}
+	if err := r.Kube.CoreV1().Namespaces().Delete(ctx, namespace, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		return 0, fmt.Errorf("deleting namespace %s: %w", namespace, err)
+	}
+	released := cluster.DeepCopy()
+	if !controllerutil.RemoveFinalizer(released, workv1alpha1.ClusterFinalizer) {
+		return 0, nil
+	}
+	if _, err := r.Clusters.Update(ctx, released); err != nil && !apierrors.IsNotFound(err) {
+		return 0, fmt.Errorf("releasing cluster %s: %w", cluster.Name, err)
+	}
+	return 0, nil
+}
+
+// abandon lets the works of a cluster go whose agent does not come back for their removal.
+func (r *Reconciler) abandon(ctx context.Context, cluster *clusterv1alpha1.MemberCluster, works []any) error {
+	r.Log.Warn("the agent of a cluster that is being removed is not connected: what it applied stays in the cluster",
+		"cluster", cluster.Name, "works", len(works))
+	for _, obj := range works {
+		work := obj.(*workv1alpha1.PropagationWork).DeepCopy()
+		if !controllerutil.RemoveFinalizer(work, workv1alpha1.WorkFinalizer) {
+			continue
+		}
+		if _, err := r.Works.Update(ctx, work); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("releasing work %s: %w", store.Key(work), err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,386 @@
+// Package policy makes the binding of every template that a policy claims. It is the only writer of
+// a binding's spec, but for its clusters, and of the claim marks on templates.
+package policy
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/google/uuid"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/cache"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/store"
+	"windlass.dev/windlass/hub/templates"
+	"windlass.dev/windlass/pkg/interpret"
+	"windlass.dev/windlass/pkg/policy"
+	"windlass.dev/windlass/pkg/render"
+)
+
+// Templates is what the controller needs of the watches on users' objects.
+type Templates interface {
+	Handle(templates.Handler)
+	Want(who string, kinds []schema.GroupVersionKind)
+	Get(templates.Key) (obj *unstructured.Unstructured, known bool)
+	List(kind schema.GroupVersionKind, namespace string) []*unstructured.Unstructured
+	Live(context.Context, templates.Key) (*unstructured.Unstructured, error)
+	Patch(context.Context, templates.Key, []byte) error
+}
+
+// Reconciler makes bindings. Its key is a template.
+type Reconciler struct {
+	Templates Templates
+	Policies  store.Scoped[policyv1alpha1.Policy]
+	Bindings  store.Bindings
+	Workers   int
+	Log       *slog.Logger
+
+	index *policy.Index
+}
+
+// Setup adds the controller to the manager. Before the manager starts, the caller waits until the
+// caches of policies and bindings, and the handlers that Setup adds to them, have synced: a template
+// whose policy has not been seen yet would be released. The returned function says whether they have.
+func (r *Reconciler) Setup(mgr manager.Manager, policies ...cache.SharedIndexInformer) (synced func() bool, err error) {
+	r.index = policy.NewIndex()
+	c, err := controller.NewTyped("policy", mgr, controller.TypedOptions[templates.Key]{
+		Reconciler:              r,
+		MaxConcurrentReconciles: r.Workers,
+	})
+	if err != nil {
+		return nil, err
+	}
+	var registered []cache.ResourceEventHandlerRegistration
+	wake := &store.Mailbox[templates.Key]{}
+	for _, informer := range policies {
+		registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+			AddFunc:    func(obj any) { r.policyChanged(wake, nil, obj.(policyv1alpha1.Policy)) },
+			UpdateFunc: func(old, new any) { r.policyChanged(wake, old.(policyv1alpha1.Policy), new.(policyv1alpha1.Policy)) },
+			DeleteFunc: func(obj any) {
+				if unknown, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+					obj = unknown.Obj
+				}
+				r.policyChanged(wake, obj.(policyv1alpha1.Policy), nil)
+			},
+		})
+		if err != nil {
+			return nil, err
+		}
+		registered = append(registered, registration)
+	}
+	r.Templates.Handle(templates.Handler{
+		Changed: wake.Add,
+		Kind: func(kind schema.GroupVersionKind) {
+			for _, binding := range r.Bindings.List() {
+				if key := store.TemplateKey(binding); key.GroupVersionKind == kind {
+					wake.Add(key, false)
+				}
+			}
+		},
+	})
+	for _, source := range append(store.Sources(r.Bindings.Scoped, r.bindingChanged), source.TypedSource[templates.Key](wake)) {
+		if err := c.Watch(source); err != nil {
+			return nil, err
+		}
+	}
+	return func() bool {
+		return !slices.ContainsFunc(registered, func(r cache.ResourceEventHandlerRegistration) bool { return !r.HasSynced() })
+	}, nil
+}
+
+// policyChanged brings the index up to date and wakes the templates that the policy selects or
+// selected, or that bear its claim.
+func (r *Reconciler) policyChanged(wake *store.Mailbox[templates.Key], old, new policyv1alpha1.Policy) {
+	affected := []policyv1alpha1.Policy{}
+	if new != nil {
+		if err := r.index.Put(new); err != nil {
+			r.Log.Error("a policy can't be used", "policy", store.Key(new), "err", err)
+		}
+		affected = append(affected, new)
+	} else {
+		r.index.Delete(store.Key(old))
+	}
+	if old != nil {
+		if new != nil && equality.Semantic.DeepEqual(old.GetSpec(), new.GetSpec()) && (old.GetDeletionTimestamp() == nil) == (new.GetDeletionTimestamp() == nil) {
+			return // its status has changed
+		}
+		affected = append(affected, old)
+	}
+	r.Templates.Want("policies", r.index.Kinds())
+	for _, policy := range affected {
+		r.wakeTemplates(wake, policy)
+	}
+}
+
+func (r *Reconciler) wakeTemplates(wake *store.Mailbox[templates.Key], p policyv1alpha1.Policy) {
+	matcher, err := policy.NewMatcher(p)
+	if err != nil {
+		return
+	}
+	for _, kind := range matcher.Kinds() {
+		for _, template := range r.Templates.List(kind, p.GetNamespace()) {
+			if matcher.Matches(policy.TemplateOf(template, kind)) || policy.ClaimOf(template.GetLabels(), template.GetAnnotations()).By(p) {
+				wake.Add(templates.KeyOf(template), false)
+			}
+		}
+	}
+}
+
+// bindingChanged keeps the templates of all bindings watched, whatever becomes of their policies,
+// and wakes the template of a binding that somebody else has written.
+func (r *Reconciler) bindingChanged(old, new workv1alpha1.Binding) []templates.Key {
+	if old == nil || new == nil {
+		r.Templates.Want("bindings", r.boundKinds())
+	}
+	if old != nil && new != nil && old.GetGeneration() == new.GetGeneration() && old.GetDeletionTimestamp() == nil && new.GetDeletionTimestamp() == nil {
+		return nil
+	}
+	if new == nil {
+		return []templates.Key{store.TemplateKey(old)}
+	}
+	return []templates.Key{store.TemplateKey(new)}
+}
+
+func (r *Reconciler) boundKinds() []schema.GroupVersionKind {
+	kinds := []schema.GroupVersionKind{}
+	seen := map[schema.GroupVersionKind]bool{}
+	for _, binding := range r.Bindings.List() {
+		if kind := store.TemplateKey(binding).GroupVersionKind; !seen[kind] {
+			seen[kind] = true
+			kinds = append(kinds, kind)
+		}
+	}
+	slices.SortFunc(kinds, func(a, b schema.GroupVersionKind) int {
+		return slices.Compare([]string{a.Group, a.Kind, a.Version}, []string{b.Group, b.Kind, b.Version})
+	})
+	return kinds
+}
+
+// Reconcile finds the policy of a template and makes its binding.
+func (r *Reconciler) Reconcile(ctx context.Context, key templates.Key) (ctrl.Result, error) {
+	template, known := r.Templates.Get(key)
+	switch {
+	case !known:
+		return ctrl.Result{}, nil // the handler of its kind wakes it
+	case template == nil:
+		return store.Outcome(r.unbind(ctx, key))
+	case template.GetDeletionTimestamp() != nil:
+		return ctrl.Result{}, nil // it is there until its finalizers are gone
+	}
+	decision := r.index.Select(policy.TemplateOf(template, key.GroupVersionKind), policy.ClaimOf(template.GetLabels(), template.GetAnnotations()))
+	if decision.Policy == nil {
+		return store.Outcome(r.release(ctx, key, template))
+	}
+	// The binding first: the claim is not on the way to the member.
+	if err := r.bind(ctx, key, template, decision.Policy); err != nil {
+		return store.Outcome(fmt.Errorf("writing the binding of %s: %w", key, err))
+	}
+	labels, annotations := policy.Marks(decision.Policy)
+	return store.Outcome(r.mark(ctx, key, template, labels, annotations))
+}
+
+// unbind deletes the bindings of a template that does not exist any more. What the cache lacks is
+// asked of the API server: only its own word is a reason to delete.
+func (r *Reconciler) unbind(ctx context.Context, key templates.Key) error {
+	bindings := r.Bindings.ByIndex(store.ByTemplate, store.TemplateIndex(key))
+	if len(bindings) == 0 {
+		return nil
+	}
+	live, err := r.Templates.Live(ctx, key)
+	if err != nil {
+		return err
+	}
+	for _, binding := range bindings {
+		if live != nil && live.GetUID() == binding.GetSpec().Resource.UID || binding.GetDeletionTimestamp() != nil {
+			continue
+		}
+		if err := r.Bindings.For(binding.GetNamespace()).Delete(ctx, binding); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("deleting the binding of %s, which is gone: %w", key, err)
+		}
+	}
+	return nil
+}
+
+// bind creates the binding of a template, or brings it up to date.
+func (r *Reconciler) bind(ctx context.Context, key templates.Key, template *unstructured.Unstructured, p policyv1alpha1.Policy) error {
+	name := r.bindingName(key, template)
+	writer := r.Bindings.For(key.Namespace)
+	existing, ok := writer.Get(key.Namespace, name)
+	if !ok {
+		_, err := writer.Create(ctx, newBinding(template, p, name))
+		if apierrors.IsAlreadyExists(err) {
+			return nil // made a moment ago; its event wakes the template again
+		}
+		return err
+	}
+	if existing.GetDeletionTimestamp() != nil {
+		return nil // its end wakes the template again
+	}
+	if existing.GetSpec().Resource.UID != template.GetUID() {
+		// The binding of a template that was deleted and made again: it has to take its works along
+		// before the new template gets its own.
+		return writer.Delete(ctx, existing)
+	}
+	desired := existing.DeepCopyObject().(workv1alpha1.Binding)
+	fill(desired, template, p)
+	if sameButResourceVersion(existing, desired) {
+		return nil
+	}
+	_, err := writer.Update(ctx, desired)
+	return err
+}
+
+// bindingName is the plain name unless a binding of another object has it.
+func (r *Reconciler) bindingName(key templates.Key, template *unstructured.Unstructured) string {
+	name := render.BindingName(template)
+	if other, ok := r.Bindings.For(key.Namespace).Get(key.Namespace, name); ok {
+		theirs := store.TemplateKey(other)
+		if theirs.GroupKind() != key.GroupKind() || theirs.NamespacedName != key.NamespacedName {
+			return render.BindingNameHashed(template)
+		}
+	}
+	return name
+}
+
+// release takes the claim off a template that no policy selects any more, and off its binding. The
+// binding and what it put into the members stay.
+func (r *Reconciler) release(ctx context.Context, key templates.Key, template *unstructured.Unstructured) error {
+	for _, binding := range r.Bindings.ByIndex(store.ByTemplate, store.TemplateIndex(key)) {
+		if !store.Claimed(binding) || binding.GetDeletionTimestamp() != nil {
+			continue
+		}
+		released := binding.DeepCopyObject().(workv1alpha1.Binding)
+		setMarks(released, nil, nil)
+		if _, err := r.Bindings.For(binding.GetNamespace()).Update(ctx, released); err != nil {
+			return fmt.Errorf("releasing the binding of %s: %w", key, err)
+		}
+	}
+	return r.mark(ctx, key, template, nil, nil)
+}
+
+// mark makes the claim marks of a template those that are given.
+func (r *Reconciler) mark(ctx context.Context, key templates.Key, template *unstructured.Unstructured, labels, annotations map[string]string) error {
+	labelKeys, annotationKeys := policy.MarkKeys()
+	metadata := map[string]any{}
+	if changes := markChanges(template.GetLabels(), labels, labelKeys); len(changes) > 0 {
+		metadata["labels"] = changes
+	}
+	if changes := markChanges(template.GetAnnotations(), annotations, annotationKeys); len(changes) > 0 {
+		metadata["annotations"] = changes
+	}
+	if len(metadata) == 0 {
+		return nil
+	}
+	metadata["uid"] = template.GetUID() // not on another object of the same name
+	patch, err := json.Marshal(map[string]any{"metadata": metadata})
+	if err != nil {
+		return err
+	}
+	if err := r.Templates.Patch(ctx, key, patch); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("marking %s as claimed: %w", key, err)
+	}
+	return nil
+}
+
+// markChanges is a merge patch from what a map has to what it shall have, of the given keys.
+func markChanges(has, want map[string]string, keys []string) map[string]any {
+	changes := map[string]any{}
+	for _, key := range keys {
+		old, had := has[key]
+		value, wanted := want[key]
+		switch {
+		case wanted && (!had || old != value):
+			changes[key] = value
+		case had && !wanted:
+			changes[key] = nil
+		}
+	}
+	return changes
+}
+
+// newBinding is the first form of a template's binding.
+func newBinding(template *unstructured.Unstructured, p policyv1alpha1.Policy, name string) workv1alpha1.Binding {
+	var binding workv1alpha1.Binding
+	if template.GetNamespace() == "" {
+		binding = &workv1alpha1.ClusterPropagationBinding{}
+		binding.SetLabels(map[string]string{workv1alpha1.ClusterBindingPermanentIDLabel: uuid.NewString()})
+		binding.SetFinalizers([]string{workv1alpha1.ClusterBindingFinalizer})
+	} else {
+		binding = &workv1alpha1.PropagationBinding{}
+		binding.SetLabels(map[string]string{workv1alpha1.BindingPermanentIDLabel: uuid.NewString()})
+		binding.SetFinalizers([]string{workv1alpha1.BindingFinalizer})
+	}
+	binding.SetNamespace(template.GetNamespace())
+	binding.SetName(name)
+	fill(binding, template, p)
+	return binding
+}
+
+// fill writes into a binding what its template and policy say. Everything that only others write
+// stays as it is.
+func fill(binding workv1alpha1.Binding, template *unstructured.Unstructured, p policyv1alpha1.Policy) {
+	labels, annotations := policy.Marks(p)
+	setMarks(binding, labels, annotations)
+	wanted := p.GetSpec()
+	spec := binding.GetSpec()
+	spec.Resource = workv1alpha1.ObjectReference{
+		APIVersion:      template.GetAPIVersion(),
+		Kind:            template.GetKind(),
+		Namespace:       template.GetNamespace(),
+		Name:            template.GetName(),
+		UID:             template.GetUID(),
+		ResourceVersion: template.GetResourceVersion(),
+	}
+	spec.Replicas, spec.ReplicaRequirements = interpret.Replicas(template)
+	spec.Placement = wanted.Placement.DeepCopy()
+	spec.PropagateDeps = wanted.PropagateDeps
+	spec.SchedulerName = wanted.SchedulerName
+	spec.Failover = wanted.Failover.DeepCopy()
+	spec.ConflictResolution = wanted.ConflictResolution
+	spec.PreserveResourcesOnDeletion = wanted.PreserveResourcesOnDeletion
+}
+
+func setMarks(binding metav1.Object, labels, annotations map[string]string) {
+	labelKeys, annotationKeys := policy.MarkKeys()
+	binding.SetLabels(replaced(binding.GetLabels(), labels, labelKeys))
+	binding.SetAnnotations(replaced(binding.GetAnnotations(), annotations, annotationKeys))
+}
+
+func replaced(has, want map[string]string, keys []string) map[string]string {
+	out := map[string]string{}
+	for key, value := range has {
+		if !slices.Contains(keys, key) {
+			out[key] = value
+		}
+	}
+	for key, value := range want {
+		out[key] = value
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+// sameButResourceVersion leaves out the template's resourceVersion: a change of the template that
+// changes nothing of the binding is no reason to write it.
+func sameButResourceVersion(a, b workv1alpha1.Binding) bool {
+	specA, specB := *a.GetSpec(), *b.GetSpec()
+	specA.Resource.ResourceVersion, specB.Resource.ResourceVersion = "", ""
+	return equality.Semantic.DeepEqual(specA, specB) &&
+		equality.Semantic.DeepEqual(a.GetLabels(), b.GetLabels()) &&
+		equality.Semantic.DeepEqual(a.GetAnnotations(), b.GetAnnotations())
+}

@@ -1,0 +1,213 @@
+// Package scheduler decides where each binding goes. It is the only writer of a binding's clusters
+// and of what its status says of scheduling.
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/store"
+	"windlass.dev/windlass/pkg/schedule"
+)
+
+// Reconciler places bindings. Its key is a binding.
+type Reconciler struct {
+	Bindings store.Bindings
+	Clusters store.Kind[*clusterv1alpha1.MemberCluster]
+	Workers  int
+	// KeepEmpty keeps clusters that get no replica of a workload.
+	KeepEmpty bool
+	Now       func() time.Time
+
+	fleet fleet
+}
+
+// Setup adds the controller to the manager. Before the manager starts, the caller waits until the
+// returned function says that all clusters are known: against a part of the fleet nothing can be
+// decided.
+func (r *Reconciler) Setup(mgr manager.Manager) (synced func() bool, err error) {
+	c, err := controller.NewTyped("scheduler", mgr, controller.TypedOptions[types.NamespacedName]{
+		Reconciler:              r,
+		MaxConcurrentReconciles: r.Workers,
+	})
+	if err != nil {
+		return nil, err
+	}
+	all := &store.Mailbox[types.NamespacedName]{}
+	registration, err := r.Clusters.Informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: func(obj any) { r.clusterChanged(all, nil, obj.(*clusterv1alpha1.MemberCluster)) },
+		UpdateFunc: func(old, new any) {
+			r.clusterChanged(all, old.(*clusterv1alpha1.MemberCluster), new.(*clusterv1alpha1.MemberCluster))
+		},
+		DeleteFunc: func(obj any) {
+			if unknown, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+				obj = unknown.Obj
+			}
+			r.clusterChanged(all, obj.(*clusterv1alpha1.MemberCluster), nil)
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, source := range append(store.Sources(r.Bindings.Scoped, bindingChanged), source.TypedSource[types.NamespacedName](all)) {
+		if err := c.Watch(source); err != nil {
+			return nil, err
+		}
+	}
+	return registration.HasSynced, nil
+}
+
+// bindingChanged wakes a binding whose spec is not the one that was last decided on.
+func bindingChanged(_, new workv1alpha1.Binding) []types.NamespacedName {
+	if new == nil || new.GetDeletionTimestamp() != nil || new.GetStatus().SchedulerObservedGeneration == new.GetGeneration() {
+		return nil
+	}
+	return []types.NamespacedName{store.Key(new)}
+}
+
+// clusterChanged keeps the fleet, and wakes all bindings when the change matters to placement.
+func (r *Reconciler) clusterChanged(wake *store.Mailbox[types.NamespacedName], old, new *clusterv1alpha1.MemberCluster) {
+	if old != nil && new != nil && !schedule.Changed(old, new) {
+		return
+	}
+	if new != nil {
+		r.fleet.put(new)
+	} else {
+		r.fleet.delete(old.Name)
+	}
+	for _, binding := range r.Bindings.List() {
+		wake.Add(store.Key(binding), false)
+	}
+}
+
+// Reconcile places one binding.
+func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (ctrl.Result, error) {
+	binding, ok := r.Bindings.Get(key)
+	if !ok || binding.GetDeletionTimestamp() != nil || !ours(binding) {
+		return ctrl.Result{}, nil
+	}
+	decision := r.decide(binding)
+	scheduled := binding.DeepCopyObject().(workv1alpha1.Binding)
+	if !record(scheduled, decision, r.Now()) {
+		return ctrl.Result{}, nil
+	}
+	if _, err := r.Bindings.UpdateSchedule(ctx, scheduled); err != nil {
+		return store.Outcome(fmt.Errorf("recording where binding %s goes: %w", key, err))
+	}
+	return ctrl.Result{}, nil
+}
+
+// ours says whether this scheduler places the binding.
+func ours(binding workv1alpha1.Binding) bool {
+	name := binding.GetSpec().SchedulerName
+	return name == "" || name == policyv1alpha1.DefaultSchedulerName
+}
+
+func (r *Reconciler) decide(binding workv1alpha1.Binding) schedule.Decision {
+	spec := binding.GetSpec()
+	fleet := r.fleet.snapshot()
+	if !store.Claimed(binding) {
+		return r.keep(binding)
+	}
+	placement, err := schedule.Compile(spec.Placement)
+	if err != nil {
+		return schedule.Decision{Clusters: spec.Clusters, Reason: schedule.ReasonSchedulerError, Message: err.Error()}
+	}
+	return schedule.Decide(schedule.Facts{
+		Template:  schedule.Template{Kind: store.TemplateKey(binding).GroupVersionKind, UID: spec.Resource.UID},
+		Replicas:  spec.Replicas,
+		Placement: placement,
+		Fleet:     fleet,
+		Current:   spec.Clusters,
+		KeepEmpty: r.KeepEmpty,
+	})
+}
+
+// keep is the decision for a binding that no policy claims: it stays where it is, but in clusters
+// that are leaving.
+func (r *Reconciler) keep(binding workv1alpha1.Binding) schedule.Decision {
+	clusters := slices.DeleteFunc(slices.Clone(binding.GetSpec().Clusters), func(target workv1alpha1.TargetCluster) bool {
+		cluster, ok := r.Clusters.Get("", target.Name)
+		return !ok || cluster.DeletionTimestamp != nil
+	})
+	return schedule.Decision{Clusters: clusters, Scheduled: true, Reason: schedule.ReasonSuccess, Message: "no policy claims the template any more; it stays where it is"}
+}
+
+// record writes a decision into a binding and says whether that changed anything.
+func record(binding workv1alpha1.Binding, decision schedule.Decision, now time.Time) bool {
+	spec, status := binding.GetSpec(), binding.GetStatus()
+	generation := binding.GetGeneration()
+	moved := !equality.Semantic.DeepEqual(spec.Clusters, decision.Clusters)
+	if moved {
+		spec.Clusters = decision.Clusters
+		generation++ // the store counts a change of the clusters as one of the spec
+	}
+	condition := metav1.Condition{
+		Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionFalse,
+		Reason: decision.Reason, Message: decision.Message,
+		ObservedGeneration: generation, LastTransitionTime: metav1.NewTime(now),
+	}
+	if decision.Scheduled {
+		condition.Status = metav1.ConditionTrue
+	}
+	changed := meta.SetStatusCondition(&status.Conditions, condition)
+	if !moved && !changed && status.SchedulerObservedGeneration == generation {
+		return false
+	}
+	status.SchedulerObservedGeneration = generation
+	status.LastScheduledTime = &metav1.Time{Time: now}
+	return true
+}
+
+// A fleet is the compiled form of all clusters.
+type fleet struct {
+	mu       sync.Mutex
+	clusters map[string]*schedule.Cluster
+	current  *schedule.Fleet // nil when clusters has changed since
+}
+
+func (f *fleet) put(cluster *clusterv1alpha1.MemberCluster) {
+	compiled := schedule.CompileCluster(cluster)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.clusters == nil {
+		f.clusters = map[string]*schedule.Cluster{}
+	}
+	f.clusters[cluster.Name], f.current = compiled, nil
+}
+
+func (f *fleet) delete(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.clusters, name)
+	f.current = nil
+}
+
+func (f *fleet) snapshot() *schedule.Fleet {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.current == nil {
+		clusters := make([]*schedule.Cluster, 0, len(f.clusters))
+		for _, cluster := range f.clusters {
+			clusters = append(clusters, cluster)
+		}
+		f.current = schedule.NewFleet(clusters)
+	}
+	return f.current
+}

@@ -1,0 +1,174 @@
+// Package status adds up what the members report: works to bindings, bindings to their templates
+// and policies. It is the only writer of the aggregated part of a binding's status, of templates'
+// own statuses, and of policies' statuses.
+package status
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/store"
+	"windlass.dev/windlass/hub/templates"
+	"windlass.dev/windlass/pkg/aggregate"
+	"windlass.dev/windlass/pkg/render"
+)
+
+// Templates is what the controllers need of the watches on users' objects.
+type Templates interface {
+	Handle(templates.Handler)
+	Get(templates.Key) (obj *unstructured.Unstructured, known bool)
+	UpdateStatus(context.Context, *unstructured.Unstructured) error
+}
+
+// BindingReconciler writes the status of bindings and of their templates. Its key is a binding.
+type BindingReconciler struct {
+	Bindings  store.Bindings
+	Works     store.Works
+	Templates Templates
+	Workers   int
+	// Settle is how long a status that is still moving waits for more reports before it is written.
+	Settle time.Duration
+	Now    func() time.Time
+	Log    *slog.Logger
+
+	moving moving
+}
+
+// Setup adds the controller to the manager.
+func (r *BindingReconciler) Setup(mgr manager.Manager) error {
+	c, err := controller.NewTyped("status", mgr, controller.TypedOptions[types.NamespacedName]{
+		Reconciler:              r,
+		MaxConcurrentReconciles: r.Workers,
+	})
+	if err != nil {
+		return err
+	}
+	wake := &store.Mailbox[types.NamespacedName]{}
+	r.Templates.Handle(templates.Handler{Changed: func(key templates.Key, initial bool) {
+		for _, binding := range r.Bindings.ByIndex(store.ByTemplate, store.TemplateIndex(key)) {
+			wake.Add(store.Key(binding), initial)
+		}
+	}})
+	for _, source := range append(store.Sources(r.Bindings.Scoped, bindingChanged), source.TypedSource[types.NamespacedName](wake), store.Source(r.Works.Informer, workChanged)) {
+		if err := c.Watch(source); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func bindingChanged(old, new workv1alpha1.Binding) []types.NamespacedName {
+	if new == nil || old != nil && old.GetGeneration() == new.GetGeneration() {
+		return nil
+	}
+	return []types.NamespacedName{store.Key(new)}
+}
+
+func workChanged(old, new *workv1alpha1.PropagationWork) []types.NamespacedName {
+	work := new
+	if new == nil {
+		work = old
+	}
+	if work.Spec.Binding == nil {
+		return nil
+	}
+	return []types.NamespacedName{{Namespace: work.Spec.Binding.Namespace, Name: work.Spec.Binding.Name}}
+}
+
+// Reconcile adds up the reports of one binding.
+func (r *BindingReconciler) Reconcile(ctx context.Context, key types.NamespacedName) (ctrl.Result, error) {
+	binding, ok := r.Bindings.Get(key)
+	if !ok || binding.GetDeletionTimestamp() != nil || binding.GetStatus().SchedulerObservedGeneration == 0 {
+		r.moving.forget(key)
+		return ctrl.Result{}, nil
+	}
+	facts, template, err := r.gather(key, binding)
+	if err != nil || template == nil {
+		return ctrl.Result{}, err
+	}
+	status, changed := aggregate.Binding(facts).Status(binding.GetStatus(), metav1.NewTime(r.Now()))
+	templateStatus, templateChanged := aggregate.Template(template, facts)
+	if !changed && !templateChanged {
+		r.moving.forget(key)
+		return ctrl.Result{}, nil
+	}
+	if !aggregate.Settled(binding.GetStatus(), status) {
+		if wait := r.Settle - r.moving.since(key, r.Now()); wait > 0 {
+			return ctrl.Result{RequeueAfter: wait}, nil
+		}
+	}
+	if changed {
+		updated := binding.DeepCopyObject().(workv1alpha1.Binding)
+		*updated.GetStatus() = *status
+		if _, err := r.Bindings.For(key.Namespace).UpdateStatus(ctx, updated); err != nil && !apierrors.IsNotFound(err) {
+			return store.Outcome(fmt.Errorf("writing the status of binding %s: %w", key, err))
+		}
+	}
+	if templateChanged {
+		updated := template.DeepCopy()
+		updated.Object["status"] = templateStatus
+		if err := r.Templates.UpdateStatus(ctx, updated); err != nil && !apierrors.IsNotFound(err) {
+			return store.Outcome(fmt.Errorf("writing the status of %s: %w", store.TemplateKey(binding), err))
+		}
+	}
+	r.moving.forget(key)
+	return ctrl.Result{}, nil
+}
+
+// gather returns no template when nothing can be said of it at present.
+func (r *BindingReconciler) gather(key types.NamespacedName, binding workv1alpha1.Binding) (aggregate.Input, *unstructured.Unstructured, error) {
+	template, known := r.Templates.Get(store.TemplateKey(binding))
+	if !known || template == nil || template.GetUID() != binding.GetSpec().Resource.UID {
+		return aggregate.Input{}, nil, nil
+	}
+	hash, err := render.TemplateHash(template)
+	if err != nil {
+		return aggregate.Input{}, nil, err
+	}
+	works := map[string]*workv1alpha1.PropagationWork{}
+	for _, work := range r.Works.ByIndex(store.ByBinding, store.BindingIndex(key)) {
+		if work.DeletionTimestamp == nil {
+			works[strings.TrimPrefix(work.Namespace, workv1alpha1.ExecutionNamespacePrefix)] = work
+		}
+	}
+	return aggregate.Input{Binding: binding, TemplateHash: hash, Works: works}, template, nil
+}
+
+// moving remembers since when a status differs from what is written.
+type moving struct {
+	mu    sync.Mutex
+	began map[types.NamespacedName]time.Time
+}
+
+func (m *moving) since(key types.NamespacedName, now time.Time) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.began == nil {
+		m.began = map[types.NamespacedName]time.Time{}
+	}
+	if began, ok := m.began[key]; ok {
+		return now.Sub(began)
+	}
+	m.began[key] = now
+	return 0
+}
+
+func (m *moving) forget(key types.NamespacedName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.began, key)
+}

@@ -1,0 +1,158 @@
+package status
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/store"
+	"windlass.dev/windlass/hub/templates"
+	"windlass.dev/windlass/pkg/aggregate"
+)
+
+// Kinds says why a kind that policies select is not watched.
+type Kinds interface {
+	Handle(templates.Handler)
+	Problem(schema.GroupVersionKind) error
+}
+
+// PolicyReconciler writes the status of policies, each at most once in an interval. Its key is a
+// policy.
+type PolicyReconciler struct {
+	Policies store.Scoped[policyv1alpha1.Policy]
+	Bindings store.Bindings
+	Kinds    Kinds
+	// Every is the least time between two writes of one policy's status.
+	Every time.Duration
+	Now   func() time.Time
+
+	written moving
+}
+
+// Setup adds the controller to the manager.
+func (r *PolicyReconciler) Setup(mgr manager.Manager) error {
+	c, err := controller.NewTyped("policy-status", mgr, controller.TypedOptions[types.NamespacedName]{Reconciler: r})
+	if err != nil {
+		return err
+	}
+	wake := &store.Mailbox[types.NamespacedName]{}
+	r.Kinds.Handle(templates.Handler{
+		Changed: func(templates.Key, bool) {},
+		Kind: func(kind schema.GroupVersionKind) {
+			for _, policy := range r.Policies.List() {
+				if selects(policy, kind) {
+					wake.Add(store.Key(policy), false)
+				}
+			}
+		},
+	})
+	sources := append(store.Sources(r.Policies, policyChanged), store.Sources(r.Bindings.Scoped, r.policiesOf)...)
+	for _, source := range append(sources, source.TypedSource[types.NamespacedName](wake)) {
+		if err := c.Watch(source); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func policyChanged(old, new policyv1alpha1.Policy) []types.NamespacedName {
+	if new == nil || old != nil && old.GetGeneration() == new.GetGeneration() {
+		return nil
+	}
+	return []types.NamespacedName{store.Key(new)}
+}
+
+// policiesOf are the policies that claim, or claimed, the template of a binding.
+func (r *PolicyReconciler) policiesOf(old, new workv1alpha1.Binding) []types.NamespacedName {
+	keys := []types.NamespacedName{}
+	for _, binding := range []workv1alpha1.Binding{old, new} {
+		if binding == nil {
+			continue
+		}
+		annotations := binding.GetAnnotations()
+		if name := annotations[workv1alpha1.PropagationPolicyNameAnnotation]; name != "" {
+			keys = append(keys, types.NamespacedName{Namespace: annotations[workv1alpha1.PropagationPolicyNamespaceAnnotation], Name: name})
+		}
+		if name := annotations[workv1alpha1.ClusterPropagationPolicyNameAnnotation]; name != "" {
+			keys = append(keys, types.NamespacedName{Name: name})
+		}
+	}
+	return keys
+}
+
+func selects(policy policyv1alpha1.Policy, kind schema.GroupVersionKind) bool {
+	for _, selector := range policy.GetSpec().ResourceSelectors {
+		if schema.FromAPIVersionAndKind(selector.APIVersion, selector.Kind) == kind {
+			return true
+		}
+	}
+	return false
+}
+
+// Reconcile counts the bindings of one policy.
+func (r *PolicyReconciler) Reconcile(ctx context.Context, key types.NamespacedName) (ctrl.Result, error) {
+	policy, ok := r.Policies.Get(key)
+	if !ok || policy.GetDeletionTimestamp() != nil {
+		r.written.forget(key)
+		return ctrl.Result{}, nil
+	}
+	status, changed := aggregate.Policy(aggregate.PolicyInput{
+		Generation:   policy.GetGeneration(),
+		Bindings:     r.Bindings.ByIndex(store.ByPolicy, permanentID(policy)),
+		MissingKinds: r.missingKinds(policy),
+	}, policy.GetStatus(), metav1.NewTime(r.Now()))
+	if !changed {
+		return ctrl.Result{}, nil
+	}
+	if wait := r.pause(key, policy); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
+	updated := policy.DeepCopyObject().(policyv1alpha1.Policy)
+	*updated.GetStatus() = *status
+	if _, err := r.Policies.For(key.Namespace).UpdateStatus(ctx, updated); err != nil && !apierrors.IsNotFound(err) {
+		return store.Outcome(fmt.Errorf("writing the status of policy %s: %w", key, err))
+	}
+	r.written.forget(key)
+	r.written.since(key, r.Now())
+	return ctrl.Result{}, nil
+}
+
+// pause is how long to wait before the policy's status may be written again.
+func (r *PolicyReconciler) pause(key types.NamespacedName, policy policyv1alpha1.Policy) time.Duration {
+	if policy.GetStatus().ObservedGeneration == 0 {
+		return 0 // the first word is not kept back
+	}
+	elapsed := r.written.since(key, r.Now())
+	if elapsed >= r.Every {
+		return 0
+	}
+	return r.Every - elapsed
+}
+
+func (r *PolicyReconciler) missingKinds(policy policyv1alpha1.Policy) []string {
+	missing := []string{}
+	for _, selector := range policy.GetSpec().ResourceSelectors {
+		if r.Kinds.Problem(schema.FromAPIVersionAndKind(selector.APIVersion, selector.Kind)) != nil {
+			missing = append(missing, selector.APIVersion+" "+selector.Kind)
+		}
+	}
+	return missing
+}
+
+func permanentID(policy policyv1alpha1.Policy) string {
+	if policy.GetNamespace() == "" {
+		return policy.GetLabels()[workv1alpha1.ClusterPropagationPolicyPermanentIDLabel]
+	}
+	return policy.GetLabels()[workv1alpha1.PropagationPolicyPermanentIDLabel]
+}

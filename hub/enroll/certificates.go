@@ -1,0 +1,168 @@
+package enroll
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	"windlass.dev/windlass/pkg/identity"
+)
+
+// Authenticate says which cluster's agent a certificate belongs to. It reads the store, so that a
+// certificate which was revoked a moment ago is refused by every hub process. A refusal is an
+// *identity.Refusal with one of the certificate codes or CodeClusterRemoved; any other error means
+// that the store could not be asked.
+//
+// A cluster has at most two certificates at a time: the recorded one and the one it was renewed
+// from. One that ends later than the recorded one is accepted too: the authority issues nothing
+// that is not recorded before it is handed out, so the store must have been restored from an older
+// backup. A cluster that is being removed is still recognised, because its agent has to clean up.
+func (s *Server) Authenticate(ctx context.Context, certificate *x509.Certificate) (clusterName, clusterID string, err error) {
+	cluster, err := s.authenticate(ctx, certificate)
+	if err != nil {
+		var refusal *identity.Refusal
+		if errors.As(err, &refusal) {
+			s.metrics.authentication.WithLabelValues(string(refusal.Code)).Inc()
+		}
+		return "", "", err
+	}
+	return cluster.Name, cluster.Spec.ID, nil
+}
+
+func (s *Server) authenticate(ctx context.Context, certificate *x509.Certificate) (*clusterv1alpha1.MemberCluster, error) {
+	if err := s.verifyChain(certificate); err != nil {
+		return nil, err
+	}
+	id, err := identity.ClusterIDFromCertificate(certificate)
+	if err != nil {
+		return nil, refuse(identity.CodeCertificateInvalid, "%v", err)
+	}
+	cluster, err := s.clusterByID(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if cluster == nil {
+		return nil, refuse(identity.CodeClusterRemoved, "the cluster of this certificate was removed from the hub; to attach it anew give the agent a new token from `windlass token create`")
+	}
+	if !accepted(cluster, certificate) {
+		return nil, refuse(identity.CodeCertificateRevoked, "this certificate of cluster %q was replaced and is not accepted any more; run `windlass token create --cluster %s --rejoin` on the hub and give the token to the agent", cluster.Name, cluster.Name)
+	}
+	return cluster, nil
+}
+
+// verifyChain does not rely on what the TLS listener has checked.
+func (s *Server) verifyChain(certificate *x509.Certificate) error {
+	if certificate == nil {
+		return refuse(identity.CodeCertificateInvalid, "the agent showed no certificate; it has to enrol first")
+	}
+	_, err := certificate.Verify(x509.VerifyOptions{
+		Roots: s.agentRoots, CurrentTime: s.Now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+	var invalid x509.CertificateInvalidError
+	switch {
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return refuse(identity.CodeCertificateExpired, "the certificate is valid from %s to %s and it is %s on the hub; if it has ended, run `windlass token create --rejoin` for its cluster and give the token to the agent",
+			certificate.NotBefore.UTC().Format(timeText), certificate.NotAfter.UTC().Format(timeText), s.Now().UTC().Format(timeText))
+	case err != nil:
+		return refuse(identity.CodeCertificateInvalid, "the certificate was not issued to an agent by this hub")
+	}
+	return nil
+}
+
+func accepted(cluster *clusterv1alpha1.MemberCluster, certificate *x509.Certificate) bool {
+	agent := cluster.Status.Agent
+	if agent == nil || agent.CertificateSerial == "" {
+		return false
+	}
+	serial := identity.SerialText(certificate)
+	return serial == agent.CertificateSerial || serial == agent.PreviousCertificateSerial ||
+		(agent.CertificateExpiresAt != nil && certificate.NotAfter.After(agent.CertificateExpiresAt.Time))
+}
+
+// clusterByID returns nil when no cluster has the id. It remembers names, and reads the one cluster
+// from the store every time.
+func (s *Server) clusterByID(ctx context.Context, id string) (*clusterv1alpha1.MemberCluster, error) {
+	if name, ok := s.names.Load(id); ok {
+		cluster, err := s.findCluster(ctx, name.(string))
+		if err != nil {
+			return nil, err
+		}
+		if cluster != nil && cluster.Spec.ID == id {
+			return cluster, nil
+		}
+		s.names.Delete(id)
+	}
+	clusters, err := s.Clusters.List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("looking for the cluster with id %s: %w", id, err)
+	}
+	var found *clusterv1alpha1.MemberCluster
+	for _, cluster := range clusters {
+		if cluster.Spec.ID == "" {
+			continue
+		}
+		s.names.Store(cluster.Spec.ID, cluster.Name)
+		if cluster.Spec.ID != id {
+			continue
+		}
+		if found != nil {
+			return nil, refuse(identity.CodeCertificateInvalid, "the MemberClusters %q and %q have the same spec.id; delete the one that is a copy", found.Name, cluster.Name)
+		}
+		found = cluster
+	}
+	return found, nil
+}
+
+// Renew issues the next certificate to the agent that presented this one, for the key in a PKCS #10
+// request (DER); nothing else in the request is looked at. The chain is DER, the agent's certificate
+// first. The presented certificate stays valid until its end: whether the answer arrives is not
+// known. Errors are those of Authenticate, and *identity.Refusal for a bad or too frequent request.
+func (s *Server) Renew(ctx context.Context, presented *x509.Certificate, request []byte) ([][]byte, error) {
+	chain, err := s.renew(ctx, presented, request)
+	var refusal *identity.Refusal
+	switch {
+	case err == nil:
+		s.metrics.renewals.WithLabelValues(resultRenewed).Inc()
+	case errors.As(err, &refusal):
+		s.metrics.renewals.WithLabelValues(string(refusal.Code)).Inc()
+	default:
+		s.metrics.renewals.WithLabelValues(resultError).Inc()
+	}
+	return chain, err
+}
+
+func (s *Server) renew(ctx context.Context, presented *x509.Certificate, request []byte) ([][]byte, error) {
+	public, err := identity.PublicKeyFromRequest(request)
+	if err != nil {
+		return nil, refuse(identity.CodeInvalidRequest, "%v", err)
+	}
+	var lost error
+	for attempt := range maxAttempts {
+		cluster, err := s.authenticate(ctx, presented)
+		if err != nil {
+			return nil, err
+		}
+		now := s.Now()
+		if attempt == 0 && !s.renewals.allow(cluster.Spec.ID, now) {
+			return nil, refuse(identity.CodeTooManyRequests, "the agent of cluster %q asks for new certificates too often", cluster.Name)
+		}
+		certificate, err := s.issue(cluster, public, now)
+		if err != nil {
+			return nil, err
+		}
+		cluster = cluster.DeepCopy()
+		recordCertificate(cluster.Status.Agent, certificate, identity.SerialText(presented))
+		if _, lost = s.Clusters.UpdateStatus(ctx, cluster); lost == nil {
+			s.Log.Info("renewed the certificate of an agent", "cluster", cluster.Name, "serial", identity.SerialText(certificate), "expires", certificate.NotAfter)
+			return [][]byte{certificate.Raw, s.AgentsCA.Raw}, nil
+		}
+		if !apierrors.IsConflict(lost) && !apierrors.IsNotFound(lost) {
+			break
+		}
+	}
+	return nil, fmt.Errorf("recording the renewed certificate: %w", lost)
+}

@@ -1,0 +1,143 @@
+package enroll
+
+import (
+	"crypto/subtle"
+	"fmt"
+	"time"
+
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	windlassv1alpha1 "windlass.dev/windlass/api/windlass/v1alpha1"
+	"windlass.dev/windlass/pkg/identity"
+)
+
+// JoinTokenAnnotation names, on a MemberCluster, the token that attached it last. It is written
+// together with the claim to the name, so that a request which was cut off in the middle is known
+// again, and a token that was overtaken by a later one is too.
+const JoinTokenAnnotation = "windlass.dev/join-token"
+
+// defaultLifetime is that of a token without an expiration time.
+const defaultLifetime = 15 * time.Minute
+
+// timeText is how times stand in messages.
+const timeText = time.RFC3339
+
+// ask is what an agent wants, checked for its form.
+type ask struct {
+	keyHash       string
+	clusterName   string
+	kubeSystemUID string
+	now           time.Time
+}
+
+// A ruling is the answer to an ask. Without a refusal the agent gets its certificate.
+type ruling struct {
+	refusal *identity.Refusal
+	// aboutCluster says that the refusal concerns the cluster more than the token.
+	aboutCluster bool
+	// rejoin says that the cluster has joined before: what was issued to it then is revoked.
+	rejoin bool
+}
+
+// secretMatches compares in constant time. Without a token it compares with nothing, so that the
+// answer about a token that does not exist takes as long as that about a wrong secret.
+func secretMatches(token *windlassv1alpha1.JoinToken, given identity.Token) bool {
+	stored := make([]byte, len(given.SecretHash()))
+	if token != nil {
+		stored = []byte(token.Spec.SecretHash)
+	}
+	return subtle.ConstantTimeCompare(stored, []byte(given.SecretHash())) == 1
+}
+
+func expiresAt(token *windlassv1alpha1.JoinToken) time.Time {
+	if token.Spec.ExpirationTime != nil {
+		return token.Spec.ExpirationTime.Time
+	}
+	return token.CreationTimestamp.Add(defaultLifetime)
+}
+
+// joined says whether an agent has ever been given a certificate for the cluster.
+func joined(cluster *clusterv1alpha1.MemberCluster) bool {
+	return cluster.Status.Agent != nil && cluster.Status.Agent.CertificateSerial != ""
+}
+
+// decide says what becomes of an ask with a token whose secret was right. cluster is nil when there
+// is none of that name. It is asked anew whenever token or cluster have changed.
+//
+// A token is consumed in two steps: first publicKeyHash and clusterName bind it to one key and one
+// name, and when everything else is recorded usedTime completes it. A key that comes again in
+// between goes on where it was cut off; one that comes after it gets a new certificate for the same
+// cluster, unless that was removed or joined by another token since.
+func decide(token *windlassv1alpha1.JoinToken, cluster *clusterv1alpha1.MemberCluster, a ask) ruling {
+	if refusal := decideToken(token, a); refusal != nil {
+		return ruling{refusal: refusal}
+	}
+	completed := token.Status.UsedTime != nil
+	switch {
+	case cluster == nil && completed:
+		return ruling{refusal: refuse(identity.CodeClusterRemoved,
+			"the cluster %q was removed from the hub after this token had enrolled it; to attach it anew run `windlass token create --cluster %s` on the hub", a.clusterName, a.clusterName)}
+	case cluster == nil:
+		return ruling{}
+	case cluster.DeletionTimestamp != nil:
+		return ruling{aboutCluster: true, refusal: refuse(identity.CodeClusterRemoved,
+			"the MemberCluster %q is being removed from the hub; wait until it is gone, then start the agent again", a.clusterName)}
+	}
+	return decideAttached(token, cluster, a)
+}
+
+func decideToken(token *windlassv1alpha1.JoinToken, a ask) *identity.Refusal {
+	bound, used := token.Spec.ClusterName, token.Status.PublicKeyHash != ""
+	switch end := expiresAt(token); {
+	case !a.now.Before(end):
+		return refuse(identity.CodeTokenExpired, "the join token %s ended at %s, and it is %s on the hub; make a new one with `windlass token create`",
+			token.Name, end.UTC().Format(timeText), a.now.UTC().Format(timeText))
+	case used && token.Status.PublicKeyHash != a.keyHash:
+		return refuse(identity.CodeTokenUsed, "the join token %s was used by another agent, for cluster %q; a token is worth one use: make a new one with `windlass token create`",
+			token.Name, token.Status.ClusterName)
+	case a.clusterName == "":
+		return refuse(identity.CodeInvalidRequest, "the join token %s is not bound to a cluster, so the agent has to choose the name: set --cluster-name", token.Name)
+	case bound != "" && bound != a.clusterName:
+		return refuse(identity.CodeTokenForAnotherCluster, "the join token %s is for cluster %q and the agent asked for %q; set --cluster-name=%s, or run `windlass token create --cluster %s` on the hub",
+			token.Name, bound, a.clusterName, bound, a.clusterName)
+	case used && token.Status.ClusterName != a.clusterName:
+		return refuse(identity.CodeTokenForAnotherCluster, "the join token %s has enrolled cluster %q and the agent now asks for %q; set --cluster-name=%s, or make a new token",
+			token.Name, token.Status.ClusterName, a.clusterName, token.Status.ClusterName)
+	}
+	return nil
+}
+
+// decideAttached says whether the token may attach an agent to a MemberCluster that is there.
+//
+// A MemberCluster that somebody made first waits for a token bound to its name: whoever has a token
+// without a name must not get hold of the labels, taints and works that were meant for another.
+// A token that may rejoin counts as such only when it is bound.
+func decideAttached(token *windlassv1alpha1.JoinToken, cluster *clusterv1alpha1.MemberCluster, a ask) ruling {
+	bound := token.Spec.ClusterName != ""
+	ours := cluster.Annotations[JoinTokenAnnotation] == token.Name
+	switch {
+	case joined(cluster) && cluster.Status.Agent.KubeSystemUID != a.kubeSystemUID:
+		return ruling{aboutCluster: true, refusal: refuse(identity.CodeClusterNameTaken,
+			"the name %q is taken: a cluster with another kube-system namespace has joined under it; choose another --cluster-name, or delete the MemberCluster %s on the hub first if that cluster is no more", a.clusterName, a.clusterName)}
+	case ours:
+		// A rejoin that was cut off after the claim still has to revoke what was issued before it.
+		unfinished := token.Status.UsedTime == nil
+		return ruling{rejoin: unfinished && joined(cluster) && bound && token.Spec.Rejoin}
+	case token.Status.UsedTime != nil:
+		return ruling{refusal: refuse(identity.CodeTokenUsed,
+			"the join token %s was used, and cluster %q has joined with another token since; make a new one with `windlass token create --cluster %s --rejoin`", token.Name, a.clusterName, a.clusterName)}
+	case joined(cluster) && bound && token.Spec.Rejoin:
+		return ruling{rejoin: true}
+	case joined(cluster):
+		return ruling{aboutCluster: true, refusal: refuse(identity.CodeClusterAlreadyJoined,
+			"the cluster %q has joined this hub before; to give it a new identity run `windlass token create --cluster %s --rejoin` on the hub and give that token to the agent", a.clusterName, a.clusterName)}
+	case bound:
+		return ruling{}
+	default:
+		return ruling{aboutCluster: true, refusal: refuse(identity.CodeClusterWaitsForToken,
+			"the MemberCluster %q was made on the hub beforehand and waits for a token that is bound to its name; run `windlass token create --cluster %s` on the hub, or choose another --cluster-name", a.clusterName, a.clusterName)}
+	}
+}
+
+func refuse(code identity.Code, format string, values ...any) *identity.Refusal {
+	return &identity.Refusal{Code: code, Message: fmt.Sprintf(format, values...)}
+}

@@ -1,0 +1,277 @@
+// Package etcd alone is responsible for the hub's store as a process: the embedded etcd and its
+// data directory, or the way to an external one, and whose store it is.
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"go.etcd.io/etcd/client/pkg/v3/transport"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+)
+
+const (
+	// quotaBytes is where etcd stops to accept writes.
+	quotaBytes = 8 << 30
+	// maxSocketPath is what fits into a sockaddr_un, less the terminating zero.
+	maxSocketPath = 107
+	memberName    = "windlass-hub"
+	dialTimeout   = 5 * time.Second
+)
+
+// Config says where the store is.
+type Config struct {
+	// DataDir is where the embedded etcd lives; it is made when missing. Ignored when Servers is set.
+	DataDir string
+	// Servers are the URLs of an external etcd; nothing is embedded then.
+	Servers []string
+	// CAFile, CertFile and KeyFile are for TLS to the external etcd; all may be empty.
+	CAFile, CertFile, KeyFile string
+	// Log gets the embedded etcd's warnings and errors; nil means slog.Default().
+	Log *slog.Logger
+}
+
+// Etcd is a store that can be reached. Its fields do not change.
+type Etcd struct {
+	// Endpoints, CAFile, CertFile and KeyFile are what a client of the store needs.
+	Endpoints                 []string
+	CAFile, CertFile, KeyFile string
+
+	server   *embed.Etcd
+	stopping atomic.Bool
+	release  []func()
+}
+
+// Start brings the embedded etcd up and returns when it serves, or returns the way to the external
+// one without dialling it. ctx bounds the start only; Close ends the store. The embedded etcd
+// listens on a unix socket in a directory that its owner alone may enter, and on nothing else.
+// Every error is one line that names the directory and what is wrong with it.
+func Start(ctx context.Context, c Config) (*Etcd, error) {
+	if len(c.Servers) > 0 {
+		return &Etcd{Endpoints: c.Servers, CAFile: c.CAFile, CertFile: c.CertFile, KeyFile: c.KeyFile}, nil
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	e := &Etcd{}
+	if err := e.start(ctx, c); err != nil {
+		e.Close()
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *Etcd) start(ctx context.Context, c Config) error {
+	dataDir, err := filepath.Abs(c.DataDir)
+	if err != nil {
+		return fmt.Errorf("finding the data directory %s: %w", c.DataDir, err)
+	}
+	unlock, err := lockDataDir(dataDir)
+	if err != nil {
+		return err
+	}
+	e.release = append(e.release, unlock)
+	socket, removeSocket, err := socketPath(dataDir)
+	if err != nil {
+		return err
+	}
+	e.release = append(e.release, removeSocket)
+
+	server, err := embed.StartEtcd(embedded(dataDir, socket, newSlogCore(c.Log, &e.stopping)))
+	if err != nil {
+		return fmt.Errorf("starting etcd in %s: %w", dataDir, err)
+	}
+	e.server = server
+	select {
+	case <-server.Server.ReadyNotify():
+	case <-server.Server.StopNotify():
+		return fmt.Errorf("starting etcd in %s: it stopped by itself", dataDir)
+	case err := <-server.Err():
+		return fmt.Errorf("starting etcd in %s: %w", dataDir, err)
+	case <-ctx.Done():
+		return fmt.Errorf("starting etcd in %s: %w", dataDir, context.Cause(ctx))
+	}
+	e.Endpoints = []string{"unix://" + socket}
+	return nil
+}
+
+// embedded is the configuration of a cluster of one member. Peers do not exist, so nothing listens
+// for them; compaction is the API server's business.
+func embedded(dataDir, socket string, log *slogCore) *embed.Config {
+	c := embed.NewConfig()
+	c.Name = memberName
+	c.Dir = filepath.Join(dataDir, "etcd")
+	client := url.URL{Scheme: "unix", Path: socket}
+	c.ListenClientUrls = []url.URL{client}
+	c.AdvertiseClientUrls = []url.URL{client}
+	// The peer address is a name only; it is written into the data on the first start, so it must
+	// not depend on where the directory is.
+	peer := url.URL{Scheme: "unix", Path: "/" + memberName}
+	c.ListenPeerUrls = nil
+	c.AdvertisePeerUrls = []url.URL{peer}
+	c.InitialCluster = c.InitialClusterFromName(memberName)
+	c.InitialClusterToken = memberName
+	c.QuotaBackendBytes = quotaBytes
+	// A member that is alone has nobody to wait for when it elects itself.
+	c.TickMs, c.ElectionMs = 50, 500
+	c.EnableGRPCGateway = false
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(log))
+	return c
+}
+
+// Err reports that the embedded etcd failed after it had started. It never fires for an external one.
+func (e *Etcd) Err() <-chan error {
+	if e.server == nil {
+		return nil
+	}
+	return e.server.Err()
+}
+
+// Close stops the embedded etcd and gives the data directory free. It may be called more than once,
+// but not concurrently.
+func (e *Etcd) Close() {
+	e.stopping.Store(true)
+	if e.server != nil {
+		e.server.Close()
+		e.server = nil
+	}
+	for i := len(e.release) - 1; i >= 0; i-- {
+		e.release[i]()
+	}
+	e.release = nil
+}
+
+// Client dials the store. The caller closes it.
+func (e *Etcd) Client() (*clientv3.Client, error) {
+	c := clientv3.Config{
+		Endpoints:   e.Endpoints,
+		DialTimeout: dialTimeout,
+		DialOptions: []grpc.DialOption{grpc.WithUserAgent(memberName)},
+		Logger:      zap.NewNop(),
+	}
+	if e.CAFile != "" || e.CertFile != "" || e.KeyFile != "" {
+		tls := transport.TLSInfo{TrustedCAFile: e.CAFile, CertFile: e.CertFile, KeyFile: e.KeyFile}
+		config, err := tls.ClientConfig()
+		if err != nil {
+			return nil, fmt.Errorf("reading the certificates for etcd: %w", err)
+		}
+		c.TLS = config
+	}
+	client, err := clientv3.New(c)
+	if err != nil {
+		return nil, fmt.Errorf("dialling etcd at %s: %w", strings.Join(e.Endpoints, ","), err)
+	}
+	return client, nil
+}
+
+// hubIDKey lies under the API server's prefix, so that whatever copies the API's data copies it too.
+const hubIDKey = "/registry/windlass-hub-id"
+
+// Claim records hubID as the owner of the store when it has none, and refuses a store that belongs
+// to another hub. It writes nothing else, and processes of one hub may call it at the same time.
+func (e *Etcd) Claim(ctx context.Context, hubID string) error {
+	client, err := e.Client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	reply, err := client.Txn(ctx).
+		If(clientv3.Compare(clientv3.CreateRevision(hubIDKey), "=", 0)).
+		Then(clientv3.OpPut(hubIDKey, hubID)).
+		Else(clientv3.OpGet(hubIDKey)).
+		Commit()
+	if err != nil {
+		return fmt.Errorf("reading whose store etcd at %s is: %w", strings.Join(e.Endpoints, ","), err)
+	}
+	if reply.Succeeded {
+		return nil
+	}
+	if owner := string(reply.Responses[0].GetResponseRange().Kvs[0].Value); owner != hubID {
+		return fmt.Errorf("this store belongs to the hub %s, but the PKI directory is that of the hub %s: "+
+			"start with the PKI directory that this store was made with", owner, hubID)
+	}
+	return nil
+}
+
+// lockDataDir makes the directory and takes it for this process until unlock is called. The lock
+// dies with the process, however that ends.
+func lockDataDir(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the data directory: %w", err)
+	}
+	path := filepath.Join(dir, "lock")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("the data directory %s cannot be written to: %w", dir, pathCause(err))
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		defer f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("data directory %s is in use by process %s", dir, holder(path))
+		}
+		return nil, fmt.Errorf("locking the data directory %s: %w", dir, err)
+	}
+	if err := f.Truncate(0); err == nil {
+		_, err = fmt.Fprintln(f, os.Getpid())
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("the data directory %s cannot be written to: %w", dir, pathCause(err))
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// holder reads who has the lock; the holder may be between taking it and writing its number.
+func holder(path string) string {
+	content, err := os.ReadFile(path)
+	if pid := strings.TrimSpace(string(content)); err == nil && pid != "" {
+		return pid
+	}
+	return "(number not known)"
+}
+
+func pathCause(err error) error {
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		return pathError.Err
+	}
+	return err
+}
+
+// socketPath is in the data directory when the path is short enough for a socket, and else in a
+// directory of its own for temporary files; either may be entered by its owner only.
+func socketPath(dataDir string) (path string, remove func(), err error) {
+	dir := filepath.Join(dataDir, "run")
+	if path = filepath.Join(dir, "etcd.sock"); len(path) <= maxSocketPath {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return "", nil, fmt.Errorf("making the directory of etcd's socket: %w", err)
+		}
+		if err := os.Chmod(dir, 0o700); err != nil {
+			return "", nil, fmt.Errorf("closing the directory of etcd's socket to others: %w", err)
+		}
+		return path, func() {}, nil
+	}
+	dir, err = os.MkdirTemp("", "windlass-hub-")
+	if err != nil {
+		return "", nil, fmt.Errorf("making a directory for etcd's socket: %w", err)
+	}
+	remove = func() { _ = os.RemoveAll(dir) }
+	if path = filepath.Join(dir, "etcd.sock"); len(path) > maxSocketPath {
+		remove()
+		return "", nil, fmt.Errorf("the data directory %s and the directory for temporary files %s have paths too long for a socket (at most %d bytes): choose a shorter data directory", dataDir, os.TempDir(), maxSocketPath)
+	}
+	return path, remove, nil
+}

@@ -1,0 +1,149 @@
+package etcd
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestWhatIsWrittenIsFoundAfterARestart(t *testing.T) {
+	for _, c := range []struct{ reason, dir string }{
+		{reason: "a data directory of ordinary length", dir: "data"},
+		{reason: "a path too long for a socket puts the socket elsewhere", dir: strings.Repeat("long/", 30)},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			dir := filepath.Join(shortTempDir(t), c.dir)
+			first := start(t, dir)
+			put(t, first, "/a", "1")
+			first.Close()
+			second := start(t, dir)
+			if got := get(t, second, "/a"); got != "1" {
+				t.Errorf("read %q after the restart, want 1", got)
+			}
+		})
+	}
+}
+
+func TestTheSocketCanBeReachedByItsOwnerOnly(t *testing.T) {
+	e := start(t, shortTempDir(t))
+	info, err := os.Stat(filepath.Dir(strings.TrimPrefix(e.Endpoints[0], "unix://")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := info.Mode().Perm(); got != 0o700 {
+		t.Errorf("the socket's directory has mode %o, want 700", got)
+	}
+}
+
+func TestADataDirectoryInUseIsRefusedWithTheHolder(t *testing.T) {
+	dir := shortTempDir(t)
+	first := start(t, dir)
+	_, err := Start(t.Context(), Config{DataDir: dir})
+	want := fmt.Sprintf("data directory %s is in use by process %d", dir, os.Getpid())
+	if err == nil || err.Error() != want {
+		t.Errorf("error %v, want %q", err, want)
+	}
+	put(t, first, "/still", "serving")
+	first.Close()
+	start(t, dir)
+}
+
+func TestADataDirectoryThatCannotBeMadeIsOneClearLine(t *testing.T) {
+	file := filepath.Join(shortTempDir(t), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Start(t.Context(), Config{DataDir: filepath.Join(file, "data")})
+	if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), file) {
+		t.Errorf("error %v, want one line that names %s", err, file)
+	}
+}
+
+func TestAStoreBelongsToOneHub(t *testing.T) {
+	e := start(t, shortTempDir(t))
+	ctx := t.Context()
+	for _, c := range []struct {
+		reason, id string
+		refused    bool
+	}{
+		{reason: "a new store is taken", id: "hub-a"},
+		{reason: "its owner comes back", id: "hub-a"},
+		{reason: "another hub is refused", id: "hub-b", refused: true},
+		{reason: "which changes nothing for the owner", id: "hub-a"},
+	} {
+		if err := e.Claim(ctx, c.id); (err != nil) != c.refused {
+			t.Errorf("%s: error %v", c.reason, err)
+		}
+	}
+}
+
+func TestAnExternalStoreIsPassedOnAsItIs(t *testing.T) {
+	e, err := Start(t.Context(), Config{Servers: []string{"https://etcd.example:2379"}, CAFile: "ca", CertFile: "crt", KeyFile: "key"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.Endpoints[0] != "https://etcd.example:2379" || e.CAFile != "ca" || e.CertFile != "crt" || e.KeyFile != "key" {
+		t.Errorf("got %+v", e)
+	}
+	if e.Err() != nil {
+		t.Error("an external store has no failure channel")
+	}
+	e.Close()
+}
+
+func start(t *testing.T, dir string) *Etcd {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	e, err := Start(ctx, Config{DataDir: dir, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	return e
+}
+
+func put(t *testing.T, e *Etcd, key, value string) {
+	t.Helper()
+	client, err := e.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := client.Put(t.Context(), key, value); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func get(t *testing.T, e *Etcd, key string) string {
+	t.Helper()
+	client, err := e.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	reply, err := client.Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(reply.Kvs) == 0 {
+		return ""
+	}
+	return string(reply.Kvs[0].Value)
+}
+
+// shortTempDir avoids the test's long name in the path of the socket.
+func shortTempDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "w")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}

@@ -1,0 +1,278 @@
+// Package hub is one hub process: it alone knows all parts of a hub, makes them, and starts and
+// stops them in order.
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"windlass.dev/windlass/hub/apiserver"
+	"windlass.dev/windlass/hub/controller/binding"
+	"windlass.dev/windlass/hub/controller/cluster"
+	"windlass.dev/windlass/hub/controller/policy"
+	"windlass.dev/windlass/hub/controller/scheduler"
+	"windlass.dev/windlass/hub/controller/status"
+	"windlass.dev/windlass/hub/etcd"
+	"windlass.dev/windlass/hub/pki"
+	"windlass.dev/windlass/hub/roster"
+	"windlass.dev/windlass/hub/store"
+	"windlass.dev/windlass/hub/templates"
+	"windlass.dev/windlass/hub/works"
+)
+
+// Run is a hub from its start until the context ends. Every error is one line that says what to
+// mend.
+func Run(ctx context.Context, config Config, log *slog.Logger) error {
+	if err := config.Complete(); err != nil {
+		return err
+	}
+	h := &hub{config: config, log: log, process: uuid.NewString()}
+	defer h.close()
+	if err := h.open(ctx); err != nil {
+		return err
+	}
+	return h.serve(ctx)
+}
+
+// hub is a running hub. Its fields are written by open and not after.
+type hub struct {
+	config  Config
+	log     *slog.Logger
+	process string // names this process to others that share the store
+
+	pki       *pki.Set
+	store     *etcd.Etcd
+	api       *apiserver.Server
+	kube      kubernetes.Interface
+	kinds     *kinds
+	templates *templates.Watcher
+	roster    *roster.Roster
+	view      *works.View
+	accepting *cluster.Accepting
+	link      *linkParts
+}
+
+// open makes everything that can fail because of the machine: directories, keys, ports.
+func (h *hub) open(ctx context.Context) (err error) {
+	if h.pki, err = pki.LoadOrCreate(h.config.PKIDir, time.Now()); err != nil {
+		return err
+	}
+	h.store, err = etcd.Start(ctx, etcd.Config{
+		DataDir: h.config.DataDir, Servers: h.config.Etcd.Servers,
+		CAFile: h.config.Etcd.CAFile, CertFile: h.config.Etcd.CertFile, KeyFile: h.config.Etcd.KeyFile,
+		Log: h.log.With("part", "etcd"),
+	})
+	if err != nil {
+		return err
+	}
+	h.api, err = apiserver.New(apiserver.Config{
+		Store: h.store, PKI: h.pki, Listen: h.config.APIListen,
+		AdvertiseAddress: h.config.AdvertiseAddress, ServingNames: h.config.TLSSANs,
+		Flags: h.config.APIServerFlags,
+		Log:   h.log.With("part", "api"), LogLevel: slog.LevelWarn,
+	})
+	if err != nil {
+		return err
+	}
+	if h.kube, err = kubernetes.NewForConfig(h.api.Loopback); err != nil {
+		return err
+	}
+	if err := h.makeControllerParts(); err != nil {
+		return err
+	}
+	if h.link, err = h.openLink(); err != nil {
+		return err
+	}
+	return h.writeAdminKubeconfig()
+}
+
+func (h *hub) makeControllerParts() error {
+	dynamicClient, err := dynamic.NewForConfig(h.api.Loopback)
+	if err != nil {
+		return err
+	}
+	h.kinds = newKinds(h.api.Stores)
+	h.templates = templates.New(templates.Config{
+		Dynamic: dynamicClient, Discovery: h.kube, Log: h.log.With("part", "templates"),
+		RetryEvery: h.config.Controllers.KindRetryInterval.Duration,
+	})
+	h.roster = roster.New(time.Now)
+	h.accepting = &cluster.Accepting{}
+	h.view, err = works.New(works.Config{Works: h.kinds.works, Live: h.api.Stores.Works.Get, FirstListed: h.kinds.worksListed.Load, Now: time.Now})
+	return err
+}
+
+func (h *hub) writeAdminKubeconfig() error {
+	if err := os.MkdirAll(h.config.DataDir, 0o700); err != nil {
+		return fmt.Errorf("making the data directory: %w", err)
+	}
+	server := "https://" + net.JoinHostPort(h.config.AdvertiseAddress, strconv.Itoa(h.api.Port()))
+	return h.pki.AdminKubeconfig(filepath.Join(h.config.DataDir, "admin.kubeconfig"), server, time.Now())
+}
+
+// serve runs all parts. They stop in the reverse order of their start: the link says goodbye to the
+// agents first, the API server ends last, when nobody writes any more.
+func (h *hub) serve(ctx context.Context) error {
+	apiContext, stopAPI := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAPI()
+	failed, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+
+	apiDone := make(chan struct{})
+	var apiErr error
+	go func() {
+		defer close(apiDone)
+		if apiErr = h.api.Run(apiContext); apiErr == nil && apiContext.Err() == nil {
+			apiErr = errors.New("the API server stopped by itself")
+		}
+		fail(apiErr)
+	}()
+	if h.store.Err() != nil {
+		go func() {
+			select {
+			case err := <-h.store.Err():
+				fail(fmt.Errorf("etcd: %w", err))
+			case <-apiDone:
+			}
+		}()
+	}
+	err := h.serveControllers(failed)
+	if cause := context.Cause(failed); cause != nil && ctx.Err() == nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	stopAPI()
+	<-apiDone
+	if err == nil && apiErr != nil {
+		err = apiErr
+	}
+	return err
+}
+
+// serveControllers runs everything that stands on the API, until the context ends.
+func (h *hub) serveControllers(ctx context.Context) error {
+	if err := h.api.WaitReady(ctx); err != nil {
+		return ignoreCancelled(ctx, err)
+	}
+	mgr, ready, err := h.makeControllers()
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, informer := range h.kinds.informers {
+		go informer.RunWithContext(ctx)
+	}
+	if !cache.WaitForCacheSync(ctx.Done(), ready) {
+		return nil
+	}
+	if err := h.publish(ctx); err != nil {
+		return ignoreCancelled(ctx, err)
+	}
+	if err := h.keepNamespacesPolicy(ctx); err != nil {
+		return ignoreCancelled(ctx, err)
+	}
+	group.Go(func() error { return h.templates.Run(ctx) })
+	group.Go(func() error { return h.api.RunControllers(ctx) })
+	group.Go(func() error { return mgr.Start(ctx) })
+	group.Go(func() error { return h.link.run(ctx) })
+	h.log.Info("the hub is ready", "api", h.api.Address(), "link", h.link.address(),
+		"kubeconfig", filepath.Join(h.config.DataDir, "admin.kubeconfig"))
+	return ignoreCancelled(ctx, group.Wait())
+}
+
+func ignoreCancelled(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// makeControllers makes all controllers. They may start when ready says so.
+func (h *hub) makeControllers() (mgr manager.Manager, ready func() bool, err error) {
+	ctrl.SetLogger(logr.FromSlogHandler(from(slog.LevelWarn, h.log.With("part", "controllers").Handler())))
+	mgr, err = ctrl.NewManager(h.api.Loopback, manager.Options{
+		Scheme:                 runtime.NewScheme(),
+		Metrics:                metricsserver.Options{BindAddress: "0"},
+		HealthProbeBindAddress: "0",
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("making the controllers: %w", err)
+	}
+	settings := h.config.Controllers
+	policies := &policy.Reconciler{Templates: h.templates, Policies: h.kinds.policies, Bindings: h.kinds.bindings, Workers: settings.Workers, Log: h.log}
+	schedulers := &scheduler.Reconciler{Bindings: h.kinds.bindings, Clusters: h.kinds.clusters, Workers: settings.Workers, KeepEmpty: settings.KeepEmptyWorkloads, Now: time.Now}
+	bindings := &binding.Reconciler{
+		Bindings: h.kinds.bindings, Works: h.kinds.works, Templates: h.templates, Accepts: h.accepting.Accepts,
+		Workers: settings.Workers, Log: h.log, Now: time.Now,
+	}
+	statuses := &status.BindingReconciler{
+		Bindings: h.kinds.bindings, Works: h.kinds.works, Templates: h.templates,
+		Workers: settings.Workers, Settle: settings.StatusSettle.Duration, Now: time.Now, Log: h.log,
+	}
+	policyStatuses := &status.PolicyReconciler{
+		Policies: h.kinds.policies, Bindings: h.kinds.bindings, Kinds: h.templates,
+		Every: settings.PolicyStatusInterval.Duration, Now: time.Now,
+	}
+	clusters := &cluster.Reconciler{
+		Clusters: h.kinds.clusters, Works: h.kinds.works, Kube: h.kube, Roster: h.roster, Accepting: h.accepting,
+		Process: h.process, Grace: settings.ClusterGrace.Duration, Workers: settings.Workers, Now: time.Now, Log: h.log,
+	}
+	policiesKnown, err := policies.Setup(mgr, h.kinds.policyInformers...)
+	if err != nil {
+		return nil, nil, err
+	}
+	clustersKnown, err := schedulers.Setup(mgr)
+	if err != nil {
+		return nil, nil, err
+	}
+	wakeBinding, err := bindings.Setup(mgr)
+	if err != nil {
+		return nil, nil, err
+	}
+	h.accepting.Begin = func(cluster string) {
+		for _, binding := range h.kinds.bindings.List() {
+			for _, target := range binding.GetSpec().Clusters {
+				if target.Name == cluster {
+					wakeBinding.Add(store.Key(binding), false)
+				}
+			}
+		}
+	}
+	if err := errors.Join(statuses.Setup(mgr), policyStatuses.Setup(mgr), clusters.Setup(mgr)); err != nil {
+		return nil, nil, err
+	}
+	return mgr, func() bool {
+		for _, informer := range h.kinds.informers {
+			if !informer.HasSynced() {
+				return false
+			}
+		}
+		return policiesKnown() && clustersKnown() && h.view.Synced()
+	}, nil
+}
+
+func (h *hub) close() {
+	if h.link != nil {
+		h.link.close()
+	}
+	if h.store != nil {
+		h.store.Close()
+	}
+}

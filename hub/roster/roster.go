@@ -1,0 +1,125 @@
+// Package roster remembers, in memory only, which members are connected to this process and what
+// they last said of themselves. What of it is worth keeping, the cluster controller writes.
+package roster
+
+import (
+	"sync"
+	"time"
+
+	linkv1 "windlass.dev/windlass/api/link/v1"
+)
+
+// A Member is what the roster knows of one member cluster.
+type Member struct {
+	// Connected is true while a session is open.
+	Connected bool
+	// Since is when Connected last changed, or when the process began.
+	Since time.Time
+	// Epoch numbers the member's present or last session.
+	Epoch int64
+	// AgentVersion and KubeSystemUID are what the agent said in its hello.
+	AgentVersion  string
+	KubeSystemUID string
+	// Facts are the last that arrived; nil before the first. They are shared: don't change them.
+	Facts *linkv1.ClusterFacts
+}
+
+// A Roster is safe for concurrent use.
+type Roster struct {
+	began time.Time
+	now   func() time.Time
+
+	mu        sync.Mutex
+	members   map[string]Member
+	listeners []func(cluster string)
+}
+
+// New makes a roster on which nobody has been seen since the process began.
+func New(now func() time.Time) *Roster {
+	return &Roster{began: now(), now: now, members: map[string]Member{}}
+}
+
+// Listen adds a function that is called after every change, without a lock held. It must not block
+// and must be added before the first change.
+func (r *Roster) Listen(listener func(cluster string)) { r.listeners = append(r.listeners, listener) }
+
+// Get returns what is known of a member: of one that was never seen, that it is not connected
+// since the process began.
+func (r *Roster) Get(cluster string) Member {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if member, ok := r.members[cluster]; ok {
+		return member
+	}
+	return Member{Since: r.began}
+}
+
+// ConnectedCount is the number of open sessions.
+func (r *Roster) ConnectedCount() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	count := 0
+	for _, member := range r.members {
+		if member.Connected {
+			count++
+		}
+	}
+	return count
+}
+
+// Connected records the beginning of a session.
+func (r *Roster) Connected(cluster string, epoch int64, agentVersion, kubeSystemUID string) {
+	r.change(cluster, func(member *Member) bool {
+		if epoch < member.Epoch {
+			return false // a session that was overtaken before it was recorded
+		}
+		*member = Member{Connected: true, Since: r.now(), Epoch: epoch, AgentVersion: agentVersion, KubeSystemUID: kubeSystemUID, Facts: member.Facts}
+		return true
+	})
+}
+
+// Disconnected records the end of a session. The end of one that a newer has replaced changes
+// nothing.
+func (r *Roster) Disconnected(cluster string, epoch int64) {
+	r.change(cluster, func(member *Member) bool {
+		if member.Epoch != epoch || !member.Connected {
+			return false
+		}
+		member.Connected, member.Since = false, r.now()
+		return true
+	})
+}
+
+// Facts records what a member says of itself.
+func (r *Roster) Facts(cluster string, facts *linkv1.ClusterFacts) {
+	r.change(cluster, func(member *Member) bool {
+		member.Facts = facts
+		return true
+	})
+}
+
+// Forget drops a member that was removed.
+func (r *Roster) Forget(cluster string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.members, cluster)
+}
+
+func (r *Roster) change(cluster string, change func(*Member) bool) {
+	r.mu.Lock()
+	member, ok := r.members[cluster]
+	if !ok {
+		member.Since = r.began
+	}
+	changed := change(&member)
+	if changed {
+		r.members[cluster] = member
+	}
+	r.mu.Unlock()
+	if !changed {
+		return
+	}
+	for _, listener := range r.listeners {
+		listener(cluster)
+	}
+}

@@ -1,0 +1,214 @@
+package storetest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"windlass.dev/windlass/hub/templates"
+)
+
+// Templates stands in for the watches on users' objects. The server's word and the cache's are told
+// apart, so that a test can make them differ. It is safe for concurrent use.
+type Templates struct {
+	// Unproven are the kinds of which the server says nothing.
+	Unproven map[schema.GroupVersionKind]bool
+	// Problems are the kinds that can't be watched; of them the cache knows nothing.
+	Problems map[schema.GroupVersionKind]error
+	// RefuseStatus, when set, is the error of the next write of a status.
+	RefuseStatus error
+
+	mu       sync.Mutex
+	cached   map[templates.Key]*unstructured.Unstructured
+	live     map[templates.Key]*unstructured.Unstructured
+	wanted   map[string][]schema.GroupVersionKind
+	handlers []templates.Handler
+	writes   []string
+	versions int
+}
+
+// NewTemplates makes watches that have seen nothing yet.
+func NewTemplates() *Templates {
+	return &Templates{
+		Unproven: map[schema.GroupVersionKind]bool{},
+		Problems: map[schema.GroupVersionKind]error{},
+		cached:   map[templates.Key]*unstructured.Unstructured{},
+		live:     map[templates.Key]*unstructured.Unstructured{},
+		wanted:   map[string][]schema.GroupVersionKind{},
+	}
+}
+
+// Put makes the server and the cache have a template.
+func (t *Templates) Put(obj *unstructured.Unstructured) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.put(obj)
+}
+
+func (t *Templates) put(obj *unstructured.Unstructured) {
+	stored := obj.DeepCopy()
+	t.versions++
+	stored.SetResourceVersion(strconv.Itoa(t.versions))
+	t.cached[templates.KeyOf(stored)], t.live[templates.KeyOf(stored)] = stored, stored
+}
+
+// Delete takes a template away from both.
+func (t *Templates) Delete(key templates.Key) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.cached, key)
+	delete(t.live, key)
+}
+
+// Forget takes a template out of the cache; the server still has it.
+func (t *Templates) Forget(key templates.Key) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.cached, key)
+}
+
+// Writes returns what was written since it was last called: patches as they are, statuses as
+// "status <kind> <name>".
+func (t *Templates) Writes() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	writes := t.writes
+	t.writes = nil
+	return writes
+}
+
+// Wanted are the kinds that one caller wants to be watched.
+func (t *Templates) Wanted(who string) []schema.GroupVersionKind {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.wanted[who]
+}
+
+// Handlers are those that were added.
+func (t *Templates) Handlers() []templates.Handler { return t.handlers }
+
+// Handle adds a handler.
+func (t *Templates) Handle(handler templates.Handler) { t.handlers = append(t.handlers, handler) }
+
+// Want replaces the kinds that one caller wants to be watched.
+func (t *Templates) Want(who string, kinds []schema.GroupVersionKind) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.wanted[who] = kinds
+}
+
+// Problem says why a kind is not watched.
+func (t *Templates) Problem(kind schema.GroupVersionKind) error { return t.Problems[kind] }
+
+// Get returns a template from the cache.
+func (t *Templates) Get(key templates.Key) (*unstructured.Unstructured, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.Problems[key.GroupVersionKind] != nil {
+		return nil, false
+	}
+	return t.cached[key], true
+}
+
+// List returns the cached templates of a kind.
+func (t *Templates) List(kind schema.GroupVersionKind, namespace string) []*unstructured.Unstructured {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := []*unstructured.Unstructured{}
+	for key, obj := range t.cached {
+		if key.GroupVersionKind == kind && (namespace == "" || key.Namespace == namespace) {
+			list = append(list, obj)
+		}
+	}
+	slices.SortFunc(list, func(a, b *unstructured.Unstructured) int {
+		return slices.Compare([]string{a.GetNamespace(), a.GetName()}, []string{b.GetNamespace(), b.GetName()})
+	})
+	return list
+}
+
+// Live asks the server.
+func (t *Templates) Live(_ context.Context, key templates.Key) (*unstructured.Unstructured, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.Unproven[key.GroupVersionKind] {
+		return nil, fmt.Errorf("looking for %s: %w", key, templates.ErrUnproven)
+	}
+	return t.live[key], nil
+}
+
+// Patch merges a patch into the metadata of a template. A UID in it must be the template's.
+func (t *Templates) Patch(_ context.Context, key templates.Key, patch []byte) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.writes = append(t.writes, string(patch))
+	said := struct {
+		Metadata struct {
+			UID                 types.UID
+			Labels, Annotations map[string]*string
+		}
+	}{}
+	if err := json.Unmarshal(patch, &said); err != nil {
+		return err
+	}
+	live := t.live[key]
+	if live == nil {
+		return apierrors.NewNotFound(schema.GroupResource{Resource: key.Kind}, key.Name)
+	}
+	if said.Metadata.UID != "" && said.Metadata.UID != live.GetUID() {
+		return apierrors.NewConflict(schema.GroupResource{Resource: key.Kind}, key.Name, errors.New("the UID is another one"))
+	}
+	next := live.DeepCopy()
+	next.SetLabels(merged(live.GetLabels(), said.Metadata.Labels))
+	next.SetAnnotations(merged(live.GetAnnotations(), said.Metadata.Annotations))
+	t.put(next)
+	return nil
+}
+
+func merged(has map[string]string, patch map[string]*string) map[string]string {
+	out := map[string]string{}
+	for key, value := range has {
+		out[key] = value
+	}
+	for key, value := range patch {
+		if value == nil {
+			delete(out, key)
+		} else {
+			out[key] = *value
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+// UpdateStatus writes a template's status.
+func (t *Templates) UpdateStatus(_ context.Context, obj *unstructured.Unstructured) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.writes = append(t.writes, "status "+obj.GetKind()+" "+obj.GetName())
+	if err := t.RefuseStatus; err != nil {
+		t.RefuseStatus = nil
+		return err
+	}
+	live := t.live[templates.KeyOf(obj)]
+	if live == nil {
+		return apierrors.NewNotFound(schema.GroupResource{Resource: obj.GetKind()}, obj.GetName())
+	}
+	if live.GetResourceVersion() != obj.GetResourceVersion() {
+		return apierrors.NewConflict(schema.GroupResource{Resource: obj.GetKind()}, obj.GetName(), errors.New("the object has changed"))
+	}
+	next := live.DeepCopy()
+	next.Object["status"] = obj.Object["status"]
+	t.put(next)
+	return nil
+}

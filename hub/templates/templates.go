@@ -1,0 +1,396 @@
+// Package templates watches the kinds of the users' own objects that policies and bindings name: it
+// starts a watch when the first of them wants a kind and stops it when the last one is gone.
+package templates
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/restmapper"
+	"k8s.io/client-go/tools/cache"
+)
+
+// A Key names a template.
+type Key struct {
+	schema.GroupVersionKind
+	types.NamespacedName
+}
+
+func (k Key) String() string { return k.Kind + " " + k.NamespacedName.String() }
+
+// KeyOf is the key of a template.
+func KeyOf(obj *unstructured.Unstructured) Key {
+	return Key{obj.GroupVersionKind(), types.NamespacedName{Namespace: obj.GetNamespace(), Name: obj.GetName()}}
+}
+
+// Config is what a Watcher needs.
+type Config struct {
+	Dynamic   dynamic.Interface
+	Discovery kubernetes.Interface
+	Log       *slog.Logger
+	// RetryEvery is how often a kind that is not served is looked for again. 1 s when zero.
+	RetryEvery time.Duration
+}
+
+// A Watcher holds one informer for each wanted kind. All methods are safe for concurrent use. What
+// it returns from its caches is shared and must not be changed.
+type Watcher struct {
+	config Config
+	mapper meta.ResettableRESTMapper
+	// wake asks Run to look at the wanted kinds again.
+	wake chan struct{}
+
+	mu       sync.RWMutex
+	wanted   map[string][]schema.GroupVersionKind // by who wants them
+	kinds    map[schema.GroupVersionKind]*kind
+	handlers []Handler
+}
+
+// A Handler is told what happens to templates. It must not block.
+type Handler struct {
+	// Changed is called for every event of a template; initial is true for what was there when
+	// its watch began.
+	Changed func(key Key, initial bool)
+	// Kind is called when the state of a kind changes: it is served and its cache is complete,
+	// or it no longer is.
+	Kind func(schema.GroupVersionKind)
+}
+
+// kind is one wanted kind. All fields but problem are written once, before it is put into the map.
+type kind struct {
+	resource schema.GroupVersionResource
+	informer cache.SharedIndexInformer // nil while the kind is not served
+	stop     context.CancelFunc
+	problem  error
+}
+
+func (k *kind) synced() bool { return k.informer != nil && k.informer.HasSynced() }
+
+// New makes a Watcher; Run starts it.
+func New(config Config) *Watcher {
+	if config.RetryEvery == 0 {
+		config.RetryEvery = time.Second
+	}
+	return &Watcher{
+		config: config,
+		mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(config.Discovery.Discovery())),
+		wake:   make(chan struct{}, 1),
+		wanted: map[string][]schema.GroupVersionKind{},
+		kinds:  map[schema.GroupVersionKind]*kind{},
+	}
+}
+
+// Handle adds a handler. It must be called before Run.
+func (w *Watcher) Handle(handler Handler) { w.handlers = append(w.handlers, handler) }
+
+// Want replaces the set of kinds that one caller wants to be watched.
+func (w *Watcher) Want(who string, kinds []schema.GroupVersionKind) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if slices.Equal(w.wanted[who], kinds) {
+		return
+	}
+	w.wanted[who] = kinds
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Get returns a template from the cache. Known is false while the cache can't tell, because the
+// kind is not served or its first list is not complete: then nothing may be concluded.
+func (w *Watcher) Get(key Key) (obj *unstructured.Unstructured, known bool) {
+	kind, ok := w.kind(key.GroupVersionKind)
+	if !ok || !kind.synced() {
+		return nil, false
+	}
+	found, ok, _ := kind.informer.GetIndexer().GetByKey(indexKey(key.NamespacedName))
+	if !ok {
+		return nil, true
+	}
+	return found.(*unstructured.Unstructured), true
+}
+
+// List returns the cached templates of a kind, in one namespace or in all.
+func (w *Watcher) List(gvk schema.GroupVersionKind, namespace string) []*unstructured.Unstructured {
+	kind, ok := w.kind(gvk)
+	if !ok || kind.informer == nil {
+		return nil
+	}
+	indexer := kind.informer.GetIndexer()
+	objs := indexer.List()
+	if namespace != "" {
+		objs, _ = indexer.ByIndex(cache.NamespaceIndex, namespace)
+	}
+	out := make([]*unstructured.Unstructured, len(objs))
+	for i, obj := range objs {
+		out[i] = obj.(*unstructured.Unstructured)
+	}
+	return out
+}
+
+// Problem says why a wanted kind is not watched; nil when it is, or when nobody has looked yet.
+func (w *Watcher) Problem(gvk schema.GroupVersionKind) error {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if kind := w.kinds[gvk]; kind != nil {
+		return kind.problem
+	}
+	return nil
+}
+
+// ErrUnproven says that the API server did not answer whether an object exists.
+var ErrUnproven = errors.New("the kind is not served at present")
+
+// Live reads a template from the API server, past the cache. It returns nil without an error only
+// when the server says that the object does not exist; nothing else may be taken as a deletion.
+func (w *Watcher) Live(ctx context.Context, key Key) (*unstructured.Unstructured, error) {
+	client, err := w.client(key)
+	if err != nil {
+		return nil, err
+	}
+	obj, err := client.Get(ctx, key.Name, metav1.GetOptions{})
+	switch {
+	case err == nil:
+		return obj, nil
+	case apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse):
+		return nil, fmt.Errorf("looking for %s: %w", key, ErrUnproven)
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	}
+	return nil, fmt.Errorf("looking for %s: %w", key, err)
+}
+
+// Patch merges a patch into a template.
+func (w *Watcher) Patch(ctx context.Context, key Key, patch []byte) error {
+	client, err := w.client(key)
+	if err != nil {
+		return err
+	}
+	_, err = client.Patch(ctx, key.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "windlass-hub"})
+	return err
+}
+
+// UpdateStatus writes a template's status. It fails with a conflict when the template has changed.
+func (w *Watcher) UpdateStatus(ctx context.Context, obj *unstructured.Unstructured) error {
+	client, err := w.client(KeyOf(obj))
+	if err != nil {
+		return err
+	}
+	_, err = client.UpdateStatus(ctx, obj, metav1.UpdateOptions{FieldManager: "windlass-hub"})
+	return err
+}
+
+func (w *Watcher) client(key Key) (dynamic.ResourceInterface, error) {
+	mapping, err := w.mapper.RESTMapping(key.GroupKind(), key.Version)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", key.GroupVersion(), key.Kind, ErrUnproven)
+	}
+	resource := w.config.Dynamic.Resource(mapping.Resource)
+	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
+		return resource, nil
+	}
+	return resource.Namespace(key.Namespace), nil
+}
+
+// Run starts and stops watches until the context ends.
+func (w *Watcher) Run(ctx context.Context) error {
+	retry := time.NewTicker(w.config.RetryEvery)
+	defer retry.Stop()
+	defer w.stopAll()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.wake:
+			w.converge(ctx)
+		case <-retry.C:
+			if w.anyProblem() {
+				w.mapper.Reset()
+				w.converge(ctx)
+			}
+		}
+	}
+}
+
+// converge makes the running watches those that are wanted.
+func (w *Watcher) converge(ctx context.Context) {
+	w.mu.RLock()
+	wanted := map[schema.GroupVersionKind]bool{}
+	for _, kinds := range w.wanted {
+		for _, gvk := range kinds {
+			wanted[gvk] = true
+		}
+	}
+	running := maps.Clone(w.kinds)
+	w.mu.RUnlock()
+
+	for gvk, kind := range running {
+		if !wanted[gvk] {
+			w.drop(gvk, kind)
+		}
+	}
+	for gvk := range wanted {
+		if kind := running[gvk]; kind == nil || kind.informer == nil {
+			w.start(ctx, gvk)
+		}
+	}
+}
+
+func (w *Watcher) start(ctx context.Context, gvk schema.GroupVersionKind) {
+	resource, err := w.resolve(gvk)
+	if err != nil {
+		w.set(gvk, &kind{problem: err})
+		return
+	}
+	running, stop := context.WithCancel(ctx)
+	entry := &kind{resource: resource, stop: stop}
+	entry.informer = w.informer(gvk, resource, entry)
+	w.set(gvk, entry)
+	go entry.informer.RunWithContext(running)
+	go func() {
+		if cache.WaitForCacheSync(running.Done(), entry.informer.HasSynced) {
+			w.config.Log.Info("watching templates", "kind", gvk.Kind, "group", gvk.GroupVersion())
+			w.tellKind(gvk)
+		}
+	}()
+}
+
+// resolve finds the resource of a kind, if the API server serves it and it can be watched.
+func (w *Watcher) resolve(gvk schema.GroupVersionKind) (schema.GroupVersionResource, error) {
+	mapping, err := w.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	if meta.IsNoMatchError(err) {
+		return schema.GroupVersionResource{}, fmt.Errorf("the hub serves no kind %s in %s; apply its CustomResourceDefinition to the hub, or mend the policy", gvk.Kind, gvk.GroupVersion())
+	}
+	if err != nil {
+		return schema.GroupVersionResource{}, fmt.Errorf("looking for kind %s in %s: %w", gvk.Kind, gvk.GroupVersion(), err)
+	}
+	return mapping.Resource, nil
+}
+
+func (w *Watcher) informer(gvk schema.GroupVersionKind, resource schema.GroupVersionResource, entry *kind) cache.SharedIndexInformer {
+	client := w.config.Dynamic.Resource(resource)
+	informer := cache.NewSharedIndexInformer(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			return client.List(ctx, options)
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			return client.Watch(ctx, options)
+		},
+	}, &unstructured.Unstructured{}, 0, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
+	_ = informer.SetTransform(func(obj any) (any, error) {
+		template, ok := obj.(*unstructured.Unstructured)
+		if ok && gvk.GroupKind() != (schema.GroupKind{Kind: "Service"}) { // whose node ports they tell from allocated ones
+			template.SetManagedFields(nil)
+		}
+		return obj, nil
+	})
+	_ = informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, _ *cache.Reflector, err error) {
+		if apierrors.IsNotFound(err) { // the CustomResourceDefinition is gone
+			w.drop(gvk, entry)
+			w.set(gvk, &kind{problem: fmt.Errorf("the hub no longer serves kind %s in %s", gvk.Kind, gvk.GroupVersion())})
+			return
+		}
+		w.config.Log.Warn("watching templates is interrupted", "kind", gvk.Kind, "err", err)
+	})
+	_, _ = informer.AddEventHandler(cache.ResourceEventHandlerDetailedFuncs{
+		AddFunc:    func(obj any, initial bool) { w.tell(gvk, obj, initial) },
+		UpdateFunc: func(_, obj any) { w.tell(gvk, obj, false) },
+		DeleteFunc: func(obj any) { w.tell(gvk, obj, false) },
+	})
+	return informer
+}
+
+func (w *Watcher) tell(gvk schema.GroupVersionKind, obj any, initial bool) {
+	if unknown, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = unknown.Obj
+	}
+	template := obj.(*unstructured.Unstructured)
+	key := Key{gvk, types.NamespacedName{Namespace: template.GetNamespace(), Name: template.GetName()}}
+	for _, handler := range w.handlers {
+		handler.Changed(key, initial)
+	}
+}
+
+func (w *Watcher) tellKind(gvk schema.GroupVersionKind) {
+	for _, handler := range w.handlers {
+		if handler.Kind != nil {
+			handler.Kind(gvk)
+		}
+	}
+}
+
+func (w *Watcher) kind(gvk schema.GroupVersionKind) (*kind, bool) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	kind, ok := w.kinds[gvk]
+	return kind, ok
+}
+
+func (w *Watcher) set(gvk schema.GroupVersionKind, entry *kind) {
+	w.mu.Lock()
+	old := w.kinds[gvk]
+	w.kinds[gvk] = entry
+	w.mu.Unlock()
+	if entry.problem != nil && (old == nil || old.problem == nil) {
+		w.config.Log.Warn("templates can't be watched", "kind", gvk.Kind, "group", gvk.GroupVersion(), "err", entry.problem)
+		w.tellKind(gvk)
+	}
+}
+
+func (w *Watcher) drop(gvk schema.GroupVersionKind, entry *kind) {
+	w.mu.Lock()
+	if w.kinds[gvk] == entry {
+		delete(w.kinds, gvk)
+	}
+	w.mu.Unlock()
+	if entry.stop != nil {
+		entry.stop()
+	}
+}
+
+func (w *Watcher) anyProblem() bool {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	for _, kind := range w.kinds {
+		if kind.problem != nil {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *Watcher) stopAll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, kind := range w.kinds {
+		if kind.stop != nil {
+			kind.stop()
+		}
+	}
+	w.kinds = map[schema.GroupVersionKind]*kind{}
+}
+
+func indexKey(name types.NamespacedName) string {
+	if name.Namespace == "" {
+		return name.Name
+	}
+	return name.String()
+}

@@ -1,0 +1,143 @@
+package works
+
+import (
+	"cmp"
+	"encoding/json"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	linkv1 "windlass.dev/windlass/api/link/v1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+)
+
+// statusOf is the status of a work after a report.
+func statusOf(work *workv1alpha1.PropagationWork, report *linkv1.Report, now time.Time) *workv1alpha1.WorkStatus {
+	status := work.Status.DeepCopy()
+	setCondition(status, appliedCondition(report), now)
+	setCondition(status, availableCondition(report), now)
+	for _, said := range report.GetConditions() {
+		setCondition(status, metav1.Condition{
+			Type: said.GetType(), Status: metav1.ConditionStatus(said.GetStatus()), Reason: said.GetReason(), Message: said.GetMessage(),
+			ObservedGeneration: report.GetGeneration(),
+		}, now)
+	}
+	dropUnsaid(status, report)
+	status.ManifestStatuses = manifestStatuses(work, report)
+	status.Delivery = delivery(work.Status.Delivery, report)
+	return status
+}
+
+func setCondition(status *workv1alpha1.WorkStatus, condition metav1.Condition, now time.Time) {
+	condition.LastTransitionTime = metav1.NewTime(now)
+	meta.SetStatusCondition(&status.Conditions, condition)
+}
+
+// appliedCondition is False only when the member said why it has not the present content; while it
+// is at work, it is Unknown.
+func appliedCondition(report *linkv1.Report) metav1.Condition {
+	condition := metav1.Condition{
+		Type: workv1alpha1.WorkApplied, Status: metav1.ConditionUnknown, ObservedGeneration: report.GetGeneration(),
+		Reason: cmp.Or(report.GetReason(), "Applying"), Message: report.GetMessage(),
+	}
+	switch {
+	case report.GetApplied():
+		condition.Status, condition.Reason = metav1.ConditionTrue, cmp.Or(report.GetReason(), "Applied")
+	case report.GetReason() != "":
+		condition.Status, condition.ObservedGeneration = metav1.ConditionFalse, report.GetGenerations().GetReceived().GetGeneration()
+	}
+	return condition
+}
+
+func availableCondition(report *linkv1.Report) metav1.Condition {
+	condition := metav1.Condition{Type: workv1alpha1.WorkAvailable, ObservedGeneration: report.GetGeneration()}
+	switch report.GetHealth() {
+	case linkv1.Health_HEALTH_HEALTHY:
+		condition.Status, condition.Reason = metav1.ConditionTrue, "Healthy"
+	case linkv1.Health_HEALTH_UNHEALTHY:
+		condition.Status, condition.Reason = metav1.ConditionFalse, "Unhealthy"
+	default:
+		condition.Status, condition.Reason = metav1.ConditionUnknown, "Unknown"
+	}
+	return condition
+}
+
+// dropUnsaid takes away conditions that the agent no longer reports. Applied and Available are in
+// every report; Dispatching is the hub's.
+func dropUnsaid(status *workv1alpha1.WorkStatus, report *linkv1.Report) {
+	said := map[string]bool{workv1alpha1.WorkApplied: true, workv1alpha1.WorkAvailable: true, workv1alpha1.WorkDispatching: true}
+	for _, condition := range report.GetConditions() {
+		said[condition.GetType()] = true
+	}
+	kept := status.Conditions[:0]
+	for _, condition := range status.Conditions {
+		if said[condition.Type] {
+			kept = append(kept, condition)
+		}
+	}
+	status.Conditions = kept
+}
+
+// manifestStatuses has one entry: a work has one manifest. Before it was ever applied there is none.
+func manifestStatuses(work *workv1alpha1.PropagationWork, report *linkv1.Report) []workv1alpha1.ManifestStatus {
+	if len(work.Spec.Workload.Manifests) == 0 || report.GetGeneration() == 0 {
+		return nil
+	}
+	entry := workv1alpha1.ManifestStatus{
+		Identifier: identifier(work.Spec.Workload.Manifests[0].Raw),
+		Observed:   report.GetObserved(),
+		Health:     health(report.GetHealth()),
+	}
+	if raw := report.GetStatus(); len(raw) > 0 && json.Valid(raw) {
+		entry.Status = &runtime.RawExtension{Raw: raw}
+	}
+	return []workv1alpha1.ManifestStatus{entry}
+}
+
+func identifier(manifest []byte) workv1alpha1.ResourceIdentifier {
+	object := struct {
+		metav1.TypeMeta `json:",inline"`
+		Metadata        struct{ Namespace, Name string } `json:"metadata"`
+	}{}
+	_ = json.Unmarshal(manifest, &object) // validation has read it before
+	kind := object.GroupVersionKind()
+	return workv1alpha1.ResourceIdentifier{
+		Group: kind.Group, Version: kind.Version, Kind: kind.Kind,
+		Namespace: object.Metadata.Namespace, Name: object.Metadata.Name,
+	}
+}
+
+func health(said linkv1.Health) workv1alpha1.ResourceHealth {
+	switch said {
+	case linkv1.Health_HEALTH_HEALTHY:
+		return workv1alpha1.ResourceHealthy
+	case linkv1.Health_HEALTH_UNHEALTHY:
+		return workv1alpha1.ResourceUnhealthy
+	}
+	return workv1alpha1.ResourceUnknown
+}
+
+// delivery keeps the time at which a milestone was first reported: an agent that has restarted
+// reaches the same generation again.
+func delivery(old workv1alpha1.Delivery, report *linkv1.Report) workv1alpha1.Delivery {
+	generations := report.GetGenerations()
+	return workv1alpha1.Delivery{
+		Sent:     milestone(old.Sent, generations.GetSent()),
+		Received: milestone(old.Received, generations.GetReceived()),
+		Applied:  milestone(old.Applied, generations.GetApplied()),
+		Healthy:  milestone(old.Healthy, generations.GetHealthy()),
+		Epoch:    report.GetSessionEpoch(),
+	}
+}
+
+func milestone(old *workv1alpha1.Milestone, said *linkv1.Milestone) *workv1alpha1.Milestone {
+	if said.GetGeneration() == 0 {
+		return nil
+	}
+	if old != nil && old.Generation == said.GetGeneration() {
+		return old
+	}
+	return &workv1alpha1.Milestone{Generation: said.GetGeneration(), Time: metav1.NewMicroTime(said.GetAt().AsTime())}
+}

@@ -1,0 +1,308 @@
+// Package works shows the link what each member shall have, and writes down what the members report
+// of it. It is the only writer of a work's status.
+package works
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	linkv1 "windlass.dev/windlass/api/link/v1"
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/store"
+	"windlass.dev/windlass/pkg/session"
+)
+
+// Config is what a View needs.
+type Config struct {
+	Works store.Works
+	// Live reads a work from the store, past the cache.
+	Live func(ctx context.Context, namespace, name string) (*workv1alpha1.PropagationWork, error)
+	// FirstListed is the revision of the first list that filled the cache; 0 before it.
+	FirstListed func() int64
+	Now         func() time.Time
+}
+
+// A View is the link's view of all works. All methods are safe for concurrent use.
+type View struct {
+	config Config
+
+	mu          sync.RWMutex
+	subscribers map[string]map[int]func(key string) // by cluster
+	next        int
+
+	// messages are the works in the form in which they travel, made when they are first asked for.
+	messages sync.Map // of "namespace/name" to *message
+
+	synced func() bool
+	// seen is the revision of the newest event that the cache shows.
+	seen atomic.Int64
+}
+
+// message is a work as it travels.
+type message struct {
+	resourceVersion string
+	work            *linkv1.Work
+}
+
+// New makes a View and begins to listen to the works.
+func New(config Config) (*View, error) {
+	v := &View{config: config, subscribers: map[string]map[int]func(string){}}
+	registration, err := config.Works.Informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: func(obj any) { v.changed(nil, obj.(*workv1alpha1.PropagationWork)) },
+		UpdateFunc: func(old, new any) {
+			v.changed(old.(*workv1alpha1.PropagationWork), new.(*workv1alpha1.PropagationWork))
+		},
+		DeleteFunc: func(obj any) {
+			if unknown, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+				obj = unknown.Obj
+			}
+			work := obj.(*workv1alpha1.PropagationWork)
+			v.messages.Delete(store.Key(work).String())
+			v.changed(work, nil)
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	v.synced = registration.HasSynced
+	return v, nil
+}
+
+// Synced says whether the view shows everything that was in the store when the process began.
+func (v *View) Synced() bool { return v.synced() }
+
+// Subscribe calls dirty with the key of every work of the cluster that the member has to hear of.
+// Dirty must not block. The returned function ends it.
+func (v *View) Subscribe(cluster string, dirty func(key string)) (cancel func()) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.next++
+	id := v.next
+	if v.subscribers[cluster] == nil {
+		v.subscribers[cluster] = map[int]func(string){}
+	}
+	v.subscribers[cluster][id] = dirty
+	return func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		delete(v.subscribers[cluster], id)
+		if len(v.subscribers[cluster]) == 0 {
+			delete(v.subscribers, cluster)
+		}
+	}
+}
+
+// changed tells of what a member has to hear: not of a status, which it said itself.
+func (v *View) changed(old, new *workv1alpha1.PropagationWork) {
+	work := new
+	if new == nil {
+		work = old
+	}
+	v.seen.Store(max(v.seen.Load(), revision(work.ResourceVersion))) // one goroutine tells of events
+	switch {
+	case new == nil:
+	case old != nil && old.UID == new.UID && old.Generation == new.Generation && (old.DeletionTimestamp == nil) == (new.DeletionTimestamp == nil):
+		return
+	}
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	for _, dirty := range v.subscribers[clusterOf(work)] {
+		dirty(work.Name)
+	}
+}
+
+func clusterOf(work *workv1alpha1.PropagationWork) string {
+	return strings.TrimPrefix(work.Namespace, workv1alpha1.ExecutionNamespacePrefix)
+}
+
+// Revision is a revision of the store that the view is not older than. It is the cache's own, not
+// the reflector's, which runs ahead of it.
+func (v *View) Revision() int64 { return max(v.seen.Load(), v.config.FirstListed()) }
+
+func revision(resourceVersion string) int64 {
+	number, _ := strconv.ParseInt(resourceVersion, 10, 64) // the store writes nothing else
+	return number
+}
+
+// Of is the view of one cluster.
+func (v *View) Of(cluster string) session.Source {
+	return source{view: v, namespace: workv1alpha1.ExecutionNamespace(cluster)}
+}
+
+type source struct {
+	view      *View
+	namespace string
+}
+
+// List implements session.Source.
+func (s source) List() ([]session.Listed, int64) {
+	seen := s.view.Revision() // before the list: it may be newer than this, not older
+	objs, err := s.view.config.Works.Informer.GetIndexer().ByIndex(cache.NamespaceIndex, s.namespace)
+	if err != nil {
+		panic(err) // the index is made with the informer
+	}
+	listed := make([]session.Listed, len(objs))
+	for i, obj := range objs {
+		work := obj.(*workv1alpha1.PropagationWork)
+		listed[i] = session.Listed{Ref: session.RefOfWork(s.view.message(work)), Removing: work.DeletionTimestamp != nil}
+	}
+	return listed, seen
+}
+
+// Look implements session.Source.
+func (s source) Look(key string) (session.Item, bool) {
+	work, ok := s.view.config.Works.Get(s.namespace, key)
+	if !ok {
+		return session.Item{}, false
+	}
+	item := session.Item{Revision: revision(work.ResourceVersion)}
+	if work.DeletionTimestamp == nil {
+		item.Work = s.view.message(work)
+		return item, true
+	}
+	cause := removalCause(work.Spec.RemovalCause)
+	item.Removing = &session.Removing{
+		UID:   string(work.UID),
+		Cause: cause,
+		Keep:  cause == linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED && work.Spec.PreserveResourcesOnDeletion != nil && *work.Spec.PreserveResourcesOnDeletion,
+	}
+	return item, true
+}
+
+func removalCause(cause workv1alpha1.RemovalCause) linkv1.RemovalCause {
+	switch cause {
+	case workv1alpha1.RemovalTemplateDeleted:
+		return linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED
+	case workv1alpha1.RemovalNotSelected:
+		return linkv1.RemovalCause_REMOVAL_CAUSE_NOT_SELECTED
+	case workv1alpha1.RemovalClusterRemoved:
+		return linkv1.RemovalCause_REMOVAL_CAUSE_CLUSTER_REMOVED
+	}
+	return linkv1.RemovalCause_REMOVAL_CAUSE_FORCED
+}
+
+// message is a work as it travels. It is made once for each state of a work.
+func (v *View) message(work *workv1alpha1.PropagationWork) *linkv1.Work {
+	key := store.Key(work).String()
+	if known, ok := v.messages.Load(key); ok && known.(*message).resourceVersion == work.ResourceVersion {
+		return known.(*message).work
+	}
+	made := &message{resourceVersion: work.ResourceVersion, work: messageOf(work)}
+	v.messages.Store(key, made)
+	return made.work
+}
+
+func messageOf(work *workv1alpha1.PropagationWork) *linkv1.Work {
+	message := &linkv1.Work{
+		Key:        work.Name,
+		Uid:        string(work.UID),
+		Generation: work.Generation,
+		Manifests:  make([][]byte, len(work.Spec.Workload.Manifests)),
+	}
+	for i := range work.Spec.Workload.Manifests {
+		message.Manifests[i] = work.Spec.Workload.Manifests[i].Raw
+	}
+	message.ConflictResolution = linkv1.ConflictResolution_CONFLICT_RESOLUTION_ABORT
+	if work.Spec.ConflictResolution == policyv1alpha1.ConflictOverwrite {
+		message.ConflictResolution = linkv1.ConflictResolution_CONFLICT_RESOLUTION_OVERWRITE
+	}
+	message.PreserveResourcesOnDeletion = work.Spec.PreserveResourcesOnDeletion != nil && *work.Spec.PreserveResourcesOnDeletion
+	message.SuspendDispatching = work.Spec.SuspendDispatching != nil && *work.Spec.SuspendDispatching
+	if binding := work.Spec.Binding; binding != nil {
+		message.Binding = &linkv1.BindingRef{Namespace: binding.Namespace, Name: binding.Name, Kind: binding.Kind}
+	}
+	if template := work.Spec.Template; template != nil {
+		kind := schema.FromAPIVersionAndKind(template.APIVersion, template.Kind)
+		message.Template = &linkv1.TemplateRef{
+			Group: kind.Group, Version: kind.Version, Kind: kind.Kind,
+			Namespace: template.Namespace, Name: template.Name, Uid: string(template.UID),
+		}
+	}
+	message.Hash = hash(message)
+	return message
+}
+
+// hash covers everything in a work that a member acts on. It is compared with hashes of other
+// processes and versions of the hub, so its form must not change.
+func hash(work *linkv1.Work) []byte {
+	sum := sha256.New()
+	write := func(field []byte) {
+		var length [8]byte
+		binary.BigEndian.PutUint64(length[:], uint64(len(field)))
+		sum.Write(length[:])
+		sum.Write(field)
+	}
+	for _, manifest := range work.Manifests {
+		write(manifest)
+	}
+	write(fmt.Appendf(nil, "%d %t %t %s %s %s %s", work.ConflictResolution, work.PreserveResourcesOnDeletion, work.SuspendDispatching,
+		work.GetBinding().GetKind(), work.GetBinding().GetNamespace(), work.GetBinding().GetName(), work.GetTemplate().GetUid()))
+	return sum.Sum(nil)[:16]
+}
+
+// Record writes what a member reports of a work. A report of a work that is gone, or of another
+// object of its name, is dropped.
+func (v *View) Record(ctx context.Context, cluster string, report *linkv1.Report) error {
+	return v.write(ctx, cluster, report.GetKey(), report.GetUid(), func(work *workv1alpha1.PropagationWork) error {
+		status := statusOf(work, report, v.config.Now())
+		if equality.Semantic.DeepEqual(&work.Status, status) {
+			return nil
+		}
+		updated := work.DeepCopy()
+		updated.Status = *status
+		_, err := v.config.Works.UpdateStatus(ctx, updated)
+		return err
+	})
+}
+
+// Removed lets a work go whose removal the member has carried out.
+func (v *View) Removed(ctx context.Context, cluster, key, uid string) error {
+	return v.write(ctx, cluster, key, uid, func(work *workv1alpha1.PropagationWork) error {
+		released := work.DeepCopy()
+		if work.DeletionTimestamp == nil || !controllerutil.RemoveFinalizer(released, workv1alpha1.WorkFinalizer) {
+			return nil
+		}
+		_, err := v.config.Works.Update(ctx, released)
+		return err
+	})
+}
+
+// write tries with the cached work first, and then with what the store has.
+func (v *View) write(ctx context.Context, cluster, key, uid string, write func(*workv1alpha1.PropagationWork) error) error {
+	namespace := workv1alpha1.ExecutionNamespace(cluster)
+	work, ok := v.config.Works.Get(namespace, key)
+	err := retry.RetryOnConflict(retry.DefaultRetry, func() (err error) {
+		if !ok {
+			if work, err = v.config.Live(ctx, namespace, key); err != nil {
+				return err
+			}
+		}
+		ok = false
+		if string(work.UID) != uid {
+			return nil
+		}
+		return write(work)
+	})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("recording what cluster %s says of work %s: %w", cluster, key, err)
+	}
+	return nil
+}

@@ -1,0 +1,218 @@
+// Package aggregate alone makes one status out of many: out of what the works of a binding say, the
+// binding's status and the template's own; out of the bindings of a policy, the policy's.
+//
+//	work, work, work ──Binding──► binding ──Policy──► policy
+//	             └─────Template──► template
+//
+// Every result is in the order of names and depends on nothing but the input: the same works give
+// the same bytes, so whoever writes a status can tell whether there is anything to write. Works are
+// only read, and results share their memory.
+package aggregate
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+)
+
+// Input is a binding and its works.
+type Input struct {
+	Binding workv1alpha1.Binding
+	// TemplateHash names the content of the template as it is now: render.TemplateHash.
+	TemplateHash string
+	// Works are the binding's works by the name of their cluster. Those of clusters that the binding
+	// no longer names are ignored.
+	Works map[string]*workv1alpha1.PropagationWork
+	// MaxListed bounds the list of clusters in the status; 0 is workv1alpha1.MaxAggregatedStatus.
+	MaxListed int
+}
+
+// standing says how far a cluster is with the present content.
+type standing int
+
+const (
+	waiting   standing = iota // the cluster has not said anything about it yet
+	suspended                 // nothing is sent to it
+	failed                    // it could not apply it
+	applied
+)
+
+// clusterState is what one cluster's work says.
+type clusterState struct {
+	cluster  string
+	standing standing
+	reason   string // of a failure
+	message  string // why it is not applied
+	health   workv1alpha1.ResourceHealth
+	observed bool
+	status   []byte
+}
+
+// isFine tells whether there is nothing about the cluster that a reader has to know.
+func (s *clusterState) isFine() bool {
+	return s.standing == applied && s.health == workv1alpha1.ResourceHealthy
+}
+
+// states are those of the clusters that the binding names, in the order of their names.
+func (in Input) states() []clusterState {
+	clusters := in.Binding.GetSpec().Clusters
+	states := make([]clusterState, len(clusters))
+	for i, cluster := range clusters {
+		states[i] = stateOf(cluster.Name, in.Works[cluster.Name], in.TemplateHash)
+	}
+	slices.SortFunc(states, func(a, b clusterState) int { return strings.Compare(a.cluster, b.cluster) })
+	return states
+}
+
+// stateOf reads a work. Only what is said of the work's present generation counts, and only when
+// that was rendered from the template's present content.
+func stateOf(cluster string, work *workv1alpha1.PropagationWork, templateHash string) clusterState {
+	state := clusterState{cluster: cluster, health: workv1alpha1.ResourceUnknown}
+	if work == nil {
+		state.message = "the work for the cluster is not written yet"
+		return state
+	}
+	state.health, state.observed, state.status = manifestsState(work.Status.ManifestStatuses)
+
+	condition := meta.FindStatusCondition(work.Status.Conditions, workv1alpha1.WorkApplied)
+	isPresent := condition != nil && condition.ObservedGeneration == work.Generation
+	switch {
+	case work.Spec.TemplateHash != templateHash:
+		state.message = "the work for the cluster is not written anew since the template has changed"
+	case isPresent && condition.Status == metav1.ConditionTrue:
+		state.standing = applied
+	case isPresent && condition.Status == metav1.ConditionFalse:
+		state.standing = failed
+		state.reason = condition.Reason
+		state.message = joinNonEmpty(": ", condition.Reason, condition.Message)
+	case work.Spec.SuspendDispatching != nil && *work.Spec.SuspendDispatching:
+		state.standing = suspended
+		state.message = "dispatching to the cluster is suspended"
+	default:
+		state.message = "the cluster has not reported on the present content yet"
+	}
+	return state
+}
+
+// manifestsState sums up the objects of a work: its health is the worst, it is observed when all
+// are, and its status is that of the first object, the template's copy.
+func manifestsState(manifests []workv1alpha1.ManifestStatus) (health workv1alpha1.ResourceHealth, observed bool, status []byte) {
+	if len(manifests) == 0 {
+		return workv1alpha1.ResourceUnknown, false, nil
+	}
+	health, observed = workv1alpha1.ResourceHealthy, true
+	for _, manifest := range manifests {
+		observed = observed && manifest.Observed
+		switch {
+		case manifest.Health == workv1alpha1.ResourceUnhealthy:
+			health = workv1alpha1.ResourceUnhealthy
+		case manifest.Health != workv1alpha1.ResourceHealthy && health == workv1alpha1.ResourceHealthy:
+			health = workv1alpha1.ResourceUnknown
+		}
+	}
+	if first := manifests[0].Status; first != nil {
+		status = first.Raw
+	}
+	return health, observed, status
+}
+
+const (
+	// maxMessage bounds what one cluster may say in a list, maxNamed in a sentence, in bytes.
+	maxMessage = 1024
+	maxNamed   = 256
+	// maxStatuses bounds the statuses of all clusters in one binding, in bytes: it has to fit into
+	// the store.
+	maxStatuses = 256 << 10
+	// namedFirst is how many clusters or templates a sentence names.
+	namedFirst = 3
+)
+
+// list picks the clusters for a binding's status: all of them if they are no more than limit; else
+// those that are not fine, the worst first if even those are too many. The works have the rest.
+func list(states []clusterState, limit int) []workv1alpha1.AggregatedStatusItem {
+	listed := make([]*clusterState, 0, min(len(states), limit))
+	for i := range states {
+		if len(states) <= limit || !states[i].isFine() {
+			listed = append(listed, &states[i])
+		}
+	}
+	if len(listed) > limit {
+		slices.SortStableFunc(listed, func(a, b *clusterState) int { return cmp.Compare(urgency(a), urgency(b)) })
+		listed = listed[:limit]
+		slices.SortFunc(listed, func(a, b *clusterState) int { return strings.Compare(a.cluster, b.cluster) })
+	}
+	if len(listed) == 0 {
+		return nil
+	}
+	largest := largestStatus(listed)
+	items := make([]workv1alpha1.AggregatedStatusItem, len(listed))
+	for i, state := range listed {
+		items[i] = workv1alpha1.AggregatedStatusItem{
+			ClusterName:    state.cluster,
+			Applied:        state.standing == applied,
+			AppliedMessage: truncate(state.message, maxMessage),
+			Health:         state.health,
+		}
+		if n := len(state.status); n > 0 && n <= largest {
+			items[i].Status = &runtime.RawExtension{Raw: state.status}
+		}
+	}
+	return items
+}
+
+func urgency(s *clusterState) int {
+	switch {
+	case s.standing == failed:
+		return 0
+	case s.health == workv1alpha1.ResourceUnhealthy:
+		return 1
+	}
+	return 2
+}
+
+// largestStatus is how large a status may be to be listed: any size while all of them fit, an equal
+// share otherwise.
+func largestStatus(listed []*clusterState) int {
+	total := 0
+	for _, state := range listed {
+		total += len(state.status)
+	}
+	if total <= maxStatuses {
+		return maxStatuses
+	}
+	return maxStatuses / len(listed)
+}
+
+// truncate cuts a text to at most so many bytes, between two characters.
+func truncate(text string, limit int) string {
+	const mark = "..."
+	if len(text) <= limit {
+		return text
+	}
+	cut := limit - len(mark)
+	for cut > 0 && !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return text[:cut] + mark
+}
+
+func joinNonEmpty(separator string, parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), separator)
+}
+
+// enumerate names the first few and counts the rest.
+func enumerate(separator string, parts []string, total int) string {
+	text := strings.Join(parts, separator)
+	if more := total - len(parts); more > 0 {
+		text += fmt.Sprintf("%sand %d more", separator, more)
+	}
+	return text
+}

@@ -1,0 +1,459 @@
+package aggregate
+
+import (
+	"fmt"
+	"math/rand"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+)
+
+const presentHash = "present"
+
+var (
+	monday  = metav1.NewTime(time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC))
+	tuesday = metav1.NewTime(time.Date(2026, 1, 6, 0, 0, 0, 0, time.UTC))
+)
+
+type change func(*workv1alpha1.PropagationWork)
+
+// aWork is at generation 2, rendered from the template's present content, applied and healthy.
+func aWork(changes ...change) *workv1alpha1.PropagationWork {
+	work := &workv1alpha1.PropagationWork{}
+	work.Generation = 2
+	work.Spec.TemplateHash = presentHash
+	work.Status.Conditions = []metav1.Condition{{
+		Type: workv1alpha1.WorkApplied, Status: metav1.ConditionTrue, Reason: "Applied", ObservedGeneration: 2,
+	}}
+	work.Status.ManifestStatuses = []workv1alpha1.ManifestStatus{{
+		Health: workv1alpha1.ResourceHealthy, Observed: true,
+		Status: &runtime.RawExtension{Raw: []byte(`{"replicas":1}`)},
+	}}
+	for _, change := range changes {
+		change(work)
+	}
+	return work
+}
+
+func unreported(w *workv1alpha1.PropagationWork) { w.Status = workv1alpha1.WorkStatus{} }
+
+func reportedBefore(w *workv1alpha1.PropagationWork) { w.Status.Conditions[0].ObservedGeneration = 1 }
+
+func ofOldTemplate(w *workv1alpha1.PropagationWork) { w.Spec.TemplateHash = "old" }
+
+func isSuspended(w *workv1alpha1.PropagationWork) {
+	yes := true
+	w.Spec.SuspendDispatching = &yes
+}
+
+func refused(reason, message string) change {
+	return func(w *workv1alpha1.PropagationWork) {
+		w.Status.Conditions[0].Status = metav1.ConditionFalse
+		w.Status.Conditions[0].Reason, w.Status.Conditions[0].Message = reason, message
+		w.Status.ManifestStatuses = nil
+	}
+}
+
+func isUnhealthy(w *workv1alpha1.PropagationWork) {
+	w.Status.ManifestStatuses[0].Health = workv1alpha1.ResourceUnhealthy
+}
+
+func withStatus(raw string) change {
+	return func(w *workv1alpha1.PropagationWork) {
+		w.Status.ManifestStatuses[0].Status = &runtime.RawExtension{Raw: []byte(raw)}
+	}
+}
+
+// input is a scheduled binding with one cluster for each work; the names sort as the works do.
+func input(works ...*workv1alpha1.PropagationWork) Input {
+	binding := &workv1alpha1.PropagationBinding{}
+	binding.Name, binding.Generation = "web-deployment", 7
+	binding.Status.Conditions = []metav1.Condition{{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionTrue}}
+	in := Input{Binding: binding, TemplateHash: presentHash, Works: map[string]*workv1alpha1.PropagationWork{}}
+	for i, work := range works {
+		name := fmt.Sprintf("c%03d", i)
+		binding.Spec.Clusters = append(binding.Spec.Clusters, workv1alpha1.TargetCluster{Name: name})
+		if work != nil {
+			in.Works[name] = work
+		}
+	}
+	return in
+}
+
+func TestABindingIsFullyAppliedWhenEveryClusterHasThePresentContent(t *testing.T) {
+	conflict := refused("Conflict", "exists and is not managed from this hub")
+	for _, test := range []struct {
+		reason  string
+		in      Input
+		summary workv1alpha1.ClusterSummary
+		status  metav1.ConditionStatus
+		because string
+		message string
+	}{
+		{"applied and healthy everywhere", input(aWork(), aWork()),
+			workv1alpha1.ClusterSummary{Clusters: 2, Applied: 2, Healthy: 2},
+			metav1.ConditionTrue, ReasonApplied, "All clusters have applied it: 2."},
+		{"health is no part of being applied", input(aWork(), aWork(isUnhealthy)),
+			workv1alpha1.ClusterSummary{Clusters: 2, Applied: 2, Healthy: 1, Unhealthy: 1},
+			metav1.ConditionTrue, ReasonApplied, "All clusters have applied it: 2."},
+		{"a work that is not written", input(aWork(), nil),
+			workv1alpha1.ClusterSummary{Clusters: 2, Applied: 1, Healthy: 1},
+			metav1.ConditionFalse, ReasonWaiting, "1 of 2 clusters have not applied it yet: c001"},
+		{"a work that nothing is reported of", input(aWork(unreported)),
+			workv1alpha1.ClusterSummary{Clusters: 1},
+			metav1.ConditionFalse, ReasonWaiting, "1 of 1 clusters have not applied it yet: c000"},
+		{"a report on an earlier generation of the work", input(aWork(reportedBefore)),
+			workv1alpha1.ClusterSummary{Clusters: 1, Healthy: 1},
+			metav1.ConditionFalse, ReasonWaiting, "1 of 1 clusters have not applied it yet: c000"},
+		{"a work of an earlier content of the template", input(aWork(ofOldTemplate)),
+			workv1alpha1.ClusterSummary{Clusters: 1, Healthy: 1},
+			metav1.ConditionFalse, ReasonWaiting, "1 of 1 clusters have not applied it yet: c000"},
+		{"a failure of an earlier content is no failure", input(aWork(conflict, ofOldTemplate)),
+			workv1alpha1.ClusterSummary{Clusters: 1},
+			metav1.ConditionFalse, ReasonWaiting, "1 of 1 clusters have not applied it yet: c000"},
+		{"all failures have one reason", input(aWork(), aWork(conflict), aWork(unreported)),
+			workv1alpha1.ClusterSummary{Clusters: 3, Applied: 1, Healthy: 1, Failed: 1},
+			metav1.ConditionFalse, "Conflict", "1 of 3 clusters could not apply it: c001: Conflict: exists and is not managed from this hub"},
+		{"failures of several reasons, the first few named",
+			input(aWork(conflict), aWork(refused("NamespaceTerminating", "shop")), aWork(conflict), aWork(conflict), aWork(conflict)),
+			workv1alpha1.ClusterSummary{Clusters: 5, Failed: 5},
+			metav1.ConditionFalse, ReasonFailed, "5 of 5 clusters could not apply it: " +
+				"c000: Conflict: exists and is not managed from this hub; c001: NamespaceTerminating: shop; " +
+				"c002: Conflict: exists and is not managed from this hub; and 2 more"},
+		{"a reason that the API would not take", input(aWork(refused("no such reason!", ""))),
+			workv1alpha1.ClusterSummary{Clusters: 1, Failed: 1},
+			metav1.ConditionFalse, ReasonFailed, "1 of 1 clusters could not apply it: c000: no such reason!"},
+		{"suspended", input(aWork(), aWork(isSuspended, reportedBefore)),
+			workv1alpha1.ClusterSummary{Clusters: 2, Applied: 1, Healthy: 2},
+			metav1.ConditionFalse, ReasonSuspended, "Dispatching is suspended to 1 of 2 clusters: c001"},
+		{"suspended after it was applied", input(aWork(isSuspended)),
+			workv1alpha1.ClusterSummary{Clusters: 1, Applied: 1, Healthy: 1},
+			metav1.ConditionTrue, ReasonApplied, "All clusters have applied it: 1."},
+		{"scheduled to nowhere", input(),
+			workv1alpha1.ClusterSummary{},
+			metav1.ConditionTrue, ReasonApplied, "There is no cluster that is to have it."},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			got := Binding(test.in)
+			if diff := cmp.Diff(test.summary, got.Summary); diff != "" {
+				t.Errorf("summary, -want +got:\n%s", diff)
+			}
+			want := metav1.Condition{
+				Type: workv1alpha1.BindingFullyApplied, Status: test.status, ObservedGeneration: 7,
+				Reason: test.because, Message: test.message,
+			}
+			if diff := cmp.Diff(want, got.FullyApplied); diff != "" {
+				t.Errorf("FullyApplied, -want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestABindingThatIsStuckBeforeItsWorksSaysWhere(t *testing.T) {
+	in := input()
+	in.Binding.GetStatus().Conditions = nil
+	if got := Binding(in).FullyApplied; got.Status != metav1.ConditionFalse || got.Reason != ReasonNotScheduled {
+		t.Errorf("not scheduled: got %v", got)
+	}
+	in.Binding.GetStatus().Conditions = []metav1.Condition{{
+		Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionFalse, Reason: "NoClusterFit", Message: "no cluster fits",
+	}}
+	if got := Binding(in).FullyApplied; got.Reason != ReasonNotScheduled || got.Message != "NoClusterFit: no cluster fits" {
+		t.Errorf("no cluster fits: got %v", got)
+	}
+	in = input(nil)
+	in.Binding.GetStatus().Conditions = append(in.Binding.GetStatus().Conditions, metav1.Condition{
+		Type: workv1alpha1.BindingRendered, Status: metav1.ConditionFalse, Reason: "TooLarge", Message: "too large",
+	})
+	if got := Binding(in).FullyApplied; got.Reason != ReasonNotRendered || got.Message != "TooLarge: too large" {
+		t.Errorf("not rendered: got %v", got)
+	}
+}
+
+func TestTheListNamesAllClustersOrThoseThatAreNotFine(t *testing.T) {
+	long := strings.Repeat("é", maxMessage)
+	in := input(aWork(), aWork(isUnhealthy), aWork(unreported), aWork(refused("Conflict", long)))
+	names := func(items []workv1alpha1.AggregatedStatusItem) string {
+		var names []string
+		for _, item := range items {
+			names = append(names, item.ClusterName)
+		}
+		return strings.Join(names, " ")
+	}
+	for limit, want := range map[int]string{
+		0: "c000 c001 c002 c003",
+		4: "c000 c001 c002 c003",
+		3: "c001 c002 c003",
+		2: "c001 c003",
+		1: "c003",
+	} {
+		in.MaxListed = limit
+		if got := names(Binding(in).AggregatedStatus); got != want {
+			t.Errorf("at most %d: got %s, want %s", limit, got, want)
+		}
+	}
+
+	in.MaxListed = 0
+	got := Binding(in).AggregatedStatus
+	want := workv1alpha1.AggregatedStatusItem{
+		ClusterName: "c000", Applied: true, Health: workv1alpha1.ResourceHealthy,
+		Status: &runtime.RawExtension{Raw: []byte(`{"replicas":1}`)},
+	}
+	if diff := cmp.Diff(want, got[0]); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if message := got[3].AppliedMessage; len(message) > maxMessage || !strings.HasSuffix(message, "é...") {
+		t.Errorf("a long message has %d bytes and ends in %q", len(message), message[len(message)-8:])
+	}
+}
+
+func TestFineClustersAreNotListedWhenThereAreMany(t *testing.T) {
+	in := input(aWork(), aWork(), aWork())
+	in.MaxListed = 2
+	if got := Binding(in); got.AggregatedStatus != nil || got.Summary.Healthy != 3 {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestLargeStatusesAreLeftToTheWorks(t *testing.T) {
+	large := `{"x":"` + strings.Repeat("x", 60<<10) + `"}`
+	works := make([]*workv1alpha1.PropagationWork, 10)
+	for i := range works {
+		works[i] = aWork(withStatus(large))
+	}
+	works[3] = aWork()
+	total := 0
+	for i, item := range Binding(input(works...)).AggregatedStatus {
+		if item.Status != nil {
+			total += len(item.Status.Raw)
+		}
+		if i == 3 && item.Status == nil {
+			t.Error("a small status is left out")
+		}
+	}
+	if total > maxStatuses {
+		t.Errorf("the statuses have %d bytes in all", total)
+	}
+	if few := Binding(input(works[:3]...)).AggregatedStatus; few[0].Status == nil {
+		t.Error("a large status is left out although there is room")
+	}
+}
+
+func TestAStatusIsWrittenOnlyWhenItSaysSomethingNew(t *testing.T) {
+	old := &workv1alpha1.BindingStatus{SchedulerObservedGeneration: 3}
+	first, changed := Binding(input(aWork(unreported))).Status(old, monday)
+	if !changed || first.SchedulerObservedGeneration != 3 || len(old.Conditions) != 0 {
+		t.Fatalf("changed %v: %v from %v", changed, first, old)
+	}
+	if again, changed := Binding(input(aWork(unreported))).Status(first, tuesday); changed || again != first {
+		t.Errorf("the same works changed it to %v", again)
+	}
+	second, changed := Binding(input(aWork(refused("Conflict", "")))).Status(first, tuesday)
+	if !changed || !second.Conditions[0].LastTransitionTime.Equal(&monday) {
+		t.Errorf("changed %v; False since %v, want monday", changed, second.Conditions[0].LastTransitionTime)
+	}
+	third, changed := Binding(input(aWork())).Status(second, tuesday)
+	if !changed || !third.Conditions[0].LastTransitionTime.Equal(&tuesday) {
+		t.Errorf("changed %v; True since %v, want tuesday", changed, third.Conditions[0].LastTransitionTime)
+	}
+}
+
+func TestAStatusSettlesWhenAllIsFineOrSomethingNewlyFailed(t *testing.T) {
+	status := func(works ...*workv1alpha1.PropagationWork) *workv1alpha1.BindingStatus {
+		status, _ := Binding(input(works...)).Status(&workv1alpha1.BindingStatus{}, monday)
+		return status
+	}
+	conflict := refused("Conflict", "")
+	for _, test := range []struct {
+		reason   string
+		old, new *workv1alpha1.BindingStatus
+		want     bool
+	}{
+		{"all is fine", status(aWork(unreported)), status(aWork(), aWork()), true},
+		{"one is not healthy yet", status(aWork(unreported)), status(aWork(), aWork(isUnhealthy)), false},
+		{"one is not applied yet", status(aWork(unreported)), status(aWork(), aWork(unreported)), false},
+		{"one failed", status(aWork(unreported)), status(aWork(conflict), aWork(unreported)), true},
+		{"it had failed before", status(aWork(conflict)), status(aWork(conflict), aWork(unreported)), false},
+		{"nowhere to go", status(aWork()), status(), true},
+	} {
+		if got := Settled(test.old, test.new); got != test.want {
+			t.Errorf("%s: Settled is %v, want %v", test.reason, got, test.want)
+		}
+	}
+}
+
+func TestTheOrderOfClustersDoesNotMatter(t *testing.T) {
+	in := input(aWork(), aWork(isUnhealthy), aWork(unreported), aWork(refused("Conflict", "")), aWork(refused("Other", "")), nil)
+	want := Binding(in)
+	clusters := in.Binding.GetSpec().Clusters
+	for range 10 {
+		rand.Shuffle(len(clusters), func(i, j int) { clusters[i], clusters[j] = clusters[j], clusters[i] })
+		if diff := cmp.Diff(want, Binding(in)); diff != "" {
+			t.Fatalf("-want +got:\n%s", diff)
+		}
+	}
+}
+
+func deploymentTemplate() *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apps/v1", "kind": "Deployment",
+		"metadata": map[string]any{"name": "web", "namespace": "shop", "generation": int64(5)},
+		"spec":     map[string]any{"replicas": int64(2)},
+		"status":   map[string]any{"observedGeneration": int64(4)},
+	}}
+}
+
+func TestTheTemplateShowsTheSumAndIsObservedWhenAllClustersAre(t *testing.T) {
+	up := withStatus(`{"replicas":1,"updatedReplicas":1,"readyReplicas":1,"availableReplicas":1}`)
+	for _, test := range []struct {
+		reason   string
+		in       Input
+		ready    int64
+		observed int64
+	}{
+		{"up everywhere", input(aWork(up), aWork(up)), 2, 5},
+		{"one has the content of before", input(aWork(up), aWork(up, reportedBefore)), 2, 4},
+		{"one work is of the content of before", input(aWork(up), aWork(up, ofOldTemplate)), 2, 4},
+		{"one is missing", input(aWork(up), nil), 1, 4},
+		{"one controller is behind", input(aWork(up), aWork(up, func(w *workv1alpha1.PropagationWork) {
+			w.Status.ManifestStatuses[0].Observed = false
+		})), 2, 4},
+	} {
+		template := deploymentTemplate()
+		status, write := Template(template, test.in)
+		if !write {
+			t.Errorf("%s: is not written", test.reason)
+		}
+		if ready := status["readyReplicas"]; ready != test.ready {
+			t.Errorf("%s: %v are ready, want %d", test.reason, ready, test.ready)
+		}
+		if observed := status["observedGeneration"]; observed != test.observed {
+			t.Errorf("%s: observed is %v, want %d", test.reason, observed, test.observed)
+		}
+		template.Object["status"] = status
+		if _, write := Template(template, test.in); write {
+			t.Errorf("%s: is written again", test.reason)
+		}
+	}
+}
+
+func TestTheTemplateIgnoresClustersThatItHasLeft(t *testing.T) {
+	up := withStatus(`{"replicas":1,"readyReplicas":1}`)
+	in := input(aWork(up))
+	in.Works["left"] = aWork(up)
+	if status, _ := Template(deploymentTemplate(), in); status["readyReplicas"] != int64(1) {
+		t.Errorf("got %v", status)
+	}
+}
+
+func TestTheStatusOfAConfigMapIsNotWritten(t *testing.T) {
+	template := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap"}}
+	if _, write := Template(template, input(aWork())); write {
+		t.Error("a ConfigMap was given a status")
+	}
+}
+
+// aBinding bears the conditions that are given: a type, a status and a message each.
+func aBinding(name string, healthy bool, conditions ...metav1.Condition) workv1alpha1.Binding {
+	binding := &workv1alpha1.PropagationBinding{}
+	binding.Spec.Resource = workv1alpha1.ObjectReference{Kind: "Deployment", Namespace: "shop", Name: name}
+	binding.Status.Conditions = conditions
+	binding.Status.Summary.Clusters = 1
+	if healthy {
+		binding.Status.Summary.Healthy = 1
+	}
+	return binding
+}
+
+func TestAPolicyIsReadyWhenAllItClaimsIsScheduledAndApplied(t *testing.T) {
+	scheduled := metav1.Condition{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionTrue}
+	notScheduled := metav1.Condition{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionFalse, Reason: "NoClusterFit", Message: "no cluster fits"}
+	applied := metav1.Condition{Type: workv1alpha1.BindingFullyApplied, Status: metav1.ConditionTrue}
+	notApplied := metav1.Condition{Type: workv1alpha1.BindingFullyApplied, Status: metav1.ConditionFalse, Reason: "Conflict", Message: "exists"}
+	for _, test := range []struct {
+		reason  string
+		in      PolicyInput
+		want    policyv1alpha1.PropagationStatus // counts
+		status  metav1.ConditionStatus
+		because string
+		message string
+	}{
+		{"all is well", PolicyInput{Bindings: []workv1alpha1.Binding{aBinding("a", true, scheduled, applied), aBinding("b", false, scheduled, applied)}},
+			policyv1alpha1.PropagationStatus{Templates: 2, Scheduled: 2, Applied: 2, Healthy: 1},
+			metav1.ConditionTrue, ReasonReady, "All templates are scheduled and applied: 2."},
+		{"nothing selected", PolicyInput{},
+			policyv1alpha1.PropagationStatus{},
+			metav1.ConditionFalse, ReasonNothingSelected, "No object matches the resource selectors, or all that do are claimed by other policies."},
+		{"kinds that are not served", PolicyInput{MissingKinds: []string{"example.com/v1 Widget", "example.com/v1 Gadget"}, Bindings: []workv1alpha1.Binding{aBinding("a", true, scheduled, applied)}},
+			policyv1alpha1.PropagationStatus{Templates: 1, Scheduled: 1, Applied: 1, Healthy: 1},
+			metav1.ConditionFalse, ReasonKindNotFound, "The hub does not serve example.com/v1 Gadget, example.com/v1 Widget: check apiVersion and kind of the resource selectors, or apply the CRD."},
+		{"not scheduled", PolicyInput{Bindings: []workv1alpha1.Binding{aBinding("b", false, notScheduled), aBinding("a", false), aBinding("c", true, scheduled, notApplied)}},
+			policyv1alpha1.PropagationStatus{Templates: 3, Scheduled: 1, Healthy: 1},
+			metav1.ConditionFalse, ReasonNotScheduled, "No cluster was found for 2 of 3 templates: Deployment shop/a; Deployment shop/b: no cluster fits"},
+		{"not applied", PolicyInput{Bindings: []workv1alpha1.Binding{aBinding("a", true, scheduled, applied), aBinding("b", false, scheduled, notApplied)}},
+			policyv1alpha1.PropagationStatus{Templates: 2, Scheduled: 2, Applied: 1, Healthy: 1},
+			metav1.ConditionFalse, ReasonNotApplied, "1 of 2 templates are not applied everywhere: Deployment shop/b: exists"},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			test.in.Generation = 4
+			got, changed := Policy(test.in, &policyv1alpha1.PropagationStatus{}, monday)
+			if !changed {
+				t.Error("not changed")
+			}
+			want := test.want
+			want.ObservedGeneration = 4
+			want.Conditions = []metav1.Condition{{
+				Type: PolicyReady, Status: test.status, Reason: test.because, Message: test.message,
+				ObservedGeneration: 4, LastTransitionTime: monday,
+			}}
+			if diff := cmp.Diff(&want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			if again, changed := Policy(test.in, got, tuesday); changed || again != got {
+				t.Errorf("it changes again, to %v", again)
+			}
+		})
+	}
+}
+
+func BenchmarkBinding(b *testing.B) {
+	for _, clusters := range []int{3, 100, 1000} {
+		works := make([]*workv1alpha1.PropagationWork, clusters)
+		for i := range works {
+			works[i] = aWork()
+		}
+		in := input(works...)
+		status, _ := Binding(in).Status(&workv1alpha1.BindingStatus{}, monday)
+		b.Run(fmt.Sprintf("%d clusters", clusters), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, changed := Binding(in).Status(status, monday); changed {
+					b.Fatal("changed")
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkTemplate(b *testing.B) {
+	works := make([]*workv1alpha1.PropagationWork, 1000)
+	for i := range works {
+		works[i] = aWork(withStatus(`{"replicas":1,"updatedReplicas":1,"readyReplicas":1,"availableReplicas":1}`))
+	}
+	in := input(works...)
+	template := deploymentTemplate()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, write := Template(template, in); !write {
+			b.Fatal("not written")
+		}
+	}
+}

@@ -1,0 +1,215 @@
+package aggregate
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+)
+
+// Reasons of a binding's FullyApplied condition. When all clusters that failed give one reason, it
+// is that reason instead of ReasonFailed.
+const (
+	ReasonApplied      = "FullyAppliedSuccess"
+	ReasonFailed       = "FullyAppliedFailed"
+	ReasonWaiting      = "Waiting"
+	ReasonSuspended    = "Suspended"
+	ReasonNotScheduled = "NotScheduled"
+	ReasonNotRendered  = "NotRendered"
+)
+
+// BindingResult is the part of a binding's status that is aggregated.
+type BindingResult struct {
+	Summary          workv1alpha1.ClusterSummary
+	AggregatedStatus []workv1alpha1.AggregatedStatusItem
+	// FullyApplied has no time of transition.
+	FullyApplied metav1.Condition
+}
+
+// Binding sums up what the works of a binding say.
+func Binding(in Input) BindingResult {
+	limit := in.MaxListed
+	if limit <= 0 {
+		limit = workv1alpha1.MaxAggregatedStatus
+	}
+	states := in.states()
+	return BindingResult{
+		Summary:          summary(states),
+		AggregatedStatus: list(states, limit),
+		FullyApplied:     fullyApplied(in.Binding, states),
+	}
+}
+
+func summary(states []clusterState) workv1alpha1.ClusterSummary {
+	sum := workv1alpha1.ClusterSummary{Clusters: int32(len(states))}
+	for i := range states {
+		switch states[i].standing {
+		case applied:
+			sum.Applied++
+		case failed:
+			sum.Failed++
+		}
+		switch states[i].health {
+		case workv1alpha1.ResourceHealthy:
+			sum.Healthy++
+		case workv1alpha1.ResourceUnhealthy:
+			sum.Unhealthy++
+		}
+	}
+	return sum
+}
+
+func fullyApplied(binding workv1alpha1.Binding, states []clusterState) metav1.Condition {
+	condition := metav1.Condition{
+		Type:               workv1alpha1.BindingFullyApplied,
+		ObservedGeneration: binding.GetGeneration(),
+	}
+	condition.Status, condition.Reason, condition.Message = judge(binding, states)
+	return condition
+}
+
+func judge(binding workv1alpha1.Binding, states []clusterState) (status metav1.ConditionStatus, reason, message string) {
+	conditions := binding.GetStatus().Conditions
+	if len(states) == 0 {
+		return judgeNowhere(meta.FindStatusCondition(conditions, workv1alpha1.BindingScheduled))
+	}
+	if failures := pick(states, failed); failures.total > 0 {
+		return metav1.ConditionFalse, failures.reason(), fmt.Sprintf("%d of %d clusters could not apply it: %s",
+			failures.total, len(states), failures.explained())
+	}
+	if rendered := meta.FindStatusCondition(conditions, workv1alpha1.BindingRendered); rendered != nil && rendered.Status == metav1.ConditionFalse {
+		return metav1.ConditionFalse, ReasonNotRendered, joinNonEmpty(": ", rendered.Reason, rendered.Message)
+	}
+	if late := pick(states, waiting); late.total > 0 {
+		return metav1.ConditionFalse, ReasonWaiting, fmt.Sprintf("%d of %d clusters have not applied it yet: %s",
+			late.total, len(states), late.named())
+	}
+	if held := pick(states, suspended); held.total > 0 {
+		return metav1.ConditionFalse, ReasonSuspended, fmt.Sprintf("Dispatching is suspended to %d of %d clusters: %s",
+			held.total, len(states), held.named())
+	}
+	return metav1.ConditionTrue, ReasonApplied, fmt.Sprintf("All clusters have applied it: %d.", len(states))
+}
+
+// judgeNowhere judges a binding without clusters: the scheduler may have meant it.
+func judgeNowhere(scheduled *metav1.Condition) (status metav1.ConditionStatus, reason, message string) {
+	switch {
+	case scheduled == nil:
+		return metav1.ConditionFalse, ReasonNotScheduled, "It is not scheduled yet."
+	case scheduled.Status == metav1.ConditionTrue:
+		return metav1.ConditionTrue, ReasonApplied, "There is no cluster that is to have it."
+	}
+	return metav1.ConditionFalse, ReasonNotScheduled, joinNonEmpty(": ", scheduled.Reason, truncate(scheduled.Message, maxMessage))
+}
+
+// picked are the clusters of one standing, the first few of them at hand.
+type picked struct {
+	total      int
+	first      []*clusterState
+	oneReason  string
+	manyReason bool
+}
+
+func pick(states []clusterState, wanted standing) picked {
+	var p picked
+	for i := range states {
+		state := &states[i]
+		if state.standing != wanted {
+			continue
+		}
+		if p.total == 0 {
+			p.oneReason = state.reason
+		}
+		p.manyReason = p.manyReason || state.reason != p.oneReason
+		p.total++
+		if len(p.first) < namedFirst {
+			p.first = append(p.first, state)
+		}
+	}
+	return p
+}
+
+// wellFormedReason is what the API takes for a condition's reason. It comes from a member here.
+var wellFormedReason = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_,:]{0,126}[A-Za-z0-9_])?$`)
+
+func (p picked) reason() string {
+	if p.manyReason || !wellFormedReason.MatchString(p.oneReason) {
+		return ReasonFailed
+	}
+	return p.oneReason
+}
+
+func (p picked) named() string {
+	names := make([]string, len(p.first))
+	for i, state := range p.first {
+		names[i] = state.cluster
+	}
+	return enumerate(", ", names, p.total)
+}
+
+func (p picked) explained() string {
+	sentences := make([]string, len(p.first))
+	for i, state := range p.first {
+		sentences[i] = state.cluster + ": " + truncate(state.message, maxNamed)
+	}
+	return enumerate("; ", sentences, p.total)
+}
+
+// Status puts the result into a copy of a binding's status; now is the time of a transition, if
+// there is one. changed is false, and the status old itself, when there is nothing to write.
+func (r BindingResult) Status(old *workv1alpha1.BindingStatus, now metav1.Time) (status *workv1alpha1.BindingStatus, changed bool) {
+	if old.Summary == r.Summary &&
+		says(old.Conditions, r.FullyApplied) &&
+		slices.EqualFunc(old.AggregatedStatus, r.AggregatedStatus, sameItem) {
+		return old, false
+	}
+	status = old.DeepCopy()
+	status.Summary = r.Summary
+	status.AggregatedStatus = r.AggregatedStatus
+	setCondition(&status.Conditions, r.FullyApplied, now)
+	return status, true
+}
+
+func sameItem(a, b workv1alpha1.AggregatedStatusItem) bool {
+	return a.ClusterName == b.ClusterName && a.Applied == b.Applied && a.AppliedMessage == b.AppliedMessage &&
+		a.Health == b.Health && bytes.Equal(raw(a.Status), raw(b.Status))
+}
+
+func raw(status *runtime.RawExtension) []byte {
+	if status == nil {
+		return nil
+	}
+	return status.Raw
+}
+
+// says tells whether the conditions hold one that says the same, whenever it began.
+func says(conditions []metav1.Condition, condition metav1.Condition) bool {
+	old := meta.FindStatusCondition(conditions, condition.Type)
+	if old == nil {
+		return false
+	}
+	condition.LastTransitionTime = old.LastTransitionTime
+	return *old == condition
+}
+
+func setCondition(conditions *[]metav1.Condition, condition metav1.Condition, now metav1.Time) {
+	condition.LastTransitionTime = now // kept from before unless the status changes
+	meta.SetStatusCondition(conditions, condition)
+}
+
+// Settled tells whether a new aggregated status is worth writing at once: either everything is fine
+// in every cluster, or a cluster has failed that had not. Any other is a step on the way, and the
+// next report is likely to change it; whoever writes may wait a little and write the last of them.
+func Settled(old, new *workv1alpha1.BindingStatus) bool {
+	sum := new.Summary
+	if sum.Failed > old.Summary.Failed {
+		return true
+	}
+	return sum.Applied == sum.Clusters && sum.Healthy == sum.Clusters
+}

@@ -1,0 +1,126 @@
+package aggregate
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+)
+
+// PolicyReady is the type of a policy's condition: it is True when everything that the policy claims
+// is scheduled and applied.
+const PolicyReady = "Ready"
+
+// Reasons of a policy's Ready condition, beside ReasonNotScheduled; the first that applies is given.
+const (
+	ReasonKindNotFound    = "KindNotFound"
+	ReasonNothingSelected = "NothingSelected"
+	ReasonNotApplied      = "NotApplied"
+	ReasonReady           = "Ready"
+)
+
+// PolicyInput is what a policy has brought about.
+type PolicyInput struct {
+	// Generation of the policy.
+	Generation int64
+	// Bindings are those of the templates that the policy claims, in any order.
+	Bindings []workv1alpha1.Binding
+	// MissingKinds are selected kinds that the hub does not serve, such as "example.com/v1 Widget".
+	MissingKinds []string
+}
+
+// Policy makes a policy's status; now is the time of a transition, if there is one. changed is false,
+// and the status old itself, when there is nothing to write.
+func Policy(in PolicyInput, old *policyv1alpha1.PropagationStatus, now metav1.Time) (status *policyv1alpha1.PropagationStatus, changed bool) {
+	status = &policyv1alpha1.PropagationStatus{
+		ObservedGeneration: in.Generation,
+		Conditions:         slices.Clone(old.Conditions),
+		Templates:          int32(len(in.Bindings)),
+	}
+	var unscheduled, unapplied troubles
+	for _, binding := range in.Bindings {
+		state := binding.GetStatus()
+		if meta.IsStatusConditionTrue(state.Conditions, workv1alpha1.BindingScheduled) {
+			status.Scheduled++
+		} else {
+			unscheduled.add(binding, workv1alpha1.BindingScheduled)
+		}
+		if meta.IsStatusConditionTrue(state.Conditions, workv1alpha1.BindingFullyApplied) {
+			status.Applied++
+		} else {
+			unapplied.add(binding, workv1alpha1.BindingFullyApplied)
+		}
+		if sum := state.Summary; sum.Clusters > 0 && sum.Healthy == sum.Clusters {
+			status.Healthy++
+		}
+	}
+	ready := metav1.Condition{Type: PolicyReady, Status: metav1.ConditionFalse, ObservedGeneration: in.Generation}
+	switch total := len(in.Bindings); {
+	case len(in.MissingKinds) > 0:
+		ready.Reason = ReasonKindNotFound
+		ready.Message = fmt.Sprintf("The hub does not serve %s: check apiVersion and kind of the resource selectors, or apply the CRD.",
+			strings.Join(slices.Sorted(slices.Values(in.MissingKinds)), ", "))
+	case total == 0:
+		ready.Reason = ReasonNothingSelected
+		ready.Message = "No object matches the resource selectors, or all that do are claimed by other policies."
+	case len(unscheduled) > 0:
+		ready.Reason = ReasonNotScheduled
+		ready.Message = fmt.Sprintf("No cluster was found for %d of %d templates: %s", len(unscheduled), total, unscheduled)
+	case len(unapplied) > 0:
+		ready.Reason = ReasonNotApplied
+		ready.Message = fmt.Sprintf("%d of %d templates are not applied everywhere: %s", len(unapplied), total, unapplied)
+	default:
+		ready.Status, ready.Reason = metav1.ConditionTrue, ReasonReady
+		ready.Message = fmt.Sprintf("All templates are scheduled and applied: %d.", total)
+	}
+	setCondition(&status.Conditions, ready, now)
+	if equality.Semantic.DeepEqual(old, status) {
+		return old, false
+	}
+	return status, true
+}
+
+// troubles are bindings that lack a condition.
+type troubles []trouble
+
+type trouble struct {
+	binding       workv1alpha1.Binding
+	conditionType string
+}
+
+func (t *troubles) add(binding workv1alpha1.Binding, conditionType string) {
+	*t = append(*t, trouble{binding, conditionType})
+}
+
+// String names the first few templates by name and says what their conditions say.
+func (t troubles) String() string {
+	slices.SortFunc(t, func(a, b trouble) int { return strings.Compare(a.template(), b.template()) })
+	first := make([]string, 0, namedFirst)
+	for _, trouble := range t[:min(len(t), namedFirst)] {
+		first = append(first, trouble.String())
+	}
+	return enumerate("; ", first, len(t))
+}
+
+func (t trouble) template() string {
+	resource := t.binding.GetSpec().Resource
+	return resource.Kind + " " + joinNonEmpty("/", resource.Namespace, resource.Name)
+}
+
+func (t trouble) String() string {
+	condition := meta.FindStatusCondition(t.binding.GetStatus().Conditions, t.conditionType)
+	if condition == nil {
+		return t.template()
+	}
+	said := condition.Message
+	if said == "" {
+		said = condition.Reason
+	}
+	return joinNonEmpty(": ", t.template(), truncate(said, 2*maxNamed))
+}

@@ -1,0 +1,123 @@
+package interpret
+
+import (
+	"slices"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// foldJob makes a Job's status so that the API server takes it: what has ended stays ended, counts
+// of ended pods don't go down, and a time that was set stays.
+func foldJob(_ *unstructured.Unstructured, present batchv1.JobStatus, parts []part[batchv1.JobStatus]) batchv1.JobStatus {
+	if jobHas(&present, batchv1.JobComplete) || jobHas(&present, batchv1.JobFailed) {
+		return present
+	}
+	status := present
+	status.Active, status.Ready, status.Terminating = 0, nil, nil
+	var succeeded, failed, ready int32
+	for _, part := range parts {
+		add(&status.Active, part.status.Active)
+		add(&succeeded, part.status.Succeeded)
+		add(&failed, part.status.Failed)
+		if part.status.Ready != nil {
+			add(&ready, *part.status.Ready)
+		}
+		if present.StartTime == nil {
+			status.StartTime = earliest(status.StartTime, part.status.StartTime)
+		}
+	}
+	atMost(status.Active, &ready)
+	if ready > 0 {
+		status.Ready = &ready
+	}
+	status.Succeeded = max(present.Succeeded, succeeded)
+	status.Failed = max(present.Failed, failed)
+	endJob(&status, parts)
+	return status
+}
+
+// endJob says that a Job has ended when it has in every cluster: it is complete when it is complete
+// in all of them, and has failed otherwise.
+func endJob(status *batchv1.JobStatus, parts []part[batchv1.JobStatus]) {
+	var failures []string
+	complete := &batchv1.JobCondition{Status: corev1.ConditionTrue, Message: "Job is complete in every cluster."}
+	failed := &batchv1.JobCondition{Status: corev1.ConditionTrue}
+	start, completion := status.StartTime, status.CompletionTime
+	for _, part := range parts {
+		if !part.Applied {
+			return
+		}
+		done := findJobCondition(&part.status, batchv1.JobComplete)
+		broken := findJobCondition(&part.status, batchv1.JobFailed)
+		switch {
+		case broken != nil:
+			failures = append(failures, part.Cluster+": "+broken.Message)
+			failed.Reason = broken.Reason
+			failed.LastTransitionTime = later(failed.LastTransitionTime, broken.LastTransitionTime)
+		case done != nil:
+			complete.Reason = done.Reason
+			complete.LastTransitionTime = later(complete.LastTransitionTime, done.LastTransitionTime)
+			completion = latest(completion, part.status.CompletionTime)
+		default:
+			return
+		}
+	}
+	if start == nil {
+		start = completion // a Job that is complete without having begun
+	}
+	if len(parts) == 0 || start == nil {
+		return
+	}
+	if len(failures) > 0 {
+		failed.Message = firstOf(failures)
+		status.StartTime = start
+		endWith(status, failed, batchv1.JobFailureTarget, batchv1.JobFailed)
+		return
+	}
+	if completion == nil || completion.Before(start) {
+		return // the API server would refuse it
+	}
+	status.StartTime, status.CompletionTime = start, completion
+	endWith(status, complete, batchv1.JobSuccessCriteriaMet, batchv1.JobComplete)
+}
+
+// endWith adds the two conditions that end a Job: the API server wants the first before the second.
+func endWith(status *batchv1.JobStatus, condition *batchv1.JobCondition, conditionTypes ...batchv1.JobConditionType) {
+	status.Active, status.Ready, status.Terminating = 0, nil, nil
+	status.Conditions = slices.Clone(status.Conditions)
+	for _, conditionType := range conditionTypes {
+		added := *condition
+		added.Type = conditionType
+		added.LastProbeTime = added.LastTransitionTime
+		status.Conditions = append(status.Conditions, added)
+	}
+}
+
+func findJobCondition(status *batchv1.JobStatus, conditionType batchv1.JobConditionType) *batchv1.JobCondition {
+	for i := range status.Conditions {
+		if c := &status.Conditions[i]; c.Type == conditionType && c.Status == corev1.ConditionTrue {
+			return c
+		}
+	}
+	return nil
+}
+
+func jobHas(status *batchv1.JobStatus, conditionType batchv1.JobConditionType) bool {
+	return findJobCondition(status, conditionType) != nil
+}
+
+// maxActiveJobs bounds the list of running Jobs of a CronJob.
+const maxActiveJobs = 100
+
+func foldCronJob(_ *unstructured.Unstructured, _ batchv1.CronJobStatus, parts []part[batchv1.CronJobStatus]) batchv1.CronJobStatus {
+	var status batchv1.CronJobStatus
+	for _, part := range parts {
+		status.Active = append(status.Active, part.status.Active...)
+		status.LastScheduleTime = latest(status.LastScheduleTime, part.status.LastScheduleTime)
+		status.LastSuccessfulTime = latest(status.LastSuccessfulTime, part.status.LastSuccessfulTime)
+	}
+	status.Active = status.Active[:min(len(status.Active), maxActiveJobs)]
+	return status
+}

@@ -1,0 +1,148 @@
+package manifest
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+)
+
+// isHand says whether a manager of fields is a person's kubectl. What it changed through a
+// subresource, such as the scale of a workload or a status, is not the object's own content.
+func isHand(entry metav1.ManagedFieldsEntry) bool {
+	return entry.Subresource == "" && (entry.Manager == "kubectl" || strings.HasPrefix(entry.Manager, "kubectl-"))
+}
+
+// EditedByHand says whether somebody's kubectl owns fields of an object.
+func EditedByHand(entries []metav1.ManagedFieldsEntry) bool {
+	for _, entry := range entries {
+		if isHand(entry) {
+			return true
+		}
+	}
+	return false
+}
+
+// AppliedBy says whether a manager has applied an object by server-side apply.
+func AppliedBy(entries []metav1.ManagedFieldsEntry, manager string) bool {
+	for _, entry := range entries {
+		if isApply(entry, manager) {
+			return true
+		}
+	}
+	return false
+}
+
+func isApply(entry metav1.ManagedFieldsEntry, manager string) bool {
+	return entry.Manager == manager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == ""
+}
+
+// TakeBack hands every field that a person's kubectl owns over to the manager of server-side
+// applies, so that its next apply removes those it does not name; fields that another manager owns
+// too stay. Fields at or below one of the paths in except are handed to nobody: they are left to
+// the member. It returns false when there is nothing to hand over.
+func TakeBack(entries []metav1.ManagedFieldsEntry, manager string, except [][]string) ([]metav1.ManagedFieldsEntry, bool, error) {
+	if !EditedByHand(entries) {
+		return entries, false, nil
+	}
+	union := fieldpath.NewSet()
+	target := -1
+	var rest []metav1.ManagedFieldsEntry
+	for _, entry := range entries {
+		if !isHand(entry) && !isApply(entry, manager) {
+			rest = append(rest, entry)
+			continue
+		}
+		fields, err := fieldsOf(entry)
+		if err != nil {
+			return nil, false, err
+		}
+		if isApply(entry, manager) {
+			target = len(rest)
+			rest = append(rest, entry)
+		} else {
+			fields = without(fields, except)
+		}
+		union = union.Union(fields)
+	}
+	if target < 0 {
+		// The manager has applied nothing yet: the first entry of a hand becomes its own.
+		first := entries[0]
+		for _, entry := range entries {
+			if isHand(entry) {
+				first = entry
+				break
+			}
+		}
+		first.Manager, first.Operation = manager, metav1.ManagedFieldsOperationApply
+		target = len(rest)
+		rest = append(rest, first)
+	}
+	raw, err := union.ToJSON()
+	if err != nil {
+		return nil, false, fmt.Errorf("writing the managed fields of %s: %w", manager, err)
+	}
+	rest[target].FieldsV1 = metav1.NewFieldsV1(string(raw))
+	return rest, true, nil
+}
+
+func fieldsOf(entry metav1.ManagedFieldsEntry) (*fieldpath.Set, error) {
+	set := fieldpath.NewSet()
+	if entry.FieldsV1 == nil {
+		return set, nil
+	}
+	if err := set.FromJSON(bytes.NewReader(entry.FieldsV1.GetRawBytes())); err != nil {
+		return nil, fmt.Errorf("reading the managed fields of %s: %w", entry.Manager, err)
+	}
+	return set, nil
+}
+
+func without(set *fieldpath.Set, paths [][]string) *fieldpath.Set {
+	if len(paths) == 0 {
+		return set
+	}
+	kept := fieldpath.NewSet()
+	set.Iterate(func(path fieldpath.Path) {
+		for _, excepted := range paths {
+			if startsWith(path, excepted) {
+				return
+			}
+		}
+		kept.Insert(path.Copy())
+	})
+	return kept
+}
+
+func startsWith(path fieldpath.Path, names []string) bool {
+	if len(path) < len(names) {
+		return false
+	}
+	for i, name := range names {
+		if path[i].FieldName == nil || *path[i].FieldName != name {
+			return false
+		}
+	}
+	return true
+}
+
+// OwnedByOther says whether a manager other than the given one owns the field at a path of names,
+// or a field below it.
+func OwnedByOther(entries []metav1.ManagedFieldsEntry, manager string, path []string) bool {
+	for _, entry := range entries {
+		if isApply(entry, manager) {
+			continue
+		}
+		fields, err := fieldsOf(entry)
+		if err != nil {
+			continue
+		}
+		owned := false
+		fields.Iterate(func(p fieldpath.Path) { owned = owned || startsWith(p, path) })
+		if owned {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,99 @@
+package schedule
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+)
+
+// A Cluster is what scheduling looks at in a MemberCluster, compiled. It is immutable.
+type Cluster struct {
+	name     string
+	labels   labels.Set
+	provider string
+	region   string
+	zones    []string
+	taints   []taint
+	apis     map[schema.GroupVersionKind]struct{}
+	apisDone bool // apis are all that the cluster serves
+	joined   bool
+	deleting bool
+}
+
+// taint keeps templates away that do not tolerate it.
+type taint struct {
+	key, value string
+	effect     corev1.TaintEffect
+	untold     *cause // the refusal of templates that do not tolerate it
+}
+
+// CompileCluster takes from a MemberCluster what scheduling looks at. The object must not be changed
+// afterwards.
+func CompileCluster(cluster *clusterv1alpha1.MemberCluster) *Cluster {
+	c := &Cluster{
+		name:     cluster.Name,
+		labels:   cluster.Labels,
+		provider: cluster.Spec.Provider,
+		region:   cluster.Spec.Region,
+		zones:    cluster.Spec.Zones,
+		apis:     map[schema.GroupVersionKind]struct{}{},
+		apisDone: meta.IsStatusConditionTrue(cluster.Status.Conditions, clusterv1alpha1.ClusterCompleteAPIEnablements),
+		joined:   meta.IsStatusConditionTrue(cluster.Status.Conditions, clusterv1alpha1.ClusterJoined),
+		deleting: cluster.DeletionTimestamp != nil,
+	}
+	for _, t := range cluster.Spec.Taints {
+		if t.Effect == corev1.TaintEffectNoSchedule || t.Effect == corev1.TaintEffectNoExecute {
+			c.taints = append(c.taints, compileTaint(t))
+		}
+	}
+	for _, enabled := range cluster.Status.APIEnablements {
+		groupVersion, err := schema.ParseGroupVersion(enabled.GroupVersion)
+		if err != nil {
+			continue // what has no name can't be asked for
+		}
+		for _, resource := range enabled.Resources {
+			c.apis[groupVersion.WithKind(resource.Kind)] = struct{}{}
+		}
+	}
+	return c
+}
+
+func compileTaint(t corev1.Taint) taint {
+	text := t.Key
+	if t.Value != "" {
+		text += "=" + t.Value
+	}
+	text += ":" + string(t.Effect)
+	return taint{key: t.Key, value: t.Value, effect: t.Effect,
+		untold: newCause(RuleTaintToleration, "has the untolerated taint "+text, "have the untolerated taint "+text)}
+}
+
+// Name of the cluster.
+func (c *Cluster) Name() string { return c.name }
+
+// Changed says whether the step from one state of a cluster to another can change a decision.
+// Heartbeats, node counts and capacity can't.
+func Changed(old, new *clusterv1alpha1.MemberCluster) bool {
+	isTrue := func(c *clusterv1alpha1.MemberCluster, condition string) bool {
+		return meta.IsStatusConditionTrue(c.Status.Conditions, condition)
+	}
+	same := equality.Semantic.DeepEqual
+	return (old.DeletionTimestamp != nil) != (new.DeletionTimestamp != nil) ||
+		isTrue(old, clusterv1alpha1.ClusterJoined) != isTrue(new, clusterv1alpha1.ClusterJoined) ||
+		isTrue(old, clusterv1alpha1.ClusterCompleteAPIEnablements) != isTrue(new, clusterv1alpha1.ClusterCompleteAPIEnablements) ||
+		old.Spec.Provider != new.Spec.Provider || old.Spec.Region != new.Spec.Region ||
+		!same(old.Spec.Zones, new.Spec.Zones) || !same(old.Labels, new.Labels) ||
+		!slices.EqualFunc(old.Spec.Taints, new.Spec.Taints, sameTaint) ||
+		!same(old.Status.APIEnablements, new.Status.APIEnablements)
+}
+
+// sameTaint leaves aside when the taint was added.
+func sameTaint(a, b corev1.Taint) bool {
+	return a.Key == b.Key && a.Value == b.Value && a.Effect == b.Effect
+}

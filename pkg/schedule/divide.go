@@ -1,0 +1,179 @@
+package schedule
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math/bits"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+)
+
+// divide gives every chosen cluster its replicas.
+func (p *problem) divide(chosen []int) Decision {
+	decision := Decision{Scheduled: true, Reason: ReasonSuccess}
+	switch {
+	case p.Replicas == nil:
+		decision.Clusters = p.targets(chosen, make([]int32, len(chosen)), true)
+		decision.Message = "goes to " + plural(len(decision.Clusters), "cluster")
+	case p.view.weights != nil:
+		decision.Clusters = p.targets(chosen, apportion(*p.Replicas, p.weightsOf(chosen), descending(p.Template.UID)), p.KeepEmpty)
+		decision.Message = fmt.Sprintf("%s divided among %s", plural(int(*p.Replicas), "replica"), plural(len(decision.Clusters), "cluster"))
+	default:
+		decision.Clusters = p.targets(chosen, slices.Repeat([]int32{*p.Replicas}, len(chosen)), p.KeepEmpty)
+		decision.Message = fmt.Sprintf("%s in each of %s", plural(int(*p.Replicas), "replica"), plural(len(decision.Clusters), "cluster"))
+	}
+	if len(decision.Clusters) == 0 {
+		decision.Message = "goes to no cluster, because it asks for 0 replicas"
+	}
+	return decision
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// targets names the chosen clusters with their replicas.
+func (p *problem) targets(chosen []int, replicas []int32, keepEmpty bool) []workv1alpha1.TargetCluster {
+	var list []workv1alpha1.TargetCluster
+	for i, at := range chosen {
+		if replicas[i] == 0 && !keepEmpty {
+			continue
+		}
+		if list == nil {
+			list = make([]workv1alpha1.TargetCluster, 0, len(chosen)-i)
+		}
+		list = append(list, workv1alpha1.TargetCluster{Name: p.Fleet.clusters[at].name, Replicas: replicas[i]})
+	}
+	return list
+}
+
+// weightsOf returns the weights of the chosen clusters. If none of them has one, all have the same.
+func (p *problem) weightsOf(chosen []int) []int64 {
+	weights := make([]int64, len(chosen))
+	any := false
+	for i, at := range chosen {
+		weights[i] = p.view.weights[at]
+		any = any || weights[i] > 0
+	}
+	if !any {
+		return slices.Repeat([]int64{1}, len(chosen))
+	}
+	return weights
+}
+
+// descending says whether ties go to the last name rather than to the first. It depends on the
+// template alone, so that the remainders of many templates do not all land in the same clusters.
+func descending(uid types.UID) bool {
+	if uid == "" {
+		return false
+	}
+	hash := fnv.New32a()
+	hash.Write([]byte(uid))
+	return hash.Sum32()%2 == 1
+}
+
+// apportion divides replicas in proportion to weights by the method of Webster and Sainte-Laguë:
+// one replica after the other goes to the largest weight/(2·assigned+1). A tie goes to the cluster
+// with fewer replicas, then to the first, or with descending to the last, in the order of weights.
+// Clusters with weight 0 get nothing. All arithmetic is exact.
+func apportion(replicas int32, weights []int64, descending bool) []int32 {
+	shares := make([]int32, len(weights))
+	q := &queue{weights: weights, shares: shares, descending: descending}
+	for i, weight := range weights {
+		if weight > 0 {
+			q.order = append(q.order, i)
+		}
+	}
+	if len(q.order) == 0 {
+		return shares
+	}
+	left := replicas - q.headStart(replicas)
+	for at := len(q.order)/2 - 1; at >= 0; at-- {
+		q.sink(at)
+	}
+	for ; left > 0; left-- {
+		shares[q.order[0]]++
+		q.sink(0)
+	}
+	return shares
+}
+
+// queue is a heap of clusters: the one that gets the next replica is at the top.
+type queue struct {
+	weights    []int64
+	shares     []int32
+	order      []int // the heap: positions in weights
+	descending bool
+}
+
+// headStart gives out at once most of what the one-by-one method would, and returns how much.
+//
+// Write n for the number of clusters, W for the sum of weights, R for the replicas. The method hands
+// out replicas by falling quotients, so those with a quotient above any fixed bound come first. With
+// the bound W/(2R-n), cluster i has as many of them as there are odd numbers below
+// x = weight·(2R-n)/W, which is at most (x+1)/2; these sum up to at most R. So none is given that
+// the method would not give, and at most n are left.
+func (q *queue) headStart(replicas int32) int32 {
+	factor := 2*int64(replicas) - int64(len(q.order))
+	var sum uint64
+	for _, i := range q.order {
+		var carry uint64
+		if sum, carry = bits.Add64(sum, uint64(q.weights[i]), 0); carry != 0 {
+			return 0 // absurd weights: one by one is right too, only slower
+		}
+	}
+	if factor <= 0 {
+		return 0
+	}
+	var given int32
+	for _, i := range q.order {
+		high, low := bits.Mul64(uint64(q.weights[i]), uint64(factor))
+		x, remainder := bits.Div64(high, low, sum)
+		if remainder > 0 {
+			x++
+		}
+		q.shares[i] = int32(x / 2)
+		given += q.shares[i]
+	}
+	return given
+}
+
+// sink puts the cluster at a place of the heap where it belongs, when it ranks lower than before.
+func (q *queue) sink(at int) {
+	for {
+		first := 2*at + 1
+		if first >= len(q.order) {
+			return
+		}
+		if second := first + 1; second < len(q.order) && q.before(q.order[second], q.order[first]) {
+			first = second
+		}
+		if !q.before(q.order[first], q.order[at]) {
+			return
+		}
+		q.order[at], q.order[first] = q.order[first], q.order[at]
+		at = first
+	}
+}
+
+// before says whether cluster i gets a replica before cluster j does.
+func (q *queue) before(i, j int) bool {
+	// weight/(2·share+1), compared without dividing
+	highI, lowI := bits.Mul64(uint64(q.weights[i]), 2*uint64(q.shares[j])+1)
+	highJ, lowJ := bits.Mul64(uint64(q.weights[j]), 2*uint64(q.shares[i])+1)
+	switch {
+	case highI != highJ:
+		return highI > highJ
+	case lowI != lowJ:
+		return lowI > lowJ
+	case q.shares[i] != q.shares[j]:
+		return q.shares[i] < q.shares[j]
+	}
+	return (i < j) != q.descending
+}

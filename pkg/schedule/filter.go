@@ -1,0 +1,200 @@
+package schedule
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Rule names what refused a cluster.
+type Rule string
+
+// The rules.
+const (
+	RuleClusterDeleting  Rule = "ClusterDeleting"
+	RuleClusterAffinity  Rule = "ClusterAffinity"
+	RuleClusterNotJoined Rule = "ClusterNotJoined"
+	RuleAPIEnablement    Rule = "APIEnablement"
+	RuleTaintToleration  Rule = "TaintToleration"
+)
+
+// cause is why a cluster is refused. Causes are made once and compared by address or text, so that
+// refusing a thousand clusters formats nothing.
+type cause struct {
+	rule      Rule
+	message   string // about one cluster, after its name
+	one, many string // in a summary, after a number
+}
+
+func newCause(rule Rule, one, many string) *cause {
+	return &cause{rule: rule, message: one, one: one, many: many}
+}
+
+var (
+	beingRemoved = newCause(RuleClusterDeleting, "is being removed", "are being removed")
+	notJoined    = &cause{rule: RuleClusterNotJoined,
+		message: "has not joined: no agent has enrolled for it yet", one: "has not joined", many: "have not joined"}
+)
+
+// filter returns why the cluster at a position in the fleet can't be used, or nil.
+type filter func(p *problem, i int) *cause
+
+// filters are asked in this order; the first that refuses gives the cause.
+var filters = []filter{
+	clusterStays,    // first: a cluster that leaves gets nothing, whatever else is true of it
+	clusterAffinity, // before the cluster's state: nobody wants to read about clusters that were not meant
+	clusterJoined,   // before APIs and taints: of a cluster that never joined neither is known
+	apiEnablement,   // before taints: no toleration helps where the kind is not served
+	taintsTolerated, // last: the one that users and controllers change from minute to minute
+}
+
+func clusterStays(p *problem, i int) *cause {
+	if p.Fleet.clusters[i].deleting {
+		return beingRemoved
+	}
+	return nil
+}
+
+func clusterAffinity(p *problem, i int) *cause { return p.view.outside[i] }
+
+// clusterJoined keeps the replicas of a division away from a cluster where nobody could run them. A
+// cluster that has the template keeps it.
+func clusterJoined(p *problem, i int) *cause {
+	if c := p.Fleet.clusters[i]; !c.joined && !p.isCurrent(c.name) {
+		return notJoined
+	}
+	return nil
+}
+
+// apiEnablement asks that the cluster serves the template's kind. A cluster that has the template
+// keeps it: a hole in what the cluster's API server tells about itself deletes nothing. For a new
+// one all must be known first: once the template is there, it would stay.
+func apiEnablement(p *problem, i int) *cause {
+	c := p.Fleet.clusters[i]
+	switch {
+	case p.serves[i] || p.isCurrent(c.name):
+		return nil
+	case c.apisDone:
+		return p.doesNotServe
+	}
+	return p.apisUnknown
+}
+
+// taintsTolerated asks that every taint is tolerated. A cluster that has the template keeps it: to
+// take it away is for whoever evicts, not for whoever places.
+func taintsTolerated(p *problem, i int) *cause {
+	if why := p.view.untold[i]; why != nil && !p.isCurrent(p.Fleet.clusters[i].name) {
+		return why
+	}
+	return nil
+}
+
+// untolerated returns the refusal by the first taint that is not tolerated, or nil.
+func untolerated(taints []taint, tolerations []corev1.Toleration) *cause {
+	for i := range taints {
+		if !tolerated(&taints[i], tolerations) {
+			return taints[i].untold
+		}
+	}
+	return nil
+}
+
+func tolerated(t *taint, tolerations []corev1.Toleration) bool {
+	return slices.ContainsFunc(tolerations, func(toleration corev1.Toleration) bool {
+		if toleration.Effect != "" && toleration.Effect != t.effect {
+			return false
+		}
+		if toleration.Key != "" && toleration.Key != t.key {
+			return false
+		}
+		if toleration.Operator == corev1.TolerationOpExists {
+			return true
+		}
+		return toleration.Key != "" && toleration.Value == t.value // Equal, which is the default
+	})
+}
+
+// refused is a cluster and why it can't be used.
+type refused struct {
+	cluster *Cluster
+	cause   *cause
+}
+
+// filter asks every filter about every cluster. It returns the positions of those that fit.
+func (p *problem) filter(filters []filter) (fit []int, out []refused) {
+	fit = make([]int, 0, p.Fleet.Len())
+	for i, c := range p.Fleet.clusters {
+		if why := firstRefusal(filters, p, i); why != nil {
+			out = append(out, refused{c, why})
+		} else {
+			fit = append(fit, i)
+		}
+	}
+	return fit, out
+}
+
+func firstRefusal(filters []filter, p *problem, i int) *cause {
+	for _, asks := range filters {
+		if why := asks(p, i); why != nil {
+			return why
+		}
+	}
+	return nil
+}
+
+func refusals(out []refused) []Refusal {
+	if len(out) == 0 {
+		return nil
+	}
+	list := make([]Refusal, len(out))
+	for i, r := range out {
+		list[i] = Refusal{Cluster: r.cluster.name, Rule: r.cause.rule, Message: r.cause.message}
+	}
+	return list
+}
+
+func noClusterFits(p *problem, out []refused) Decision {
+	return Decision{Reason: ReasonNoClusterFit, Message: summary(p.Fleet.Len(), out), Refused: refusals(out)}
+}
+
+// maxCauses bounds the causes in a summary: clusters may have a taint each.
+const maxCauses = 5
+
+// summary says in one sentence why no cluster fits, the most frequent cause first.
+func summary(clusters int, out []refused) string {
+	type group struct {
+		*cause
+		count int
+	}
+	var groups []group
+	for _, r := range out {
+		i := slices.IndexFunc(groups, func(g group) bool { return g.many == r.cause.many })
+		if i < 0 {
+			i = len(groups)
+			groups = append(groups, group{r.cause, 0})
+		}
+		groups[i].count++
+	}
+	slices.SortFunc(groups, func(a, b group) int {
+		return cmp.Or(cmp.Compare(b.count, a.count), cmp.Compare(a.many, b.many))
+	})
+	var parts []string
+	rest := 0
+	for i, g := range groups {
+		switch {
+		case i >= maxCauses:
+			rest += g.count
+		case g.count == 1:
+			parts = append(parts, "1 "+g.one)
+		default:
+			parts = append(parts, fmt.Sprintf("%d %s", g.count, g.many))
+		}
+	}
+	if rest > 0 {
+		parts = append(parts, fmt.Sprintf("%d for other reasons", rest))
+	}
+	return fmt.Sprintf("0 of %d clusters fit: %s", clusters, strings.Join(parts, ", "))
+}

@@ -1,0 +1,642 @@
+package schedule
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/ptr"
+
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+)
+
+var (
+	deployment = schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}
+	configMap  = schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}
+)
+
+// member makes a cluster that has joined and serves Deployments and ConfigMaps.
+func member(name string, changes ...func(*clusterv1alpha1.MemberCluster)) *clusterv1alpha1.MemberCluster {
+	cluster := &clusterv1alpha1.MemberCluster{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       clusterv1alpha1.ClusterSpec{SyncMode: clusterv1alpha1.Pull},
+		Status: clusterv1alpha1.ClusterStatus{
+			APIEnablements: []clusterv1alpha1.APIEnablement{
+				{GroupVersion: "apps/v1", Resources: []clusterv1alpha1.APIResource{{Name: "deployments", Kind: "Deployment"}}},
+				{GroupVersion: "v1", Resources: []clusterv1alpha1.APIResource{{Name: "configmaps", Kind: "ConfigMap"}}},
+			},
+			Conditions: []metav1.Condition{
+				{Type: clusterv1alpha1.ClusterJoined, Status: metav1.ConditionTrue},
+				{Type: clusterv1alpha1.ClusterCompleteAPIEnablements, Status: metav1.ConditionTrue},
+			},
+		},
+	}
+	for _, change := range changes {
+		change(cluster)
+	}
+	return cluster
+}
+
+func labelled(key, value string) func(*clusterv1alpha1.MemberCluster) {
+	return func(c *clusterv1alpha1.MemberCluster) { metav1.SetMetaDataLabel(&c.ObjectMeta, key, value) }
+}
+
+func located(provider, region string, zones ...string) func(*clusterv1alpha1.MemberCluster) {
+	return func(c *clusterv1alpha1.MemberCluster) {
+		c.Spec.Provider, c.Spec.Region, c.Spec.Zones = provider, region, zones
+	}
+}
+
+func tainted(key, value string, effect corev1.TaintEffect) func(*clusterv1alpha1.MemberCluster) {
+	return func(c *clusterv1alpha1.MemberCluster) {
+		c.Spec.Taints = append(c.Spec.Taints, corev1.Taint{Key: key, Value: value, Effect: effect})
+	}
+}
+
+func deleting(c *clusterv1alpha1.MemberCluster) {
+	c.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)}
+}
+
+func without(condition string) func(*clusterv1alpha1.MemberCluster) {
+	return func(c *clusterv1alpha1.MemberCluster) {
+		for i := range c.Status.Conditions {
+			if c.Status.Conditions[i].Type == condition {
+				c.Status.Conditions[i].Status = metav1.ConditionFalse
+			}
+		}
+	}
+}
+
+func servesNothing(c *clusterv1alpha1.MemberCluster) { c.Status.APIEnablements = nil }
+
+func fleet(members ...*clusterv1alpha1.MemberCluster) *Fleet {
+	var compiled []*Cluster
+	for _, m := range members {
+		compiled = append(compiled, CompileCluster(m))
+	}
+	return NewFleet(compiled)
+}
+
+func compiled(t testing.TB, placement *policyv1alpha1.Placement) *Placement {
+	t.Helper()
+	p, err := Compile(placement)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func goesTo(names ...string) []workv1alpha1.TargetCluster {
+	var targets []workv1alpha1.TargetCluster
+	for _, name := range names {
+		targets = append(targets, workv1alpha1.TargetCluster{Name: name})
+	}
+	return targets
+}
+
+func named(names ...string) *policyv1alpha1.ClusterAffinity {
+	return &policyv1alpha1.ClusterAffinity{ClusterNames: names}
+}
+
+func TestClustersAreRefusedForOneReasonEach(t *testing.T) {
+	dry := []corev1.Toleration{{Key: "dry", Operator: corev1.TolerationOpExists}}
+	tests := []struct {
+		reason      string
+		cluster     *clusterv1alpha1.MemberCluster
+		affinity    *policyv1alpha1.ClusterAffinity
+		tolerations []corev1.Toleration
+		current     bool
+		want        *Refusal // nil: it fits
+	}{
+		{reason: "a cluster without anything special fits a policy without placement", cluster: member("a")},
+		{
+			reason:  "a cluster that is being removed gets nothing, and loses what it has",
+			cluster: member("a", deleting), current: true,
+			want: &Refusal{"a", RuleClusterDeleting, "is being removed"},
+		},
+		{
+			reason:  "a cluster that never joined can't run its share of a division",
+			cluster: member("a", without(clusterv1alpha1.ClusterJoined), servesNothing),
+			want:    &Refusal{"a", RuleClusterNotJoined, "has not joined: no agent has enrolled for it yet"},
+		},
+		{
+			reason:  "a target whose agent must enrol again stays a target",
+			cluster: member("a", without(clusterv1alpha1.ClusterJoined)), current: true,
+		},
+		{
+			reason:  "exclude wins over clusterNames",
+			cluster: member("a"), affinity: &policyv1alpha1.ClusterAffinity{ClusterNames: []string{"a"}, ExcludeClusters: []string{"a"}},
+			want: &Refusal{"a", RuleClusterAffinity, "is excluded by the affinity"},
+		},
+		{
+			reason:  "clusterNames is a list of all that are allowed",
+			cluster: member("a"), affinity: named("b", "c"),
+			want: &Refusal{"a", RuleClusterAffinity, "is not named by the affinity"},
+		},
+		{
+			reason:  "a target that the affinity no longer allows is let go",
+			cluster: member("a"), affinity: named("b"), current: true,
+			want: &Refusal{"a", RuleClusterAffinity, "is not named by the affinity"},
+		},
+		{
+			reason:   "labels must match",
+			cluster:  member("a", labelled("env", "test")),
+			affinity: &policyv1alpha1.ClusterAffinity{LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}}},
+			want:     &Refusal{"a", RuleClusterAffinity, "does not have the labels that the affinity asks for"},
+		},
+		{
+			reason:  "label expressions are understood",
+			cluster: member("a", labelled("env", "test")),
+			affinity: &policyv1alpha1.ClusterAffinity{LabelSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+				{Key: "env", Operator: metav1.LabelSelectorOpIn, Values: []string{"test", "stage"}},
+				{Key: "broken", Operator: metav1.LabelSelectorOpDoesNotExist},
+			}}},
+		},
+		{
+			reason:  "an empty label selector allows every cluster",
+			cluster: member("a"), affinity: &policyv1alpha1.ClusterAffinity{LabelSelector: &metav1.LabelSelector{}},
+		},
+		{
+			reason:   "all parts of the affinity must hold: here the name does and the label does not",
+			cluster:  member("a"),
+			affinity: &policyv1alpha1.ClusterAffinity{ClusterNames: []string{"a"}, LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}}},
+			want:     &Refusal{"a", RuleClusterAffinity, "does not have the labels that the affinity asks for"},
+		},
+		{
+			reason:  "provider and region are compared",
+			cluster: member("a", located("aws", "eu-1")), affinity: fields("provider", "In", "aws", "gcp"),
+		},
+		{
+			reason:  "another region",
+			cluster: member("a", located("aws", "eu-1")), affinity: fields("region", "NotIn", "eu-1"),
+			want: &Refusal{"a", RuleClusterAffinity, "does not have the provider, region or zone that the affinity asks for"},
+		},
+		{
+			reason:  "a cluster that names no provider is in no list",
+			cluster: member("a"), affinity: fields("provider", "In", "aws"),
+			want: &Refusal{"a", RuleClusterAffinity, "does not have the provider, region or zone that the affinity asks for"},
+		},
+		{reason: "nor in one of those to avoid", cluster: member("a"), affinity: fields("provider", "NotIn", "aws")},
+		{
+			reason:  "one of a cluster's zones is enough for In",
+			cluster: member("a", located("", "", "z1", "z2")), affinity: fields("zone", "In", "z2", "z3"),
+		},
+		{
+			reason:  "one of them is too many for NotIn",
+			cluster: member("a", located("", "", "z1", "z2")), affinity: fields("zone", "NotIn", "z2"),
+			want: &Refusal{"a", RuleClusterAffinity, "does not have the provider, region or zone that the affinity asks for"},
+		},
+		{
+			reason:  "the cluster must serve the kind",
+			cluster: member("a", servesNothing),
+			want:    &Refusal{"a", RuleAPIEnablement, "does not serve apps/v1 Deployment"},
+		},
+		{
+			reason:  "before all its APIs are known it may yet",
+			cluster: member("a", servesNothing, without(clusterv1alpha1.ClusterCompleteAPIEnablements)),
+			want:    &Refusal{"a", RuleAPIEnablement, "is not known to serve apps/v1 Deployment yet"},
+		},
+		{
+			reason:  "a kind that is known to be served is enough, whatever else is not known",
+			cluster: member("a", without(clusterv1alpha1.ClusterCompleteAPIEnablements)),
+		},
+		{reason: "a hole in discovery takes nothing away", cluster: member("a", servesNothing), current: true},
+		{
+			reason:  "a taint must be tolerated",
+			cluster: member("a", tainted("wet", "", corev1.TaintEffectNoSchedule)), tolerations: dry,
+			want: &Refusal{"a", RuleTaintToleration, "has the untolerated taint wet:NoSchedule"},
+		},
+		{
+			reason:  "one with the effect NoExecute too, named with its value",
+			cluster: member("a", tainted("wet", "very", corev1.TaintEffectNoExecute)),
+			want:    &Refusal{"a", RuleTaintToleration, "has the untolerated taint wet=very:NoExecute"},
+		},
+		{
+			reason:  "every taint must be tolerated",
+			cluster: member("a", tainted("dry", "", corev1.TaintEffectNoSchedule), tainted("wet", "", corev1.TaintEffectNoSchedule)), tolerations: dry,
+			want: &Refusal{"a", RuleTaintToleration, "has the untolerated taint wet:NoSchedule"},
+		},
+		{
+			reason:  "a target keeps the template when it is tainted: evicting is another's work",
+			cluster: member("a", tainted("wet", "", corev1.TaintEffectNoSchedule), tainted("wet", "", corev1.TaintEffectNoExecute)), current: true,
+		},
+		{
+			reason:  "PreferNoSchedule keeps nothing away",
+			cluster: member("a", tainted("wet", "", corev1.TaintEffectPreferNoSchedule)),
+		},
+		{
+			reason:  "a toleration without effect is for all effects",
+			cluster: member("a", tainted("dry", "x", corev1.TaintEffectNoSchedule), tainted("dry", "x", corev1.TaintEffectNoExecute)), tolerations: dry,
+		},
+		{
+			reason:  "a toleration of another effect does not help",
+			cluster: member("a", tainted("dry", "", corev1.TaintEffectNoSchedule)),
+			tolerations: []corev1.Toleration{
+				{Key: "dry", Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute}},
+			want: &Refusal{"a", RuleTaintToleration, "has the untolerated taint dry:NoSchedule"},
+		},
+		{
+			reason:  "the operator is Equal unless it is said",
+			cluster: member("a", tainted("team", "red", corev1.TaintEffectNoSchedule)),
+			tolerations: []corev1.Toleration{
+				{Key: "team", Value: "blue"}, {Key: "team", Value: "red"}},
+		},
+		{
+			reason:      "Equal compares values",
+			cluster:     member("a", tainted("team", "red", corev1.TaintEffectNoSchedule)),
+			tolerations: []corev1.Toleration{{Key: "team", Operator: corev1.TolerationOpEqual, Value: "blue"}},
+			want:        &Refusal{"a", RuleTaintToleration, "has the untolerated taint team=red:NoSchedule"},
+		},
+		{
+			reason:      "Exists without a key tolerates everything",
+			cluster:     member("a", tainted("team", "red", corev1.TaintEffectNoSchedule), tainted("wet", "", corev1.TaintEffectNoExecute)),
+			tolerations: []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
+		},
+		{
+			reason:   "a cluster that was not meant is refused for that, not for its taints or APIs",
+			cluster:  member("a", tainted("wet", "", corev1.TaintEffectNoSchedule), servesNothing, without(clusterv1alpha1.ClusterJoined)),
+			affinity: named("b"),
+			want:     &Refusal{"a", RuleClusterAffinity, "is not named by the affinity"},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			facts := Facts{
+				Template:  Template{Kind: deployment},
+				Replicas:  ptr.To[int32](2),
+				Placement: compiled(t, &policyv1alpha1.Placement{ClusterAffinity: test.affinity, ClusterTolerations: test.tolerations}),
+				Fleet:     fleet(test.cluster),
+			}
+			if test.current {
+				facts.Current = goesTo(test.cluster.Name)
+			}
+			decision := Decide(facts)
+			var want []Refusal
+			if test.want != nil {
+				want = append(want, *test.want)
+			}
+			if diff := cmp.Diff(want, decision.Refused); diff != "" {
+				t.Errorf("refusals (-want +got):\n%s", diff)
+			}
+			if fits := test.want == nil; decision.Scheduled != fits || (len(decision.Clusters) == 1) != fits {
+				t.Errorf("scheduled %t to %v, want it to fit: %t", decision.Scheduled, decision.Clusters, fits)
+			}
+		})
+	}
+}
+
+func fields(key, operator string, values ...string) *policyv1alpha1.ClusterAffinity {
+	return &policyv1alpha1.ClusterAffinity{FieldSelector: &policyv1alpha1.FieldSelector{
+		MatchExpressions: []corev1.NodeSelectorRequirement{{Key: key, Operator: corev1.NodeSelectorOperator(operator), Values: values}},
+	}}
+}
+
+func divided(rules ...policyv1alpha1.StaticClusterWeight) *policyv1alpha1.ReplicaSchedulingStrategy {
+	strategy := &policyv1alpha1.ReplicaSchedulingStrategy{
+		ReplicaSchedulingType:     policyv1alpha1.ReplicaSchedulingDivided,
+		ReplicaDivisionPreference: policyv1alpha1.ReplicaDivisionWeighted,
+	}
+	if len(rules) > 0 {
+		strategy.WeightPreference = &policyv1alpha1.ClusterPreferences{StaticWeightList: rules}
+	}
+	return strategy
+}
+
+func weighs(weight int64, names ...string) policyv1alpha1.StaticClusterWeight {
+	return policyv1alpha1.StaticClusterWeight{TargetCluster: *named(names...), Weight: weight}
+}
+
+func TestTheDecisionSaysWhereAndHowMany(t *testing.T) {
+	three := fleet(member("c"), member("a"), member("b"))
+	tests := []struct {
+		reason string
+		facts  Facts
+		place  *policyv1alpha1.Placement
+		want   Decision
+	}{
+		{
+			reason: "a kind without replicas goes to all clusters, in the order of their names",
+			facts:  Facts{Template: Template{Kind: configMap}, Fleet: three},
+			want:   Decision{Clusters: goesTo("a", "b", "c"), Scheduled: true, Reason: ReasonSuccess, Message: "goes to 3 clusters"},
+		},
+		{
+			reason: "a kind without replicas is not divided, whatever the policy says",
+			facts:  Facts{Template: Template{Kind: configMap}, Fleet: three},
+			place:  &policyv1alpha1.Placement{ReplicaScheduling: divided(weighs(1, "a"))},
+			want:   Decision{Clusters: goesTo("a", "b", "c"), Scheduled: true, Reason: ReasonSuccess, Message: "goes to 3 clusters"},
+		},
+		{
+			reason: "without replicaScheduling every cluster gets all replicas",
+			facts:  Facts{Fleet: three, Replicas: ptr.To[int32](2)},
+			place:  &policyv1alpha1.Placement{ClusterAffinity: named("a", "b")},
+			want: Decision{
+				Clusters:  []workv1alpha1.TargetCluster{{Name: "a", Replicas: 2}, {Name: "b", Replicas: 2}},
+				Scheduled: true, Reason: ReasonSuccess, Message: "2 replicas in each of 2 clusters",
+				Refused: []Refusal{{"c", RuleClusterAffinity, "is not named by the affinity"}},
+			},
+		},
+		{
+			reason: "Duplicated says the same",
+			facts:  Facts{Fleet: fleet(member("a")), Replicas: ptr.To[int32](1)},
+			place: &policyv1alpha1.Placement{ReplicaScheduling: &policyv1alpha1.ReplicaSchedulingStrategy{
+				ReplicaSchedulingType: policyv1alpha1.ReplicaSchedulingDuplicated}},
+			want: Decision{Clusters: []workv1alpha1.TargetCluster{{Name: "a", Replicas: 1}},
+				Scheduled: true, Reason: ReasonSuccess, Message: "1 replica in each of 1 cluster"},
+		},
+		{
+			reason: "Divided divides by static weight, and a cluster that no rule selects gets nothing",
+			facts:  Facts{Fleet: three, Replicas: ptr.To[int32](6)},
+			place:  &policyv1alpha1.Placement{ReplicaScheduling: divided(weighs(2, "a"), weighs(1, "b"))},
+			want: Decision{
+				Clusters:  []workv1alpha1.TargetCluster{{Name: "a", Replicas: 4}, {Name: "b", Replicas: 2}},
+				Scheduled: true, Reason: ReasonSuccess, Message: "6 replicas divided among 2 clusters",
+			},
+		},
+		{
+			reason: "of several rules for a cluster the largest weight counts",
+			facts:  Facts{Fleet: three, Replicas: ptr.To[int32](6)},
+			place:  &policyv1alpha1.Placement{ReplicaScheduling: divided(weighs(1, "a", "b", "c"), weighs(4, "c"), weighs(2, "c"))},
+			want: Decision{
+				Clusters:  []workv1alpha1.TargetCluster{{Name: "a", Replicas: 1}, {Name: "b", Replicas: 1}, {Name: "c", Replicas: 4}},
+				Scheduled: true, Reason: ReasonSuccess, Message: "6 replicas divided among 3 clusters",
+			},
+		},
+		{
+			reason: "when no rule selects any cluster, all have the same weight",
+			facts:  Facts{Fleet: three, Replicas: ptr.To[int32](4)},
+			place:  &policyv1alpha1.Placement{ReplicaScheduling: divided(weighs(9, "gone"))},
+			want: Decision{
+				Clusters:  []workv1alpha1.TargetCluster{{Name: "a", Replicas: 2}, {Name: "b", Replicas: 1}, {Name: "c", Replicas: 1}},
+				Scheduled: true, Reason: ReasonSuccess, Message: "4 replicas divided among 3 clusters",
+			},
+		},
+		{
+			reason: "without a preference too, and a template whose UID hashes to an odd number starts at the end",
+			facts:  Facts{Template: Template{Kind: deployment, UID: "b"}, Fleet: three, Replicas: ptr.To[int32](4)},
+			place:  &policyv1alpha1.Placement{ReplicaScheduling: divided()},
+			want: Decision{
+				Clusters:  []workv1alpha1.TargetCluster{{Name: "a", Replicas: 1}, {Name: "b", Replicas: 1}, {Name: "c", Replicas: 2}},
+				Scheduled: true, Reason: ReasonSuccess, Message: "4 replicas divided among 3 clusters",
+			},
+		},
+		{
+			reason: "clusters that get no replica are left out",
+			facts:  Facts{Fleet: three, Replicas: ptr.To[int32](1)},
+			place:  &policyv1alpha1.Placement{ReplicaScheduling: divided()},
+			want: Decision{Clusters: []workv1alpha1.TargetCluster{{Name: "a", Replicas: 1}},
+				Scheduled: true, Reason: ReasonSuccess, Message: "1 replica divided among 1 cluster"},
+		},
+		{
+			reason: "unless the hub is told to keep them",
+			facts:  Facts{Fleet: three, Replicas: ptr.To[int32](1), KeepEmpty: true},
+			place:  &policyv1alpha1.Placement{ReplicaScheduling: divided()},
+			want: Decision{Clusters: []workv1alpha1.TargetCluster{{Name: "a", Replicas: 1}, {Name: "b"}, {Name: "c"}},
+				Scheduled: true, Reason: ReasonSuccess, Message: "1 replica divided among 3 clusters"},
+		},
+		{
+			reason: "a workload scaled to nothing goes nowhere, which is what was asked for",
+			facts:  Facts{Fleet: three, Replicas: ptr.To[int32](0), Current: goesTo("a")},
+			want:   Decision{Scheduled: true, Reason: ReasonSuccess, Message: "goes to no cluster, because it asks for 0 replicas"},
+		},
+		{
+			reason: "the result is decided anew each time: what a cluster had before gives it nothing",
+			facts: Facts{Fleet: three, Replicas: ptr.To[int32](3),
+				Current: []workv1alpha1.TargetCluster{{Name: "c", Replicas: 3}}},
+			place: &policyv1alpha1.Placement{ReplicaScheduling: divided()},
+			want: Decision{
+				Clusters:  []workv1alpha1.TargetCluster{{Name: "a", Replicas: 1}, {Name: "b", Replicas: 1}, {Name: "c", Replicas: 1}},
+				Scheduled: true, Reason: ReasonSuccess, Message: "3 replicas divided among 3 clusters",
+			},
+		},
+		{
+			reason: "a hub without clusters says so",
+			facts:  Facts{Replicas: ptr.To[int32](3), Current: goesTo("a")},
+			want:   Decision{Reason: ReasonNoClusterFit, Message: "no cluster is attached to this hub"},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			if test.facts.Template.Kind.Empty() {
+				test.facts.Template.Kind = deployment
+			}
+			test.facts.Placement = compiled(t, test.place)
+			if diff := cmp.Diff(test.want, Decide(test.facts)); diff != "" {
+				t.Errorf("decision (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestTheMessageCountsWhyNoClusterFits(t *testing.T) {
+	times := func(n int, changes ...func(*clusterv1alpha1.MemberCluster)) []*clusterv1alpha1.MemberCluster {
+		var members []*clusterv1alpha1.MemberCluster
+		for range n {
+			members = append(members, member("", changes...))
+		}
+		return members
+	}
+	prod := labelled("env", "prod")
+	tests := []struct {
+		reason   string
+		clusters [][]*clusterv1alpha1.MemberCluster
+		want     string
+	}{
+		{
+			"the most frequent cause is first",
+			[][]*clusterv1alpha1.MemberCluster{times(2, prod, servesNothing), times(7), times(3, prod, tainted("x", "", corev1.TaintEffectNoSchedule))},
+			"0 of 12 clusters fit: 7 are not in the affinity, 3 have the untolerated taint x:NoSchedule, 2 do not serve apps/v1 Deployment",
+		},
+		{
+			"one cluster is not many",
+			[][]*clusterv1alpha1.MemberCluster{times(1, prod, servesNothing), times(1), times(1, prod, without(clusterv1alpha1.ClusterJoined)), times(1, deleting)},
+			"0 of 4 clusters fit: 1 is being removed, 1 is not in the affinity, 1 does not serve apps/v1 Deployment, 1 has not joined",
+		},
+		{
+			"a taint for every cluster does not make a message for every cluster",
+			[][]*clusterv1alpha1.MemberCluster{
+				times(2, prod, tainted("a", "", corev1.TaintEffectNoSchedule)), times(2, prod, tainted("b", "", corev1.TaintEffectNoSchedule)),
+				times(2, prod, tainted("c", "", corev1.TaintEffectNoSchedule)), times(2, prod, tainted("d", "", corev1.TaintEffectNoSchedule)),
+				times(2, prod, tainted("e", "", corev1.TaintEffectNoSchedule)), times(1, prod, tainted("f", "", corev1.TaintEffectNoSchedule)),
+				times(1, prod, tainted("g", "", corev1.TaintEffectNoSchedule)),
+			},
+			"0 of 12 clusters fit: 2 have the untolerated taint a:NoSchedule, 2 have the untolerated taint b:NoSchedule, " +
+				"2 have the untolerated taint c:NoSchedule, 2 have the untolerated taint d:NoSchedule, 2 have the untolerated taint e:NoSchedule, 2 for other reasons",
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			var all []*clusterv1alpha1.MemberCluster
+			for _, some := range test.clusters {
+				all = append(all, some...)
+			}
+			for i := range all {
+				all[i].Name = fmt.Sprintf("member-%02d", i)
+			}
+			decision := Decide(Facts{
+				Template: Template{Kind: deployment}, Replicas: ptr.To[int32](3), Fleet: fleet(all...),
+				Placement: compiled(t, &policyv1alpha1.Placement{ClusterAffinity: &policyv1alpha1.ClusterAffinity{
+					LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}}}}),
+			})
+			want := Decision{Reason: ReasonNoClusterFit, Message: test.want}
+			if diff := cmp.Diff(want, decision, cmpopts.IgnoreFields(Decision{}, "Refused")); diff != "" {
+				t.Errorf("decision (-want +got):\n%s", diff)
+			}
+			if len(decision.Refused) != len(all) {
+				t.Errorf("%d refusals for %d clusters", len(decision.Refused), len(all))
+			}
+		})
+	}
+}
+
+func TestAPlacementThatCantBeUnderstoodIsNotCompiled(t *testing.T) {
+	tests := []struct {
+		reason    string
+		placement policyv1alpha1.Placement
+		want      string
+	}{
+		{
+			"an operator that does not exist",
+			policyv1alpha1.Placement{ClusterAffinity: &policyv1alpha1.ClusterAffinity{LabelSelector: &metav1.LabelSelector{
+				MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "env", Operator: "Like"}}}}},
+			"placement.clusterAffinity.labelSelector.matchExpressions[0].operator",
+		},
+		{
+			"what is not supported yet is never silently left out",
+			policyv1alpha1.Placement{SpreadConstraints: []policyv1alpha1.SpreadConstraint{{SpreadByField: policyv1alpha1.SpreadByFieldCluster}}},
+			"placement.spreadConstraints: Forbidden: is not supported yet",
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			_, err := Compile(&test.placement)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v does not contain %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestOnlyWhatSchedulingLooksAtCountsAsAChange(t *testing.T) {
+	tests := []struct {
+		reason string
+		change func(*clusterv1alpha1.MemberCluster)
+		want   bool
+	}{
+		{"nothing", func(*clusterv1alpha1.MemberCluster) {}, false},
+		{"a heartbeat", func(c *clusterv1alpha1.MemberCluster) {
+			c.ResourceVersion = "2"
+			c.Status.Conditions = append(c.Status.Conditions, metav1.Condition{Type: clusterv1alpha1.ClusterReady})
+		}, false},
+		{"capacity", func(c *clusterv1alpha1.MemberCluster) {
+			c.Status.NodeSummary = &clusterv1alpha1.NodeSummary{TotalNum: 3}
+		}, false},
+		{"when a taint was added", func(c *clusterv1alpha1.MemberCluster) { c.Spec.Taints[0].TimeAdded = &metav1.Time{} }, false},
+		{"a label", labelled("env", "prod"), true},
+		{"the location", located("aws", "", "z1"), true},
+		{"a zone", located("", "", "z2"), true},
+		{"a taint", tainted("wet", "", corev1.TaintEffectNoSchedule), true},
+		{"a taint's value", func(c *clusterv1alpha1.MemberCluster) { c.Spec.Taints[0].Value = "very" }, true},
+		{"an API", servesNothing, true},
+		{"that all APIs are known", without(clusterv1alpha1.ClusterCompleteAPIEnablements), true},
+		{"that it joined", without(clusterv1alpha1.ClusterJoined), true},
+		{"its removal", deleting, true},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			old := member("a", located("", "", "z1"), tainted("dry", "", corev1.TaintEffectNoSchedule))
+			changed := old.DeepCopy()
+			test.change(changed)
+			if got := Changed(old, changed); got != test.want {
+				t.Errorf("changed: %t, want %t", got, test.want)
+			}
+		})
+	}
+}
+
+func TestADecisionLeavesItsFactsAlone(t *testing.T) {
+	facts := Facts{
+		Template: Template{Kind: deployment, UID: "u"}, Replicas: ptr.To[int32](5),
+		Fleet:     fleet(member("b"), member("a")),
+		Placement: compiled(t, &policyv1alpha1.Placement{ReplicaScheduling: divided()}),
+		Current:   []workv1alpha1.TargetCluster{{Name: "b", Replicas: 1}, {Name: "a", Replicas: 4}},
+	}
+	first := Decide(facts)
+	if diff := cmp.Diff([]workv1alpha1.TargetCluster{{Name: "b", Replicas: 1}, {Name: "a", Replicas: 4}}, facts.Current); diff != "" {
+		t.Errorf("Current was changed (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(first, Decide(facts)); diff != "" {
+		t.Errorf("the same facts gave another decision (-first +second):\n%s", diff)
+	}
+}
+
+func TestWhatAPlacementRemembersOfAFleetIsNotUsedForAnother(t *testing.T) {
+	placement := compiled(t, &policyv1alpha1.Placement{
+		ClusterAffinity:   &policyv1alpha1.ClusterAffinity{LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}}},
+		ReplicaScheduling: divided(weighs(3, "a"), weighs(1, "b")),
+	})
+	before := fleet(member("a", labelled("env", "prod")), member("b", labelled("env", "prod")))
+	after := fleet(member("a", labelled("env", "test")), member("b", labelled("env", "prod")))
+	for range 2 {
+		for _, test := range []struct {
+			fleet *Fleet
+			want  []workv1alpha1.TargetCluster
+		}{
+			{before, []workv1alpha1.TargetCluster{{Name: "a", Replicas: 3}, {Name: "b", Replicas: 1}}},
+			{after, []workv1alpha1.TargetCluster{{Name: "b", Replicas: 4}}},
+		} {
+			decision := Decide(Facts{Template: Template{Kind: deployment}, Replicas: ptr.To[int32](4), Fleet: test.fleet, Placement: placement})
+			if diff := cmp.Diff(test.want, decision.Clusters); diff != "" {
+				t.Errorf("clusters (-want +got):\n%s", diff)
+			}
+		}
+	}
+}
+
+// BenchmarkStaticDivisionOver1000Clusters is one decision: 900 clusters in the affinity, three weight
+// rules, 5000 replicas. The goal is 5,000 decisions a second on one core.
+func BenchmarkStaticDivisionOver1000Clusters(b *testing.B) {
+	var apis []clusterv1alpha1.APIEnablement
+	for group := range 20 {
+		enabled := clusterv1alpha1.APIEnablement{GroupVersion: fmt.Sprintf("group%d.example.com/v1", group)}
+		for kind := range 6 {
+			enabled.Resources = append(enabled.Resources, clusterv1alpha1.APIResource{Kind: fmt.Sprintf("Kind%d", kind)})
+		}
+		apis = append(apis, enabled)
+	}
+	var members []*clusterv1alpha1.MemberCluster
+	for i := range 1000 {
+		m := member(fmt.Sprintf("member-%04d", i), labelled("env", []string{"prod", "test"}[min(i%10, 1)]), labelled("tier", fmt.Sprint(i%3)),
+			tainted("edge", "", corev1.TaintEffectNoSchedule))
+		m.Status.APIEnablements = append(m.Status.APIEnablements, apis...)
+		members = append(members, m)
+	}
+	tier := func(weight int64, value string) policyv1alpha1.StaticClusterWeight {
+		return policyv1alpha1.StaticClusterWeight{Weight: weight, TargetCluster: policyv1alpha1.ClusterAffinity{
+			LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"tier": value}}}}
+	}
+	facts := Facts{
+		Template: Template{Kind: deployment, UID: "8d3c5a3e-0a2b-4f0d-9a51-1f0e4f3f2f11"},
+		Replicas: ptr.To[int32](5000),
+		Fleet:    fleet(members...),
+		Placement: compiled(b, &policyv1alpha1.Placement{
+			ClusterAffinity:    &policyv1alpha1.ClusterAffinity{LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"env": "test"}}},
+			ClusterTolerations: []corev1.Toleration{{Key: "edge", Operator: corev1.TolerationOpExists}},
+			ReplicaScheduling:  divided(tier(3, "0"), tier(5, "1"), tier(7, "2")),
+		}),
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if decision := Decide(facts); len(decision.Clusters) != 900 {
+			b.Fatalf("%d clusters: %s", len(decision.Clusters), decision.Message)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "decisions/s")
+}

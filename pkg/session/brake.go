@@ -1,0 +1,155 @@
+package session
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"time"
+)
+
+// BrakeSettings say how many removals pass unconfirmed. The zero value of a field means its default.
+type BrakeSettings struct {
+	// Window is the time over which removals are counted. Default 5 min.
+	Window time.Duration
+	// Least and Percent: of a member with n works, max(Least, Percent of n) removals pass within the window.
+	// Defaults 10 and 5.
+	Least, Percent int
+}
+
+// WithDefaults fills in what is not set.
+func (s BrakeSettings) WithDefaults() BrakeSettings {
+	set(&s.Window, 5*time.Minute)
+	set(&s.Least, 10)
+	set(&s.Percent, 5)
+	return s
+}
+
+// Validate says what is wrong with settings whose defaults are filled in.
+func (s BrakeSettings) Validate() error {
+	if s.Window < 0 || s.Least < 0 || s.Percent < 0 || s.Percent > 100 {
+		return fmt.Errorf("brake: window %s and least %d must not be negative, percent %d must be 0 to 100", s.Window, s.Least, s.Percent)
+	}
+	return nil
+}
+
+// A Brake counts the removals of one member and holds those that are too many until a person confirms them. It outlives
+// sessions: a member that reconnects has no new allowance. Once it holds something, everything more is held too, however
+// much time passes, so that a wrong mass deletion does not trickle through. Not safe for concurrent use.
+type Brake struct {
+	settings BrakeSettings
+	// passed are the counted removals of the window, with the time they were let through.
+	passed map[RemovalID]time.Time
+	// works is the highest number of works seen since passed was last empty: the base of the percentage must not
+	// shrink with what is being removed.
+	works     int
+	held      map[RemovalID]struct{}
+	confirmed map[RemovalID]struct{}
+	// sum is the order-independent checksum of held.
+	sum uint64
+}
+
+// NewBrake makes a brake that has counted nothing.
+func NewBrake(s BrakeSettings) *Brake {
+	return &Brake{
+		settings: s.WithDefaults(), passed: map[RemovalID]time.Time{},
+		held: map[RemovalID]struct{}{}, confirmed: map[RemovalID]struct{}{},
+	}
+}
+
+// Limit is how many removals pass within the window for a member with that many works.
+func (b *Brake) Limit(works int) int {
+	return max(b.settings.Least, works*b.settings.Percent/100)
+}
+
+// Window is the time over which removals are counted.
+func (b *Brake) Window() time.Duration { return b.settings.Window }
+
+// Pass decides about one removal of a member with that many works: true lets it through and counts it, false holds it.
+// What was confirmed, or counted before, passes without being counted.
+func (b *Brake) Pass(id RemovalID, works int, now time.Time) bool {
+	b.expire(now)
+	if b.Confirmed(id) {
+		return true
+	}
+	if _, counted := b.passed[id]; counted {
+		return true
+	}
+	b.works = max(b.works, works)
+	if len(b.held) > 0 || len(b.passed) >= b.Limit(b.works) {
+		b.Hold(id)
+		return false
+	}
+	b.passed[id] = now
+	return true
+}
+
+func (b *Brake) expire(now time.Time) {
+	for id, at := range b.passed {
+		if now.Sub(at) >= b.settings.Window {
+			delete(b.passed, id)
+		}
+	}
+	if len(b.passed) == 0 {
+		b.works = 0
+	}
+}
+
+// Hold holds a removal whatever the count.
+func (b *Brake) Hold(id RemovalID) {
+	if _, there := b.held[id]; !there {
+		b.held[id] = struct{}{}
+		b.sum += checksum(id)
+	}
+}
+
+// Confirm lets a removal pass from now on.
+func (b *Brake) Confirm(id RemovalID) {
+	b.release(id)
+	b.confirmed[id] = struct{}{}
+}
+
+// Confirmed says whether the removal was confirmed.
+func (b *Brake) Confirmed(id RemovalID) bool {
+	_, yes := b.confirmed[id]
+	return yes
+}
+
+// Forget drops a removal that has been carried out or is not wanted any more.
+func (b *Brake) Forget(id RemovalID) {
+	b.release(id)
+	delete(b.confirmed, id)
+}
+
+func (b *Brake) release(id RemovalID) {
+	if _, there := b.held[id]; there {
+		delete(b.held, id)
+		b.sum -= checksum(id)
+	}
+}
+
+// Retain forgets every removal that is not wanted any more.
+func (b *Brake) Retain(wanted func(RemovalID) bool) {
+	for id := range b.held {
+		if !wanted(id) {
+			b.release(id)
+		}
+	}
+	for id := range b.confirmed {
+		if !wanted(id) {
+			delete(b.confirmed, id)
+		}
+	}
+}
+
+// Held is how many removals wait.
+func (b *Brake) Held() int { return len(b.held) }
+
+func checksum(id RemovalID) uint64 {
+	h := fnv.New64a()
+	var length [8]byte
+	binary.BigEndian.PutUint64(length[:], uint64(len(id.Key)))
+	h.Write(length[:])
+	h.Write([]byte(id.Key))
+	h.Write([]byte(id.UID))
+	return h.Sum64()
+}

@@ -1,0 +1,123 @@
+package session
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	linkv1 "windlass.dev/windlass/api/link/v1"
+)
+
+// brakes decides whether a removal that nobody confirmed has to wait. Deleting a template is somebody's request and is
+// not counted; in restore mode the request may be older than what the member has, so there everything waits.
+func (h *Hub) brakes(id RemovalID, cause linkv1.RemovalCause, now time.Time) bool {
+	if h.store.Restoring {
+		h.brake.Hold(id)
+		return true
+	}
+	if cause == linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED {
+		return false
+	}
+	if h.heldAlready(id) {
+		return true
+	}
+	if now.Sub(h.countedAt) >= time.Minute {
+		listed, _ := h.source.List()
+		h.counted, h.countedAt = len(listed), now
+	}
+	return !h.brake.Pass(id, h.counted, now)
+}
+
+func (h *Hub) heldAlready(id RemovalID) bool {
+	r, there := h.held[id.Key]
+	return there && r.uid == id.UID
+}
+
+func (h *Hub) hold(key string, r heldRemoval) {
+	h.brake.Hold(RemovalID{Key: key, UID: r.uid})
+	if h.held[key] != r {
+		h.held[key] = r
+		h.holdChanged = true
+	}
+}
+
+// releaseHold drops a hold whose removal is not asked for any more.
+func (h *Hub) releaseHold(key string, item Item) {
+	r, there := h.held[key]
+	if !there || r.absent || (item.Removing != nil && item.Removing.UID == r.uid && !item.Removing.Confirmed) {
+		return
+	}
+	h.unhold(key)
+}
+
+func (h *Hub) unhold(key string) {
+	if r, there := h.held[key]; there {
+		delete(h.held, key)
+		h.brake.release(RemovalID{Key: key, UID: r.uid})
+		h.holdChanged = true
+	}
+}
+
+// receiveBrake takes over what the agent's brake holds. Removals that followed from a complete list have no answer of
+// their own, so this is how the hub hears of them.
+func (h *Hub) receiveBrake(n *linkv1.BrakeNotice) {
+	h.do(Remarked{Message: fmt.Sprintf("the agent's brake holds %d removals", n.GetHeld())})
+	for _, r := range n.GetRemovals() {
+		key, uid := r.GetKey(), r.GetUid()
+		id := RemovalID{Key: key, UID: uid}
+		if h.wantsRemoved(id) && !h.brake.Confirmed(id) && h.flights[key] == nil {
+			h.hold(key, heldRemoval{uid: uid, absent: h.absentUID[key] == uid, byAgent: true})
+		}
+	}
+}
+
+// Hold tells what waits for a person.
+func (h *Hub) Hold() Hold {
+	hold := Hold{
+		Held: len(h.held), Unknown: h.unknown, Restoring: h.store.Restoring,
+		Limit: h.brake.Limit(h.counted), Window: h.brake.Window(),
+	}
+	if len(h.held) > 0 {
+		hold.ID = fmt.Sprintf("%016x", h.brake.sum)
+	}
+	for key, r := range h.held {
+		if r.byAgent {
+			hold.HeldByAgent++
+		}
+		if len(hold.Examples) < 10 {
+			hold.Examples = append(hold.Examples, RemovalID{Key: key, UID: r.uid})
+		}
+	}
+	return hold
+}
+
+// Confirm releases what is held, if it is what the person who confirms has seen, and returns how many removals it were.
+func (h *Hub) Confirm(id string) (int, error) {
+	hold := h.Hold()
+	if hold.Held == 0 {
+		return 0, fmt.Errorf("no removal waits for a confirmation")
+	}
+	if hold.ID != id {
+		return 0, fmt.Errorf("what waits has changed: %d removals are held now, under the id %s; look at them and confirm that id", hold.Held, hold.ID)
+	}
+	var agents []*linkv1.RemovalRef
+	for _, key := range sortedKeys(h.held) {
+		r := h.held[key]
+		h.brake.Confirm(RemovalID{Key: key, UID: r.uid})
+		if r.byAgent {
+			agents = append(agents, &linkv1.RemovalRef{Key: key, Uid: r.uid})
+		}
+		if r.absent {
+			h.reprobe = true
+		} else {
+			h.dirty.push(key)
+		}
+	}
+	h.held = map[string]heldRemoval{}
+	h.holdChanged = true
+	// The agent's brake is told as well; the keys are sent again in any case, so a lost message is made good.
+	for part := range slices.Chunk(agents, maxRefsAtOnce) {
+		h.Tell(&linkv1.FromHub{Message: &linkv1.FromHub_Brake{Brake: &linkv1.BrakeConfirmation{Removals: part}}})
+	}
+	return hold.Held, nil
+}

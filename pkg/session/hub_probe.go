@@ -1,0 +1,227 @@
+package session
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"time"
+
+	linkv1 "windlass.dev/windlass/api/link/v1"
+)
+
+// A probe is one round of comparison: what the agent has told of itself so far.
+type probe struct {
+	asked time.Time
+	// buckets that were asked for; nil while everything is.
+	buckets map[uint32]struct{}
+	parts   map[uint32]struct{}
+	// refs that the agent holds: those of the buckets whose digests were equal, and those it has listed.
+	refs []Ref
+}
+
+// becomeProbe asks the agent what it holds.
+func (h *Hub) becomeProbe(now time.Time) {
+	h.become(Probe)
+	h.round++
+	h.reprobe, h.complete = false, nil
+	h.catching = nil
+	h.absent, h.absentUID, h.absentSent = keyQueue{}, nil, nil
+	h.probe = &probe{asked: now, parts: map[uint32]struct{}{}}
+	h.askProbe(nil)
+}
+
+func (h *Hub) askProbe(buckets []uint32) {
+	h.sendWorks(&linkv1.WorksFromHub{Message: &linkv1.WorksFromHub_Probe{Probe: &linkv1.ProbeRequest{
+		Round: h.round, BucketCount: uint32(h.settings.Buckets), Buckets: buckets, RefsUpTo: uint32(h.settings.RefsUpTo),
+	}}})
+}
+
+// receiveProbe collects the parts of an answer. Parts may come twice and in any order.
+func (h *Hub) receiveProbe(a *linkv1.ProbeAnswer, now time.Time) {
+	p := h.probe
+	if h.state != Probe || p == nil || a.GetRound() != h.round || a.GetOfBuckets() != (p.buckets != nil) {
+		return
+	}
+	if digests := a.GetBucketDigests(); len(digests) > 0 && p.buckets == nil {
+		h.compareBuckets(digests, now)
+		return
+	}
+	if _, twice := p.parts[a.GetPart()]; twice || a.GetPart() >= a.GetParts() {
+		return
+	}
+	p.parts[a.GetPart()] = struct{}{}
+	if len(p.refs)+len(a.GetRefs()) > h.settings.MaxWorks || int(a.GetParts()) > h.settings.MaxWorks {
+		h.Close(linkv1.GoodbyeReason_GOODBYE_REASON_PROTOCOL_ERROR, fmt.Sprintf("the agent holds more than %d works", h.settings.MaxWorks), time.Minute)
+		return
+	}
+	for _, r := range a.GetRefs() {
+		if p.buckets != nil {
+			if _, asked := p.buckets[bucketOf(r.GetKey(), uint32(h.settings.Buckets))]; !asked {
+				continue
+			}
+		}
+		p.refs = append(p.refs, RefOf(r))
+	}
+	if len(p.parts) == int(a.GetParts()) {
+		h.compare(p.refs, now)
+	}
+}
+
+// compareBuckets finds the buckets that differ and asks for their refs. In the others the agent holds what is wanted at
+// this moment; by the time the refs arrive the hub may want something else.
+func (h *Hub) compareBuckets(theirs [][]byte, now time.Time) {
+	count := uint32(h.settings.Buckets)
+	if uint32(len(theirs)) != count {
+		h.Close(linkv1.GoodbyeReason_GOODBYE_REASON_PROTOCOL_ERROR, fmt.Sprintf("%d bucket digests were asked for and %d came", count, len(theirs)), time.Minute)
+		return
+	}
+	listed, _ := h.source.List()
+	wanted := wantedRefs(listed)
+	ours := bucketDigests(wanted, count)
+	differ := map[uint32]struct{}{}
+	var ask []uint32
+	for i := range count {
+		if !bytes.Equal(ours[i], theirs[i]) {
+			differ[i] = struct{}{}
+			ask = append(ask, i)
+		}
+	}
+	equal := slices.DeleteFunc(wanted, func(r Ref) bool {
+		_, differs := differ[bucketOf(r.Key, count)]
+		return differs
+	})
+	if len(ask) == 0 {
+		h.compare(equal, now)
+		return
+	}
+	h.probe = &probe{asked: now, buckets: differ, parts: map[uint32]struct{}{}, refs: equal}
+	h.askProbe(ask)
+}
+
+func wantedRefs(listed []Listed) []Ref {
+	refs := make([]Ref, 0, len(listed))
+	for _, l := range listed {
+		if !l.Removing {
+			refs = append(refs, l.Ref)
+		}
+	}
+	return refs
+}
+
+// compare ends the probe: refs are all that the agent holds.
+func (h *Hub) compare(refs []Ref, now time.Time) {
+	theirs := make(map[string]Ref, len(refs))
+	for _, r := range refs {
+		theirs[r.Key] = r
+	}
+	listed, revision := h.source.List()
+	h.revision = max(revision, h.store.Revision)
+	h.counted, h.countedAt, h.wanted = len(listed), now, 0
+	if older, found := h.storeIsOlder(listed, theirs); found {
+		h.probe = nil
+		h.become(Admit)
+		h.do(RestoreDetected{Seen: Mark{HubID: h.store.HubID, Incarnation: h.store.Incarnation, Revision: h.store.Revision, Epoch: h.epoch}, Message: older})
+		return
+	}
+	h.probe = nil
+	h.catching = map[string]struct{}{}
+	h.held = map[string]heldRemoval{}
+	var unreported []string
+	for _, l := range listed {
+		their := theirs[l.Key]
+		delete(theirs, l.Key)
+		state := h.work(l.Key)
+		state.held, state.offered, state.removing = their, false, ""
+		if !l.Removing {
+			h.wanted++
+		}
+		if l.Removing || their != l.Ref {
+			h.catching[l.Key] = struct{}{}
+			h.dirty.push(l.Key)
+		} else if l.Unreported {
+			unreported = append(unreported, l.Key)
+		}
+	}
+	h.askReports(unreported)
+	h.forgetWorksNotIn(listed)
+	h.absentAre(theirs, now)
+	h.brake.Retain(func(id RemovalID) bool { return h.wantsRemoved(id) })
+	h.holdChanged = true
+	if len(h.catching) == 0 && h.absent.len() == 0 {
+		h.become(Replicate)
+		h.sendComplete(now)
+		return
+	}
+	h.become(Snapshot)
+}
+
+// storeIsOlder finds a work of which the agent has a later generation than the store: proof that the store was
+// restored, even if its revision has since grown past the agent's mark.
+func (h *Hub) storeIsOlder(listed []Listed, theirs map[string]Ref) (string, bool) {
+	if h.store.Restoring {
+		return "", false
+	}
+	for _, l := range listed {
+		if r, there := theirs[l.Key]; there && r.UID == l.UID && r.Generation > l.Generation {
+			return fmt.Sprintf("the agent holds generation %d of work %q and the store has %d: it was restored from a backup",
+				r.Generation, l.Key, l.Generation), true
+		}
+	}
+	return "", false
+}
+
+func (h *Hub) forgetWorksNotIn(listed []Listed) {
+	if len(h.works) == len(listed) {
+		return
+	}
+	keep := make(map[string]struct{}, len(listed))
+	for _, l := range listed {
+		keep[l.Key] = struct{}{}
+	}
+	for key := range h.works {
+		if _, there := keep[key]; !there {
+			delete(h.works, key)
+		}
+	}
+}
+
+// absentAre takes the works that the agent holds and the store lacks. In restore mode nothing is said about them.
+func (h *Hub) absentAre(theirs map[string]Ref, now time.Time) {
+	h.unknown = 0
+	h.absentUID, h.absentSent = map[string]string{}, map[string]struct{}{}
+	if h.store.Restoring {
+		h.unknown = len(theirs)
+		return
+	}
+	refs := make([]Ref, 0, len(theirs))
+	for _, r := range theirs {
+		refs = append(refs, r)
+	}
+	sortRefs(refs)
+	for _, r := range refs {
+		h.absentUID[r.Key] = r.UID
+		if h.brake.Pass(RemovalID{Key: r.Key, UID: r.UID}, h.counted+len(refs), now) {
+			h.absent.push(r.Key)
+		} else {
+			h.hold(r.Key, heldRemoval{uid: r.UID, absent: true})
+		}
+	}
+}
+
+func (h *Hub) wantsRemoved(id RemovalID) bool {
+	if uid, absent := h.absentUID[id.Key]; absent && uid == id.UID {
+		return true
+	}
+	item, there := h.source.Look(id.Key)
+	return there && item.Removing != nil && item.Removing.UID == id.UID
+}
+
+// sendComplete says that everything was sent.
+func (h *Hub) sendComplete(now time.Time) {
+	h.sequence++
+	h.complete = &flight{sequence: h.sequence, at: now}
+	h.sendWorks(&linkv1.WorksFromHub{Message: &linkv1.WorksFromHub_Complete{Complete: &linkv1.Complete{
+		Sequence: h.sequence, Round: h.round, Incarnation: h.store.Incarnation, Revision: h.revision,
+		Works: uint64(h.wanted), Absent: uint64(len(h.absentSent)),
+	}}})
+}
