@@ -5,9 +5,13 @@ export CGO_ENABLED := 0
 GO ?= go
 # More flags for the build, such as -v.
 BUILD_FLAGS ?=
+# What the programs say of their version; Kubernetes' own is that of the module in go.mod.
+VERSION ?= v0.1.0-dev
+KUBERNETES := k8s.io/component-base/version
 # No debug information: the two programs with an API server in them link in half the time. Version
 # control is not asked: a commit would link everything again, and a tarball has none.
-LINK_FLAGS := -buildvcs=false -ldflags=-s
+LINK_FLAGS := -buildvcs=false -ldflags='-s -X windlass.dev/windlass/pkg/version.Version=$(VERSION) \
+  -X $(KUBERNETES).gitVersion=v1.37.2 -X $(KUBERNETES).gitMajor=1 -X $(KUBERNETES).gitMinor=37'
 
 .DEFAULT_GOAL := help
 .PHONY: help build quickstart quickstart-down test test-race generate verify bench e2e clean
@@ -44,7 +48,7 @@ generate: ## Write all generated code anew
 	bash hack/generate-link.sh
 
 verify: ## Check formatting, vet, and that generated code is fresh
-	@unformatted=$$(gofmt -l api agent cmd e2e hack hub pkg 2>/dev/null); \
+	@unformatted=$$(gofmt -l api agent cli cmd docs e2e hack hub pkg 2>/dev/null); \
 	  test -z "$$unformatted" || { echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
 	bash hack/generate.sh --check

@@ -8,10 +8,9 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
-)
 
-// version is set by the build: -X windlass.dev/windlass/cli.version=v1.2.3
-var version = ""
+	"windlass.dev/windlass/pkg/version"
+)
 
 // outputVersion is the version of every JSON that the command line prints. Fields may be added to
 // it; none changes or goes away.
@@ -31,7 +30,7 @@ type build struct {
 func currentBuild() build {
 	b := build{
 		APIVersion: outputVersion, Kind: "Version",
-		Version: version, GoVersion: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
+		Version: version.Version, GoVersion: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, setting := range info.Settings {
@@ -42,12 +41,6 @@ func currentBuild() build {
 				b.Modified = setting.Value == "true"
 			}
 		}
-		if b.Version == "" && info.Main.Version != "(devel)" {
-			b.Version = info.Main.Version
-		}
-	}
-	if b.Version == "" {
-		b.Version = "development"
 	}
 	return b
 }

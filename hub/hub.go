@@ -15,15 +15,18 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/apiserver"
 	"windlass.dev/windlass/hub/controller/binding"
 	"windlass.dev/windlass/hub/controller/cluster"
@@ -31,6 +34,7 @@ import (
 	"windlass.dev/windlass/hub/controller/scheduler"
 	"windlass.dev/windlass/hub/controller/status"
 	"windlass.dev/windlass/hub/etcd"
+	"windlass.dev/windlass/hub/incarnation"
 	"windlass.dev/windlass/hub/pki"
 	"windlass.dev/windlass/hub/roster"
 	"windlass.dev/windlass/hub/store"
@@ -67,7 +71,11 @@ type hub struct {
 	roster    *roster.Roster
 	view      *works.View
 	accepting *cluster.Accepting
-	link      *linkParts
+	metrics   *prometheus.Registry
+
+	linkListener net.Listener
+	events       record.EventRecorder
+	stopEvents   func()
 }
 
 // open makes everything that can fail because of the machine: directories, keys, ports.
@@ -98,7 +106,10 @@ func (h *hub) open(ctx context.Context) (err error) {
 	if err := h.makeControllerParts(); err != nil {
 		return err
 	}
-	if h.link, err = h.openLink(); err != nil {
+	if h.linkListener, err = h.openLink(); err != nil {
+		return err
+	}
+	if h.events, h.stopEvents, err = newEvents(h.kube); err != nil {
 		return err
 	}
 	return h.writeAdminKubeconfig()
@@ -116,7 +127,14 @@ func (h *hub) makeControllerParts() error {
 	})
 	h.roster = roster.New(time.Now)
 	h.accepting = &cluster.Accepting{}
-	h.view, err = works.New(works.Config{Works: h.kinds.works, Live: h.api.Stores.Works.Get, FirstListed: h.kinds.worksListed.Load, Now: time.Now})
+	h.metrics = prometheus.NewRegistry()
+	h.view, err = works.New(works.Config{
+		Works: h.kinds.works,
+		List: func(ctx context.Context, namespace string) ([]*workv1alpha1.PropagationWork, string, error) {
+			return h.api.Stores.Works.List(ctx, apiserver.ListOptions{Namespace: namespace})
+		},
+		Live: h.api.Stores.Works.Get, FirstListed: h.kinds.worksListed.Load, Now: time.Now,
+	})
 	return err
 }
 
@@ -171,7 +189,15 @@ func (h *hub) serveControllers(ctx context.Context) error {
 	if err := h.api.WaitReady(ctx); err != nil {
 		return ignoreCancelled(ctx, err)
 	}
-	mgr, ready, err := h.makeControllers()
+	history, err := incarnation.Open(ctx, h.kube)
+	if err != nil {
+		return ignoreCancelled(ctx, err)
+	}
+	link, err := h.makeLink(ctx, history)
+	if err != nil {
+		return ignoreCancelled(ctx, err)
+	}
+	mgr, ready, err := h.makeControllers(&holds{link: link, history: history})
 	if err != nil {
 		return err
 	}
@@ -185,14 +211,16 @@ func (h *hub) serveControllers(ctx context.Context) error {
 	if err := h.publish(ctx); err != nil {
 		return ignoreCancelled(ctx, err)
 	}
+	h.metrics.MustRegister(newMetrics(h.kinds, h.roster.ConnectedCount)...)
+	h.api.AddCollectors(h.metrics)
 	if err := h.keepNamespacesPolicy(ctx); err != nil {
 		return ignoreCancelled(ctx, err)
 	}
 	group.Go(func() error { return h.templates.Run(ctx) })
 	group.Go(func() error { return h.api.RunControllers(ctx) })
 	group.Go(func() error { return mgr.Start(ctx) })
-	group.Go(func() error { return h.link.run(ctx) })
-	h.log.Info("the hub is ready", "api", h.api.Address(), "link", h.link.address(),
+	group.Go(func() error { return link.Run(ctx) })
+	h.log.Info("the hub is ready", "api", h.api.Address(), "link", h.linkListener.Addr(),
 		"kubeconfig", filepath.Join(h.config.DataDir, "admin.kubeconfig"))
 	return ignoreCancelled(ctx, group.Wait())
 }
@@ -205,7 +233,7 @@ func ignoreCancelled(ctx context.Context, err error) error {
 }
 
 // makeControllers makes all controllers. They may start when ready says so.
-func (h *hub) makeControllers() (mgr manager.Manager, ready func() bool, err error) {
+func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, ready func() bool, err error) {
 	ctrl.SetLogger(logr.FromSlogHandler(from(slog.LevelWarn, h.log.With("part", "controllers").Handler())))
 	mgr, err = ctrl.NewManager(h.api.Loopback, manager.Options{
 		Scheme:                 runtime.NewScheme(),
@@ -231,7 +259,7 @@ func (h *hub) makeControllers() (mgr manager.Manager, ready func() bool, err err
 		Every: settings.PolicyStatusInterval.Duration, Now: time.Now,
 	}
 	clusters := &cluster.Reconciler{
-		Clusters: h.kinds.clusters, Works: h.kinds.works, Kube: h.kube, Roster: h.roster, Accepting: h.accepting,
+		Clusters: h.kinds.clusters, Works: h.kinds.works, Kube: h.kube, Roster: h.roster, Accepting: h.accepting, Confirm: holds.confirm,
 		Process: h.process, Grace: settings.ClusterGrace.Duration, Workers: settings.Workers, Now: time.Now, Log: h.log,
 	}
 	policiesKnown, err := policies.Setup(mgr, h.kinds.policyInformers...)
@@ -269,8 +297,11 @@ func (h *hub) makeControllers() (mgr manager.Manager, ready func() bool, err err
 }
 
 func (h *hub) close() {
-	if h.link != nil {
-		h.link.close()
+	if h.stopEvents != nil {
+		h.stopEvents()
+	}
+	if h.linkListener != nil {
+		_ = h.linkListener.Close()
 	}
 	if h.store != nil {
 		h.store.Close()

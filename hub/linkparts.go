@@ -1,14 +1,253 @@
 package hub
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	linkv1 "windlass.dev/windlass/api/link/v1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/apiserver"
+	"windlass.dev/windlass/hub/enroll"
+	"windlass.dev/windlass/hub/incarnation"
+	"windlass.dev/windlass/hub/link"
+	"windlass.dev/windlass/hub/pki"
+	"windlass.dev/windlass/hub/roster"
+	"windlass.dev/windlass/hub/store"
+	"windlass.dev/windlass/hub/works"
+	"windlass.dev/windlass/pkg/identity"
+	"windlass.dev/windlass/pkg/session"
+	"windlass.dev/windlass/pkg/version"
 )
 
-type linkParts struct{}
+// openLink takes the link's port, so that a port in use is known before anything else is done.
+func (h *hub) openLink() (net.Listener, error) {
+	listener, err := net.Listen("tcp", h.config.LinkListen)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("the link cannot listen on %s: another process uses the port", h.config.LinkListen)
+	case err != nil:
+		return nil, fmt.Errorf("the link cannot listen on %s: %w", h.config.LinkListen, err)
+	}
+	return listener, nil
+}
 
-func (h *hub) openLink() (*linkParts, error)       { return &linkParts{}, nil }
-func (l *linkParts) run(ctx context.Context) error { <-ctx.Done(); return nil }
-func (l *linkParts) address() string               { return "" }
-func (l *linkParts) close()                        {}
+// advertisedLinkPort is the port that agents dial.
+func (h *hub) advertisedLinkPort() int {
+	return cmp.Or(h.config.AdvertiseLinkPort, h.linkListener.Addr().(*net.TCPAddr).Port)
+}
 
-func (l *linkParts) advertisedPort() int { return 18443 }
+// makeLink makes the link and enrolment. The store must be serving.
+func (h *hub) makeLink(ctx context.Context, history *incarnation.Keeper) (*link.Server, error) {
+	certificate := &servingCertificate{pki: h.pki, hosts: append([]string{h.config.AdvertiseAddress, "localhost", "127.0.0.1", "::1"}, h.config.TLSSANs...)}
+	if _, err := certificate.get(nil); err != nil {
+		return nil, err
+	}
+	enrolment, err := enroll.New(enroll.Config{
+		Tokens:       tokenStore{h.api.Stores.JoinTokens},
+		Clusters:     clusterStore{h.api.Stores.MemberClusters},
+		Recorder:     h.events,
+		AgentsIssuer: h.pki.Agents,
+		AgentsCA:     h.pki.Agents.Certificate,
+		HubCA:        h.pki.Hub.Certificate,
+		Log:          h.log.With("part", "enrol"),
+		Registerer:   h.metrics,
+	})
+	if err != nil {
+		return nil, err
+	}
+	agents := x509.NewCertPool()
+	agents.AddCert(h.pki.Agents.Certificate)
+	clusters := h.kinds.clusters
+	return link.New(link.Config{
+		Listener:    h.linkListener,
+		Certificate: certificate.get,
+		AgentCAs:    agents,
+		Enroll:      enrolment,
+		Authenticate: func(certificate *x509.Certificate) (string, string, error) {
+			ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+			defer cancel()
+			name, id, err := enrolment.Authenticate(ctx, certificate)
+			return name, id, goodbyeFor(err)
+		},
+		Works:    h.view,
+		Store:    &linkStore{hubID: h.pki.HubID(), history: history, works: h.api.Stores.Works},
+		Recorder: &linkRecorder{view: h.view, roster: h.roster, clusters: clusters},
+		Renewer:  enrolment,
+		Version:  version.Version,
+		Settings: session.Settings{
+			Window:            h.config.Link.Window,
+			HeartbeatInterval: h.config.Link.HeartbeatInterval.Duration,
+			HeartbeatTimeout:  h.config.Link.HeartbeatTimeout.Duration,
+		},
+		Brake: session.BrakeSettings{
+			Window: h.config.Link.DeletionWindow.Duration, Least: h.config.Link.DeletionLimit, Percent: h.config.Link.DeletionPercent,
+		},
+		Registerer: h.metrics,
+		Logger:     h.log.With("part", "link"),
+	})
+}
+
+// goodbyeFor turns a refused certificate into what the agent is told: other errors are the hub's
+// own, and the agent comes back.
+func goodbyeFor(err error) error {
+	if err == nil {
+		return nil
+	}
+	var refusal *identity.Refusal
+	if !errors.As(err, &refusal) {
+		return &link.Refusal{Reason: linkv1.GoodbyeReason_GOODBYE_REASON_OVERLOADED, Message: "the hub could not look up this cluster: " + err.Error(), RetryAfter: 5 * time.Second}
+	}
+	reason := linkv1.GoodbyeReason_GOODBYE_REASON_REVOKED
+	switch refusal.Code {
+	case identity.CodeCertificateExpired:
+		reason = linkv1.GoodbyeReason_GOODBYE_REASON_CERTIFICATE_EXPIRED
+	case identity.CodeClusterRemoved:
+		reason = linkv1.GoodbyeReason_GOODBYE_REASON_CLUSTER_REMOVED
+	}
+	return &link.Refusal{Reason: reason, Message: refusal.Message}
+}
+
+// servingCertificate is the link's certificate, renewed when its end is near.
+type servingCertificate struct {
+	pki   *pki.Set
+	hosts []string
+
+	mu      sync.Mutex
+	current *tls.Certificate
+}
+
+func (c *servingCertificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	if c.current != nil && !pki.NeedsRenewal(c.current.Leaf, now) {
+		return c.current, nil
+	}
+	renewed, err := c.pki.ServingCertificate(c.hosts, now)
+	if err != nil {
+		return nil, fmt.Errorf("issuing the link's certificate: %w", err)
+	}
+	c.current = renewed
+	return renewed, nil
+}
+
+// linkStore tells the link how old the store is.
+type linkStore struct {
+	hubID   string
+	history *incarnation.Keeper
+	works   *apiserver.Store[*workv1alpha1.PropagationWork]
+}
+
+// noNamespace holds nothing: a list of it costs nothing and shows the revision of the store.
+const noNamespace = "karmada-es-"
+
+// View implements link.Store.
+func (s *linkStore) View(ctx context.Context, cluster string) (session.StoreView, error) {
+	_, at, err := s.works.List(ctx, apiserver.ListOptions{Namespace: noNamespace})
+	if err != nil {
+		return session.StoreView{}, fmt.Errorf("reading the revision of the store: %w", err)
+	}
+	return session.StoreView{
+		HubID: s.hubID, Incarnation: s.history.Incarnation(), Revision: works.Revision(at), Restoring: s.history.Restoring(cluster),
+	}, nil
+}
+
+// EnterRestore implements link.Store.
+func (s *linkStore) EnterRestore(ctx context.Context, cluster string, seen session.Mark, _ string) (session.StoreView, error) {
+	if err := s.history.EnterRestore(ctx, cluster, seen.Incarnation); err != nil {
+		return session.StoreView{}, err
+	}
+	return s.View(ctx, cluster)
+}
+
+// linkRecorder writes down what agents say: of works into the store, of themselves into the roster.
+type linkRecorder struct {
+	view     *works.View
+	roster   *roster.Roster
+	clusters store.Kind[*clusterv1alpha1.MemberCluster]
+}
+
+// ClaimEpoch implements link.Recorder. Epochs are the milliseconds of the clock, so that they rise
+// over restarts without a write, and above all that the member and the store know of.
+func (r *linkRecorder) ClaimEpoch(_ context.Context, name string, claim link.Claim) (int64, error) {
+	cluster, ok := r.clusters.Get("", name)
+	if !ok {
+		return 0, fmt.Errorf("cluster %s is not known yet", name)
+	}
+	if agent := cluster.Status.Agent; agent != nil && agent.KubeSystemUID != "" && claim.KubeSystemUID != agent.KubeSystemUID {
+		return 0, &link.Refusal{
+			Reason: linkv1.GoodbyeReason_GOODBYE_REASON_WRONG_CLUSTER,
+			Message: fmt.Sprintf("cluster %s joined this hub with the kube-system UID %s and this agent runs in one with %s: "+
+				"give this agent a token of its own, for a cluster of another name", name, agent.KubeSystemUID, claim.KubeSystemUID),
+		}
+	}
+	epoch := max(time.Now().UnixMilli(), claim.LastEpoch+1, r.roster.Get(name).Epoch+1)
+	if session := cluster.Status.Session; session != nil {
+		epoch = max(epoch, session.Epoch+1)
+	}
+	return epoch, nil
+}
+
+// Connected implements link.Recorder.
+func (r *linkRecorder) Connected(_ context.Context, cluster string, s link.SessionInfo) error {
+	r.roster.Connected(cluster, s.Epoch, s.AgentVersion, s.KubeSystemUID)
+	return nil
+}
+
+// Disconnected implements link.Recorder.
+func (r *linkRecorder) Disconnected(_ context.Context, cluster string, s link.SessionInfo) error {
+	r.roster.Disconnected(cluster, s.Epoch)
+	return nil
+}
+
+// RecordReport implements link.Recorder.
+func (r *linkRecorder) RecordReport(ctx context.Context, cluster string, report *linkv1.Report) error {
+	return r.view.Record(ctx, cluster, report)
+}
+
+// RemovalDone implements link.Recorder.
+func (r *linkRecorder) RemovalDone(ctx context.Context, cluster, key, uid string) error {
+	return r.view.Removed(ctx, cluster, key, uid)
+}
+
+// RecordFacts implements link.Recorder.
+func (r *linkRecorder) RecordFacts(_ context.Context, cluster string, facts *linkv1.ClusterFacts) error {
+	r.roster.Facts(cluster, facts)
+	return nil
+}
+
+// RecordHold implements link.Recorder.
+func (r *linkRecorder) RecordHold(_ context.Context, cluster string, hold session.Hold) error {
+	r.roster.Hold(cluster, hold)
+	return nil
+}
+
+// holds lets deletions happen that wait for a person.
+type holds struct {
+	link    *link.Server
+	history *incarnation.Keeper
+}
+
+// confirm ends restore mode too: whoever confirms has looked at what the store and the member do
+// not agree on.
+func (h *holds) confirm(ctx context.Context, cluster, id string) error {
+	if _, err := h.link.Confirm(ctx, cluster, id); err != nil {
+		return err
+	}
+	if !h.history.Restoring(cluster) {
+		return nil
+	}
+	if err := h.history.LeaveRestore(ctx, cluster); err != nil {
+		return err
+	}
+	return h.link.End(ctx, cluster, linkv1.GoodbyeReason_GOODBYE_REASON_BEGIN_ANEW, "the deletions were confirmed")
+}

@@ -38,7 +38,7 @@ func (h *hub) publish(ctx context.Context) error {
 func (h *hub) writePublic(ctx context.Context) error {
 	data := map[string]string{
 		"hubID":       h.pki.HubID(),
-		"linkAddress": net.JoinHostPort(h.config.AdvertiseAddress, strconv.Itoa(h.link.advertisedPort())),
+		"linkAddress": net.JoinHostPort(h.config.AdvertiseAddress, strconv.Itoa(h.advertisedLinkPort())),
 	}
 	client := h.kube.CoreV1().ConfigMaps(publicNamespace)
 	existing, err := client.Get(ctx, publicName, metav1.GetOptions{})

@@ -20,7 +20,11 @@ import (
 
 // makeWork makes a work of one ConfigMap with as many bytes of data that do not compress.
 func makeWork(key string, generation int64, size int) *linkv1.Work {
-	random := rand.New(rand.NewPCG(uint64(len(key)), uint64(generation)))
+	seed := uint64(generation)
+	for _, c := range []byte(key) {
+		seed = seed*31 + uint64(c)
+	}
+	random := rand.New(rand.NewPCG(seed, 0))
 	data := make([]byte, size)
 	for i := range data {
 		data[i] = 'a' + byte(random.IntN(26))
@@ -315,14 +319,17 @@ func TestAnInterruptedSplitLosesAndRevivesNothing(t *testing.T) {
 		}
 		return nil
 	}
-	small := func(c *Config) { c.SplitBytes = 20 << 10 }
+	small := func(c *Config) { c.SplitBytes = 8 << 10 }
 	store, stop = open(t, secrets, small)
 	if ok, err := store.Remove(t.Context(), "work-3", "uid-work-3", Removal{}); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
 	store.Forget("work-3", "uid-work-3")
 	want := held(store)
-	for !slices.Contains(secrets.names(shardNamePrefix), shardName("0")) {
+	for deadline := time.Now().Add(time.Minute); len(secrets.names(shardNamePrefix)) < 2; {
+		if time.Now().After(deadline) {
+			t.Fatalf("the shard was never split: %v", secrets.names(shardNamePrefix))
+		}
 		time.Sleep(time.Millisecond)
 	}
 	_ = stop()

@@ -142,7 +142,7 @@ func (s step) missing(printed string) string {
 func patternOf(want string) *regexp.Regexp {
 	parts := strings.Split(strings.Join(strings.Fields(want), " "), "...")
 	for i := range parts {
-		parts[i] = regexp.QuoteMeta(parts[i])
+		parts[i] = regexp.QuoteMeta(strings.TrimSpace(parts[i]))
 	}
 	return regexp.MustCompile(strings.Join(parts, ".*"))
 }

@@ -70,6 +70,9 @@ func (s *Server) RunControllers(ctx context.Context) error {
 			return fmt.Errorf("making a client for the %s: %w", controller.name, err)
 		}
 		run, err := controller.make(ctx, config, client)
+		if ctx.Err() != nil {
+			return nil
+		}
 		if err != nil {
 			return fmt.Errorf("making the %s: %w", controller.name, err)
 		}

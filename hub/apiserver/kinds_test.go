@@ -360,6 +360,23 @@ func TestAWriteIsFencedByTheVersionThatItsDecisionRead(t *testing.T) {
 			refused: apierrors.IsInvalid,
 		},
 		{
+			reason: "a binding without a version from a user",
+			write: func() error {
+				content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(current)
+				if err != nil {
+					return err
+				}
+				unfenced := &unstructured.Unstructured{Object: content}
+				unfenced.SetAPIVersion("work.karmada.io/v1alpha1")
+				unfenced.SetKind("PropagationBinding")
+				unfenced.SetResourceVersion("")
+				unfenced.SetLabels(map[string]string{"n": "3"})
+				resource := workv1alpha1.SchemeGroupVersion.WithResource("propagationbindings")
+				return second(hub.dynamic.Resource(resource).Namespace("fenced").Update(ctx, unfenced, metav1.UpdateOptions{}))
+			},
+			refused: apierrors.IsInvalid,
+		},
+		{
 			reason: "a deletion of another incarnation",
 			write: func() error {
 				return hub.server.Stores.Bindings.Delete(ctx, "fenced", "b", apiserver.DeleteOptions{UID: "another"})

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"path/filepath"
 	"slices"
@@ -142,7 +143,8 @@ func setFlags(o *options.ServerRunOptions, values map[string]string) error {
 	for _, set := range o.Flags().FlagSets {
 		all.AddFlagSet(set)
 	}
-	for name, value := range values {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		value := values[name]
 		if slices.Contains(setByHub, name) {
 			return fmt.Errorf("the API server's flag %q is set by the hub and cannot be changed", name)
 		}

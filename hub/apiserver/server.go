@@ -53,7 +53,9 @@ type Config struct {
 	// leave the hub; the range only bounds how many Services it can hold. Empty means the default.
 	ServiceClusterIPRange string
 	// Flags are further settings under the names of kube-apiserver's flags, such as
-	// audit-policy-file or oidc-issuer-url. Those that the hub sets itself are refused.
+	// audit-policy-file or oidc-issuer-url. Those that the hub sets itself are refused. Whoever
+	// gives an authentication-config of his own also decides there about anonymous callers, who
+	// otherwise may ask for health and nothing else.
 	Flags map[string]string
 	// Log gets the messages of the API server and all its libraries; nil means slog.Default().
 	Log *slog.Logger

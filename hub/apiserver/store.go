@@ -119,7 +119,7 @@ func (s *Store[T]) Update(ctx context.Context, object T) (T, error) {
 	return s.update(ctx, s.main, object)
 }
 
-// UpdateStatus writes the status and nothing else.
+// UpdateStatus writes the status and nothing else. One that is the same as before costs no write.
 func (s *Store[T]) UpdateStatus(ctx context.Context, object T) (T, error) {
 	return s.update(ctx, s.status, object)
 }

@@ -3,6 +3,7 @@ package etcd
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,7 +55,13 @@ var tooLong = map[string]bool{"request": true, "request content": true}
 var onPurpose = map[string]bool{
 	"Running http and grpc server on single port. This is not recommended for production.": true,
 	"simple token is not cryptographically signed":                                         true,
+	// Said when the version is looked for before the first entry of a new store; it is looked for again.
+	"Failed to detect schema version": true,
 }
+
+// newStore is why the storage version cannot be raised in the first moment of a new store. It is
+// raised a little later.
+const newStore = "missing term information"
 
 func (c *slogCore) Enabled(level zapcore.Level) bool { return level >= zapcore.WarnLevel }
 
@@ -72,6 +79,11 @@ func (c *slogCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *za
 func (c *slogCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	level := slog.LevelError
 	all := attributes(fields)
+	for _, value := range all {
+		if text, ok := value.(string); ok && strings.Contains(text, newStore) {
+			return nil
+		}
+	}
 	if entry.Level == zapcore.WarnLevel {
 		level = slog.LevelWarn
 		hidden, show := c.repeats.show(entry.Message, entry.Time)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	linkv1 "windlass.dev/windlass/api/link/v1"
+	"windlass.dev/windlass/pkg/session"
 )
 
 // A Member is what the roster knows of one member cluster.
@@ -22,6 +23,8 @@ type Member struct {
 	KubeSystemUID string
 	// Facts are the last that arrived; nil before the first. They are shared: don't change them.
 	Facts *linkv1.ClusterFacts
+	// Hold is what waits for a person's confirmation.
+	Hold session.Hold
 }
 
 // A Roster is safe for concurrent use.
@@ -73,7 +76,7 @@ func (r *Roster) Connected(cluster string, epoch int64, agentVersion, kubeSystem
 		if epoch < member.Epoch {
 			return false // a session that was overtaken before it was recorded
 		}
-		*member = Member{Connected: true, Since: r.now(), Epoch: epoch, AgentVersion: agentVersion, KubeSystemUID: kubeSystemUID, Facts: member.Facts}
+		*member = Member{Connected: true, Since: r.now(), Epoch: epoch, AgentVersion: agentVersion, KubeSystemUID: kubeSystemUID, Facts: member.Facts, Hold: member.Hold}
 		return true
 	})
 }
@@ -94,6 +97,14 @@ func (r *Roster) Disconnected(cluster string, epoch int64) {
 func (r *Roster) Facts(cluster string, facts *linkv1.ClusterFacts) {
 	r.change(cluster, func(member *Member) bool {
 		member.Facts = facts
+		return true
+	})
+}
+
+// Hold records what waits for a person's confirmation in a member.
+func (r *Roster) Hold(cluster string, hold session.Hold) {
+	r.change(cluster, func(member *Member) bool {
+		member.Hold = hold
 		return true
 	})
 }

@@ -4,7 +4,6 @@ package templates
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -156,28 +155,6 @@ func (w *Watcher) Problem(gvk schema.GroupVersionKind) error {
 	return nil
 }
 
-// ErrUnproven says that the API server did not answer whether an object exists.
-var ErrUnproven = errors.New("the kind is not served at present")
-
-// Live reads a template from the API server, past the cache. It returns nil without an error only
-// when the server says that the object does not exist; nothing else may be taken as a deletion.
-func (w *Watcher) Live(ctx context.Context, key Key) (*unstructured.Unstructured, error) {
-	client, err := w.client(key)
-	if err != nil {
-		return nil, err
-	}
-	obj, err := client.Get(ctx, key.Name, metav1.GetOptions{})
-	switch {
-	case err == nil:
-		return obj, nil
-	case apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse):
-		return nil, fmt.Errorf("looking for %s: %w", key, ErrUnproven)
-	case apierrors.IsNotFound(err):
-		return nil, nil
-	}
-	return nil, fmt.Errorf("looking for %s: %w", key, err)
-}
-
 // Patch merges a patch into a template.
 func (w *Watcher) Patch(ctx context.Context, key Key, patch []byte) error {
 	client, err := w.client(key)
@@ -198,8 +175,13 @@ func (w *Watcher) UpdateStatus(ctx context.Context, obj *unstructured.Unstructur
 	return err
 }
 
+// client reaches an object in the version that its key names.
 func (w *Watcher) client(key Key) (dynamic.ResourceInterface, error) {
-	mapping, err := w.mapper.RESTMapping(key.GroupKind(), key.Version)
+	return w.clientOf(key, key.Version)
+}
+
+func (w *Watcher) clientOf(key Key, versions ...string) (dynamic.ResourceInterface, error) {
+	mapping, err := w.mapper.RESTMapping(key.GroupKind(), versions...)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", key.GroupVersion(), key.Kind, ErrUnproven)
 	}

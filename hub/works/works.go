@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -30,6 +32,8 @@ import (
 // Config is what a View needs.
 type Config struct {
 	Works store.Works
+	// List reads the works of a namespace from the store as it is at the call, past the cache.
+	List func(ctx context.Context, namespace string) (works []*workv1alpha1.PropagationWork, resourceVersion string, err error)
 	// Live reads a work from the store, past the cache.
 	Live func(ctx context.Context, namespace, name string) (*workv1alpha1.PropagationWork, error)
 	// FirstListed is the revision of the first list that filled the cache; 0 before it.
@@ -42,7 +46,7 @@ type View struct {
 	config Config
 
 	mu          sync.RWMutex
-	subscribers map[string]map[int]func(key string) // by cluster
+	subscribers map[string]map[int]func(keys ...string) // by cluster
 	next        int
 
 	// messages are the works in the form in which they travel, made when they are first asked for.
@@ -61,7 +65,7 @@ type message struct {
 
 // New makes a View and begins to listen to the works.
 func New(config Config) (*View, error) {
-	v := &View{config: config, subscribers: map[string]map[int]func(string){}}
+	v := &View{config: config, subscribers: map[string]map[int]func(...string){}}
 	registration, err := config.Works.Informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: func(obj any) { v.changed(nil, obj.(*workv1alpha1.PropagationWork)) },
 		UpdateFunc: func(old, new any) {
@@ -88,13 +92,13 @@ func (v *View) Synced() bool { return v.synced() }
 
 // Subscribe calls dirty with the key of every work of the cluster that the member has to hear of.
 // Dirty must not block. The returned function ends it.
-func (v *View) Subscribe(cluster string, dirty func(key string)) (cancel func()) {
+func (v *View) Subscribe(cluster string, dirty func(keys ...string)) (cancel func()) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.next++
 	id := v.next
 	if v.subscribers[cluster] == nil {
-		v.subscribers[cluster] = map[int]func(string){}
+		v.subscribers[cluster] = map[int]func(...string){}
 	}
 	v.subscribers[cluster][id] = dirty
 	return func() {
@@ -113,7 +117,7 @@ func (v *View) changed(old, new *workv1alpha1.PropagationWork) {
 	if new == nil {
 		work = old
 	}
-	v.seen.Store(max(v.seen.Load(), revision(work.ResourceVersion))) // one goroutine tells of events
+	v.seen.Store(max(v.seen.Load(), Revision(work.ResourceVersion))) // one goroutine tells of events
 	switch {
 	case new == nil:
 	case old != nil && old.UID == new.UID && old.Generation == new.Generation && (old.DeletionTimestamp == nil) == (new.DeletionTimestamp == nil):
@@ -134,52 +138,86 @@ func clusterOf(work *workv1alpha1.PropagationWork) string {
 // the reflector's, which runs ahead of it.
 func (v *View) Revision() int64 { return max(v.seen.Load(), v.config.FirstListed()) }
 
-func revision(resourceVersion string) int64 {
+// Revision reads a resourceVersion as a revision of the store.
+func Revision(resourceVersion string) int64 {
 	number, _ := strconv.ParseInt(resourceVersion, 10, 64) // the store writes nothing else
 	return number
 }
 
-// Of is the view of one cluster.
-func (v *View) Of(cluster string) session.Source {
-	return source{view: v, namespace: workv1alpha1.ExecutionNamespace(cluster)}
+// Sync returns when the view of a cluster is not older than the store was at the call.
+func (v *View) Sync(ctx context.Context, cluster string) error {
+	stored, at, err := v.config.List(ctx, workv1alpha1.ExecutionNamespace(cluster))
+	if err != nil {
+		return fmt.Errorf("reading the works of cluster %s: %w", cluster, err)
+	}
+	err = wait.PollUntilContextCancel(ctx, 5*time.Millisecond, true, func(context.Context) (bool, error) {
+		return v.Synced() && v.shows(cluster, stored, Revision(at)), nil
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for the works of cluster %s: %w", cluster, err)
+	}
+	return nil
 }
 
-type source struct {
-	view      *View
-	namespace string
+// shows says whether the cache of a cluster's works is at least as new as what the store had at a
+// revision.
+func (v *View) shows(cluster string, stored []*workv1alpha1.PropagationWork, at int64) bool {
+	there := make(map[string]bool, len(stored))
+	for _, work := range stored {
+		there[work.Name] = true
+		cached, ok := v.config.Works.Get(work.Namespace, work.Name)
+		if v.seen.Load() < Revision(work.ResourceVersion) && (!ok || Revision(cached.ResourceVersion) < Revision(work.ResourceVersion)) {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(v.of(cluster), func(work *workv1alpha1.PropagationWork) bool {
+		return !there[work.Name] && Revision(work.ResourceVersion) <= at // gone from the store, and about to go here
+	})
 }
 
-// List implements session.Source.
-func (s source) List() ([]session.Listed, int64) {
-	seen := s.view.Revision() // before the list: it may be newer than this, not older
-	objs, err := s.view.config.Works.Informer.GetIndexer().ByIndex(cache.NamespaceIndex, s.namespace)
+func (v *View) of(cluster string) []*workv1alpha1.PropagationWork {
+	objs, err := v.config.Works.Informer.GetIndexer().ByIndex(cache.NamespaceIndex, workv1alpha1.ExecutionNamespace(cluster))
 	if err != nil {
 		panic(err) // the index is made with the informer
 	}
-	listed := make([]session.Listed, len(objs))
+	works := make([]*workv1alpha1.PropagationWork, len(objs))
 	for i, obj := range objs {
-		work := obj.(*workv1alpha1.PropagationWork)
-		listed[i] = session.Listed{Ref: session.RefOfWork(s.view.message(work)), Removing: work.DeletionTimestamp != nil}
+		works[i] = obj.(*workv1alpha1.PropagationWork)
+	}
+	return works
+}
+
+// Keys lists the works of a cluster, and a revision of the store that the list is not older than.
+func (v *View) Keys(cluster string) ([]session.Listed, int64) {
+	seen := v.Revision() // before the list: it may be newer than this, not older
+	works := v.of(cluster)
+	listed := make([]session.Listed, len(works))
+	for i, work := range works {
+		received := work.Status.Delivery.Received
+		listed[i] = session.Listed{
+			Ref:        session.RefOfWork(v.message(work)),
+			Removing:   work.DeletionTimestamp != nil,
+			Unreported: received == nil || received.Generation < work.Generation,
+		}
 	}
 	return listed, seen
 }
 
-// Look implements session.Source.
-func (s source) Look(key string) (session.Item, bool) {
-	work, ok := s.view.config.Works.Get(s.namespace, key)
+// Get returns one work of a cluster.
+func (v *View) Get(cluster, key string) (session.Item, bool) {
+	work, ok := v.config.Works.Get(workv1alpha1.ExecutionNamespace(cluster), key)
 	if !ok {
 		return session.Item{}, false
 	}
-	item := session.Item{Revision: revision(work.ResourceVersion)}
+	item := session.Item{Revision: Revision(work.ResourceVersion)}
 	if work.DeletionTimestamp == nil {
-		item.Work = s.view.message(work)
+		item.Work = v.message(work)
 		return item, true
 	}
-	cause := removalCause(work.Spec.RemovalCause)
 	item.Removing = &session.Removing{
 		UID:   string(work.UID),
-		Cause: cause,
-		Keep:  cause == linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED && work.Spec.PreserveResourcesOnDeletion != nil && *work.Spec.PreserveResourcesOnDeletion,
+		Cause: removalCause(work.Spec.RemovalCause),
+		Keep:  work.Spec.PreserveResourcesOnDeletion != nil && *work.Spec.PreserveResourcesOnDeletion,
 	}
 	return item, true
 }

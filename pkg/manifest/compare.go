@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -108,7 +109,7 @@ func (c *comparison) projectList(field string, want, have []any) any {
 func common(want, have []any) []any {
 	part := []any{}
 	for _, w := range want {
-		if slices.Contains(have, w) {
+		if slices.ContainsFunc(have, func(h any) bool { return reflect.DeepEqual(w, h) }) {
 			part = append(part, w)
 		}
 	}

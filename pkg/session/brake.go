@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
+	"sync"
 	"time"
 )
 
@@ -34,9 +35,11 @@ func (s BrakeSettings) Validate() error {
 
 // A Brake counts the removals of one member and holds those that are too many until a person confirms them. It outlives
 // sessions: a member that reconnects has no new allowance. Once it holds something, everything more is held too, however
-// much time passes, so that a wrong mass deletion does not trickle through. Not safe for concurrent use.
+// much time passes, so that a wrong mass deletion does not trickle through. Safe for concurrent use: a session that is
+// being superseded may still look at it.
 type Brake struct {
 	settings BrakeSettings
+	mu       sync.Mutex
 	// passed are the counted removals of the window, with the time they were let through.
 	passed map[RemovalID]time.Time
 	// works is the highest number of works seen since passed was last empty: the base of the percentage must not
@@ -67,8 +70,10 @@ func (b *Brake) Window() time.Duration { return b.settings.Window }
 // Pass decides about one removal of a member with that many works: true lets it through and counts it, false holds it.
 // What was confirmed, or counted before, passes without being counted.
 func (b *Brake) Pass(id RemovalID, works int, now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.expire(now)
-	if b.Confirmed(id) {
+	if _, yes := b.confirmed[id]; yes {
 		return true
 	}
 	if _, counted := b.passed[id]; counted {
@@ -76,7 +81,7 @@ func (b *Brake) Pass(id RemovalID, works int, now time.Time) bool {
 	}
 	b.works = max(b.works, works)
 	if len(b.held) > 0 || len(b.passed) >= b.Limit(b.works) {
-		b.Hold(id)
+		b.holdLocked(id)
 		return false
 	}
 	b.passed[id] = now
@@ -96,6 +101,12 @@ func (b *Brake) expire(now time.Time) {
 
 // Hold holds a removal whatever the count.
 func (b *Brake) Hold(id RemovalID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.holdLocked(id)
+}
+
+func (b *Brake) holdLocked(id RemovalID) {
 	if _, there := b.held[id]; !there {
 		b.held[id] = struct{}{}
 		b.sum += checksum(id)
@@ -104,34 +115,49 @@ func (b *Brake) Hold(id RemovalID) {
 
 // Confirm lets a removal pass from now on.
 func (b *Brake) Confirm(id RemovalID) {
-	b.release(id)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.releaseLocked(id)
 	b.confirmed[id] = struct{}{}
 }
 
 // Confirmed says whether the removal was confirmed.
 func (b *Brake) Confirmed(id RemovalID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	_, yes := b.confirmed[id]
 	return yes
 }
 
 // Forget drops a removal that has been carried out or is not wanted any more.
 func (b *Brake) Forget(id RemovalID) {
-	b.release(id)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.releaseLocked(id)
 	delete(b.confirmed, id)
 }
 
+// release drops a hold and keeps a confirmation.
 func (b *Brake) release(id RemovalID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.releaseLocked(id)
+}
+
+func (b *Brake) releaseLocked(id RemovalID) {
 	if _, there := b.held[id]; there {
 		delete(b.held, id)
 		b.sum -= checksum(id)
 	}
 }
 
-// Retain forgets every removal that is not wanted any more.
+// Retain forgets every removal that is not wanted any more. Wanted must not use the brake.
 func (b *Brake) Retain(wanted func(RemovalID) bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for id := range b.held {
 		if !wanted(id) {
-			b.release(id)
+			b.releaseLocked(id)
 		}
 	}
 	for id := range b.confirmed {
@@ -142,7 +168,18 @@ func (b *Brake) Retain(wanted func(RemovalID) bool) {
 }
 
 // Held is how many removals wait.
-func (b *Brake) Held() int { return len(b.held) }
+func (b *Brake) Held() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.held)
+}
+
+// sumOf names what is held: it changes with the set, whatever the order.
+func (b *Brake) sumOf() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.sum
+}
 
 func checksum(id RemovalID) uint64 {
 	h := fnv.New64a()

@@ -78,7 +78,7 @@ func (h *Hub) Hold() Hold {
 		Limit: h.brake.Limit(h.counted), Window: h.brake.Window(),
 	}
 	if len(h.held) > 0 {
-		hold.ID = fmt.Sprintf("%016x", h.brake.sum)
+		hold.ID = fmt.Sprintf("%016x", h.brake.sumOf())
 	}
 	for key, r := range h.held {
 		if r.byAgent {

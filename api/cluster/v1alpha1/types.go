@@ -143,7 +143,8 @@ type ClusterStatus struct {
 	APIEnablements []APIEnablement `json:"apiEnablements,omitempty" protobuf:"bytes,2,rep,name=apiEnablements"`
 
 	// conditions: Joined (an agent has enrolled), Ready (its agent is connected and its API server
-	// answers), CompleteAPIEnablements (apiEnablements is complete).
+	// answers), CompleteAPIEnablements (apiEnablements is complete), DeletionsHeld (deletions wait
+	// for a person).
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -273,6 +274,8 @@ const (
 	ClusterJoined = "Joined"
 	// ClusterReady is True when the agent is connected and the cluster's API server answers it.
 	ClusterReady = "Ready"
+	// ClusterDeletionsHeld is True while deletions in the cluster wait for a person to confirm them.
+	ClusterDeletionsHeld = "DeletionsHeld"
 	// ClusterCompleteAPIEnablements is True when all APIs of the cluster are known.
 	ClusterCompleteAPIEnablements = "CompleteAPIEnablements"
 

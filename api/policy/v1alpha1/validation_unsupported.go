@@ -11,6 +11,8 @@ import (
 // The rules for those fields' values are checked all the same, so deleting a row is enough.
 
 // notYet is a field that Karmada has and that does nothing here yet.
+//
+// +k8s:openapi-gen=false
 type notYet[T any] struct {
 	field   string        // path below T, with dots
 	set     func(*T) bool // whether the object asks for it

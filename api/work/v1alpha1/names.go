@@ -37,6 +37,9 @@ const (
 	RetainReplicasLabel = "resourcetemplate.karmada.io/retain-replicas"
 	// AppliedPlacementAnnotation is the placement that the scheduler last decided with.
 	AppliedPlacementAnnotation = "policy.karmada.io/applied-placement"
+	// ConfirmDeletionsAnnotation on a MemberCluster lets the deletions happen that its condition
+	// DeletionsHeld names by the same id.
+	ConfirmDeletionsAnnotation = "windlass.dev/confirm-deletions"
 	// SkipAutoPropagationLabel "true" on a namespace keeps it out of the propagation of all
 	// namespaces.
 	SkipAutoPropagationLabel = "namespace.karmada.io/skip-auto-propagation"

@@ -285,6 +285,8 @@ func validateBindingReference(reference *BindingReference, path *field.Path) fie
 }
 
 // manifestHeader is what every manifest must say.
+//
+// +k8s:openapi-gen=false
 type manifestHeader struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`

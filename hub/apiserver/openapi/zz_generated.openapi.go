@@ -430,7 +430,7 @@ func schema_windlass_api_cluster_v1alpha1_ClusterStatus(ref common.ReferenceCall
 							},
 						},
 						SchemaProps: spec.SchemaProps{
-							Description: "conditions: Joined (an agent has enrolled), Ready (its agent is connected and its API server answers), CompleteAPIEnablements (apiEnablements is complete).",
+							Description: "conditions: Joined (an agent has enrolled), Ready (its agent is connected and its API server answers), CompleteAPIEnablements (apiEnablements is complete), DeletionsHeld (deletions wait for a person).",
 							Type:        []string{"array"},
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
@@ -4317,7 +4317,7 @@ func schema_windlass_api_work_v1alpha1_WorkSpec(ref common.ReferenceCallback) co
 					},
 					"removalCause": {
 						SchemaProps: spec.SchemaProps{
-							Description: "removalCause says why the work is being deleted. It is written with the deletion; a work that is deleted without one keeps its objects in the member.",
+							Description: "removalCause says why the work is being deleted. The hub's controllers write it with the deletion; a work that somebody else deletes without one is taken for Forced.",
 							Type:        []string{"string"},
 							Format:      "",
 						},

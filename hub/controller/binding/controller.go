@@ -49,6 +49,8 @@ type Reconciler struct {
 	Workers int
 	Log     *slog.Logger
 	Now     func() time.Time
+
+	unseen unseen
 }
 
 // writesAtOnce bounds how many works of one binding are written at the same time: enough to share
@@ -79,7 +81,7 @@ func (r *Reconciler) Setup(mgr manager.Manager) (*store.Mailbox[types.Namespaced
 			}
 		},
 	})
-	sources := append(store.Sources(r.Bindings.Scoped, bindingChanged), source.TypedSource[types.NamespacedName](wake), store.Source(r.Works.Informer, workChanged))
+	sources := append(store.Sources(r.Bindings.Scoped, bindingChanged), source.TypedSource[types.NamespacedName](wake), store.Source(r.Works.Informer, r.workChanged))
 	for _, source := range sources {
 		if err := c.Watch(source); err != nil {
 			return nil, err
@@ -101,12 +103,13 @@ func bindingChanged(old, new workv1alpha1.Binding) []types.NamespacedName {
 }
 
 // workChanged wakes the binding of a work that is gone, or whose spec somebody has written.
-func workChanged(old, new *workv1alpha1.PropagationWork) []types.NamespacedName {
+func (r *Reconciler) workChanged(old, new *workv1alpha1.PropagationWork) []types.NamespacedName {
 	work := new
-	switch {
-	case new == nil:
+	if new == nil {
 		work = old
-	case old == nil, old.Generation == new.Generation:
+	}
+	r.unseen.saw(work.ResourceVersion)
+	if new != nil && (old == nil || old.Generation == new.Generation) {
 		return nil
 	}
 	if work.Spec.Binding == nil {
@@ -120,6 +123,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (c
 	binding, ok := r.Bindings.Get(key)
 	if !ok {
 		return ctrl.Result{}, nil
+	}
+	if r.unseen.has(key, r.Now()) {
+		return ctrl.Result{RequeueAfter: unseenPause}, nil
 	}
 	works := r.works(key)
 	if binding.GetDeletionTimestamp() != nil {
@@ -169,7 +175,8 @@ func (r *Reconciler) render(ctx context.Context, binding workv1alpha1.Binding, t
 	if err != nil {
 		return err
 	}
-	writes, ctx := errgroup.WithContext(ctx)
+	// A cluster for which nothing can be written at present does not hold up the others.
+	writes := errgroup.Group{}
 	writes.SetLimit(writesAtOnce)
 	for _, target := range binding.GetSpec().Clusters {
 		if !r.Accepts(target.Name) {
@@ -177,12 +184,13 @@ func (r *Reconciler) render(ctx context.Context, binding workv1alpha1.Binding, t
 		}
 		desired, err := renderer.Work(target)
 		if err != nil {
+			_ = writes.Wait() // they are found out about again
 			return err
 		}
 		existing := works[target.Name]
 		switch {
 		case existing == nil:
-			writes.Go(func() error { return r.create(ctx, desired) })
+			writes.Go(func() error { return r.create(ctx, store.Key(binding), desired) })
 		case existing.DeletionTimestamp != nil:
 			// Its end wakes the binding: only then can the new one be told from the old.
 		case render.Diff(existing, desired):
@@ -192,14 +200,15 @@ func (r *Reconciler) render(ctx context.Context, binding workv1alpha1.Binding, t
 	return writes.Wait()
 }
 
-func (r *Reconciler) create(ctx context.Context, work *workv1alpha1.PropagationWork) error {
-	_, err := r.Works.Create(ctx, work)
+func (r *Reconciler) create(ctx context.Context, binding types.NamespacedName, work *workv1alpha1.PropagationWork) error {
+	created, err := r.Works.Create(ctx, work)
 	if apierrors.IsAlreadyExists(err) {
 		return nil // made a moment ago; its event is on the way
 	}
 	if err != nil {
 		return fmt.Errorf("writing work %s: %w", store.Key(work), err)
 	}
+	r.unseen.wrote(binding, created.ResourceVersion, r.Now())
 	return nil
 }
 
@@ -258,7 +267,7 @@ func (r *Reconciler) removalCause(ctx context.Context, binding workv1alpha1.Bind
 }
 
 func (r *Reconciler) remove(ctx context.Context, works map[string]*workv1alpha1.PropagationWork, cause workv1alpha1.RemovalCause, which func(cluster string) bool) error {
-	removals, ctx := errgroup.WithContext(ctx)
+	removals := errgroup.Group{}
 	removals.SetLimit(writesAtOnce)
 	for cluster, work := range works {
 		if work.DeletionTimestamp != nil || !which(cluster) {

@@ -14,6 +14,7 @@ import (
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	linkv1 "windlass.dev/windlass/api/link/v1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/roster"
 )
 
@@ -67,6 +68,7 @@ func assess(f facts) assessment {
 	if joined {
 		recordSession(&status, f)
 		recordFacts(&status, f)
+		recordHold(&status, f)
 	}
 	out.Status = status
 	out.Taints = conditionTaints(f.Cluster.Spec.Taints, meta.FindStatusCondition(status.Conditions, clusterv1alpha1.ClusterReady), f.Now)
@@ -118,6 +120,23 @@ func recordFacts(status *clusterv1alpha1.ClusterStatus, f facts) {
 	} else {
 		setCondition(status, f, clusterv1alpha1.ClusterCompleteAPIEnablements, metav1.ConditionFalse, "DiscoveryFailed",
 			"a part of the cluster's API discovery fails; the list of its APIs is the last complete one")
+	}
+}
+
+// recordHold says which deletions wait for a person, and what he types to let them happen.
+func recordHold(status *clusterv1alpha1.ClusterStatus, f facts) {
+	hold := f.Member.Hold
+	confirm := fmt.Sprintf("look at the works that are being deleted in namespace %s; to let it happen: kubectl annotate membercluster %s --overwrite %s=%s",
+		workv1alpha1.ExecutionNamespace(f.Cluster.Name), f.Cluster.Name, workv1alpha1.ConfirmDeletionsAnnotation, hold.ID)
+	switch {
+	case hold.Held > 0 && hold.Restoring:
+		setCondition(status, f, clusterv1alpha1.ClusterDeletionsHeld, metav1.ConditionTrue, "StoreRestored", fmt.Sprintf(
+			"the hub's store was restored from a backup that is older than what this cluster has: %d deletions wait for a person; %s", hold.Held, confirm))
+	case hold.Held > 0:
+		setCondition(status, f, clusterv1alpha1.ClusterDeletionsHeld, metav1.ConditionTrue, "TooManyDeletions", fmt.Sprintf(
+			"%d deletions wait for a person: more than %d within %s is unusual; %s", hold.Held, hold.Limit, hold.Window, confirm))
+	case meta.FindStatusCondition(status.Conditions, clusterv1alpha1.ClusterDeletionsHeld) != nil:
+		setCondition(status, f, clusterv1alpha1.ClusterDeletionsHeld, metav1.ConditionFalse, "NothingHeld", "no deletion waits for a person")
 	}
 }
 

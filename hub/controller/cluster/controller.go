@@ -34,6 +34,8 @@ type Reconciler struct {
 	Roster   *roster.Roster
 	// Accepting is told when works may be written for a cluster, and when no longer.
 	Accepting *Accepting
+	// Confirm lets the deletions happen that a cluster's hold names by this id.
+	Confirm func(ctx context.Context, cluster, id string) error
 	// Process names this hub process.
 	Process string
 	// Grace is how long a cluster may be without a session before it is called unreachable, and
@@ -98,7 +100,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, name string) (ctrl.Result, e
 		return store.Outcome(err)
 	}
 	r.Accepting.set(name, true)
-	said := assess(facts{Cluster: cluster, Member: r.Roster.Get(name), Grace: r.Grace, Process: r.Process, Now: r.Now()})
+	member := r.Roster.Get(name)
+	if id := cluster.Annotations[workv1alpha1.ConfirmDeletionsAnnotation]; member.Hold.Held > 0 && id == member.Hold.ID {
+		if err := r.Confirm(ctx, name, id); err != nil {
+			return ctrl.Result{}, fmt.Errorf("confirming the deletions in cluster %s: %w", name, err)
+		}
+	}
+	said := assess(facts{Cluster: cluster, Member: member, Grace: r.Grace, Process: r.Process, Now: r.Now()})
 	if err := r.record(ctx, cluster, said); err != nil {
 		return store.Outcome(err)
 	}

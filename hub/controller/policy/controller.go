@@ -5,9 +5,11 @@ package policy
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -36,6 +38,7 @@ type Templates interface {
 	Want(who string, kinds []schema.GroupVersionKind)
 	Get(templates.Key) (obj *unstructured.Unstructured, known bool)
 	List(kind schema.GroupVersionKind, namespace string) []*unstructured.Unstructured
+	Problem(schema.GroupVersionKind) error
 	Live(context.Context, templates.Key) (*unstructured.Unstructured, error)
 	Patch(context.Context, templates.Key, []byte) error
 }
@@ -84,6 +87,10 @@ func (r *Reconciler) Setup(mgr manager.Manager, policies ...cache.SharedIndexInf
 	r.Templates.Handle(templates.Handler{
 		Changed: wake.Add,
 		Kind: func(kind schema.GroupVersionKind) {
+			// Those whose events came before the first list was complete could not be decided on.
+			for _, template := range r.Templates.List(kind, "") {
+				wake.Add(templates.KeyOf(template), true)
+			}
 			for _, binding := range r.Bindings.List() {
 				if key := store.TemplateKey(binding); key.GroupVersionKind == kind {
 					wake.Add(key, false)
@@ -95,6 +102,9 @@ func (r *Reconciler) Setup(mgr manager.Manager, policies ...cache.SharedIndexInf
 		if err := c.Watch(source); err != nil {
 			return nil, err
 		}
+	}
+	if err := (&releaser{policies: r.Policies, bindings: r.Bindings, templates: r.Templates}).setup(mgr); err != nil {
+		return nil, err
 	}
 	return func() bool {
 		return !slices.ContainsFunc(registered, func(r cache.ResourceEventHandlerRegistration) bool { return !r.HasSynced() })
@@ -174,11 +184,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, key templates.Key) (ctrl.Res
 	template, known := r.Templates.Get(key)
 	switch {
 	case !known:
-		return ctrl.Result{}, nil // the handler of its kind wakes it
+		return r.unserved(ctx, key)
 	case template == nil:
 		return store.Outcome(r.unbind(ctx, key))
 	case template.GetDeletionTimestamp() != nil:
 		return ctrl.Result{}, nil // it is there until its finalizers are gone
+	}
+	if r.claimedInAnotherVersion(key, template) {
+		return ctrl.Result{}, nil
 	}
 	decision := r.index.Select(policy.TemplateOf(template, key.GroupVersionKind), policy.ClaimOf(template.GetLabels(), template.GetAnnotations()))
 	if decision.Policy == nil {
@@ -190,6 +203,36 @@ func (r *Reconciler) Reconcile(ctx context.Context, key templates.Key) (ctrl.Res
 	}
 	labels, annotations := policy.Marks(decision.Policy)
 	return store.Outcome(r.mark(ctx, key, template, labels, annotations))
+}
+
+// askAgain is how long to wait before the API server is asked again whether an object of a kind that
+// it does not serve exists.
+const askAgain = 30 * time.Second
+
+// unserved deletes the bindings of a template whose kind is not served any more, once it is proven
+// that the template went with its kind.
+func (r *Reconciler) unserved(ctx context.Context, key templates.Key) (ctrl.Result, error) {
+	if r.Templates.Problem(key.GroupVersionKind) == nil {
+		return ctrl.Result{}, nil // its first list is on the way; the handler of its kind wakes it
+	}
+	err := r.unbind(ctx, key)
+	if errors.Is(err, templates.ErrUnproven) {
+		return ctrl.Result{RequeueAfter: askAgain}, nil
+	}
+	return store.Outcome(err)
+}
+
+// claimedInAnotherVersion says whether the object is claimed as one of another version of its kind.
+// It has one binding and one claim only: two policies that name it in two versions would write both in
+// turn, for ever. The version that has it keeps it while a policy selects it there.
+func (r *Reconciler) claimedInAnotherVersion(key templates.Key, template *unstructured.Unstructured) bool {
+	binding, ok := r.Bindings.For(key.Namespace).Get(key.Namespace, r.bindingName(key, template))
+	if !ok || !store.Claimed(binding) || binding.GetSpec().Resource.UID != template.GetUID() {
+		return false
+	}
+	theirs := store.TemplateKey(binding).GroupVersionKind
+	return theirs.Version != key.Version &&
+		r.index.Select(policy.TemplateOf(template, theirs), policy.ClaimOf(binding.GetLabels(), binding.GetAnnotations())).Policy != nil
 }
 
 // unbind deletes the bindings of a template that does not exist any more. What the cache lacks is
@@ -243,16 +286,35 @@ func (r *Reconciler) bind(ctx context.Context, key templates.Key, template *unst
 	return err
 }
 
-// bindingName is the plain name unless a binding of another object has it.
+// bindingName is the plain name unless a binding of another object has it. A binding that once got
+// the other name keeps it: under two names an object would have two works in each cluster.
 func (r *Reconciler) bindingName(key templates.Key, template *unstructured.Unstructured) string {
-	name := render.BindingName(template)
-	if other, ok := r.Bindings.For(key.Namespace).Get(key.Namespace, name); ok {
-		theirs := store.TemplateKey(other)
-		if theirs.GroupKind() != key.GroupKind() || theirs.NamespacedName != key.NamespacedName {
-			return render.BindingNameHashed(template)
-		}
+	plain, hashed := render.BindingName(template), render.BindingNameHashed(template)
+	if r.holds(hashed, key) == theSame || r.holds(plain, key) == another {
+		return hashed
 	}
-	return name
+	return plain
+}
+
+// holder says whose binding has a name.
+type holder int
+
+const (
+	nobody holder = iota
+	theSame
+	another
+)
+
+func (r *Reconciler) holds(name string, key templates.Key) holder {
+	binding, ok := r.Bindings.For(key.Namespace).Get(key.Namespace, name)
+	if !ok {
+		return nobody
+	}
+	theirs := store.TemplateKey(binding)
+	if theirs.GroupKind() == key.GroupKind() && theirs.NamespacedName == key.NamespacedName {
+		return theSame
+	}
+	return another
 }
 
 // release takes the claim off a template that no policy selects any more, and off its binding. The

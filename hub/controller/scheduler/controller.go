@@ -35,7 +35,8 @@ type Reconciler struct {
 	KeepEmpty bool
 	Now       func() time.Time
 
-	fleet fleet
+	fleet      fleet
+	placements placements
 }
 
 // Setup adds the controller to the manager. Before the manager starts, the caller waits until the
@@ -73,9 +74,14 @@ func (r *Reconciler) Setup(mgr manager.Manager) (synced func() bool, err error) 
 	return registration.HasSynced, nil
 }
 
-// bindingChanged wakes a binding whose spec is not the one that was last decided on.
-func bindingChanged(_, new workv1alpha1.Binding) []types.NamespacedName {
-	if new == nil || new.GetDeletionTimestamp() != nil || new.GetStatus().SchedulerObservedGeneration == new.GetGeneration() {
+// bindingChanged wakes a binding whose spec is not the one that was last decided on, and one that a
+// policy has claimed or released since: the clusters may have changed while nobody claimed it.
+func bindingChanged(old, new workv1alpha1.Binding) []types.NamespacedName {
+	if new == nil || new.GetDeletionTimestamp() != nil {
+		return nil
+	}
+	claimChanged := old != nil && store.Claimed(old) != store.Claimed(new)
+	if new.GetStatus().SchedulerObservedGeneration == new.GetGeneration() && !claimChanged {
 		return nil
 	}
 	return []types.NamespacedName{store.Key(new)}
@@ -121,11 +127,10 @@ func ours(binding workv1alpha1.Binding) bool {
 
 func (r *Reconciler) decide(binding workv1alpha1.Binding) schedule.Decision {
 	spec := binding.GetSpec()
-	fleet := r.fleet.snapshot()
 	if !store.Claimed(binding) {
 		return r.keep(binding)
 	}
-	placement, err := schedule.Compile(spec.Placement)
+	placement, err := r.placements.compile(spec.Placement)
 	if err != nil {
 		return schedule.Decision{Clusters: spec.Clusters, Reason: schedule.ReasonSchedulerError, Message: err.Error()}
 	}
@@ -133,7 +138,7 @@ func (r *Reconciler) decide(binding workv1alpha1.Binding) schedule.Decision {
 		Template:  schedule.Template{Kind: store.TemplateKey(binding).GroupVersionKind, UID: spec.Resource.UID},
 		Replicas:  spec.Replicas,
 		Placement: placement,
-		Fleet:     fleet,
+		Fleet:     r.fleet.snapshot(),
 		Current:   spec.Clusters,
 		KeepEmpty: r.KeepEmpty,
 	})
@@ -210,4 +215,38 @@ func (f *fleet) snapshot() *schedule.Fleet {
 		f.current = schedule.NewFleet(clusters)
 	}
 	return f.current
+}
+
+// placements shares the compiled form of equal placements: the bindings of one policy have one.
+type placements struct {
+	mu       sync.Mutex
+	compiled map[string]*schedule.Placement // by the placement's protobuf
+}
+
+// mostPlacements bounds the cache; more than this many different placements are compiled anew.
+const mostPlacements = 4096
+
+func (p *placements) compile(placement *policyv1alpha1.Placement) (*schedule.Placement, error) {
+	if placement == nil {
+		return schedule.Compile(nil)
+	}
+	content, err := placement.Marshal()
+	if err != nil {
+		return nil, fmt.Errorf("reading the placement: %w", err)
+	}
+	key := string(content)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if known, ok := p.compiled[key]; ok {
+		return known, nil
+	}
+	compiled, err := schedule.Compile(placement)
+	if err != nil {
+		return nil, err
+	}
+	if p.compiled == nil || len(p.compiled) >= mostPlacements {
+		p.compiled = map[string]*schedule.Placement{}
+	}
+	p.compiled[key] = compiled
+	return compiled, nil
 }

@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -58,11 +59,20 @@ func (r *BindingReconciler) Setup(mgr manager.Manager) error {
 		return err
 	}
 	wake := &store.Mailbox[types.NamespacedName]{}
-	r.Templates.Handle(templates.Handler{Changed: func(key templates.Key, initial bool) {
-		for _, binding := range r.Bindings.ByIndex(store.ByTemplate, store.TemplateIndex(key)) {
-			wake.Add(store.Key(binding), initial)
-		}
-	}})
+	r.Templates.Handle(templates.Handler{
+		Changed: func(key templates.Key, initial bool) {
+			for _, binding := range r.Bindings.ByIndex(store.ByTemplate, store.TemplateIndex(key)) {
+				wake.Add(store.Key(binding), initial)
+			}
+		},
+		Kind: func(kind schema.GroupVersionKind) {
+			for _, binding := range r.Bindings.List() {
+				if store.TemplateKey(binding).GroupVersionKind == kind {
+					wake.Add(store.Key(binding), true)
+				}
+			}
+		},
+	})
 	for _, source := range append(store.Sources(r.Bindings.Scoped, bindingChanged), source.TypedSource[types.NamespacedName](wake), store.Source(r.Works.Informer, workChanged)) {
 		if err := c.Watch(source); err != nil {
 			return err

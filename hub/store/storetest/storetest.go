@@ -88,10 +88,10 @@ func (s *Store) Works() store.Works {
 
 // schedule is the store's rule for what the scheduler writes: the clusters and its part of the status.
 func schedule[T workv1alpha1.Binding](next, said T) {
-	next.GetSpec().Clusters = said.GetSpec().Clusters
-	if !specIs(next, said, "Clusters") {
+	if !equality.Semantic.DeepEqual(next.GetSpec().Clusters, said.GetSpec().Clusters) {
 		next.SetGeneration(next.GetGeneration() + 1)
 	}
+	next.GetSpec().Clusters = said.GetSpec().Clusters
 	status := next.GetStatus()
 	status.SchedulerObservedGeneration = next.GetGeneration()
 	status.LastScheduledTime = said.GetStatus().LastScheduledTime
@@ -378,9 +378,4 @@ func (k *Kind[T]) publish() {
 // field returns Spec or Status of an object.
 func field(obj any, name string) reflect.Value {
 	return reflect.ValueOf(obj).Elem().FieldByName(name)
-}
-
-// specIs says whether one field of two specs is the same.
-func specIs(a, b any, name string) bool {
-	return equality.Semantic.DeepEqual(field(a, "Spec").FieldByName(name).Interface(), field(b, "Spec").FieldByName(name).Interface())
 }

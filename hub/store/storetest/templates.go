@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -52,6 +53,23 @@ func (t *Templates) Put(obj *unstructured.Unstructured) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.put(obj)
+}
+
+// PutLive gives the server a template, or a new state of it, of which the cache does not know yet.
+func (t *Templates) PutLive(obj *unstructured.Unstructured) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	stored := obj.DeepCopy()
+	t.versions++
+	stored.SetResourceVersion(strconv.Itoa(t.versions))
+	t.live[templates.KeyOf(stored)] = stored
+}
+
+// Sync makes the cache have what the server has.
+func (t *Templates) Sync() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.cached = maps.Clone(t.live)
 }
 
 func (t *Templates) put(obj *unstructured.Unstructured) {

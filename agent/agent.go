@@ -1,0 +1,272 @@
+// Package agent puts the agent's parts together: it starts them in the right order, and says how
+// the agent stands. What each part does is in its own package.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+
+	"windlass.dev/windlass/agent/apply"
+	"windlass.dev/windlass/agent/dial"
+	"windlass.dev/windlass/agent/enroll"
+	"windlass.dev/windlass/agent/facts"
+	"windlass.dev/windlass/agent/member"
+	"windlass.dev/windlass/agent/observe"
+	"windlass.dev/windlass/agent/state"
+	"windlass.dev/windlass/pkg/version"
+)
+
+// Agent is one agent.
+type Agent struct {
+	config   Config
+	logger   *slog.Logger
+	registry *prometheus.Registry
+	standing standing
+	dialer   *dial.Dialer
+	rest     *rest.Config
+	clients  *member.Clients
+	core     kubernetes.Interface
+	health   *healthServer // nil when nothing is served
+}
+
+// New checks the settings, opens the port for health, and starts nothing.
+func New(config Config, logger *slog.Logger) (*Agent, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	a := &Agent{config: config, logger: logger, registry: prometheus.NewRegistry()}
+	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.standing.set("starting")
+	var err error
+	if a.dialer, err = dial.New(dial.Config{ProxyCAFile: config.ProxyCAFile}); err != nil {
+		return nil, err
+	}
+	if a.rest, err = restConfig(config.Kubeconfig); err != nil {
+		return nil, err
+	}
+	if a.clients, err = member.Connect(a.rest); err != nil {
+		return nil, err
+	}
+	if a.core, err = kubernetes.NewForConfig(a.rest); err != nil {
+		return nil, err
+	}
+	if config.HealthListen != "" {
+		if a.health, err = newHealthServer(config.HealthListen, a.registry, a.standing.get); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+func restConfig(kubeconfig string) (*rest.Config, error) {
+	if kubeconfig != "" {
+		config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+		if err != nil {
+			return nil, fmt.Errorf("--kubeconfig: %w", err)
+		}
+		return config, nil
+	}
+	config, err := rest.InClusterConfig()
+	if errors.Is(err, rest.ErrNotInCluster) {
+		return nil, errors.New("--kubeconfig is not set, and this is no pod of the member: say how its API server is reached")
+	}
+	return config, err
+}
+
+// Run makes an agent and runs it until ctx ends, which is no error; an agent that has joined anew
+// begins anew. An error says in one line what a person has to do.
+func Run(ctx context.Context, config Config, logger *slog.Logger) error {
+	for {
+		a, err := New(config, logger)
+		if err != nil {
+			return err
+		}
+		if err = a.Run(ctx); !errors.Is(err, errStartAgain) {
+			return err
+		}
+		logger.Info("The agent has joined the hub anew and starts again.")
+	}
+}
+
+// Run runs the agent once, until ctx ends, which is no error.
+func (a *Agent) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	if a.health != nil {
+		group.Go(func() error { return a.health.run(ctx) })
+	}
+	group.Go(func() error {
+		if err := a.run(ctx, group); err != nil && ctx.Err() == nil {
+			return err
+		}
+		return nil
+	})
+	err := group.Wait()
+	if err != nil && !errors.Is(err, errStartAgain) {
+		return errors.New(oneLine(err.Error()))
+	}
+	return err
+}
+
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// run starts the parts one after the other: each needs what the one before it has found out.
+func (a *Agent) run(ctx context.Context, group *errgroup.Group) error {
+	if err := a.insist(ctx, "preparing namespace "+a.config.StateNamespace+" in the member", a.makeNamespace); err != nil {
+		return err
+	}
+	store, err := a.loadState(ctx)
+	if err != nil {
+		return err
+	}
+	group.Go(func() error { return store.Run(ctx) })
+
+	kinds := member.NewKinds(a.clients, a.logger)
+	uid, enroller, who, err := a.identity(ctx, store)
+	if err != nil {
+		return err
+	}
+	a.logger.Info("The agent knows who it is.", "cluster", who.ClusterName, "hub", a.config.Hub, "works", len(store.Keys()))
+	engine, observer, err := a.engine(who, store, kinds)
+	if err != nil {
+		return err
+	}
+	gatherer, err := facts.New(facts.Config{
+		Clients: a.clients, Kinds: kinds, Logger: a.logger, Now: time.Now,
+		Interval: a.config.Facts.Interval.Duration, Threshold: a.config.Facts.Threshold, MaxAge: a.config.Facts.MaxAge.Duration,
+	})
+	if err != nil {
+		return err
+	}
+	for _, part := range []func(context.Context) error{kinds.Run, observer.Run, engine.Run, gatherer.Run} {
+		group.Go(func() error { return part(ctx) })
+	}
+	return a.connect(ctx, parts{
+		store: store, engine: engine, observer: observer, facts: gatherer, enroller: enroller, who: who, uid: uid,
+	})
+}
+
+// insist tries until it succeeds or ctx ends: a member whose API server does not answer now will.
+func (a *Agent) insist(ctx context.Context, what string, do func(context.Context) error) error {
+	delay := 500 * time.Millisecond
+	for {
+		err := do(ctx)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if apierrors.IsForbidden(err) {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		a.standing.set("%s: %v", what, err)
+		a.logger.Warn("The member's API server does not do what the agent needs; trying again.", "what", what, "error", err, "in", delay)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(delay):
+		}
+		delay = min(2*delay, 15*time.Second)
+	}
+}
+
+func (a *Agent) makeNamespace(ctx context.Context) error {
+	name := a.config.StateNamespace
+	_, err := a.clients.Core.Namespaces().Get(ctx, name, metav1.GetOptions{})
+	if !apierrors.IsNotFound(err) {
+		return err
+	}
+	_, err = a.clients.Core.Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
+}
+
+func (a *Agent) loadState(ctx context.Context) (*state.Store, error) {
+	store, err := state.New(state.Config{
+		Secrets: state.NewSecrets(a.clients.Core.Secrets(a.config.StateNamespace)),
+		Logger:  a.logger, Now: time.Now, Registry: a.registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return store, a.insist(ctx, "reading the desired state kept in the member", store.Load)
+}
+
+// identity returns who the agent is, and enrols when it is nobody yet.
+func (a *Agent) identity(ctx context.Context, store *state.Store) (uid string, enroller *enroll.Enroller, who *enroll.Identity, err error) {
+	err = a.insist(ctx, "finding out which cluster this is", func(ctx context.Context) (err error) {
+		uid, err = enroll.KubeSystemUID(ctx, a.core)
+		return err
+	})
+	if err != nil {
+		return "", nil, nil, err
+	}
+	enroller, err = enroll.New(enroll.Config{
+		Hub: a.config.Hub, ClusterName: a.config.ClusterName, KubeSystemUID: uid,
+		Labels: a.config.Labels, Provider: a.config.Provider, Region: a.config.Region, Zones: a.config.Zones,
+		AgentVersion: version.Version, Token: enroll.TokenSource{File: a.config.TokenFile},
+		Store: enroll.NewSecretStore(a.core, a.config.StateNamespace), Dialer: a.dialer,
+		Log: a.logger, Registerer: a.registry, Now: time.Now,
+	})
+	if err != nil {
+		return "", nil, nil, err
+	}
+	a.standing.set("joining the hub at %s", a.config.Hub)
+	var stop *enroll.StopError
+	err = a.insist(ctx, "joining the hub at "+a.config.Hub, func(ctx context.Context) (err error) {
+		if who, err = enroller.Identity(ctx); errors.As(err, &stop) {
+			return nil // no use in trying again
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return "", nil, nil, err
+	case stop != nil:
+		return "", nil, nil, stop
+	}
+	if before := store.Mark().HubID; before != "" && before != who.HubID {
+		return "", nil, nil, fmt.Errorf("namespace %s of this member holds what another hub (%.12s…) wants of it: remove the cluster there first, or delete the Secrets with the label %s to leave its objects as they are",
+			a.config.StateNamespace, before, state.StateLabel)
+	}
+	return uid, enroller, who, nil
+}
+
+func (a *Agent) engine(who *enroll.Identity, store *state.Store, kinds *member.Kinds) (*apply.Engine, *observe.Observer, error) {
+	engine, err := apply.New(apply.Config{
+		Client: a.clients.Dynamic, Kinds: kinds, State: store,
+		HubID: who.HubID, WorkNamespace: workv1alpha1.ExecutionNamespace(who.ClusterName), StateNamespace: a.config.StateNamespace,
+		Logger: a.logger, Now: time.Now, Registry: a.registry,
+		Settings: apply.Settings{
+			Workers: a.config.Apply.Workers, MaxBackoff: a.config.Apply.MaxBackoff.Duration,
+			FightCorrections: a.config.Apply.FightCorrections, FightWindow: a.config.Apply.FightWindow.Duration,
+		},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	observer, err := observe.New(observe.Config{Client: a.clients.Dynamic, Logger: a.logger, Now: time.Now, Registry: a.registry}, engine.Changed)
+	if err != nil {
+		return nil, nil, err
+	}
+	engine.Observe(observer)
+	return engine, observer, nil
+}

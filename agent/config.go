@@ -1,0 +1,161 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/yaml"
+
+	"windlass.dev/windlass/pkg/identity"
+)
+
+// Config is every setting of the agent. In a file the fields bear the names of their JSON tags.
+type Config struct {
+	// Hub is HOST:PORT of the hub's link.
+	Hub string `json:"hub"`
+	// TokenFile holds the join token; the environment's WINDLASS_TOKEN may hold it instead.
+	TokenFile string `json:"tokenFile,omitempty"`
+	// ClusterName is the name under which the cluster is known to the hub; by default the one that
+	// the token is bound to.
+	ClusterName string `json:"clusterName,omitempty"`
+	// Kubeconfig is how the member's API server is reached; by default as a pod of the member does.
+	Kubeconfig string `json:"kubeconfig,omitempty"`
+	// Labels, Provider, Region and Zones describe the cluster when it joins.
+	Labels   map[string]string `json:"labels,omitempty"`
+	Provider string            `json:"provider,omitempty"`
+	Region   string            `json:"region,omitempty"`
+	Zones    []string          `json:"zones,omitempty"`
+	// StateNamespace is where in the member the agent keeps its identity and the desired state.
+	StateNamespace string `json:"stateNamespace,omitempty"`
+	// ProxyCAFile holds the authorities that an HTTPS proxy's certificate may come from.
+	ProxyCAFile string `json:"proxyCAFile,omitempty"`
+	// HealthListen is where health and metrics are served; "" serves none.
+	HealthListen string `json:"healthListen,omitempty"`
+	// LogLevel is debug, info, warn or error.
+	LogLevel string `json:"logLevel,omitempty"`
+
+	Apply ApplyConfig `json:"apply,omitempty"`
+	Facts FactsConfig `json:"facts,omitempty"`
+	Brake BrakeConfig `json:"brake,omitempty"`
+}
+
+// ApplyConfig are the settings of applying.
+type ApplyConfig struct {
+	// Workers is how many works are handled at once.
+	Workers int `json:"workers,omitempty"`
+	// MaxBackoff bounds the delay between attempts at one object.
+	MaxBackoff metav1.Duration `json:"maxBackoff,omitempty"`
+	// More than FightCorrections of one object within FightWindow are a fight: from then on it is
+	// put right at growing intervals.
+	FightCorrections int             `json:"fightCorrections,omitempty"`
+	FightWindow      metav1.Duration `json:"fightWindow,omitempty"`
+}
+
+// FactsConfig are the settings of what is reported of the cluster as a whole.
+type FactsConfig struct {
+	// Interval is the shortest time between two reports.
+	Interval metav1.Duration `json:"interval,omitempty"`
+	// Threshold is the part by which a number must change to be reported at once.
+	Threshold float64 `json:"threshold,omitempty"`
+	// MaxAge is after how long smaller changes are reported.
+	MaxAge metav1.Duration `json:"maxAge,omitempty"`
+}
+
+// BrakeConfig are the settings of the brake on deletions: more than the larger of Least and Percent
+// of the works within Window wait for a confirmation.
+type BrakeConfig struct {
+	Least   int             `json:"least,omitempty"`
+	Percent int             `json:"percent,omitempty"`
+	Window  metav1.Duration `json:"window,omitempty"`
+}
+
+// namespaceFile names the namespace of the pod that this process runs in.
+const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+
+const defaultNamespace = "windlass-system"
+
+// DefaultConfig returns the settings of an agent that was told nothing.
+func DefaultConfig() Config {
+	config := Config{StateNamespace: defaultNamespace, HealthListen: ":8081", LogLevel: "info"}
+	if raw, err := os.ReadFile(namespaceFile); err == nil {
+		config.StateNamespace = strings.TrimSpace(string(raw))
+	}
+	config.Apply = ApplyConfig{
+		Workers: 8, MaxBackoff: metav1.Duration{Duration: 5 * time.Minute},
+		FightCorrections: 5, FightWindow: metav1.Duration{Duration: time.Minute},
+	}
+	config.Facts = FactsConfig{
+		Interval: metav1.Duration{Duration: 10 * time.Second}, Threshold: 0.05,
+		MaxAge: metav1.Duration{Duration: 5 * time.Minute},
+	}
+	config.Brake = BrakeConfig{Least: 10, Percent: 5, Window: metav1.Duration{Duration: 5 * time.Minute}}
+	return config
+}
+
+// ReadFile lays the settings of a YAML file over the present ones. A setting that does not exist is
+// an error.
+func (c *Config) ReadFile(path string) error {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("--config: %w", err)
+	}
+	if err := yaml.UnmarshalStrict(raw, c); err != nil {
+		return fmt.Errorf("--config: reading %s: %w", path, err)
+	}
+	return nil
+}
+
+// Validate says what is wrong with the settings, and by which flag or field to put it right.
+func (c *Config) Validate() error {
+	var problems []error
+	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	switch _, _, err := net.SplitHostPort(c.Hub); {
+	case c.Hub == "":
+		problem("--hub is not set: it is HOST:PORT of the hub's link")
+	case err != nil:
+		problem("--hub: %q is not HOST:PORT: %v", c.Hub, err)
+	}
+	if c.ClusterName != "" {
+		if err := identity.ValidateClusterName(c.ClusterName); err != nil {
+			problem("--cluster-name: %w", err)
+		}
+	}
+	if errs := validation.IsDNS1123Label(c.StateNamespace); len(errs) > 0 {
+		problem("--state-namespace: %q: %s", c.StateNamespace, strings.Join(errs, "; "))
+	}
+	for key, value := range c.Labels {
+		if errs := validation.IsQualifiedName(key); len(errs) > 0 {
+			problem("--labels: key %q: %s", key, strings.Join(errs, "; "))
+		}
+		if errs := validation.IsValidLabelValue(value); len(errs) > 0 {
+			problem("--labels: value %q: %s", value, strings.Join(errs, "; "))
+		}
+	}
+	switch c.LogLevel {
+	case "debug", "info", "warn", "error":
+	default:
+		problem("--log-level: %q is not debug, info, warn or error", c.LogLevel)
+	}
+	if c.HealthListen != "" {
+		if _, _, err := net.SplitHostPort(c.HealthListen); err != nil {
+			problem("--health-listen: %q is not HOST:PORT: %v", c.HealthListen, err)
+		}
+	}
+	for name, negative := range map[string]bool{
+		"apply.workers": c.Apply.Workers < 0, "apply.maxBackoff": c.Apply.MaxBackoff.Duration < 0,
+		"apply.fightCorrections": c.Apply.FightCorrections < 0, "apply.fightWindow": c.Apply.FightWindow.Duration < 0,
+		"facts.interval": c.Facts.Interval.Duration < 0, "facts.threshold": c.Facts.Threshold < 0, "facts.maxAge": c.Facts.MaxAge.Duration < 0,
+		"brake.least": c.Brake.Least < 0, "brake.percent": c.Brake.Percent < 0 || c.Brake.Percent > 100, "brake.window": c.Brake.Window.Duration < 0,
+	} {
+		if negative {
+			problem("%s: is out of range", name)
+		}
+	}
+	return errors.Join(problems...)
+}

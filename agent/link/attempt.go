@@ -1,0 +1,215 @@
+package link
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+	linkv1 "windlass.dev/windlass/api/link/v1"
+	"windlass.dev/windlass/pkg/session"
+)
+
+// connectTimeout bounds everything up to the open stream.
+const connectTimeout = 30 * time.Second
+
+// attempt is one connection and one conversation.
+func (l *Link) attempt(ctx context.Context) outcome {
+	conn, err := l.connect(ctx)
+	if err != nil {
+		l.metrics.attempts.WithLabelValues("unreachable").Inc()
+		return l.classify(err, conn)
+	}
+	defer conn.Close()
+	client, err := grpc.NewClient("passthrough:///hub", l.grpcOptions(conn)...)
+	if err != nil {
+		return outcome{err: fmt.Errorf("preparing gRPC: %w", err)}
+	}
+	defer client.Close()
+	// The stream outlives the context by as long as a goodbye takes.
+	streaming, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	opened := context.AfterFunc(ctx, cancel)
+	rpc, err := linkv1.NewLinkClient(client).Session(streaming)
+	opened()
+	if err != nil {
+		l.metrics.attempts.WithLabelValues("unreachable").Inc()
+		return l.classify(fmt.Errorf("opening the stream to %s: %w", l.config.Address, err), conn)
+	}
+	c := l.newConversation(rpc, conn)
+	end := c.run(ctx)
+	l.mark, l.unreported = c.machine.Mark(), c.machine.Unreported()
+	l.change(func(s *Status) { *s = Status{} })
+	l.metrics.attempts.WithLabelValues(c.result()).Inc()
+	if end.err != nil && c.ended == nil && c.welcomed.IsZero() {
+		// In TLS 1.3 a server refuses a certificate only after the client's handshake is done.
+		return l.classify(end.err, conn)
+	}
+	return end
+}
+
+// connect dials and shakes hands itself, rather than leaving that to gRPC, so that a failure can be told apart.
+func (l *Link) connect(ctx context.Context) (*observedConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	raw, err := l.config.Dial(ctx, "tcp", l.config.Address)
+	if err != nil {
+		return nil, fmt.Errorf("dialling the hub at %s: %w", l.config.Address, err)
+	}
+	conn := tls.Client(raw, l.config.TLS)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		return &observedConn{Conn: conn}, fmt.Errorf("TLS with the hub at %s: %w", l.config.Address, err)
+	}
+	if p := conn.ConnectionState().NegotiatedProtocol; p != "h2" {
+		_ = raw.Close()
+		return &observedConn{Conn: conn}, fmt.Errorf("%s answers TLS but does not speak the link's protocol (ALPN h2): it may be another port, or a proxy that ends TLS", l.config.Address)
+	}
+	return &observedConn{Conn: conn}, nil
+}
+
+func (l *Link) grpcOptions(conn *observedConn) []grpc.DialOption {
+	var used sync.Once
+	return []grpc.DialOption{
+		grpc.WithTransportCredentials(alreadyTLS{}),
+		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) {
+			err := errors.New("the connection has been used: gRPC must not dial again by itself")
+			var first net.Conn
+			used.Do(func() { first, err = conn, nil })
+			return first, err
+		}),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: time.Hour, MaxDelay: time.Hour}, MinConnectTimeout: connectTimeout}),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(l.config.MaxMessageBytes)),
+		// Pings find a connection that a firewall has forgotten; heartbeats find a hub behind something that answers
+		// for it.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 20 * time.Second, PermitWithoutStream: true}),
+		grpc.WithReadBufferSize(8 << 10),
+		grpc.WithWriteBufferSize(8 << 10),
+		grpc.WithSharedWriteBuffer(true),
+	}
+}
+
+// classify decides what follows from a failure before the hub has let the agent in.
+func (l *Link) classify(err error, conn *observedConn) outcome {
+	cause := err
+	var presented []*x509.Certificate
+	if conn != nil {
+		if conn.problem() != nil {
+			cause = conn.problem()
+		}
+		presented = conn.Conn.ConnectionState().PeerCertificates
+	}
+	if refusal := refusedCertificate(cause); refusal != "" {
+		return outcome{verdict: Reenrol, err: fmt.Errorf("the hub at %s does not accept this agent's certificate (%s): give the agent a new join token, made with windlass token create --rejoin", l.config.Address, refusal)}
+	}
+	switch status.Code(err) {
+	case codes.Unauthenticated, codes.PermissionDenied:
+		return outcome{verdict: Reenrol, err: err}
+	}
+	if l.config.Explain != nil {
+		err = l.config.Explain(err, l.config.Address, presented)
+	}
+	return outcome{err: err}
+}
+
+// refusedCertificate recognises the alert with which a TLS peer refuses our certificate; empty for everything else. The
+// standard library gives alerts no type, but their texts are those of the standard.
+func refusedCertificate(err error) string {
+	remote := &net.OpError{}
+	if !errors.As(err, &remote) || remote.Op != "remote error" {
+		return ""
+	}
+	for _, alert := range []string{"expired certificate", "bad certificate", "unknown certificate authority", "revoked certificate", "certificate required", "unknown certificate"} {
+		if strings.Contains(remote.Err.Error(), alert) {
+			return alert
+		}
+	}
+	return ""
+}
+
+// verdictOf decides what follows from a goodbye.
+func verdictOf(e session.End, lasted time.Duration) outcome {
+	who := "this agent has ended the session"
+	if e.ByPeer {
+		who = "the hub has ended the session"
+	}
+	out := outcome{err: fmt.Errorf("%s: %s", who, e.Message), retryAfter: e.RetryAfter, lasted: lasted}
+	switch e.Reason {
+	case linkv1.GoodbyeReason_GOODBYE_REASON_REVOKED, linkv1.GoodbyeReason_GOODBYE_REASON_WRONG_HUB, linkv1.GoodbyeReason_GOODBYE_REASON_WRONG_CLUSTER:
+		out.verdict = Reenrol
+	case linkv1.GoodbyeReason_GOODBYE_REASON_CLUSTER_REMOVED:
+		out.verdict = Stop
+	case linkv1.GoodbyeReason_GOODBYE_REASON_BEGIN_ANEW:
+		out.atOnce = e.ByPeer
+	case linkv1.GoodbyeReason_GOODBYE_REASON_CERTIFICATE_EXPIRED:
+		// In the middle of a session there may be a renewed one by now. At its beginning there is none.
+		if lasted > 0 {
+			out.atOnce = e.ByPeer
+		} else {
+			out.verdict = Reenrol
+		}
+	}
+	return out
+}
+
+// observedConn remembers why reading has failed: gRPC turns errors into text.
+type observedConn struct {
+	*tls.Conn
+	mu  sync.Mutex
+	err error
+}
+
+func (c *observedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil {
+		c.mu.Lock()
+		if c.err == nil {
+			c.err = err
+		}
+		c.mu.Unlock()
+	}
+	return n, err
+}
+
+func (c *observedConn) problem() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// alreadyTLS are gRPC credentials for a connection whose handshake is done.
+type alreadyTLS struct{}
+
+func (alreadyTLS) ClientHandshake(_ context.Context, _ string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	observed, ok := conn.(*observedConn)
+	if !ok {
+		return nil, nil, fmt.Errorf("a connection of type %T reached gRPC without TLS", conn)
+	}
+	return conn, credentials.TLSInfo{
+		State: observed.ConnectionState(), CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
+	}, nil
+}
+
+func (alreadyTLS) ServerHandshake(net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return nil, nil, errors.New("an agent serves nobody")
+}
+
+func (alreadyTLS) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
+}
+
+func (a alreadyTLS) Clone() credentials.TransportCredentials { return a }
+
+func (alreadyTLS) OverrideServerName(string) error { return nil }

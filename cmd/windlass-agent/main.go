@@ -1,0 +1,110 @@
+// Command windlass-agent is the agent of one member cluster: flags and a configuration file become
+// an agent.Config, and that runs.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/klog/v2"
+
+	"windlass.dev/windlass/agent"
+	"windlass.dev/windlass/pkg/version"
+)
+
+func main() {
+	// The agent shares its node with what the cluster is there for: it collects garbage earlier than
+	// Go does by default, which costs it next to nothing. GOGC and GOMEMLIMIT say otherwise.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(40)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := newCommand().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "windlass-agent: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+		os.Exit(1)
+	}
+}
+
+func newCommand() *cobra.Command {
+	config := agent.DefaultConfig()
+	var file string
+	command := &cobra.Command{
+		Use:     "windlass-agent",
+		Short:   "Run the agent of a member cluster: it joins a hub, applies what the hub wants, and reports",
+		Version: version.Version,
+		Args:    cobra.NoArgs,
+		// Errors are printed once, by main, and are no reason to print all flags.
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE: func(command *cobra.Command, _ []string) error {
+			config, err := resolve(command.Flags(), file)
+			if err != nil {
+				return err
+			}
+			logger := newLog(config.LogLevel)
+			klog.SetSlogLogger(logger)
+			return agent.Run(command.Context(), config, logger)
+		},
+	}
+	command.Flags().StringVar(&file, "config", "", "YAML file with any setting; flags win over it")
+	bind(command.Flags(), &config)
+	return command
+}
+
+// bind declares the flags. Every other setting is in the configuration file only.
+func bind(flags *pflag.FlagSet, config *agent.Config) {
+	flags.StringVar(&config.Hub, "hub", config.Hub, "HOST:PORT of the hub's link")
+	flags.StringVar(&config.TokenFile, "token-file", config.TokenFile, "file with the join token; the environment's WINDLASS_TOKEN may hold it instead")
+	flags.StringVar(&config.ClusterName, "cluster-name", config.ClusterName, "name under which the hub knows this cluster (default the one that the token is bound to)")
+	flags.StringVar(&config.Kubeconfig, "kubeconfig", config.Kubeconfig, "how this cluster's API server is reached (default as a pod of the cluster does)")
+	flags.StringToStringVar(&config.Labels, "labels", config.Labels, "labels of the cluster on the hub, when it joins: key=value,…")
+	flags.StringVar(&config.Provider, "provider", config.Provider, "who runs the cluster's machines, when it joins")
+	flags.StringVar(&config.Region, "region", config.Region, "the cluster's region, when it joins")
+	flags.StringSliceVar(&config.Zones, "zones", config.Zones, "the cluster's zones, when it joins")
+	flags.StringVar(&config.StateNamespace, "state-namespace", config.StateNamespace, "namespace in this cluster for the agent's identity and the desired state")
+	flags.StringVar(&config.ProxyCAFile, "proxy-ca-file", config.ProxyCAFile, "authorities of an HTTPS proxy's certificate, PEM (default those of the system)")
+	flags.StringVar(&config.HealthListen, "health-listen", config.HealthListen, `address for /healthz, /readyz and /metrics; "" for none`)
+	flags.StringVar(&config.LogLevel, "log-level", config.LogLevel, "debug, info, warn or error")
+}
+
+// resolve lays the file over the defaults, and the flags that were given over both.
+func resolve(given *pflag.FlagSet, file string) (agent.Config, error) {
+	config := agent.DefaultConfig()
+	if file != "" {
+		if err := config.ReadFile(file); err != nil {
+			return config, err
+		}
+	}
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	bind(flags, &config)
+	var err error
+	given.Visit(func(flag *pflag.Flag) {
+		target := flags.Lookup(flag.Name)
+		if target == nil || err != nil {
+			return
+		}
+		switch value := flag.Value.(type) {
+		case pflag.SliceValue:
+			err = target.Value.(pflag.SliceValue).Replace(value.GetSlice())
+		default:
+			// A map is written as [a=b,c=d].
+			err = target.Value.Set(strings.TrimSuffix(strings.TrimPrefix(value.String(), "["), "]"))
+		}
+	})
+	return config, err
+}
+
+func newLog(level string) *slog.Logger {
+	var lowest slog.Level
+	_ = lowest.UnmarshalText([]byte(level)) // Config.Validate says what is wrong with it
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: lowest}))
+}

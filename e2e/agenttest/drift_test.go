@@ -1,0 +1,173 @@
+package agenttest
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	linkv1 "windlass.dev/windlass/api/link/v1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+
+	"windlass.dev/windlass/agent/apply"
+)
+
+var horizontalPodAutoscalers = schema.GroupVersionResource{Group: "autoscaling", Version: "v2", Resource: "horizontalpodautoscalers"}
+
+func TestSomebodyWhoFightsBackIsNamedAndDoesNotMakeTheAgentSpin(t *testing.T) {
+	r := newRig(t)
+	r.end()
+	r.settings = apply.Settings{FightCorrections: 3, FightWindow: 3 * time.Second}
+	r.start()
+	r.put(work("c", 1, r.configMap("c", map[string]any{"a": "ours"})))
+	r.applied("c", 1)
+	changes := 0
+	fight := func(report *linkv1.Report) bool {
+		live := r.get(configMaps, "c")
+		if text(live, "data") == "map[a:ours]" {
+			changes++
+			_, err := r.client(configMaps).Patch(t.Context(), "c", types.MergePatchType, []byte(fmt.Sprintf(`{"data":{"a":"theirs-%d"}}`, changes)),
+				metav1.PatchOptions{FieldManager: "their-controller"})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		return len(report.Conditions) == 1 && report.Conditions[0].Type == "DriftFight"
+	}
+	r.reported("c", "the fight to be named", fight)
+	if changes < 3 {
+		t.Errorf("it was named after %d changes", changes)
+	}
+	r.reported("c", "the end of the fight", func(report *linkv1.Report) bool { return report.Applied && len(report.Conditions) == 0 })
+	if data := text(r.get(configMaps, "c"), "data"); data != "map[a:ours]" {
+		t.Errorf("after the fight data is %s", data)
+	}
+}
+
+func TestReplicasAreLeftToAnAutoscalerInTheMember(t *testing.T) {
+	r := newRig(t)
+	r.put(work("web", 1, r.deployment("web", 2)))
+	r.applied("web", 1)
+	r.create(horizontalPodAutoscalers, map[string]any{
+		"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+		"metadata": map[string]any{"name": "web", "namespace": r.namespace},
+		"spec": map[string]any{
+			"maxReplicas": 9, "minReplicas": 1,
+			"scaleTargetRef": map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+			"metrics": []any{map[string]any{"type": "Resource", "resource": map[string]any{
+				"name": "cpu", "target": map[string]any{"type": "Utilization", "averageUtilization": 50},
+			}}},
+		},
+	})
+	r.until("the agent to know of the autoscaler", func() error {
+		if !r.observer.Autoscaled(r.get(deployments, "web")) {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	// As an autoscaler does it: through the scale subresource, as an Update.
+	_, err := r.client(deployments).Patch(t.Context(), "web", types.MergePatchType, []byte(`{"spec":{"replicas":5}}`),
+		metav1.PatchOptions{FieldManager: "kube-controller-manager"}, "scale")
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := r.deployment("web", 2)
+	changed["metadata"].(map[string]any)["annotations"] = map[string]any{"version": "2"}
+	r.put(work("web", 2, changed))
+	r.applied("web", 2)
+	live := r.get(deployments, "web")
+	if text(live, "spec", "replicas") != "5" || live.GetAnnotations()["version"] != "2" {
+		t.Errorf("after a new generation it has %s replicas and annotations %v, want the autoscaler's 5 and the new annotation",
+			text(live, "spec", "replicas"), live.GetAnnotations())
+	}
+	r.byHand(deployments, "web", `{"spec":{"paused":true}}`)
+	r.until("the change by hand to be taken back", func() error {
+		if _, paused, _ := unstructured.NestedBool(r.get(deployments, "web").Object, "spec", "paused"); paused {
+			return errors.New("it is still paused")
+		}
+		return nil
+	})
+	if replicas := text(r.get(deployments, "web"), "spec", "replicas"); replicas != "5" {
+		t.Errorf("after that it has %s replicas, want 5", replicas)
+	}
+	// Without the autoscaler the hub's word counts again.
+	if err := r.client(horizontalPodAutoscalers).Delete(t.Context(), "web", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.until("the hub's number of replicas", func() error {
+		if replicas := text(r.get(deployments, "web"), "spec", "replicas"); replicas != "2" {
+			return errors.New(replicas)
+		}
+		return nil
+	})
+}
+
+func TestReplicasWithTheRetainLabelAreLeftToTheMember(t *testing.T) {
+	r := newRig(t)
+	retained := r.deployment("web", 2)
+	retained["metadata"].(map[string]any)["labels"] = map[string]any{workv1alpha1.RetainReplicasLabel: "true"}
+	r.put(work("web", 1, retained))
+	r.applied("web", 1)
+	r.byHand(deployments, "web", `{"spec":{"replicas":4},"metadata":{"annotations":{"by":"hand"}}}`)
+	r.until("the annotation to be taken back", func() error {
+		live := r.get(deployments, "web")
+		if live.GetAnnotations()["by"] != "" {
+			return errors.New("it is still there")
+		}
+		return nil
+	})
+	if replicas := text(r.get(deployments, "web"), "spec", "replicas"); replicas != "4" {
+		t.Errorf("it has %s replicas, want the 4 that the member's people set", replicas)
+	}
+}
+
+func TestASuspendedWorkIsLeftAsItIs(t *testing.T) {
+	r := newRig(t)
+	r.put(work("c", 1, r.configMap("c", map[string]any{"a": "1"})))
+	r.applied("c", 1)
+	suspended := work("c", 2, r.configMap("c", map[string]any{"a": "2"}))
+	suspended.SuspendDispatching = true
+	r.put(suspended)
+	if report := r.refused("c", "Suspended"); report.Generation != 1 || report.Generations.Received.GetGeneration() != 2 {
+		t.Errorf("the report is %v, want generation 1 applied and 2 received", report)
+	}
+	if data := text(r.get(configMaps, "c"), "data"); data != "map[a:1]" {
+		t.Errorf("data is %s", data)
+	}
+	r.put(work("c", 3, r.configMap("c", map[string]any{"a": "3"})))
+	r.applied("c", 3)
+}
+
+func TestOneReportForWhatChangesAtOnceAndNoneForNoChange(t *testing.T) {
+	r := newRig(t)
+	r.put(work("c", 1, r.configMap("c", map[string]any{"a": "1"})))
+	r.applied("c", 1)
+	// Events of the object may still come in; none of them is news.
+	if keys := r.observer.TakeDirty(10); len(keys) != 1 || keys[0] != "c" {
+		t.Fatalf("dirty is %v, want c", keys)
+	}
+	_, err := r.client(configMaps).Patch(t.Context(), "c", types.MergePatchType, []byte(`{"metadata":{"annotations":{"x":"y"}}}`),
+		metav1.PatchOptions{FieldManager: "their-controller"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.put(work("d", 1, r.configMap("d", nil)))
+	r.applied("d", 1)
+	var taken []string
+	r.until("the second report", func() error {
+		taken = append(taken, r.observer.TakeDirty(10)...)
+		if len(taken) == 0 {
+			return errors.New("nothing is dirty")
+		}
+		return nil
+	})
+	if got := strings.Join(taken, " "); got != "d" {
+		t.Errorf("dirty is %q, want d alone: nothing changed in c's report", got)
+	}
+}

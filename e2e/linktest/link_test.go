@@ -1,0 +1,395 @@
+package linktest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	agentlink "windlass.dev/windlass/agent/link"
+	linkv1 "windlass.dev/windlass/api/link/v1"
+	hublink "windlass.dev/windlass/hub/link"
+	"windlass.dev/windlass/pkg/session"
+)
+
+func keys(n int) []string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = fmt.Sprintf("work-%03d", i)
+	}
+	return out
+}
+
+func TestWorksGoOutAndReportsComeBack(t *testing.T) {
+	h := newHub(t, quickly)
+	h.store.put("eu", 100, keys(300)...)
+	a := h.newAgent(h.issue("eu", time.Hour), nil)
+	eventually(t, "the member holds every work", func() bool { return a.member.has(h.store, "eu") })
+	eventually(t, "every report is in the store", func() bool { return h.store.reported("eu") == 300 })
+	eventually(t, "the agent knows that it was told everything", a.synchronised)
+
+	h.store.put("eu", 100, "work-007")
+	eventually(t, "a change arrives", func() bool { return a.member.has(h.store, "eu") })
+
+	h.store.remove("eu", linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED, keys(300)...)
+	eventually(t, "removed works are released in the store", func() bool { return h.store.works("eu") == 0 && a.member.count() == 0 })
+
+	h.store.mu.Lock()
+	defer h.store.mu.Unlock()
+	if f := h.store.facts["eu"]; f.GetNodesTotal() != 3 {
+		t.Errorf("the recorded facts are %v", f)
+	}
+	if a.member.overlap {
+		t.Error("two operations on one key were under way at once")
+	}
+}
+
+func TestSentGenerationsAreReported(t *testing.T) {
+	h := newHub(t, quickly)
+	h.newAgent(h.issue("eu", time.Hour), nil)
+	h.store.put("eu", 10, "a")
+	eventually(t, "the report is in the store", func() bool { return h.store.reported("eu") == 1 })
+	h.store.mu.Lock()
+	defer h.store.mu.Unlock()
+	sent := h.store.clusters["eu"]["a"].report.GetGenerations().GetSent()
+	if sent.GetGeneration() != 1 || time.Since(sent.GetAt().AsTime()) > generous {
+		t.Errorf("the report says %v was sent", sent)
+	}
+}
+
+func TestACutConnectionIsMadeGood(t *testing.T) {
+	h := newHub(t, quickly)
+	a := h.newAgent(h.issue("eu", time.Hour), nil)
+	for round := range 5 {
+		h.store.put("eu", 2000, keys(100+10*round)...)
+		a.cut()
+		h.store.remove("eu", linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED, "work-000")
+		eventually(t, "the member holds exactly what is wanted", func() bool {
+			return a.member.has(h.store, "eu") && h.store.reported("eu") == h.store.works("eu")
+		})
+	}
+}
+
+func TestAHubThatRestartsIsFoundAgain(t *testing.T) {
+	h := newHub(t, quickly)
+	h.store.put("eu", 100, keys(50)...)
+	a := h.newAgent(h.issue("eu", time.Hour), func(c *agentlink.Config) {
+		// A hub that stops sends agents away for some seconds; the test has no time for that.
+		c.Backoff = agentlink.BackoffSettings{Least: time.Millisecond, Most: time.Millisecond}
+	})
+	eventually(t, "the member holds every work", func() bool { return a.member.has(h.store, "eu") })
+	h.stop()
+	eventually(t, "the agent knows that the hub is gone", func() bool { return a.link.Status().Connected.IsZero() })
+	if problem := a.link.Status().Problem; problem != "" && !strings.Contains(problem, "shutting down") {
+		t.Errorf("the agent was not told why: %q", problem)
+	}
+	h.store.put("eu", 100, "late")
+	h.start()
+	eventually(t, "what was put meanwhile arrives", func() bool { return a.member.has(h.store, "eu") && a.synchronised() })
+	if recorded := h.store.recorded("eu"); slices.Contains(recorded, "disconnected 1") {
+		t.Errorf("a hub that stops must not mark its members as gone: %v", recorded)
+	}
+}
+
+func TestOfTwoAgentsWithOneIdentityTheLaterStays(t *testing.T) {
+	h := newHub(t, quickly)
+	identity := h.issue("eu", time.Hour)
+	first := h.newAgent(identity, nil)
+	eventually(t, "the first is in", first.synchronised)
+	second := h.newAgent(identity, nil)
+	eventually(t, "the second is in", second.synchronised)
+	eventually(t, "the first is told why it is out", func() bool {
+		return strings.Contains(first.link.Status().Problem, "another agent with the same identity")
+	})
+	if wait := time.Until(first.link.Status().Next); wait < 10*time.Second {
+		t.Errorf("the first comes back in %s: the two would throw each other out", wait)
+	}
+	info, connected := h.server.Presence("eu")
+	if !connected || info.Epoch != 2 {
+		t.Errorf("the member's session is %+v, connected %v", info, connected)
+	}
+	h.store.put("eu", 10, "a")
+	eventually(t, "the second gets works", func() bool { return second.member.has(h.store, "eu") })
+	for _, what := range h.store.recorded("eu") {
+		if strings.HasPrefix(what, "disconnected") {
+			t.Errorf("the end of the first session marked the member as gone: %v", h.store.recorded("eu"))
+		}
+	}
+	second.stop()
+	eventually(t, "the end of the second does", func() bool { return slices.Contains(h.store.recorded("eu"), "disconnected 2") })
+}
+
+func TestAnAgentThatDoesNotReadIsCut(t *testing.T) {
+	h := newHub(t, func(c *hublink.Config) {
+		quickly(c)
+		c.Limits.WriteTimeout = 300 * time.Millisecond
+	})
+	h.store.put("slow", 500_000, keys(60)...)
+	h.store.put("eu", 100, keys(20)...)
+	identity := h.issue("slow", time.Hour)
+	var d net.Dialer
+	stuck := func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := d.DialContext(ctx, network, address)
+		if err == nil {
+			conn = &stuckConn{Conn: conn, after: 200_000, closed: make(chan struct{})}
+		}
+		return conn, err
+	}
+	h.newAgent(identity, func(c *agentlink.Config) { c.Dial = stuck })
+	eventually(t, "the slow agent is cut", func() bool {
+		return slices.ContainsFunc(h.store.recorded("slow"), func(what string) bool { return strings.HasPrefix(what, "disconnected") })
+	})
+	other := h.newAgent(h.issue("eu", time.Hour), nil)
+	eventually(t, "another member is served meanwhile", func() bool { return other.member.has(h.store, "eu") })
+	const name = "windlass_hub_link_sessions_ended_total"
+	if n, err := testutil.GatherAndCount(h.registry, name); err != nil || n == 0 {
+		t.Errorf("the metric %s has %d series, error %v", name, n, err)
+	}
+}
+
+// A stuckConn reads so many bytes and then nothing more until it is closed.
+type stuckConn struct {
+	net.Conn
+	after  int
+	closed chan struct{}
+}
+
+func (c *stuckConn) Read(p []byte) (int, error) {
+	if c.after <= 0 {
+		<-c.closed
+		return 0, net.ErrClosed
+	}
+	n, err := c.Conn.Read(p[:min(len(p), 4096)])
+	c.after -= n
+	return n, err
+}
+
+func (c *stuckConn) Close() error {
+	select {
+	case <-c.closed:
+	default:
+		close(c.closed)
+	}
+	return c.Conn.Close()
+}
+
+func TestASlowStoreHoldsUpNothingButReports(t *testing.T) {
+	h := newHub(t, quickly)
+	block := make(chan struct{})
+	h.store.block = block
+	h.store.put("eu", 100, keys(400)...)
+	a := h.newAgent(h.issue("eu", time.Hour), nil)
+	eventually(t, "works arrive although no report can be recorded", func() bool { return a.member.has(h.store, "eu") && a.synchronised() })
+	answer, err := h.server.Ask(t.Context(), "eu", "anything", nil)
+	if answer != nil || err == nil || !strings.Contains(err.Error(), "does not know") {
+		t.Errorf("the agent's answer is %v, error %v", answer, err)
+	}
+	if n := h.store.reported("eu"); n != 0 {
+		t.Errorf("%d reports were recorded by a store that stands still", n)
+	}
+	close(block)
+	eventually(t, "every report is recorded in the end", func() bool { return h.store.reported("eu") == 400 })
+}
+
+func TestAMemberWhoseAPIFailsIsTriedAgain(t *testing.T) {
+	h := newHub(t, quickly)
+	a := h.newAgent(h.issue("eu", time.Hour), func(c *agentlink.Config) {
+		c.Settings = session.Settings{RetryMin: time.Millisecond, RetryMax: 5 * time.Millisecond}
+	})
+	a.member.mu.Lock()
+	a.member.failing = 7
+	a.member.mu.Unlock()
+	h.store.put("eu", 10, keys(5)...)
+	eventually(t, "the works are durable in the end", func() bool { return a.member.has(h.store, "eu") })
+}
+
+func TestQuestionsAreAnswered(t *testing.T) {
+	h := newHub(t, quickly)
+	a := h.newAgent(h.issue("eu", time.Hour), func(c *agentlink.Config) {
+		c.Answer = func(_ context.Context, q *linkv1.Question) *linkv1.Answer {
+			return &linkv1.Answer{Body: append([]byte("you said "), q.GetBody()...)}
+		}
+	})
+	eventually(t, "the agent is in", a.synchronised)
+	answer, err := h.server.Ask(t.Context(), "eu", "echo", []byte("hello"))
+	if err != nil || string(answer.GetBody()) != "you said hello" {
+		t.Errorf("the answer is %v, error %v", answer, err)
+	}
+	if _, err := h.server.Ask(t.Context(), "nowhere", "echo", nil); !errors.Is(err, hublink.ErrNotConnected) {
+		t.Errorf("asking a member that is not there gives %v", err)
+	}
+}
+
+func TestACertificateIsRenewedOverTheStream(t *testing.T) {
+	h := newHub(t, quickly)
+	a := h.newAgent(h.issue("eu", 3*time.Second), nil)
+	eventually(t, "the agent is in", a.synchronised)
+	before := a.renewal.agent.key
+	a.renewal.mu.Lock()
+	a.renewal.renewAt = time.Now()
+	a.renewal.mu.Unlock()
+	a.cut() // the next session looks at the time of renewal
+	eventually(t, "there is a new key with a certificate", func() bool {
+		a.renewal.mu.Lock()
+		defer a.renewal.mu.Unlock()
+		return a.renewal.renewed == 1 && !a.renewal.agent.key.Equal(before)
+	})
+	eventually(t, "the stream of the old certificate ends with it, and the agent comes back with the new one", func() bool {
+		info, connected := h.server.Presence("eu")
+		return connected && info.Epoch >= 3
+	})
+	h.store.put("eu", 10, "a")
+	eventually(t, "works arrive", func() bool { return a.member.has(h.store, "eu") })
+}
+
+func TestAgentsThatMayNotComeInAreToldWhatToDo(t *testing.T) {
+	cases := map[string]struct {
+		reason   string
+		identity func(h *hub) *identity
+		prepare  func(h *hub)
+		want     agentlink.Verdict
+		says     string
+	}{
+		"an expired certificate": {
+			reason:   "TLS refuses it",
+			identity: func(h *hub) *identity { return h.issue("eu", -time.Minute) },
+			want:     agentlink.Reenrol, says: "--rejoin",
+		},
+		"a certificate of somebody else's authority": {
+			reason: "TLS refuses it",
+			identity: func(h *hub) *identity {
+				other := &hub{t: h.t, agents: newAuthority(h.t, "others")}
+				return other.issue("eu", time.Hour)
+			},
+			want: agentlink.Reenrol, says: "--rejoin",
+		},
+		"a revoked identity": {
+			reason:   "Authenticate refuses it",
+			identity: func(h *hub) *identity { return h.issue("eu", time.Hour) },
+			prepare:  func(h *hub) { h.revoked.Store("eu", true) },
+			want:     agentlink.Reenrol, says: "revoked",
+		},
+		"another cluster with this identity": {
+			reason:   "the recorder refuses the claim",
+			identity: func(h *hub) *identity { return h.issue("eu", time.Hour) },
+			prepare: func(h *hub) {
+				h.store.claim = func(string, hublink.Claim) error {
+					return &hublink.Refusal{Reason: linkv1.GoodbyeReason_GOODBYE_REASON_WRONG_CLUSTER, Message: "this name belongs to another cluster"}
+				}
+			},
+			want: agentlink.Reenrol, says: "belongs to another cluster",
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			h := newHub(t, quickly)
+			if c.prepare != nil {
+				c.prepare(h)
+			}
+			a := h.newAgent(c.identity(h), nil)
+			select {
+			case err := <-a.ended:
+				stopped := &agentlink.Stopped{}
+				if !errors.As(err, &stopped) || stopped.Verdict != c.want || !strings.Contains(err.Error(), c.says) {
+					t.Errorf("%s: the agent ended with %v", c.reason, err)
+				}
+			case <-time.After(generous):
+				t.Errorf("%s: the agent goes on trying; its problem is %q", c.reason, a.link.Status().Problem)
+			}
+		})
+	}
+}
+
+func TestARevokedMemberIsThrownOut(t *testing.T) {
+	h := newHub(t, quickly)
+	a := h.newAgent(h.issue("eu", time.Hour), nil)
+	eventually(t, "the agent is in", a.synchronised)
+	if err := h.server.End(t.Context(), "eu", linkv1.GoodbyeReason_GOODBYE_REASON_REVOKED, "the identity of eu was revoked"); err != nil {
+		t.Fatal(err)
+	}
+	stopped := &agentlink.Stopped{}
+	if err := <-a.ended; !errors.As(err, &stopped) || stopped.Verdict != agentlink.Reenrol {
+		t.Errorf("the agent ended with %v", err)
+	}
+}
+
+func TestARestoredHubDeletesNothing(t *testing.T) {
+	h := newHub(t, quickly)
+	h.store.put("eu", 10, keys(20)...)
+	a := h.newAgent(h.issue("eu", time.Hour), nil)
+	eventually(t, "the member holds every work", func() bool { return a.member.has(h.store, "eu") && a.synchronised() })
+	h.stop()
+	h.store.mu.Lock()
+	h.store.revision = 50
+	for _, key := range keys(20)[5:] {
+		delete(h.store.clusters["eu"], key)
+	}
+	h.store.mu.Unlock()
+	h.start()
+	eventually(t, "the hub knows what only the member has", func() bool {
+		h.store.mu.Lock()
+		defer h.store.mu.Unlock()
+		return h.store.holds["eu"].Unknown == 15 && h.store.holds["eu"].Restoring
+	})
+	if n := a.member.count(); n != 20 {
+		t.Errorf("the member has %d works left of 20", n)
+	}
+	eventually(t, "the agent is in", a.synchronised)
+	h.store.remove("eu", linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED, "work-000")
+	eventually(t, "the removal waits for a person", func() bool {
+		h.store.mu.Lock()
+		defer h.store.mu.Unlock()
+		return h.store.holds["eu"].Held == 1
+	})
+	h.store.mu.Lock()
+	id := h.store.holds["eu"].ID
+	h.store.mu.Unlock()
+	if n, err := h.server.Confirm(t.Context(), "eu", id); n != 1 || err != nil {
+		t.Errorf("confirmed %d removals, error %v", n, err)
+	}
+	eventually(t, "what was confirmed is removed", func() bool { return a.member.count() == 19 })
+}
+
+func TestEnrolmentNeedsNoCertificateAndTheStreamDoes(t *testing.T) {
+	h := newHub(t, quickly)
+	trust := func(protocols ...string) *tls.Config {
+		return &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: h.own.pool(), ServerName: "hub.test", NextProtos: protocols}
+	}
+	for name, protocols := range map[string][]string{"http/1.1": {"http/1.1"}, "both": {"h2", "http/1.1"}, "no ALPN": nil} {
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: trust(protocols...)}}
+		response, err := client.Get("https://" + h.address + "/")
+		if err != nil {
+			t.Errorf("a client that offers %s gets %v", name, err)
+			continue
+		}
+		body, _ := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		client.CloseIdleConnections()
+		if string(body) != "enrolment" {
+			t.Errorf("a client that offers %s reads %q", name, body)
+		}
+	}
+	conn, err := tls.Dial("tcp", h.address, trust("h2"))
+	if err == nil {
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(generous))
+		_, err = conn.Read(make([]byte, 1))
+	}
+	if err == nil || !strings.Contains(err.Error(), "certificate required") {
+		t.Errorf("a stream without a certificate gets %v", err)
+	}
+	old := trust("http/1.1")
+	old.MinVersion, old.MaxVersion = tls.VersionTLS12, tls.VersionTLS12
+	if conn, err := tls.Dial("tcp", h.address, old); err == nil {
+		_ = conn.Close()
+		t.Error("TLS 1.2 is accepted")
+	}
+}

@@ -1,0 +1,635 @@
+package binding
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/store/storetest"
+	"windlass.dev/windlass/hub/templates"
+	"windlass.dev/windlass/pkg/render"
+)
+
+var (
+	configMaps   = schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}
+	clusterRoles = schema.GroupVersionKind{Group: "rbac.authorization.k8s.io", Version: "v1", Kind: "ClusterRole"}
+	key          = types.NamespacedName{Namespace: "shop", Name: "settings-configmap"}
+	settings     = templates.Key{GroupVersionKind: configMaps, NamespacedName: types.NamespacedName{Namespace: "shop", Name: "settings"}}
+	work         = render.WorkName("settings-configmap", "", "ConfigMap", "shop", "settings")
+)
+
+// world is a hub with the binding controller and nothing else, and the template settings in its store.
+type world struct {
+	*storetest.Store
+	templates  *storetest.Templates
+	controller *Reconciler
+	closed     map[string]bool // clusters for which nothing may be written
+	now        time.Time
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{Store: storetest.New(), templates: storetest.NewTemplates(), closed: map[string]bool{}, now: storetest.Began}
+	w.controller = &Reconciler{
+		Bindings: w.Bindings(), Works: w.Works(), Templates: w.templates, Log: slog.New(slog.DiscardHandler),
+		Accepts: func(cluster string) bool { return !w.closed[cluster] },
+		Now:     func() time.Time { return w.now },
+	}
+	works := func(old, new any) {
+		before, _ := old.(*workv1alpha1.PropagationWork)
+		after, _ := new.(*workv1alpha1.PropagationWork)
+		w.controller.workChanged(before, after)
+	}
+	_, err := w.controller.Works.Informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: func(obj any) { works(nil, obj) }, UpdateFunc: works, DeleteFunc: func(obj any) { works(obj, nil) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.templates.Put(configMap("u1", "blue"))
+	return w
+}
+
+func configMap(uid, colour string) *unstructured.Unstructured {
+	obj := &unstructured.Unstructured{Object: map[string]any{"data": map[string]any{"colour": colour}}}
+	obj.SetGroupVersionKind(configMaps)
+	obj.SetNamespace("shop")
+	obj.SetName("settings")
+	obj.SetUID(types.UID(uid))
+	return obj
+}
+
+// place puts the binding into the store, placed on clusters.
+func (w *world) place(clusters ...string) {
+	w.PropagationBindings.Put(&workv1alpha1.PropagationBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, Finalizers: []string{workv1alpha1.BindingFinalizer},
+			Labels: map[string]string{workv1alpha1.PropagationPolicyPermanentIDLabel: "policy", workv1alpha1.BindingPermanentIDLabel: "binding"}},
+		Spec: workv1alpha1.BindingSpec{
+			Resource: workv1alpha1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: "shop", Name: "settings", UID: "u1"},
+			Clusters: targets(clusters...),
+		},
+		Status: workv1alpha1.BindingStatus{SchedulerObservedGeneration: 1},
+	})
+}
+
+func targets(names ...string) []workv1alpha1.TargetCluster {
+	list := []workv1alpha1.TargetCluster{}
+	for _, name := range names {
+		list = append(list, workv1alpha1.TargetCluster{Name: name})
+	}
+	return list
+}
+
+func (w *world) change(change func(*workv1alpha1.PropagationBinding)) {
+	w.PropagationBindings.Change(key.Namespace, key.Name, change)
+}
+
+func (w *world) delete() {
+	w.change(func(b *workv1alpha1.PropagationBinding) {
+		b.DeletionTimestamp = &metav1.Time{Time: storetest.Began}
+		b.Generation++
+	})
+}
+
+func (w *world) reconcile(t *testing.T) ctrl.Result {
+	t.Helper()
+	result, err := w.controller.Reconcile(t.Context(), key)
+	if err != nil {
+		t.Fatalf("reconciling: %v", err)
+	}
+	return result
+}
+
+// acknowledge is what the link does when an agent has carried out the removal of a work.
+func (w *world) acknowledge(t *testing.T, clusters ...string) {
+	t.Helper()
+	for _, cluster := range clusters {
+		w.PropagationWorks.Drop(workv1alpha1.ExecutionNamespace(cluster), work)
+	}
+}
+
+// wrote compares the writes to works since the last time, without the name of the work.
+func (w *world) wrote(t *testing.T, want ...string) {
+	t.Helper()
+	got := w.PropagationWorks.Writes()
+	for i := range got {
+		got[i] = strings.TrimSuffix(got[i], "/"+work)
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("writes of works (-want +got):\n%s", diff)
+	}
+}
+
+func (w *world) rendered() *metav1.Condition {
+	binding, _ := w.PropagationBindings.Get(key.Namespace, key.Name)
+	return meta.FindStatusCondition(binding.Status.Conditions, workv1alpha1.BindingRendered)
+}
+
+func TestEveryClusterThatAcceptsWorksGetsOne(t *testing.T) {
+	w := newWorld(t)
+	w.place("a", "b", "c")
+	w.closed["c"] = true
+	w.reconcile(t)
+	w.wrote(t, "create karmada-es-a", "create karmada-es-b")
+
+	binding, _ := w.PropagationBindings.Get(key.Namespace, key.Name)
+	template, _ := w.templates.Get(settings)
+	rendered, err := render.Works(template, binding)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, cluster := range []string{"a", "b"} {
+		got, _ := w.PropagationWorks.Get(workv1alpha1.ExecutionNamespace(cluster), work)
+		if diff := cmp.Diff(rendered[i].Spec, got.Spec); diff != "" {
+			t.Errorf("the work of %s (-want +got):\n%s", cluster, diff)
+		}
+		if diff := cmp.Diff([]string{workv1alpha1.WorkFinalizer}, got.Finalizers); diff != "" {
+			t.Errorf("finalizers of the work of %s (-want +got):\n%s", cluster, diff)
+		}
+	}
+	if condition := w.rendered(); condition != nil {
+		t.Errorf("a binding that never failed is written for it: %+v", condition)
+	}
+
+	t.Run("and the last one when its cluster begins to accept", func(t *testing.T) {
+		delete(w.closed, "c")
+		w.reconcile(t)
+		w.wrote(t, "create karmada-es-c")
+	})
+	t.Run("and then nothing is written", func(t *testing.T) {
+		w.reconcile(t)
+		w.wrote(t)
+	})
+}
+
+func TestOnlyWorksThatDifferAreUpdated(t *testing.T) {
+	in := func(cluster string, change func(*workv1alpha1.PropagationWork)) func(w *world) {
+		return func(w *world) {
+			w.PropagationWorks.Change(workv1alpha1.ExecutionNamespace(cluster), work, change)
+		}
+	}
+	tests := []struct {
+		reason string
+		change func(w *world)
+		want   []string
+	}{
+		{"the template's content has changed", func(w *world) { w.templates.Put(configMap("u1", "green")) }, []string{"update karmada-es-a", "update karmada-es-b"}},
+		{"only its metadata has", func(w *world) {
+			marked := configMap("u1", "blue")
+			marked.SetLabels(map[string]string{workv1alpha1.PropagationPolicyPermanentIDLabel: "policy"})
+			w.templates.Put(marked)
+		}, nil},
+		{"somebody wrote into one of them", in("b", func(work *workv1alpha1.PropagationWork) { work.Spec.Workload.Manifests[0].Raw = []byte(`{}`) }), []string{"update karmada-es-b"}},
+		{"somebody took the finalizer off one", in("a", func(work *workv1alpha1.PropagationWork) { work.Finalizers = nil }), []string{"update karmada-es-a"}},
+		{"a member has reported", in("a", func(work *workv1alpha1.PropagationWork) {
+			work.Status.Conditions = []metav1.Condition{{Type: workv1alpha1.WorkApplied, Status: metav1.ConditionTrue}}
+		}), nil},
+		{"one is being removed by hand: it has to be gone first", in("a", func(work *workv1alpha1.PropagationWork) {
+			work.DeletionTimestamp = &metav1.Time{Time: storetest.Began}
+			work.Spec.TemplateHash = "old"
+		}), nil},
+		{"the binding goes to one more", func(w *world) {
+			w.change(func(b *workv1alpha1.PropagationBinding) { b.Spec.Clusters = targets("a", "b", "c") })
+		}, []string{"create karmada-es-c"}},
+		{"the binding goes elsewhere", func(w *world) {
+			w.change(func(b *workv1alpha1.PropagationBinding) { b.Spec.Clusters = targets("b", "c") })
+		}, []string{"create karmada-es-c", "remove NotSelected karmada-es-a"}},
+		{"the binding goes nowhere", func(w *world) {
+			w.change(func(b *workv1alpha1.PropagationBinding) { b.Spec.Clusters = nil })
+		}, []string{"remove NotSelected karmada-es-a", "remove NotSelected karmada-es-b"}},
+		{"the binding is not placed: what stands in the members stays", func(w *world) {
+			w.change(func(b *workv1alpha1.PropagationBinding) {
+				b.Spec.Clusters, b.Status.SchedulerObservedGeneration = nil, 0
+			})
+		}, nil},
+		{"a cluster that no longer accepts works is left to its own controller", func(w *world) {
+			w.closed["a"] = true
+			w.templates.Put(configMap("u1", "green"))
+		}, []string{"update karmada-es-b"}},
+		{"no policy claims it any more: the members stay as they are", func(w *world) {
+			w.change(func(b *workv1alpha1.PropagationBinding) {
+				delete(b.Labels, workv1alpha1.PropagationPolicyPermanentIDLabel)
+			})
+			w.templates.Put(configMap("u1", "green"))
+		}, nil},
+		{"no policy claims it and a cluster is being removed", func(w *world) {
+			w.change(func(b *workv1alpha1.PropagationBinding) {
+				delete(b.Labels, workv1alpha1.PropagationPolicyPermanentIDLabel)
+				b.Spec.Clusters = targets("b")
+			})
+		}, []string{"remove NotSelected karmada-es-a"}},
+		{"the template is not known at present", func(w *world) {
+			w.templates.Problems[configMaps] = errors.New("not served")
+			in("a", func(work *workv1alpha1.PropagationWork) { work.Spec.TemplateHash = "old" })(w)
+		}, nil},
+		{"the cache lacks the template", func(w *world) { w.templates.Forget(settings) }, nil},
+		{"another object has the template's name", func(w *world) { w.templates.Put(configMap("u2", "green")) }, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(t)
+			w.place("a", "b")
+			w.reconcile(t)
+			w.PropagationWorks.Writes()
+			test.change(w)
+			w.reconcile(t)
+			w.wrote(t, test.want...)
+		})
+	}
+}
+
+func TestAnUpdateKeepsWhatTheMemberSaid(t *testing.T) {
+	w := newWorld(t)
+	w.place("a")
+	w.reconcile(t)
+	said := workv1alpha1.WorkStatus{Conditions: []metav1.Condition{{Type: workv1alpha1.WorkApplied, Status: metav1.ConditionTrue, ObservedGeneration: 1}}}
+	w.PropagationWorks.Change("karmada-es-a", work, func(work *workv1alpha1.PropagationWork) { work.Status = said })
+	w.templates.Put(configMap("u1", "green"))
+	w.reconcile(t)
+	got, _ := w.PropagationWorks.Get("karmada-es-a", work)
+	if diff := cmp.Diff(said, got.Status); diff != "" {
+		t.Errorf("status (-want +got):\n%s", diff)
+	}
+	if got.Generation != 2 {
+		t.Errorf("the generation is %d, want 2", got.Generation)
+	}
+}
+
+func TestAWorkThatWasDeletedByHandIsMadeAgainOnceItIsGone(t *testing.T) {
+	w := newWorld(t)
+	w.place("a")
+	w.reconcile(t)
+	first, _ := w.PropagationWorks.Get("karmada-es-a", work)
+	if err := w.PropagationWorks.Delete(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	w.reconcile(t)
+	w.PropagationWorks.Writes()
+
+	removing, _ := w.PropagationWorks.Get("karmada-es-a", work)
+	w.acknowledge(t, "a")
+	if diff := cmp.Diff([]types.NamespacedName{key}, w.controller.workChanged(removing, nil)); diff != "" {
+		t.Errorf("what the end of a work wakes (-want +got):\n%s", diff)
+	}
+	w.reconcile(t)
+	w.wrote(t, "create karmada-es-a")
+	if second, _ := w.PropagationWorks.Get("karmada-es-a", work); second.UID == first.UID || second.DeletionTimestamp != nil {
+		t.Error("it is not a new work")
+	}
+}
+
+func TestABindingThatIsDeletedGoesAfterItsLastWork(t *testing.T) {
+	tests := []struct {
+		reason string
+		change func(w *world)
+		cause  workv1alpha1.RemovalCause
+	}{
+		{"the template was deleted", func(w *world) { w.templates.Delete(settings) }, workv1alpha1.RemovalTemplateDeleted},
+		{"the template is being deleted", func(w *world) {
+			leaving := configMap("u1", "blue")
+			leaving.SetDeletionTimestamp(&metav1.Time{Time: storetest.Began})
+			w.templates.Put(leaving)
+		}, workv1alpha1.RemovalTemplateDeleted},
+		{"the template was deleted and made again", func(w *world) { w.templates.Put(configMap("u2", "blue")) }, workv1alpha1.RemovalTemplateDeleted},
+		{"somebody deleted the binding only", func(*world) {}, workv1alpha1.RemovalForced},
+		{"somebody deleted the binding, and the cache lacks the template", func(w *world) { w.templates.Forget(settings) }, workv1alpha1.RemovalForced},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(t)
+			w.place("a", "b")
+			w.reconcile(t)
+			w.PropagationWorks.Writes()
+			test.change(w)
+			w.delete()
+
+			w.reconcile(t)
+			w.wrote(t, fmt.Sprintf("remove %s karmada-es-a", test.cause), fmt.Sprintf("remove %s karmada-es-b", test.cause))
+			for _, got := range w.PropagationWorks.List() {
+				if got.Spec.RemovalCause != test.cause {
+					t.Errorf("the work says %q", got.Spec.RemovalCause)
+				}
+			}
+			w.acknowledge(t, "a")
+			w.reconcile(t)
+			w.wrote(t)
+			if _, ok := w.PropagationBindings.Get(key.Namespace, key.Name); !ok {
+				t.Fatal("the binding went before its last work")
+			}
+			w.acknowledge(t, "b")
+			w.reconcile(t)
+			if _, ok := w.PropagationBindings.Get(key.Namespace, key.Name); ok {
+				t.Error("the binding stays without a work")
+			}
+		})
+	}
+}
+
+func TestNoWorkIsRemovedWhileTheServerDoesNotSayWhy(t *testing.T) {
+	w := newWorld(t)
+	w.place("a")
+	w.reconcile(t)
+	w.PropagationWorks.Writes()
+	w.templates.Unproven[configMaps] = true
+	w.delete()
+	if _, err := w.controller.Reconcile(t.Context(), key); !errors.Is(err, templates.ErrUnproven) {
+		t.Errorf("the error is %v", err)
+	}
+	w.wrote(t)
+}
+
+func TestABindingWithoutWorksGoesAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.place()
+	w.templates.Unproven[configMaps] = true // nobody needs to know the cause
+	w.delete()
+	w.reconcile(t)
+	if _, ok := w.PropagationBindings.Get(key.Namespace, key.Name); ok {
+		t.Error("it stays")
+	}
+	t.Run("but keeps the finalizers of others", func(t *testing.T) {
+		w.place()
+		w.change(func(b *workv1alpha1.PropagationBinding) { b.Finalizers = append(b.Finalizers, "example.com/mine") })
+		w.delete()
+		w.reconcile(t)
+		w.PropagationBindings.Writes()
+		w.reconcile(t)
+		if writes := w.PropagationBindings.Writes(); len(writes) > 0 {
+			t.Errorf("written: %v", writes)
+		}
+	})
+}
+
+func TestWorksThatTheCacheDoesNotShowYetAreNotForgotten(t *testing.T) {
+	tests := []struct {
+		reason string
+		change func(w *world)
+		then   []string
+	}{
+		{"the binding is deleted right after they were written", func(w *world) {
+			w.templates.Delete(settings)
+			w.delete()
+		}, []string{"remove TemplateDeleted karmada-es-a"}},
+		{"the binding leaves the cluster right after they were written", func(w *world) {
+			w.change(func(b *workv1alpha1.PropagationBinding) { b.Spec.Clusters = nil })
+		}, []string{"remove NotSelected karmada-es-a"}},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(t)
+			w.place("a")
+			w.PropagationWorks.Hold()
+			w.reconcile(t)
+			w.PropagationWorks.Writes()
+			test.change(w)
+			if result := w.reconcile(t); result.RequeueAfter <= 0 {
+				t.Error("nobody looks at it again")
+			}
+			if _, ok := w.PropagationBindings.Get(key.Namespace, key.Name); !ok {
+				t.Fatal("the binding went and left its work behind")
+			}
+			w.PropagationWorks.Release()
+			w.reconcile(t)
+			w.wrote(t, test.then...)
+		})
+	}
+	t.Run("but not waited for without end", func(t *testing.T) {
+		w := newWorld(t)
+		w.place("a")
+		w.PropagationWorks.Hold()
+		w.reconcile(t)
+		w.acknowledge(t, "a") // gone before the cache could show it
+		w.templates.Delete(settings)
+		w.delete()
+		w.now = w.now.Add(unseenLimit + time.Second)
+		w.reconcile(t)
+		if _, ok := w.PropagationBindings.Get(key.Namespace, key.Name); ok {
+			t.Error("the binding waits for ever")
+		}
+	})
+}
+
+func TestAClusterThatRefusesItsWorkHoldsUpNoOther(t *testing.T) {
+	w := newWorld(t)
+	names := []string{"a"}
+	for i := range 3 * writesAtOnce {
+		names = append(names, fmt.Sprintf("b-%03d", i))
+	}
+	w.place(names...)
+	var refused atomic.Int32
+	w.PropagationWorks.Refuse = func(_ string, obj *workv1alpha1.PropagationWork) error {
+		if obj.Namespace != "karmada-es-a" {
+			return nil
+		}
+		refused.Add(1)
+		return errors.New("the namespace is being deleted")
+	}
+	refuseCancelled(w)
+	if _, err := w.controller.Reconcile(t.Context(), key); err == nil {
+		t.Error("the failure is not told")
+	}
+	if got := len(w.PropagationWorks.List()); got != len(names)-1 || refused.Load() != 1 {
+		t.Errorf("%d of %d works are written after %d refusals", got, len(names)-1, refused.Load())
+	}
+	condition := w.rendered()
+	if condition == nil || condition.Status != metav1.ConditionFalse || !strings.Contains(condition.Message, "karmada-es-a") {
+		t.Errorf("the condition does not name the work: %+v", condition)
+	}
+
+	t.Run("and the condition ends with the failure", func(t *testing.T) {
+		w.PropagationWorks.Refuse = nil
+		w.reconcile(t)
+		if condition := w.rendered(); condition.Status != metav1.ConditionTrue {
+			t.Errorf("the condition is %+v", condition)
+		}
+	})
+}
+
+// refuseCancelled makes writes fail whose context has ended, as those of a store do.
+func refuseCancelled(w *world) {
+	works := w.controller.Works
+	w.controller.Works.Writer = cancellable{works.Kind.Writer}
+}
+
+type cancellable struct {
+	writer
+}
+
+type writer interface {
+	Create(context.Context, *workv1alpha1.PropagationWork) (*workv1alpha1.PropagationWork, error)
+	Update(context.Context, *workv1alpha1.PropagationWork) (*workv1alpha1.PropagationWork, error)
+	UpdateStatus(context.Context, *workv1alpha1.PropagationWork) (*workv1alpha1.PropagationWork, error)
+	Delete(context.Context, *workv1alpha1.PropagationWork) error
+}
+
+func (c cancellable) Create(ctx context.Context, work *workv1alpha1.PropagationWork) (*workv1alpha1.PropagationWork, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return c.writer.Create(ctx, work)
+}
+
+func TestATemplateThatIsTooLargeIsSaidAndRecovers(t *testing.T) {
+	w := newWorld(t)
+	w.place("a")
+	w.templates.Put(configMap("u1", strings.Repeat("x", workv1alpha1.MaxWorkBytes)))
+	if result := w.reconcile(t); result.RequeueAfter > 0 {
+		t.Error("only a change of the template helps, but it is looked at again")
+	}
+	w.wrote(t)
+	condition := w.rendered()
+	if condition == nil || condition.Status != metav1.ConditionFalse || condition.Reason != "TooLarge" || !strings.Contains(condition.Message, "ConfigMap shop/settings") {
+		t.Fatalf("the condition is %+v", condition)
+	}
+	w.PropagationBindings.Writes()
+	w.reconcile(t)
+	if writes := w.PropagationBindings.Writes(); len(writes) > 0 {
+		t.Errorf("the same failure is written again: %v", writes)
+	}
+
+	w.templates.Put(configMap("u1", "blue"))
+	w.reconcile(t)
+	w.wrote(t, "create karmada-es-a")
+	if condition := w.rendered(); condition.Status != metav1.ConditionTrue || condition.Reason != "Success" {
+		t.Errorf("after the template has become smaller: %+v", condition)
+	}
+}
+
+func TestAWriteThatComesTooLateIsTriedAgainAndIsNoFailure(t *testing.T) {
+	w := newWorld(t)
+	w.place("a")
+	w.reconcile(t)
+	w.PropagationWorks.Hold()
+	w.PropagationWorks.Change("karmada-es-a", work, func(work *workv1alpha1.PropagationWork) { work.Status.Delivery.Epoch = 7 })
+	w.templates.Put(configMap("u1", "green"))
+	if result := w.reconcile(t); result.RequeueAfter <= 0 {
+		t.Error("nobody looks at it again")
+	}
+	if condition := w.rendered(); condition != nil {
+		t.Errorf("a conflict is recorded as a failure: %+v", condition)
+	}
+	w.PropagationWorks.Release()
+	w.reconcile(t)
+	if got, _ := w.PropagationWorks.Get("karmada-es-a", work); got.Generation != 2 || got.Status.Delivery.Epoch != 7 {
+		t.Errorf("generation %d, epoch %d", got.Generation, got.Status.Delivery.Epoch)
+	}
+}
+
+func TestATemplateOfClusterScopeGoesTheSameWay(t *testing.T) {
+	w := newWorld(t)
+	role := &unstructured.Unstructured{Object: map[string]any{"rules": []any{}}}
+	role.SetGroupVersionKind(clusterRoles)
+	role.SetName("view")
+	role.SetUID("u9")
+	w.templates.Put(role)
+	w.ClusterPropagationBindings.Put(&workv1alpha1.ClusterPropagationBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "view-clusterrole", Finalizers: []string{workv1alpha1.ClusterBindingFinalizer},
+			Labels: map[string]string{workv1alpha1.ClusterPropagationPolicyPermanentIDLabel: "policy", workv1alpha1.ClusterBindingPermanentIDLabel: "binding"}},
+		Spec: workv1alpha1.BindingSpec{
+			Resource: workv1alpha1.ObjectReference{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "ClusterRole", Name: "view", UID: "u9"},
+			Clusters: targets("a"),
+		},
+		Status: workv1alpha1.BindingStatus{SchedulerObservedGeneration: 1},
+	})
+	role9 := types.NamespacedName{Name: "view-clusterrole"}
+	step := func() {
+		t.Helper()
+		if _, err := w.controller.Reconcile(t.Context(), role9); err != nil {
+			t.Fatal(err)
+		}
+	}
+	step()
+	works := w.PropagationWorks.List()
+	if len(works) != 1 || works[0].Namespace != "karmada-es-a" || works[0].Labels[workv1alpha1.ClusterBindingPermanentIDLabel] != "binding" ||
+		works[0].Spec.Binding.Kind != "ClusterPropagationBinding" {
+		t.Fatalf("the works are %+v", works)
+	}
+	w.templates.Delete(templates.KeyOf(role))
+	w.ClusterPropagationBindings.Change("", "view-clusterrole", func(b *workv1alpha1.ClusterPropagationBinding) {
+		b.DeletionTimestamp = &metav1.Time{Time: storetest.Began}
+	})
+	step()
+	if got := w.PropagationWorks.List()[0].Spec.RemovalCause; got != workv1alpha1.RemovalTemplateDeleted {
+		t.Errorf("the work is removed with the cause %q", got)
+	}
+	w.PropagationWorks.Drop("karmada-es-a", works[0].Name)
+	step()
+	if left := w.ClusterPropagationBindings.List(); len(left) > 0 {
+		t.Error("the binding stays without a work")
+	}
+}
+
+func TestWhatWakesABinding(t *testing.T) {
+	base := func(change func(*workv1alpha1.PropagationBinding)) *workv1alpha1.PropagationBinding {
+		b := &workv1alpha1.PropagationBinding{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, Generation: 1,
+			Labels: map[string]string{workv1alpha1.PropagationPolicyPermanentIDLabel: "policy"}}}
+		change(b)
+		return b
+	}
+	same := base(func(*workv1alpha1.PropagationBinding) {})
+	tests := []struct {
+		reason string
+		old    workv1alpha1.Binding
+		new    workv1alpha1.Binding
+		wakes  bool
+	}{
+		{"it is new", nil, same, true},
+		{"its spec has changed", same, base(func(b *workv1alpha1.PropagationBinding) { b.Generation = 2 }), true},
+		{"its deletion was asked for", same, base(func(b *workv1alpha1.PropagationBinding) { b.DeletionTimestamp = &metav1.Time{Time: storetest.Began} }), true},
+		{"a policy has let go of it", same, base(func(b *workv1alpha1.PropagationBinding) { b.Labels = nil }), true},
+		{"only its status has changed", same, base(func(b *workv1alpha1.PropagationBinding) { b.Status.Summary.Applied = 1 }), false},
+		{"it is gone", same, nil, false},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			if woken := len(bindingChanged(test.old, test.new)) > 0; woken != test.wakes {
+				t.Errorf("woken: %t, want %t", woken, test.wakes)
+			}
+		})
+	}
+}
+
+func TestWhatOfAWorkWakesItsBinding(t *testing.T) {
+	base := func(generation int64) *workv1alpha1.PropagationWork {
+		return &workv1alpha1.PropagationWork{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "karmada-es-a", Name: work, Generation: generation, ResourceVersion: "1"},
+			Spec:       workv1alpha1.WorkSpec{Binding: &workv1alpha1.BindingReference{Namespace: key.Namespace, Name: key.Name}},
+		}
+	}
+	byHand := base(1)
+	byHand.Spec.Binding = nil
+	tests := []struct {
+		reason   string
+		old, new *workv1alpha1.PropagationWork
+		wakes    bool
+	}{
+		{"the binding made it", nil, base(1), false},
+		{"its member has reported", base(1), base(1), false},
+		{"somebody wrote into it", base(1), base(2), true},
+		{"it is gone", base(1), nil, true},
+		{"it is gone and no binding had made it", byHand, nil, false},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(t)
+			if woken := len(w.controller.workChanged(test.old, test.new)) > 0; woken != test.wakes {
+				t.Errorf("woken: %t, want %t", woken, test.wakes)
+			}
+		})
+	}
+}

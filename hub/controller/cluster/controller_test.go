@@ -1,0 +1,487 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	linkv1 "windlass.dev/windlass/api/link/v1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/roster"
+	"windlass.dev/windlass/hub/store/storetest"
+)
+
+const grace = time.Minute
+
+var now = storetest.Began
+
+func member(change func(*clusterv1alpha1.MemberCluster)) *clusterv1alpha1.MemberCluster {
+	c := &clusterv1alpha1.MemberCluster{
+		ObjectMeta: metav1.ObjectMeta{Name: "a", Generation: 3},
+		Spec:       clusterv1alpha1.ClusterSpec{ID: "id-a"},
+		Status: clusterv1alpha1.ClusterStatus{Conditions: []metav1.Condition{
+			{Type: clusterv1alpha1.ClusterJoined, Status: metav1.ConditionTrue, Reason: "Joined", LastTransitionTime: metav1.NewTime(now.Add(-time.Hour))},
+		}},
+	}
+	if change != nil {
+		change(c)
+	}
+	return c
+}
+
+func ready(status metav1.ConditionStatus, reason string) func(*clusterv1alpha1.MemberCluster) {
+	return func(c *clusterv1alpha1.MemberCluster) {
+		meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: clusterv1alpha1.ClusterReady, Status: status, Reason: reason,
+			LastTransitionTime: metav1.NewTime(now.Add(-time.Hour))})
+	}
+}
+
+func taint(key string, effect corev1.TaintEffect) corev1.Taint {
+	return corev1.Taint{Key: key, Effect: effect}
+}
+
+func TestWhatIsSaidOfACluster(t *testing.T) {
+	answers := &linkv1.ClusterFacts{ApiReady: true, ApisComplete: true, KubernetesVersion: "v1.37.2"}
+	silent := &linkv1.ClusterFacts{ApiReady: false, ApiReason: "Timeout", ApiMessage: "no answer in 10 s", KubernetesVersion: "v0"}
+	notReady := taint(clusterv1alpha1.TaintNotReady, corev1.TaintEffectNoSchedule)
+	unreachable := taint(clusterv1alpha1.TaintUnreachable, corev1.TaintEffectNoSchedule)
+	users := taint("gpu", corev1.TaintEffectNoSchedule)
+	drained := taint(clusterv1alpha1.TaintUnreachable, corev1.TaintEffectNoExecute)
+	with := func(condition func(*clusterv1alpha1.MemberCluster), taints ...corev1.Taint) *clusterv1alpha1.MemberCluster {
+		return member(func(c *clusterv1alpha1.MemberCluster) {
+			if condition != nil {
+				condition(c)
+			}
+			c.Spec.Taints = taints
+		})
+	}
+	tests := []struct {
+		reason  string
+		cluster *clusterv1alpha1.MemberCluster
+		member  roster.Member
+		ready   metav1.ConditionStatus // empty: no condition
+		why     string
+		taints  []corev1.Taint
+		recheck time.Duration
+	}{
+		{
+			reason: "nobody has enrolled", cluster: member(func(c *clusterv1alpha1.MemberCluster) { c.Spec.ID, c.Status.Conditions = "", nil }),
+			member: roster.Member{Since: now.Add(-time.Hour)}, ready: metav1.ConditionFalse, why: "WaitingForAgent", taints: []corev1.Taint{notReady},
+		},
+		{
+			reason: "it has enrolled and not yet connected", cluster: with(nil),
+			member: roster.Member{Since: now.Add(-time.Second)}, recheck: grace - time.Second,
+		},
+		{
+			reason: "it is connected and has said nothing of itself yet", cluster: with(nil),
+			member: roster.Member{Connected: true, Since: now},
+		},
+		{
+			reason: "it was unreachable, is connected again and has said nothing of itself yet", cluster: with(ready(metav1.ConditionUnknown, "AgentNotConnected"), unreachable),
+			member: roster.Member{Connected: true, Since: now}, ready: metav1.ConditionUnknown, why: "AgentNotConnected", taints: []corev1.Taint{unreachable},
+		},
+		{
+			reason: "its API server answers", cluster: with(nil), member: roster.Member{Connected: true, Since: now, Facts: answers},
+			ready: metav1.ConditionTrue, why: "AgentConnected",
+		},
+		{
+			reason: "its API server answers again: our taint goes, the user's stays", cluster: with(ready(metav1.ConditionFalse, "Timeout"), users, notReady),
+			member: roster.Member{Connected: true, Since: now, Facts: answers}, ready: metav1.ConditionTrue, why: "AgentConnected", taints: []corev1.Taint{users},
+		},
+		{
+			reason: "its API server is silent", cluster: with(ready(metav1.ConditionTrue, "AgentConnected"), users),
+			member: roster.Member{Connected: true, Since: now, Facts: silent}, ready: metav1.ConditionFalse, why: "Timeout", taints: []corev1.Taint{users, notReady},
+		},
+		{
+			reason: "its API server is silent and does not say why", cluster: with(nil),
+			member: roster.Member{Connected: true, Since: now, Facts: &linkv1.ClusterFacts{}}, ready: metav1.ConditionFalse, why: "APIServerNotReady", taints: []corev1.Taint{notReady},
+		},
+		{
+			reason: "its agent is away for a moment", cluster: with(ready(metav1.ConditionTrue, "AgentConnected"), users),
+			member: roster.Member{Since: now.Add(-grace / 4), Facts: answers}, ready: metav1.ConditionTrue, why: "AgentConnected", taints: []corev1.Taint{users}, recheck: grace * 3 / 4,
+		},
+		{
+			reason: "its agent is away for good", cluster: with(ready(metav1.ConditionTrue, "AgentConnected"), users),
+			member: roster.Member{Since: now.Add(-grace), Facts: answers}, ready: metav1.ConditionUnknown, why: "AgentNotConnected", taints: []corev1.Taint{users, unreachable},
+		},
+		{
+			reason: "it was not ready before its agent went: one taint takes the place of the other", cluster: with(ready(metav1.ConditionFalse, "Timeout"), notReady),
+			member: roster.Member{Since: now.Add(-grace)}, ready: metav1.ConditionUnknown, why: "AgentNotConnected", taints: []corev1.Taint{unreachable},
+		},
+		{
+			reason: "a taint of our key with another effect is the user's", cluster: with(ready(metav1.ConditionTrue, "AgentConnected"), drained),
+			member: roster.Member{Connected: true, Since: now, Facts: answers}, ready: metav1.ConditionTrue, why: "AgentConnected", taints: []corev1.Taint{drained},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			before := test.cluster.DeepCopy()
+			got := assess(facts{Cluster: test.cluster, Member: test.member, Grace: grace, Process: "p1", Now: now})
+			if diff := cmp.Diff(before, test.cluster); diff != "" {
+				t.Fatalf("the cached object was changed:\n%s", diff)
+			}
+			condition := meta.FindStatusCondition(got.Status.Conditions, clusterv1alpha1.ClusterReady)
+			switch {
+			case condition == nil && test.ready != "", condition != nil && (condition.Status != test.ready || condition.Reason != test.why):
+				t.Errorf("Ready is %+v, want %s for %s", condition, test.ready, test.why)
+			case condition != nil && test.why == "WaitingForAgent" && !strings.Contains(condition.Message, "windlass token create --cluster a"):
+				t.Errorf("the message does not say what to do: %s", condition.Message)
+			}
+			if diff := cmp.Diff(test.taints, got.Taints, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(corev1.Taint{}, "TimeAdded")); diff != "" {
+				t.Errorf("taints (-want +got):\n%s", diff)
+			}
+			if got.RecheckAfter != test.recheck {
+				t.Errorf("looked at again after %s, want %s", got.RecheckAfter, test.recheck)
+			}
+
+			t.Run("and the same the next time", func(t *testing.T) {
+				next := test.cluster.DeepCopy()
+				next.Status, next.Spec.Taints = got.Status, got.Taints
+				again := assess(facts{Cluster: next, Member: test.member, Grace: grace, Process: "p1", Now: now})
+				if diff := cmp.Diff(got, again); diff != "" {
+					t.Errorf("it has changed:\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+func TestWhatAMemberSaysOfItselfIsRecorded(t *testing.T) {
+	said := &linkv1.ClusterFacts{
+		ApiReady: true, ApisComplete: true, KubernetesVersion: "v1.37.2", NodesTotal: 3, NodesReady: 2,
+		Allocatable: map[string]string{"cpu": "8", "memory": "lots"},
+		Apis: []*linkv1.ServedAPI{
+			{Group: "apps", Version: "v1", Resource: "statefulsets", Kind: "StatefulSet"},
+			{Version: "v1", Resource: "pods", Kind: "Pod"},
+			{Group: "apps", Version: "v1", Resource: "deployments", Kind: "Deployment"},
+		},
+	}
+	connected := func(facts *linkv1.ClusterFacts) roster.Member {
+		return roster.Member{Connected: true, Since: now, Epoch: 7, AgentVersion: "v0.1.0", Facts: facts}
+	}
+	got := assess(facts{Cluster: member(nil), Member: connected(said), Grace: grace, Process: "p1", Now: now}).Status
+	got.Conditions = nil
+	want := clusterv1alpha1.ClusterStatus{
+		KubernetesVersion: "v1.37.2",
+		NodeSummary:       &clusterv1alpha1.NodeSummary{TotalNum: 3, ReadyNum: 2},
+		ResourceSummary: &clusterv1alpha1.ResourceSummary{
+			Allocatable: corev1.ResourceList{"cpu": resource.MustParse("8")}, Allocated: corev1.ResourceList{}, Allocating: corev1.ResourceList{},
+		},
+		APIEnablements: []clusterv1alpha1.APIEnablement{
+			{GroupVersion: "apps/v1", Resources: []clusterv1alpha1.APIResource{{Name: "deployments", Kind: "Deployment"}, {Name: "statefulsets", Kind: "StatefulSet"}}},
+			{GroupVersion: "v1", Resources: []clusterv1alpha1.APIResource{{Name: "pods", Kind: "Pod"}}},
+		},
+		Agent:   &clusterv1alpha1.AgentStatus{Version: "v0.1.0"},
+		Session: &clusterv1alpha1.SessionStatus{Process: "p1", Epoch: 7},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("status (-want +got):\n%s", diff)
+	}
+
+	tests := []struct {
+		reason string
+		facts  *linkv1.ClusterFacts
+		apis   int
+		whole  bool
+	}{
+		{"an incomplete list of APIs does not replace a complete one", &linkv1.ClusterFacts{ApiReady: true}, 2, false},
+		{"a complete one does", &linkv1.ClusterFacts{ApiReady: true, ApisComplete: true, Apis: said.Apis[:1]}, 1, true},
+		{"what a silent API server leaves unsaid is no news", &linkv1.ClusterFacts{}, 2, true},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			known := member(func(c *clusterv1alpha1.MemberCluster) {
+				c.Status.APIEnablements = want.APIEnablements
+				meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: clusterv1alpha1.ClusterCompleteAPIEnablements, Status: metav1.ConditionTrue})
+			})
+			got := assess(facts{Cluster: known, Member: connected(test.facts), Grace: grace, Process: "p1", Now: now}).Status
+			if len(got.APIEnablements) != test.apis || meta.IsStatusConditionTrue(got.Conditions, clusterv1alpha1.ClusterCompleteAPIEnablements) != test.whole {
+				t.Errorf("%d group versions, conditions %+v", len(got.APIEnablements), got.Conditions)
+			}
+		})
+	}
+
+	t.Run("a new session in the same process is not worth a write", func(t *testing.T) {
+		known := member(func(c *clusterv1alpha1.MemberCluster) {
+			c.Status.Session = &clusterv1alpha1.SessionStatus{Process: "p1", Epoch: 2}
+		})
+		if got := assess(facts{Cluster: known, Member: connected(nil), Process: "p1", Now: now}).Status.Session; got.Epoch != 2 {
+			t.Errorf("the epoch is %d", got.Epoch)
+		}
+		if got := assess(facts{Cluster: known, Member: connected(nil), Process: "p2", Now: now}).Status.Session; got.Epoch != 7 || got.Process != "p2" {
+			t.Errorf("in another process the session is %+v", got)
+		}
+	})
+}
+
+// world is a hub with the cluster controller and nothing else.
+type world struct {
+	*storetest.Store
+	kube       *fake.Clientset
+	roster     *roster.Roster
+	controller *Reconciler
+	began      []string
+	now        time.Time
+}
+
+func newWorld() *world {
+	w := &world{Store: storetest.New(), kube: fake.NewClientset(), now: now}
+	clock := func() time.Time { return w.now }
+	w.roster = roster.New(clock)
+	w.controller = &Reconciler{
+		Clusters: w.MemberClusters.Kind(), Works: w.Works(), Kube: w.kube, Roster: w.roster, Process: "p1", Grace: grace,
+		Accepting: &Accepting{Begin: func(cluster string) { w.began = append(w.began, cluster) }},
+		Now:       clock, Log: slog.New(slog.DiscardHandler),
+	}
+	return w
+}
+
+func (w *world) reconcile(t *testing.T) ctrl.Result {
+	t.Helper()
+	result, err := w.controller.Reconcile(t.Context(), "a")
+	if err != nil {
+		t.Fatalf("reconciling: %v", err)
+	}
+	return result
+}
+
+// requests are what was asked of the API server since it was last called.
+func (w *world) requests() []string {
+	out := []string{}
+	for _, action := range w.kube.Actions() {
+		out = append(out, action.GetVerb()+" "+action.GetResource().Resource)
+	}
+	w.kube.ClearActions()
+	return out
+}
+
+func TestAClusterGetsItsNamespaceOnceAndThenAcceptsWorks(t *testing.T) {
+	w := newWorld()
+	w.MemberClusters.Put(member(nil))
+	w.reconcile(t)
+	if diff := cmp.Diff([]string{"get namespaces", "create namespaces"}, w.requests()); diff != "" {
+		t.Errorf("requests (-want +got):\n%s", diff)
+	}
+	namespace, err := w.kube.CoreV1().Namespaces().Get(t.Context(), "karmada-es-a", metav1.GetOptions{})
+	if err != nil || namespace.Labels["karmada.io/system"] != "true" {
+		t.Errorf("the namespace is %+v, %v", namespace, err)
+	}
+	w.requests()
+	if !w.controller.Accepting.Accepts("a") {
+		t.Error("no works are accepted")
+	}
+	got, _ := w.MemberClusters.Get("", "a")
+	if !slices.Contains(got.Finalizers, workv1alpha1.ClusterFinalizer) {
+		t.Errorf("the finalizers are %v", got.Finalizers)
+	}
+
+	w.reconcile(t)
+	w.reconcile(t)
+	if requests := w.requests(); len(requests) > 0 {
+		t.Errorf("later: %v", requests)
+	}
+	if diff := cmp.Diff([]string{"a"}, w.began); diff != "" {
+		t.Errorf("Begin was called for (-want +got):\n%s", diff)
+	}
+}
+
+func TestNoWorksAreAcceptedWithoutANamespace(t *testing.T) {
+	t.Run("it is there from before", func(t *testing.T) {
+		w := newWorld()
+		w.MemberClusters.Put(member(nil))
+		w.kube = fake.NewClientset(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "karmada-es-a"}})
+		w.controller.Kube = w.kube
+		w.reconcile(t)
+		if diff := cmp.Diff([]string{"get namespaces"}, w.requests()); diff != "" {
+			t.Errorf("requests (-want +got):\n%s", diff)
+		}
+	})
+	t.Run("it is being deleted", func(t *testing.T) {
+		w := newWorld()
+		w.MemberClusters.Put(member(nil))
+		w.controller.Kube = fake.NewClientset(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "karmada-es-a",
+			DeletionTimestamp: &metav1.Time{Time: now}, Finalizers: []string{"kubernetes"}}})
+		if _, err := w.controller.Reconcile(t.Context(), "a"); err == nil || !strings.Contains(err.Error(), "karmada-es-a") {
+			t.Errorf("the error is %v", err)
+		}
+		if w.controller.Accepting.Accepts("a") || len(w.began) > 0 {
+			t.Error("works are accepted")
+		}
+	})
+}
+
+func TestASessionIsWrittenDownOnlyWhenItChangesWhatIsSaid(t *testing.T) {
+	w := newWorld()
+	w.MemberClusters.Put(member(nil))
+	w.reconcile(t)
+	w.MemberClusters.Writes()
+	w.roster.Connected("a", 1, "v0.1.0", "uid")
+	w.roster.Facts("a", &linkv1.ClusterFacts{ApiReady: true, ApisComplete: true})
+	steps := []struct {
+		reason string
+		happen func()
+		want   []string
+		again  time.Duration
+	}{
+		{"it has connected", func() {}, []string{"status a"}, 0},
+		{"nothing has changed", func() { w.now = w.now.Add(time.Hour) }, nil, 0},
+		{"the agent is gone for a moment", func() { w.roster.Disconnected("a", 1) }, nil, grace},
+		{"and back in time", func() { w.roster.Connected("a", 2, "v0.1.0", "uid") }, nil, 0},
+		{"its API server is silent", func() { w.roster.Facts("a", &linkv1.ClusterFacts{}) }, []string{"status a", "update a"}, 0},
+		{"the agent is gone", func() {
+			w.roster.Disconnected("a", 2)
+			w.now = w.now.Add(grace)
+		}, []string{"status a", "update a"}, 0},
+	}
+	for _, step := range steps {
+		step.happen()
+		result := w.reconcile(t)
+		if diff := cmp.Diff(step.want, w.MemberClusters.Writes(), cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("%s: writes (-want +got):\n%s", step.reason, diff)
+		}
+		if result.RequeueAfter != step.again {
+			t.Errorf("%s: looked at again after %s, want %s", step.reason, result.RequeueAfter, step.again)
+		}
+	}
+}
+
+func TestAWriteThatComesTooLateIsTriedAgain(t *testing.T) {
+	w := newWorld()
+	w.MemberClusters.Put(member(nil))
+	w.MemberClusters.Hold()
+	w.MemberClusters.Change("", "a", func(c *clusterv1alpha1.MemberCluster) {
+		c.Spec.Taints = []corev1.Taint{taint("gpu", corev1.TaintEffectNoSchedule)}
+	})
+	if result := w.reconcile(t); result.RequeueAfter <= 0 {
+		t.Error("nobody looks at it again")
+	}
+	w.MemberClusters.Release()
+	w.reconcile(t)
+	if got, _ := w.MemberClusters.Get("", "a"); len(got.Spec.Taints) != 1 || len(got.Finalizers) != 1 {
+		t.Errorf("taints %v, finalizers %v", got.Spec.Taints, got.Finalizers)
+	}
+}
+
+// leaving puts a cluster that is being removed into the store, with two works in it.
+func (w *world) leaving(t *testing.T) {
+	t.Helper()
+	w.MemberClusters.Put(member(nil))
+	w.reconcile(t)
+	for i := range 2 {
+		w.PropagationWorks.Put(&workv1alpha1.PropagationWork{ObjectMeta: metav1.ObjectMeta{
+			Namespace: "karmada-es-a", Name: fmt.Sprintf("w%d", i), Finalizers: []string{workv1alpha1.WorkFinalizer}}})
+	}
+	w.PropagationWorks.Put(&workv1alpha1.PropagationWork{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "karmada-es-b", Name: "w0", Finalizers: []string{workv1alpha1.WorkFinalizer}}})
+	w.MemberClusters.Change("", "a", func(c *clusterv1alpha1.MemberCluster) { c.DeletionTimestamp = &metav1.Time{Time: now} })
+	w.requests()
+	w.MemberClusters.Writes()
+}
+
+func TestAClusterIsRemovedAfterItsWorksAndItsNamespace(t *testing.T) {
+	w := newWorld()
+	w.leaving(t)
+	w.roster.Connected("a", 1, "v0.1.0", "uid")
+	w.now = w.now.Add(time.Hour)
+
+	if result := w.reconcile(t); result.RequeueAfter <= 0 {
+		t.Error("nobody looks after its works")
+	}
+	if w.controller.Accepting.Accepts("a") {
+		t.Error("new works are accepted")
+	}
+	if diff := cmp.Diff([]string{"remove ClusterRemoved karmada-es-a/w0", "remove ClusterRemoved karmada-es-a/w1"}, w.PropagationWorks.Writes()); diff != "" {
+		t.Errorf("writes of works (-want +got):\n%s", diff)
+	}
+	w.reconcile(t)
+	if writes := append(w.PropagationWorks.Writes(), append(w.MemberClusters.Writes(), w.requests()...)...); len(writes) > 0 {
+		t.Errorf("while the connected agent is at work: %v", writes)
+	}
+
+	last, _ := w.PropagationWorks.Get("karmada-es-a", "w1")
+	w.PropagationWorks.Drop("karmada-es-a", "w0")
+	w.PropagationWorks.Drop("karmada-es-a", "w1")
+	if diff := cmp.Diff([]string{"a"}, w.controller.workGone(last, nil)); diff != "" {
+		t.Errorf("what the end of a work wakes (-want +got):\n%s", diff)
+	}
+	w.reconcile(t)
+	if diff := cmp.Diff([]string{"delete namespaces"}, w.requests()); diff != "" {
+		t.Errorf("requests (-want +got):\n%s", diff)
+	}
+	if _, ok := w.MemberClusters.Get("", "a"); ok {
+		t.Error("the cluster's object stays")
+	}
+	w.reconcile(t)
+	if w.roster.Get("a").Connected {
+		t.Error("the roster still knows it")
+	}
+	if _, ok := w.PropagationWorks.Get("karmada-es-b", "w0"); !ok {
+		t.Error("another cluster's work is gone")
+	}
+}
+
+func TestARemovalDoesNotWaitForAnAgentThatStaysAway(t *testing.T) {
+	w := newWorld()
+	w.leaving(t)
+	w.now = w.now.Add(grace / 2)
+	if result := w.reconcile(t); result.RequeueAfter != grace/2 {
+		t.Errorf("within the grace period it is looked at again after %s", result.RequeueAfter)
+	}
+	if got := len(w.PropagationWorks.List()); got != 3 {
+		t.Fatalf("%d works are left within the grace period, want 3", got)
+	}
+	w.now = w.now.Add(grace / 2)
+	w.reconcile(t)
+	if got := len(w.PropagationWorks.List()); got != 1 {
+		t.Fatalf("%d works are left after the grace period, want 1, of the other cluster", got)
+	}
+	w.reconcile(t)
+	if _, ok := w.MemberClusters.Get("", "a"); ok {
+		t.Error("the cluster's object stays")
+	}
+}
+
+func TestAWorkThatCanNotBeRemovedKeepsTheCluster(t *testing.T) {
+	w := newWorld()
+	w.MemberClusters.Put(member(nil))
+	w.reconcile(t)
+	w.MemberClusters.Change("", "a", func(c *clusterv1alpha1.MemberCluster) { c.DeletionTimestamp = &metav1.Time{Time: now} })
+	w.PropagationWorks.Put(&workv1alpha1.PropagationWork{ObjectMeta: metav1.ObjectMeta{Namespace: "karmada-es-a", Name: "w0", Finalizers: []string{workv1alpha1.WorkFinalizer}}})
+	w.PropagationWorks.Refuse = func(string, *workv1alpha1.PropagationWork) error {
+		return apierrors.NewInternalError(errors.New("disk full"))
+	}
+	if _, err := w.controller.Reconcile(t.Context(), "a"); err == nil {
+		t.Error("the failure is not told")
+	}
+	if _, ok := w.MemberClusters.Get("", "a"); !ok {
+		t.Error("the cluster went before its works")
+	}
+}
+
+func TestOnlyWorksOfAClusterBeingRemovedWakeIt(t *testing.T) {
+	w := newWorld()
+	w.MemberClusters.Put(member(nil))
+	gone := &workv1alpha1.PropagationWork{ObjectMeta: metav1.ObjectMeta{Namespace: "karmada-es-a", Name: "w0"}}
+	if keys := w.controller.workGone(gone, nil); len(keys) > 0 {
+		t.Errorf("of a cluster that stays: %v", keys)
+	}
+	gone.Namespace = "karmada-es-unknown"
+	if keys := w.controller.workGone(gone, nil); len(keys) > 0 {
+		t.Errorf("of a cluster that is not there: %v", keys)
+	}
+}

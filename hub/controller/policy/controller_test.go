@@ -1,0 +1,741 @@
+package policy
+
+import (
+	"errors"
+	"log/slog"
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/store"
+	"windlass.dev/windlass/hub/store/storetest"
+	"windlass.dev/windlass/hub/templates"
+	"windlass.dev/windlass/pkg/policy"
+	"windlass.dev/windlass/pkg/render"
+)
+
+var (
+	deployments  = schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}
+	otherApps    = schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Deployment"}
+	clusterRoles = schema.GroupVersionKind{Group: "rbac.authorization.k8s.io", Version: "v1", Kind: "ClusterRole"}
+	scalersV1    = schema.GroupVersionKind{Group: "autoscaling", Version: "v1", Kind: "HorizontalPodAutoscaler"}
+	scalersV2    = schema.GroupVersionKind{Group: "autoscaling", Version: "v2", Kind: "HorizontalPodAutoscaler"}
+)
+
+// world is a hub with the policy controller and nothing else.
+type world struct {
+	*storetest.Store
+	templates  *storetest.Templates
+	controller *Reconciler
+	releaser   *releaser
+	woken      *store.Mailbox[templates.Key]
+}
+
+func newWorld(policies ...policyv1alpha1.Policy) *world {
+	w := &world{Store: storetest.New(), templates: storetest.NewTemplates(), woken: &store.Mailbox[templates.Key]{}}
+	w.controller = &Reconciler{Templates: w.templates, Policies: w.Policies(), Bindings: w.Bindings(), Log: slog.New(slog.DiscardHandler), index: policy.NewIndex()}
+	w.releaser = &releaser{policies: w.Policies(), bindings: w.Bindings(), templates: w.templates}
+	for _, p := range policies {
+		w.put(p)
+	}
+	return w
+}
+
+func (w *world) put(p policyv1alpha1.Policy) {
+	if namespaced, ok := p.(*policyv1alpha1.PropagationPolicy); ok {
+		p = w.PropagationPolicies.Put(namespaced)
+	} else {
+		p = w.ClusterPropagationPolicies.Put(p.(*policyv1alpha1.ClusterPropagationPolicy))
+	}
+	w.controller.policyChanged(w.woken, w.controller.index.Get(store.Key(p)), p)
+}
+
+// remove is the end of a policy, from its finalizer on.
+func (w *world) remove(p policyv1alpha1.Policy) {
+	w.controller.policyChanged(w.woken, w.controller.index.Get(store.Key(p)), nil)
+}
+
+func (w *world) reconcile(t *testing.T, key templates.Key) ctrl.Result {
+	t.Helper()
+	result, err := w.controller.Reconcile(t.Context(), key)
+	if err != nil {
+		t.Fatalf("reconciling %s: %v", key, err)
+	}
+	return result
+}
+
+func (w *world) binding(t *testing.T, name string) *workv1alpha1.PropagationBinding {
+	t.Helper()
+	binding, ok := w.PropagationBindings.Get("shop", name)
+	if !ok {
+		t.Fatalf("there is no binding %s", name)
+	}
+	return binding
+}
+
+// keys are the templates that were woken since it was last called.
+func (w *world) keys(t *testing.T) map[string]bool {
+	t.Helper()
+	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[templates.Key]())
+	defer queue.ShutDown()
+	if err := w.woken.Start(t.Context(), queue); err != nil {
+		t.Fatal(err)
+	}
+	*w.woken = store.Mailbox[templates.Key]{}
+	woken := map[string]bool{}
+	for queue.Len() > 0 {
+		key, _ := queue.Get()
+		woken[key.Kind+" "+key.NamespacedName.String()] = true
+		queue.Done(key)
+	}
+	return woken
+}
+
+func template(kind schema.GroupVersionKind, namespace, name, uid string) *unstructured.Unstructured {
+	obj := &unstructured.Unstructured{Object: map[string]any{}}
+	obj.SetGroupVersionKind(kind)
+	obj.SetNamespace(namespace)
+	obj.SetName(name)
+	obj.SetUID(types.UID(uid))
+	if kind == deployments {
+		obj.Object["spec"] = map[string]any{"replicas": int64(3)}
+	}
+	return obj
+}
+
+func pp(name string, change func(*policyv1alpha1.PropagationSpec), selectors ...policyv1alpha1.ResourceSelector) *policyv1alpha1.PropagationPolicy {
+	p := &policyv1alpha1.PropagationPolicy{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, Finalizers: []string{workv1alpha1.PropagationPolicyFinalizer},
+			Labels: map[string]string{workv1alpha1.PropagationPolicyPermanentIDLabel: "id-" + name}},
+		Spec: policyv1alpha1.PropagationSpec{ResourceSelectors: selectors},
+	}
+	if change != nil {
+		change(&p.Spec)
+	}
+	return p
+}
+
+func cpp(name string, selectors ...policyv1alpha1.ResourceSelector) *policyv1alpha1.ClusterPropagationPolicy {
+	return &policyv1alpha1.ClusterPropagationPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{workv1alpha1.ClusterPropagationPolicyPermanentIDLabel: "id-" + name}},
+		Spec:       policyv1alpha1.PropagationSpec{ResourceSelectors: selectors},
+	}
+}
+
+func all(kind schema.GroupVersionKind) policyv1alpha1.ResourceSelector {
+	return policyv1alpha1.ResourceSelector{APIVersion: kind.GroupVersion().String(), Kind: kind.Kind}
+}
+
+func without(labels map[string]string, key string) map[string]string {
+	rest := maps.Clone(labels)
+	delete(rest, key)
+	return rest
+}
+
+func TestATemplateThatAPolicySelectsGetsABinding(t *testing.T) {
+	placement := policyv1alpha1.Placement{ClusterAffinity: &policyv1alpha1.ClusterAffinity{ClusterNames: []string{"a"}}}
+	w := newWorld(pp("base", func(spec *policyv1alpha1.PropagationSpec) {
+		spec.Placement = placement
+		spec.ConflictResolution = policyv1alpha1.ConflictOverwrite
+		spec.PreserveResourcesOnDeletion = ptr.To(true)
+		spec.SchedulerName = "default-scheduler"
+	}, all(deployments)))
+	web := template(deployments, "shop", "web", "u1")
+	w.templates.Put(web)
+	w.reconcile(t, templates.KeyOf(web))
+
+	got := w.binding(t, "web-deployment")
+	id := got.Labels[workv1alpha1.BindingPermanentIDLabel]
+	if len(id) != 36 {
+		t.Errorf("the binding's permanent id is %q, want a UUID", id)
+	}
+	marks := map[string]string{workv1alpha1.PropagationPolicyPermanentIDLabel: "id-base"}
+	if diff := cmp.Diff(marks, without(got.Labels, workv1alpha1.BindingPermanentIDLabel)); diff != "" {
+		t.Errorf("the binding's labels (-want +got):\n%s", diff)
+	}
+	names := map[string]string{workv1alpha1.PropagationPolicyNamespaceAnnotation: "shop", workv1alpha1.PropagationPolicyNameAnnotation: "base"}
+	if diff := cmp.Diff(names, got.Annotations); diff != "" {
+		t.Errorf("the binding's annotations (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{workv1alpha1.BindingFinalizer}, got.Finalizers); diff != "" {
+		t.Errorf("the binding's finalizers (-want +got):\n%s", diff)
+	}
+	want := workv1alpha1.BindingSpec{
+		Resource:  workv1alpha1.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "shop", Name: "web", UID: "u1", ResourceVersion: "1"},
+		Replicas:  ptr.To[int32](3),
+		Placement: &placement, ConflictResolution: policyv1alpha1.ConflictOverwrite,
+		PreserveResourcesOnDeletion: ptr.To(true), SchedulerName: "default-scheduler",
+	}
+	if diff := cmp.Diff(want, got.Spec, cmpopts.IgnoreFields(workv1alpha1.BindingSpec{}, "ReplicaRequirements")); diff != "" {
+		t.Errorf("the binding's spec (-want +got):\n%s", diff)
+	}
+
+	claimed, _ := w.templates.Get(templates.KeyOf(web))
+	if diff := cmp.Diff([]map[string]string{marks, names}, []map[string]string{claimed.GetLabels(), claimed.GetAnnotations()}); diff != "" {
+		t.Errorf("the marks on the template (-want +got):\n%s", diff)
+	}
+	if patches := w.templates.Writes(); len(patches) != 1 {
+		t.Errorf("the template was written %d times, want once: %v", len(patches), patches)
+	}
+	if diff := cmp.Diff([]string{"create shop/web-deployment"}, w.PropagationBindings.Writes()); diff != "" {
+		t.Errorf("writes (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatIsAlreadyTrueIsNotWrittenAgain(t *testing.T) {
+	tests := []struct {
+		reason string
+		change func(w *world, web *unstructured.Unstructured)
+		want   []string
+	}{
+		{reason: "nothing has happened", change: func(*world, *unstructured.Unstructured) {}},
+		{
+			reason: "the template's status is nothing that a binding says",
+			change: func(w *world, web *unstructured.Unstructured) {
+				web.Object["status"] = map[string]any{"replicas": int64(3)}
+			},
+		},
+		{
+			reason: "somebody else's labels on the binding stay",
+			change: func(w *world, _ *unstructured.Unstructured) {
+				w.PropagationBindings.Change("shop", "web-deployment", func(b *workv1alpha1.PropagationBinding) { b.Labels["team"] = "blue" })
+			},
+		},
+		{
+			reason: "what the scheduler wrote is none of this controller's business",
+			change: func(w *world, _ *unstructured.Unstructured) {
+				w.PropagationBindings.Change("shop", "web-deployment", func(b *workv1alpha1.PropagationBinding) {
+					b.Spec.Clusters = []workv1alpha1.TargetCluster{{Name: "a"}}
+				})
+			},
+		},
+		{
+			reason: "a new number of replicas is news",
+			change: func(w *world, web *unstructured.Unstructured) {
+				web.Object["spec"] = map[string]any{"replicas": int64(5)}
+			},
+			want: []string{"update shop/web-deployment"},
+		},
+		{
+			reason: "what somebody else wrote into the policy's part is taken back",
+			change: func(w *world, _ *unstructured.Unstructured) {
+				w.PropagationBindings.Change("shop", "web-deployment", func(b *workv1alpha1.PropagationBinding) { b.Spec.Placement = nil })
+			},
+			want: []string{"update shop/web-deployment"},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(pp("base", nil, all(deployments)))
+			web := template(deployments, "shop", "web", "u1")
+			key := templates.KeyOf(web)
+			w.templates.Put(web)
+			w.reconcile(t, key)
+			w.PropagationBindings.Writes()
+			w.templates.Writes()
+
+			marked, _ := w.templates.Get(key)
+			changed := marked.DeepCopy()
+			test.change(w, changed)
+			w.templates.Put(changed)
+			w.reconcile(t, key)
+			if diff := cmp.Diff(test.want, w.PropagationBindings.Writes(), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("writes of bindings (-want +got):\n%s", diff)
+			}
+			if patches := w.templates.Writes(); len(patches) != 0 {
+				t.Errorf("the template was written: %v", patches)
+			}
+		})
+	}
+}
+
+func TestATemplateThatNoPolicySelectsAnyMoreIsReleasedAndStaysWhereItIs(t *testing.T) {
+	tests := []struct {
+		reason string
+		change func(w *world)
+		// policy is who claims the template afterwards.
+		policy string
+	}{
+		{reason: "the policy is gone", change: func(w *world) { w.remove(pp("base", nil)) }},
+		{reason: "the policy is being deleted", change: func(w *world) {
+			leaving := pp("base", nil, all(deployments))
+			leaving.DeletionTimestamp = &metav1.Time{Time: storetest.Began}
+			w.put(leaving)
+		}},
+		{reason: "its selector no longer names the template", change: func(w *world) {
+			other := all(deployments)
+			other.Name = "api"
+			w.put(pp("base", nil, other))
+		}},
+		{reason: "it selects as before and is kept, whatever better policy comes", change: func(w *world) {
+			w.put(pp("a-better-one", func(spec *policyv1alpha1.PropagationSpec) { spec.Priority = ptr.To[int32](9) }, all(deployments)))
+		}, policy: "base"},
+		{reason: "another policy takes it over when the first is gone", change: func(w *world) {
+			w.put(pp("next", nil, all(deployments)))
+			w.remove(pp("base", nil))
+		}, policy: "next"},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(pp("base", nil, all(deployments)))
+			web := template(deployments, "shop", "web", "u1")
+			key := templates.KeyOf(web)
+			w.templates.Put(web)
+			w.reconcile(t, key)
+			before := w.binding(t, "web-deployment")
+			w.keys(t)
+
+			test.change(w)
+			if test.policy != "base" && !w.keys(t)["Deployment shop/web"] {
+				t.Error("the template was not woken")
+			}
+			w.reconcile(t, key)
+			after := w.binding(t, "web-deployment")
+			if after.DeletionTimestamp != nil {
+				t.Error("the binding is deleted")
+			}
+			if diff := cmp.Diff(before.Spec, after.Spec, cmpopts.IgnoreFields(workv1alpha1.ObjectReference{}, "ResourceVersion")); diff != "" {
+				t.Errorf("the binding's spec has changed:\n%s", diff)
+			}
+			marked, _ := w.templates.Get(key)
+			for what, object := range map[string]metav1.Object{"template": marked, "binding": after} {
+				if got := object.GetAnnotations()[workv1alpha1.PropagationPolicyNameAnnotation]; got != test.policy {
+					t.Errorf("the %s is marked as claimed by %q, want %q", what, got, test.policy)
+				}
+				if got := object.GetLabels()[workv1alpha1.PropagationPolicyPermanentIDLabel]; (got != "") != (test.policy != "") {
+					t.Errorf("the %s has the permanent id %q", what, got)
+				}
+			}
+			if store.Claimed(after) != (test.policy != "") {
+				t.Error("the binding says the opposite of who claims it")
+			}
+			if after.Labels[workv1alpha1.BindingPermanentIDLabel] != before.Labels[workv1alpha1.BindingPermanentIDLabel] {
+				t.Error("the binding has lost its own permanent id")
+			}
+		})
+	}
+}
+
+func TestOnlyAProvenDeletionOfTheTemplateDeletesItsBinding(t *testing.T) {
+	tests := []struct {
+		reason  string
+		change  func(w *world, key templates.Key)
+		deleted bool
+		failure error
+		again   bool
+	}{
+		{reason: "the server says that it is gone", change: func(w *world, key templates.Key) { w.templates.Delete(key) }, deleted: true},
+		{reason: "only the cache lacks it", change: func(w *world, key templates.Key) { w.templates.Forget(key) }},
+		{
+			reason: "the server does not say",
+			change: func(w *world, key templates.Key) {
+				w.templates.Delete(key)
+				w.templates.Unproven[deployments] = true
+			},
+			failure: templates.ErrUnproven,
+		},
+		{
+			reason: "its kind is not served any more and the server can't prove that it is gone",
+			change: func(w *world, key templates.Key) {
+				w.templates.Delete(key)
+				w.templates.Unproven[deployments] = true
+				w.templates.Problems[deployments] = errors.New("not served")
+			},
+			again: true,
+		},
+		{
+			reason: "its kind is gone and it went along",
+			change: func(w *world, key templates.Key) {
+				w.templates.Delete(key)
+				w.templates.Problems[deployments] = errors.New("not served")
+			},
+			deleted: true,
+		},
+		{
+			reason: "its kind is not served in this version, but it is there",
+			change: func(w *world, key templates.Key) { w.templates.Problems[deployments] = errors.New("not served") },
+		},
+		{
+			reason: "another object has its name by now, and the cache has not seen it",
+			change: func(w *world, key templates.Key) {
+				w.templates.Put(template(deployments, "shop", "web", "u2"))
+				w.templates.Forget(key)
+			},
+			deleted: true,
+		},
+		{
+			reason: "it is being deleted and not gone",
+			change: func(w *world, key templates.Key) {
+				leaving := template(deployments, "shop", "web", "u1")
+				leaving.SetDeletionTimestamp(&metav1.Time{Time: storetest.Began})
+				w.templates.Put(leaving)
+			},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(pp("base", nil, all(deployments)))
+			web := template(deployments, "shop", "web", "u1")
+			key := templates.KeyOf(web)
+			w.templates.Put(web)
+			w.reconcile(t, key)
+
+			test.change(w, key)
+			result, err := w.controller.Reconcile(t.Context(), key)
+			if !errors.Is(err, test.failure) {
+				t.Fatalf("the error is %v, want %v", err, test.failure)
+			}
+			if (result.RequeueAfter > 0) != test.again {
+				t.Errorf("it is looked at again after %s", result.RequeueAfter)
+			}
+			if deleted := w.binding(t, "web-deployment").DeletionTimestamp != nil; deleted != test.deleted {
+				t.Errorf("the binding is being deleted: %t, want %t", deleted, test.deleted)
+			}
+		})
+	}
+}
+
+func TestATemplateOfAKindThatIsNotKnownYetIsLeftAlone(t *testing.T) {
+	w := newWorld(pp("base", nil, all(deployments)))
+	key := templates.KeyOf(template(deployments, "shop", "web", "u1"))
+	w.templates.Problems[deployments] = errors.New("not served")
+	w.reconcile(t, key)
+	if writes := w.PropagationBindings.Writes(); len(writes) > 0 {
+		t.Errorf("written: %v", writes)
+	}
+}
+
+func TestATemplateThatIsMadeAgainWaitsForTheEndOfItsOldBinding(t *testing.T) {
+	w := newWorld(pp("base", nil, all(deployments)))
+	key := templates.KeyOf(template(deployments, "shop", "web", "u1"))
+	w.templates.Put(template(deployments, "shop", "web", "u1"))
+	w.reconcile(t, key)
+	first := w.binding(t, "web-deployment")
+
+	w.templates.Put(template(deployments, "shop", "web", "u2"))
+	w.reconcile(t, key)
+	if old := w.binding(t, "web-deployment"); old.DeletionTimestamp == nil || old.Spec.Resource.UID != "u1" {
+		t.Fatalf("the old binding is not being deleted as it was: %+v", old.ObjectMeta)
+	}
+	w.PropagationBindings.Writes()
+	w.reconcile(t, key)
+	if writes := w.PropagationBindings.Writes(); len(writes) > 0 {
+		t.Errorf("while the old binding is going: %v", writes)
+	}
+
+	w.PropagationBindings.Drop("shop", "web-deployment")
+	if diff := cmp.Diff([]templates.Key{key}, w.controller.bindingChanged(first, nil)); diff != "" {
+		t.Errorf("what the end of the old binding wakes (-want +got):\n%s", diff)
+	}
+	w.reconcile(t, key)
+	second := w.binding(t, "web-deployment")
+	if second.Spec.Resource.UID != "u2" {
+		t.Errorf("the new binding is for %s", second.Spec.Resource.UID)
+	}
+	if second.Labels[workv1alpha1.BindingPermanentIDLabel] == first.Labels[workv1alpha1.BindingPermanentIDLabel] {
+		t.Error("the new binding has the permanent id of the old one")
+	}
+}
+
+func TestTwoKindsOfOneNameHaveABindingEach(t *testing.T) {
+	w := newWorld(pp("base", nil, all(deployments), all(otherApps)))
+	native, custom := template(deployments, "shop", "web", "u1"), template(otherApps, "shop", "web", "u2")
+	w.templates.Put(native)
+	w.templates.Put(custom)
+	w.reconcile(t, templates.KeyOf(native))
+	w.reconcile(t, templates.KeyOf(custom))
+
+	hashed := render.BindingNameHashed(custom)
+	if got := w.binding(t, "web-deployment").Spec.Resource.UID; got != "u1" {
+		t.Errorf("the plain name is for %s, want u1", got)
+	}
+	if got := w.binding(t, hashed).Spec.Resource.UID; got != "u2" {
+		t.Errorf("the other name is for %s, want u2", got)
+	}
+
+	t.Run("and keep it when the plain name is free", func(t *testing.T) {
+		w.PropagationBindings.Drop("shop", "web-deployment")
+		w.templates.Delete(templates.KeyOf(native))
+		w.reconcile(t, templates.KeyOf(custom))
+		if bindings := w.PropagationBindings.List(); len(bindings) != 1 || bindings[0].Name != hashed {
+			t.Errorf("there are %d bindings for one template", len(bindings))
+		}
+	})
+}
+
+func TestAnObjectThatTwoPoliciesSelectInTwoVersionsIsNotFoughtOver(t *testing.T) {
+	first, second := pp("first", nil, all(scalersV1)), pp("second", nil, all(scalersV2))
+	w := newWorld(first, second)
+	show := func() {
+		// One object, seen in two versions: marks that are put on it in one show in the other.
+		binding, ok := w.PropagationBindings.Get("shop", "web-horizontalpodautoscaler")
+		for _, kind := range []schema.GroupVersionKind{scalersV1, scalersV2} {
+			obj := template(kind, "shop", "web", "u1")
+			if ok && store.Claimed(binding) {
+				labels, annotations := policy.Marks(w.controller.index.Get(types.NamespacedName{Namespace: "shop", Name: binding.Annotations[workv1alpha1.PropagationPolicyNameAnnotation]}))
+				obj.SetLabels(labels)
+				obj.SetAnnotations(annotations)
+			}
+			w.templates.Put(obj)
+		}
+	}
+	v1, v2 := templates.KeyOf(template(scalersV1, "shop", "web", "u1")), templates.KeyOf(template(scalersV2, "shop", "web", "u1"))
+	show()
+	w.reconcile(t, v1)
+	show()
+	w.PropagationBindings.Writes()
+	w.templates.Writes()
+	for range 3 {
+		w.reconcile(t, v2)
+		w.reconcile(t, v1)
+	}
+	if writes := append(w.PropagationBindings.Writes(), w.templates.Writes()...); len(writes) > 0 {
+		t.Fatalf("the two versions write in turn: %v", writes)
+	}
+
+	t.Run("and goes over to the other when the first lets go", func(t *testing.T) {
+		w.remove(first)
+		w.reconcile(t, v1)
+		show()
+		w.reconcile(t, v2)
+		binding := w.binding(t, "web-horizontalpodautoscaler")
+		if binding.Spec.Resource.APIVersion != "autoscaling/v2" || binding.Annotations[workv1alpha1.PropagationPolicyNameAnnotation] != "second" {
+			t.Errorf("the binding is for %s and claimed by %v", binding.Spec.Resource.APIVersion, binding.Annotations)
+		}
+	})
+}
+
+func TestNothingInAReservedNamespaceIsClaimed(t *testing.T) {
+	w := newWorld(cpp("everything", all(deployments)))
+	for _, namespace := range []string{"kube-system", "karmada-es-a", "windlass-system"} {
+		obj := template(deployments, namespace, "web", "u1")
+		w.templates.Put(obj)
+		w.reconcile(t, templates.KeyOf(obj))
+	}
+	if writes := append(w.PropagationBindings.Writes(), w.templates.Writes()...); len(writes) > 0 {
+		t.Errorf("written: %v", writes)
+	}
+}
+
+func TestAClusterPropagationPolicyClaimsATemplateOfClusterScope(t *testing.T) {
+	w := newWorld(cpp("roles", all(clusterRoles)))
+	role := template(clusterRoles, "", "view", "u1")
+	w.templates.Put(role)
+	w.reconcile(t, templates.KeyOf(role))
+	binding, ok := w.ClusterPropagationBindings.Get("", "view-clusterrole")
+	if !ok {
+		t.Fatal("there is no binding")
+	}
+	if binding.Labels[workv1alpha1.ClusterBindingPermanentIDLabel] == "" || binding.Labels[workv1alpha1.BindingPermanentIDLabel] != "" {
+		t.Errorf("its labels are %v", binding.Labels)
+	}
+	if diff := cmp.Diff([]string{workv1alpha1.ClusterBindingFinalizer}, binding.Finalizers); diff != "" {
+		t.Errorf("its finalizers (-want +got):\n%s", diff)
+	}
+	if got := binding.Annotations[workv1alpha1.ClusterPropagationPolicyNameAnnotation]; got != "roles" {
+		t.Errorf("it is claimed by %q", got)
+	}
+	if binding.Spec.Replicas != nil {
+		t.Errorf("a role has %d replicas", *binding.Spec.Replicas)
+	}
+
+	w.templates.Delete(templates.KeyOf(role))
+	w.reconcile(t, templates.KeyOf(role))
+	if binding, _ := w.ClusterPropagationBindings.Get("", "view-clusterrole"); binding.DeletionTimestamp == nil {
+		t.Error("the binding outlives its template")
+	}
+}
+
+func TestAWriteThatComesTooLateIsTriedAgainQuietly(t *testing.T) {
+	tests := []struct {
+		reason  string
+		prepare func(w *world)
+	}{
+		{"the cache was behind", func(w *world) {
+			w.PropagationBindings.Hold()
+			w.PropagationBindings.Change("shop", "web-deployment", func(b *workv1alpha1.PropagationBinding) { b.Spec.Clusters = []workv1alpha1.TargetCluster{{Name: "a"}} })
+		}},
+		{"the store says that it is too late", func(w *world) {
+			w.PropagationBindings.Refuse = func(string, *workv1alpha1.PropagationBinding) error {
+				return apierrors.NewConflict(schema.GroupResource{}, "web-deployment", errors.New("changed"))
+			}
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(pp("base", nil, all(deployments)))
+			web := template(deployments, "shop", "web", "u1")
+			w.templates.Put(web)
+			w.reconcile(t, templates.KeyOf(web))
+			test.prepare(w)
+			web.Object["spec"] = map[string]any{"replicas": int64(7)}
+			w.templates.Put(web)
+			if result := w.reconcile(t, templates.KeyOf(web)); result.RequeueAfter <= 0 {
+				t.Error("nobody looks at it again")
+			}
+			w.PropagationBindings.Refuse = nil
+			w.PropagationBindings.Release()
+			w.reconcile(t, templates.KeyOf(web))
+			if got := w.binding(t, "web-deployment").Spec.Replicas; got == nil || *got != 7 {
+				t.Errorf("the binding has %v replicas, want 7", got)
+			}
+		})
+	}
+}
+
+func TestABindingThatTheCacheDoesNotShowYetIsNoError(t *testing.T) {
+	w := newWorld(pp("base", nil, all(deployments)))
+	web := template(deployments, "shop", "web", "u1")
+	w.templates.Put(web)
+	w.PropagationBindings.Hold()
+	w.reconcile(t, templates.KeyOf(web))
+	w.reconcile(t, templates.KeyOf(web))
+	if bindings := w.PropagationBindings.List(); len(bindings) != 1 {
+		t.Errorf("there are %d bindings", len(bindings))
+	}
+}
+
+func TestTheKindsOfPoliciesAndBindingsAreWatched(t *testing.T) {
+	w := newWorld(pp("base", nil, all(deployments)))
+	web := template(deployments, "shop", "web", "u1")
+	w.templates.Put(web)
+	w.reconcile(t, templates.KeyOf(web))
+	w.controller.bindingChanged(nil, w.binding(t, "web-deployment"))
+	if diff := cmp.Diff([]schema.GroupVersionKind{deployments}, w.templates.Wanted("policies")); diff != "" {
+		t.Errorf("wanted by policies (-want +got):\n%s", diff)
+	}
+	w.remove(pp("base", nil))
+	if kinds := w.templates.Wanted("policies"); len(kinds) > 0 {
+		t.Errorf("without a policy, still wanted: %v", kinds)
+	}
+	if diff := cmp.Diff([]schema.GroupVersionKind{deployments}, w.templates.Wanted("bindings")); diff != "" {
+		t.Errorf("a binding keeps its kind watched (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatAPolicyChangeWakes(t *testing.T) {
+	api := all(deployments)
+	api.Name = "api"
+	tests := []struct {
+		reason string
+		change func(w *world)
+		want   map[string]bool
+	}{
+		{"a new policy wakes what it selects", func(w *world) { w.put(pp("other", nil, api)) }, map[string]bool{"Deployment shop/api": true}},
+		{"its status wakes nothing", func(w *world) {
+			p := pp("base", nil, all(deployments))
+			p.Status.ObservedGeneration = 7
+			w.put(p)
+		}, map[string]bool{}},
+		{"a narrower selector wakes what it no longer selects, too", func(w *world) { w.put(pp("base", nil, api)) },
+			map[string]bool{"Deployment shop/api": true, "Deployment shop/web": true}},
+		{"its end wakes what it claimed", func(w *world) { w.remove(pp("base", nil)) },
+			map[string]bool{"Deployment shop/api": true, "Deployment shop/web": true}},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(pp("base", nil, all(deployments)))
+			for _, name := range []string{"api", "web"} {
+				w.templates.Put(template(deployments, "shop", name, "u-"+name))
+			}
+			w.templates.Put(template(deployments, "elsewhere", "web", "u3"))
+			w.keys(t)
+			test.change(w)
+			if diff := cmp.Diff(test.want, w.keys(t)); diff != "" {
+				t.Errorf("woken (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAPolicyThatIsBeingDeletedGoesWhenItClaimsNothing(t *testing.T) {
+	w := newWorld(pp("base", nil, all(deployments)))
+	web := template(deployments, "shop", "web", "u1")
+	w.templates.Put(web)
+	w.reconcile(t, templates.KeyOf(web))
+	release := func() {
+		t.Helper()
+		if _, err := w.releaser.Reconcile(t.Context(), types.NamespacedName{Namespace: "shop", Name: "base"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	there := func() bool { _, ok := w.PropagationPolicies.Get("shop", "base"); return ok }
+
+	release()
+	leaving := pp("base", nil, all(deployments))
+	leaving.DeletionTimestamp = &metav1.Time{Time: storetest.Began}
+	w.put(leaving)
+	release()
+	if !there() {
+		t.Fatal("it went while it claimed a binding")
+	}
+	claimed := w.binding(t, "web-deployment")
+	w.reconcile(t, templates.KeyOf(web))
+	if diff := cmp.Diff([]types.NamespacedName{{Namespace: "shop", Name: "base"}}, claimGone(claimed, w.binding(t, "web-deployment"))); diff != "" {
+		t.Errorf("what the release of its last binding wakes (-want +got):\n%s", diff)
+	}
+	release()
+	if there() {
+		t.Error("it stays although it claims nothing")
+	}
+}
+
+func TestAPolicyDoesNotWaitForWhatMayNeverBeReleased(t *testing.T) {
+	tests := []struct {
+		reason string
+		change func(w *world)
+		stays  bool
+	}{
+		{"it claims a binding", func(*world) {}, true},
+		{"its binding waits for an agent", func(w *world) {
+			w.PropagationBindings.Change("shop", "web-deployment", func(b *workv1alpha1.PropagationBinding) {
+				b.DeletionTimestamp = &metav1.Time{Time: storetest.Began}
+			})
+		}, false},
+		{"the kind of its template is not served", func(w *world) { w.templates.Problems[deployments] = errors.New("not served") }, false},
+		{"a policy that was copied with its labels has claimed the binding", func(w *world) {
+			w.PropagationBindings.Change("shop", "web-deployment", func(b *workv1alpha1.PropagationBinding) {
+				b.Annotations[workv1alpha1.PropagationPolicyNameAnnotation] = "copy"
+			})
+		}, false},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(pp("base", nil, all(deployments)))
+			web := template(deployments, "shop", "web", "u1")
+			w.templates.Put(web)
+			w.reconcile(t, templates.KeyOf(web))
+			test.change(w)
+			w.PropagationPolicies.Change("shop", "base", func(p *policyv1alpha1.PropagationPolicy) { p.DeletionTimestamp = &metav1.Time{Time: storetest.Began} })
+			if _, err := w.releaser.Reconcile(t.Context(), types.NamespacedName{Namespace: "shop", Name: "base"}); err != nil {
+				t.Fatal(err)
+			}
+			if _, ok := w.PropagationPolicies.Get("shop", "base"); ok != test.stays {
+				t.Errorf("it is still there: %t, want %t", ok, test.stays)
+			}
+		})
+	}
+}
+
+func TestMarksAreNeverPutOnAnotherObjectOfTheName(t *testing.T) {
+	w := newWorld(pp("base", nil, all(deployments)))
+	web := template(deployments, "shop", "web", "u1")
+	w.templates.Put(web)
+	w.reconcile(t, templates.KeyOf(web))
+	if patches := w.templates.Writes(); len(patches) != 1 || !strings.Contains(patches[0], `"uid":"u1"`) {
+		t.Errorf("the patch does not name the UID: %v", patches)
+	}
+}

@@ -1,0 +1,385 @@
+package scheduler
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/store"
+	"windlass.dev/windlass/hub/store/storetest"
+	"windlass.dev/windlass/pkg/schedule"
+)
+
+// world is a hub with the scheduler and nothing else.
+type world struct {
+	*storetest.Store
+	controller *Reconciler
+	woken      *store.Mailbox[types.NamespacedName]
+	now        time.Time
+}
+
+func newWorld(clusters ...string) *world {
+	w := &world{Store: storetest.New(), woken: &store.Mailbox[types.NamespacedName]{}, now: storetest.Began}
+	w.controller = &Reconciler{Bindings: w.Bindings(), Clusters: w.MemberClusters.Kind(), Now: func() time.Time { return w.now }}
+	for _, name := range clusters {
+		w.attach(cluster(name))
+	}
+	return w
+}
+
+// attach makes the store and the scheduler know a cluster, or a new state of it.
+func (w *world) attach(c *clusterv1alpha1.MemberCluster) {
+	old, _ := w.MemberClusters.Get("", c.Name)
+	w.controller.clusterChanged(w.woken, old, w.MemberClusters.Put(c))
+}
+
+func (w *world) detach(name string) {
+	old, _ := w.MemberClusters.Get("", name)
+	w.MemberClusters.Drop("", name)
+	w.controller.clusterChanged(w.woken, old, nil)
+}
+
+func (w *world) reconcile(t *testing.T, key types.NamespacedName) ctrl.Result {
+	t.Helper()
+	result, err := w.controller.Reconcile(t.Context(), key)
+	if err != nil {
+		t.Fatalf("placing %s: %v", key, err)
+	}
+	return result
+}
+
+// keys are the bindings that were woken since it was last called.
+func (w *world) keys(t *testing.T) []string {
+	t.Helper()
+	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[types.NamespacedName]())
+	defer queue.ShutDown()
+	if err := w.woken.Start(t.Context(), queue); err != nil {
+		t.Fatal(err)
+	}
+	*w.woken = store.Mailbox[types.NamespacedName]{}
+	keys := []string{}
+	for queue.Len() > 0 {
+		key, _ := queue.Get()
+		keys = append(keys, key.String())
+		queue.Done(key)
+	}
+	return keys
+}
+
+func cluster(name string) *clusterv1alpha1.MemberCluster {
+	return &clusterv1alpha1.MemberCluster{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Status: clusterv1alpha1.ClusterStatus{
+			Conditions: []metav1.Condition{
+				{Type: clusterv1alpha1.ClusterJoined, Status: metav1.ConditionTrue},
+				{Type: clusterv1alpha1.ClusterCompleteAPIEnablements, Status: metav1.ConditionTrue},
+			},
+			APIEnablements: []clusterv1alpha1.APIEnablement{{GroupVersion: "apps/v1", Resources: []clusterv1alpha1.APIResource{{Name: "deployments", Kind: "Deployment"}}},
+				{GroupVersion: "rbac.authorization.k8s.io/v1", Resources: []clusterv1alpha1.APIResource{{Name: "clusterroles", Kind: "ClusterRole"}}}},
+		},
+	}
+}
+
+var web = types.NamespacedName{Namespace: "shop", Name: "web-deployment"}
+
+func binding(change func(*workv1alpha1.PropagationBinding)) *workv1alpha1.PropagationBinding {
+	b := &workv1alpha1.PropagationBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: web.Namespace, Name: web.Name,
+			Labels: map[string]string{workv1alpha1.PropagationPolicyPermanentIDLabel: "id"}, Finalizers: []string{workv1alpha1.BindingFinalizer}},
+		Spec: workv1alpha1.BindingSpec{
+			Resource:  workv1alpha1.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "shop", Name: "web", UID: "u1"},
+			Replicas:  ptr.To[int32](2),
+			Placement: &policyv1alpha1.Placement{},
+		},
+	}
+	if change != nil {
+		change(b)
+	}
+	return b
+}
+
+func targets(names ...string) []workv1alpha1.TargetCluster {
+	list := []workv1alpha1.TargetCluster{}
+	for _, name := range names {
+		list = append(list, workv1alpha1.TargetCluster{Name: name, Replicas: 2})
+	}
+	return list
+}
+
+func TestTheFirstDecisionIsOneWriteOfClustersAndCondition(t *testing.T) {
+	tests := []struct {
+		reason    string
+		clusters  []string
+		placement *policyv1alpha1.Placement
+		want      []workv1alpha1.TargetCluster
+		status    metav1.ConditionStatus
+		why       string
+		// generation is that of the binding afterwards; it began with 1.
+		generation int64
+	}{
+		{"clusters are found", []string{"a", "b"}, &policyv1alpha1.Placement{}, targets("a", "b"), metav1.ConditionTrue, schedule.ReasonSuccess, 2},
+		{"no cluster fits", []string{"a"}, &policyv1alpha1.Placement{ClusterAffinity: &policyv1alpha1.ClusterAffinity{ClusterNames: []string{"x"}}},
+			nil, metav1.ConditionFalse, schedule.ReasonNoClusterFit, 1},
+		{"no cluster is attached", nil, &policyv1alpha1.Placement{}, nil, metav1.ConditionFalse, schedule.ReasonNoClusterFit, 1},
+		{"the placement can't be used", []string{"a"}, &policyv1alpha1.Placement{ClusterAffinity: &policyv1alpha1.ClusterAffinity{
+			LabelSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "x", Operator: "Near"}}}}},
+			nil, metav1.ConditionFalse, schedule.ReasonSchedulerError, 1},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(test.clusters...)
+			w.PropagationBindings.Put(binding(func(b *workv1alpha1.PropagationBinding) { b.Spec.Placement = test.placement }))
+			w.reconcile(t, web)
+			if diff := cmp.Diff([]string{"schedule shop/web-deployment"}, w.PropagationBindings.Writes()); diff != "" {
+				t.Errorf("writes (-want +got):\n%s", diff)
+			}
+			got, _ := w.PropagationBindings.Get("shop", web.Name)
+			if diff := cmp.Diff(test.want, got.Spec.Clusters, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("clusters (-want +got):\n%s", diff)
+			}
+			condition := meta.FindStatusCondition(got.Status.Conditions, workv1alpha1.BindingScheduled)
+			if condition == nil || condition.Status != test.status || condition.Reason != test.why || condition.Message == "" {
+				t.Errorf("the condition is %+v", condition)
+			}
+			if got.Generation != test.generation || got.Status.SchedulerObservedGeneration != test.generation || condition.ObservedGeneration != test.generation {
+				t.Errorf("generation %d, observed %d, in the condition %d; want all %d", got.Generation, got.Status.SchedulerObservedGeneration, condition.ObservedGeneration, test.generation)
+			}
+			if got.Status.LastScheduledTime == nil || !got.Status.LastScheduledTime.Time.Equal(w.now) {
+				t.Errorf("decided at %v, want %s", got.Status.LastScheduledTime, w.now)
+			}
+
+			t.Run("and nothing more while nothing changes", func(t *testing.T) {
+				if keys := bindingChanged(nil, got); len(keys) > 0 {
+					t.Errorf("its own write wakes %v", keys)
+				}
+				w.now = w.now.Add(time.Hour)
+				w.reconcile(t, web)
+				if writes := w.PropagationBindings.Writes(); len(writes) > 0 {
+					t.Errorf("written: %v", writes)
+				}
+			})
+		})
+	}
+}
+
+func TestAChangedBindingIsDecidedOnAnew(t *testing.T) {
+	tests := []struct {
+		reason string
+		change func(*workv1alpha1.PropagationBinding)
+		wakes  bool
+		want   []workv1alpha1.TargetCluster
+	}{
+		{"its placement names fewer clusters", func(b *workv1alpha1.PropagationBinding) {
+			b.Spec.Placement = &policyv1alpha1.Placement{ClusterAffinity: &policyv1alpha1.ClusterAffinity{ClusterNames: []string{"b"}}}
+			b.Generation++
+		}, true, targets("b")},
+		{"it has the same clusters, and that was decided for its new spec", func(b *workv1alpha1.PropagationBinding) {
+			b.Spec.ConflictResolution = policyv1alpha1.ConflictOverwrite
+			b.Generation++
+		}, true, targets("a", "b")},
+		{"somebody else wrote into its clusters", func(b *workv1alpha1.PropagationBinding) {
+			b.Spec.Clusters = targets("x")
+			b.Generation++
+		}, true, targets("a", "b")},
+		{"only its aggregated status has changed", func(b *workv1alpha1.PropagationBinding) { b.Status.Summary.Applied = 1 }, false, targets("a", "b")},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld("a", "b")
+			w.PropagationBindings.Put(binding(nil))
+			w.reconcile(t, web)
+			old, _ := w.PropagationBindings.Get("shop", web.Name)
+			changed := w.PropagationBindings.Change("shop", web.Name, test.change)
+			if woken := len(bindingChanged(old, changed)) > 0; woken != test.wakes {
+				t.Errorf("woken: %t, want %t", woken, test.wakes)
+			}
+			w.reconcile(t, web)
+			got, _ := w.PropagationBindings.Get("shop", web.Name)
+			if diff := cmp.Diff(test.want, got.Spec.Clusters); diff != "" {
+				t.Errorf("clusters (-want +got):\n%s", diff)
+			}
+			if got.Status.SchedulerObservedGeneration != got.Generation {
+				t.Errorf("decided on generation %d, the binding has %d", got.Status.SchedulerObservedGeneration, got.Generation)
+			}
+			if got.Status.Summary.Applied != changed.Status.Summary.Applied {
+				t.Error("the aggregated status was overwritten")
+			}
+		})
+	}
+}
+
+func TestAChangeOfAClusterWakesAllBindingsOnlyWhenItMatters(t *testing.T) {
+	tests := []struct {
+		reason string
+		change func(w *world)
+		wakes  bool
+	}{
+		{"a heartbeat", func(w *world) {
+			c := cluster("a")
+			c.Status.NodeSummary = &clusterv1alpha1.NodeSummary{TotalNum: 5}
+			c.Status.Conditions = append(c.Status.Conditions, metav1.Condition{Type: clusterv1alpha1.ClusterReady, Status: metav1.ConditionTrue})
+			w.attach(c)
+		}, false},
+		{"a taint", func(w *world) {
+			c := cluster("a")
+			c.Spec.Taints = []corev1.Taint{{Key: "gpu", Effect: corev1.TaintEffectNoSchedule}}
+			w.attach(c)
+		}, true},
+		{"a label", func(w *world) {
+			c := cluster("a")
+			c.Labels = map[string]string{"stage": "test"}
+			w.attach(c)
+		}, true},
+		{"its removal is asked for", func(w *world) {
+			c := cluster("a")
+			c.DeletionTimestamp = &metav1.Time{Time: storetest.Began}
+			w.attach(c)
+		}, true},
+		{"it is gone", func(w *world) { w.detach("a") }, true},
+		{"a new cluster", func(w *world) { w.attach(cluster("c")) }, true},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld("a", "b")
+			w.PropagationBindings.Put(binding(nil))
+			w.ClusterPropagationBindings.Put(&workv1alpha1.ClusterPropagationBinding{ObjectMeta: metav1.ObjectMeta{Name: "view-clusterrole"}})
+			w.keys(t)
+			test.change(w)
+			want := 0
+			if test.wakes {
+				want = 2
+			}
+			if keys := w.keys(t); len(keys) != want {
+				t.Errorf("woken: %v, want %d bindings", keys, want)
+			}
+		})
+	}
+}
+
+func TestABindingFollowsTheFleet(t *testing.T) {
+	w := newWorld("a")
+	w.PropagationBindings.Put(binding(nil))
+	steps := []struct {
+		reason string
+		change func()
+		want   []workv1alpha1.TargetCluster
+	}{
+		{"it begins with the clusters that are there", func() {}, targets("a")},
+		{"a new cluster gets it", func() { w.attach(cluster("b")) }, targets("a", "b")},
+		{"a taint does not take it away from where it is", func() {
+			c := cluster("a")
+			c.Spec.Taints = []corev1.Taint{{Key: "x", Effect: corev1.TaintEffectNoSchedule}}
+			w.attach(c)
+		}, targets("a", "b")},
+		{"a cluster that is being removed loses it", func() {
+			c := cluster("a")
+			c.DeletionTimestamp = &metav1.Time{Time: storetest.Began}
+			w.attach(c)
+		}, targets("b")},
+		{"one that is gone, too", func() { w.detach("b") }, nil},
+	}
+	for _, step := range steps {
+		step.change()
+		w.reconcile(t, web)
+		got, _ := w.PropagationBindings.Get("shop", web.Name)
+		if diff := cmp.Diff(step.want, got.Spec.Clusters, cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("%s (-want +got):\n%s", step.reason, diff)
+		}
+	}
+}
+
+func TestABindingThatNoPolicyClaimsStaysButLeavesClustersBeingRemoved(t *testing.T) {
+	w := newWorld("a", "b", "c")
+	w.PropagationBindings.Put(binding(nil))
+	w.reconcile(t, web)
+	claimed, _ := w.PropagationBindings.Get("shop", web.Name)
+	released := w.PropagationBindings.Change("shop", web.Name, func(b *workv1alpha1.PropagationBinding) {
+		b.Labels = nil
+		b.Spec.Placement = &policyv1alpha1.Placement{ClusterAffinity: &policyv1alpha1.ClusterAffinity{ClusterNames: []string{"x"}}}
+	})
+
+	w.attach(cluster("d"))
+	leaving := cluster("a")
+	leaving.DeletionTimestamp = &metav1.Time{Time: storetest.Began}
+	w.attach(leaving)
+	w.detach("b")
+	w.reconcile(t, web)
+	got, _ := w.PropagationBindings.Get("shop", web.Name)
+	if diff := cmp.Diff(targets("c"), got.Spec.Clusters); diff != "" {
+		t.Errorf("clusters (-want +got):\n%s", diff)
+	}
+
+	t.Run("and is placed again when one claims it", func(t *testing.T) {
+		again := w.PropagationBindings.Change("shop", web.Name, func(b *workv1alpha1.PropagationBinding) { b.Labels = claimed.Labels })
+		if again.Status.SchedulerObservedGeneration != again.Generation {
+			t.Fatal("the test needs a binding whose generation was decided on")
+		}
+		if len(bindingChanged(got, again)) == 0 {
+			t.Error("the new claim does not wake it")
+		}
+		if len(bindingChanged(claimed, released)) == 0 {
+			t.Error("the release does not wake it")
+		}
+	})
+}
+
+func TestWhatIsNotTheSchedulersToPlaceIsLeftAlone(t *testing.T) {
+	tests := []struct {
+		reason string
+		change func(*workv1alpha1.PropagationBinding)
+	}{
+		{"it is being deleted", func(b *workv1alpha1.PropagationBinding) { b.DeletionTimestamp = &metav1.Time{Time: storetest.Began} }},
+		{"another scheduler places it", func(b *workv1alpha1.PropagationBinding) { b.Spec.SchedulerName = "mine" }},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld("a")
+			w.PropagationBindings.Put(binding(test.change))
+			w.reconcile(t, web)
+			if writes := w.PropagationBindings.Writes(); len(writes) > 0 {
+				t.Errorf("written: %v", writes)
+			}
+		})
+	}
+	t.Run("it is gone", func(t *testing.T) { newWorld("a").reconcile(t, web) })
+}
+
+func TestABindingOfClusterScopeIsPlacedTheSameWay(t *testing.T) {
+	w := newWorld("a", "b")
+	w.ClusterPropagationBindings.Put(&workv1alpha1.ClusterPropagationBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "view-clusterrole", Labels: map[string]string{workv1alpha1.ClusterPropagationPolicyPermanentIDLabel: "id"}},
+		Spec:       workv1alpha1.BindingSpec{Resource: workv1alpha1.ObjectReference{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "ClusterRole", Name: "view"}},
+	})
+	w.reconcile(t, types.NamespacedName{Name: "view-clusterrole"})
+	got, _ := w.ClusterPropagationBindings.Get("", "view-clusterrole")
+	if diff := cmp.Diff([]workv1alpha1.TargetCluster{{Name: "a"}, {Name: "b"}}, got.Spec.Clusters); diff != "" {
+		t.Errorf("clusters (-want +got):\n%s", diff)
+	}
+}
+
+func TestADecisionOnAnOldStateIsNotWritten(t *testing.T) {
+	w := newWorld("a")
+	w.PropagationBindings.Put(binding(nil))
+	w.PropagationBindings.Hold()
+	w.PropagationBindings.Change("shop", web.Name, func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.Placement = &policyv1alpha1.Placement{ClusterAffinity: &policyv1alpha1.ClusterAffinity{ClusterNames: []string{"x"}}}
+	})
+	if result := w.reconcile(t, web); result.RequeueAfter <= 0 {
+		t.Error("nobody looks at it again")
+	}
+	if got, _ := w.PropagationBindings.Get("shop", web.Name); len(got.Spec.Clusters) > 0 {
+		t.Errorf("it went to %v by a placement that was replaced", got.Spec.Clusters)
+	}
+}

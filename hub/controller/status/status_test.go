@@ -1,0 +1,379 @@
+package status
+
+import (
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/store/storetest"
+	"windlass.dev/windlass/hub/templates"
+	"windlass.dev/windlass/pkg/aggregate"
+	"windlass.dev/windlass/pkg/render"
+)
+
+const settle = 300 * time.Millisecond
+
+var (
+	deployments = schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}
+	key         = types.NamespacedName{Namespace: "shop", Name: "web-deployment"}
+	web         = templates.Key{GroupVersionKind: deployments, NamespacedName: types.NamespacedName{Namespace: "shop", Name: "web"}}
+)
+
+// world is a hub with the status controllers, a Deployment, and its works in the clusters a and b.
+type world struct {
+	*storetest.Store
+	templates *storetest.Templates
+	bindings  *BindingReconciler
+	policies  *PolicyReconciler
+	now       time.Time
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{Store: storetest.New(), templates: storetest.NewTemplates(), now: storetest.Began}
+	now := func() time.Time { return w.now }
+	w.bindings = &BindingReconciler{Bindings: w.Bindings(), Works: w.Works(), Templates: w.templates, Settle: settle, Now: now, Log: slog.New(slog.DiscardHandler)}
+	w.policies = &PolicyReconciler{Policies: w.Policies(), Bindings: w.Bindings(), Kinds: w.templates, Every: time.Second, Now: now}
+	w.templates.Put(deployment("u1"))
+	binding := w.PropagationBindings.Put(&workv1alpha1.PropagationBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name,
+			Labels: map[string]string{workv1alpha1.BindingPermanentIDLabel: "binding", workv1alpha1.PropagationPolicyPermanentIDLabel: "id-base"}},
+		Spec: workv1alpha1.BindingSpec{
+			Resource: workv1alpha1.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "shop", Name: "web", UID: "u1"},
+			Replicas: ptr.To[int32](2),
+			Clusters: []workv1alpha1.TargetCluster{{Name: "a", Replicas: 2}, {Name: "b", Replicas: 2}},
+		},
+		Status: workv1alpha1.BindingStatus{SchedulerObservedGeneration: 1,
+			Conditions: []metav1.Condition{{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionTrue, Reason: "Success"}}},
+	})
+	rendered, err := render.Works(deployment("u1"), binding)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, work := range rendered {
+		w.PropagationWorks.Put(work)
+	}
+	return w
+}
+
+func deployment(uid string) *unstructured.Unstructured {
+	obj := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"replicas": int64(2)}}}
+	obj.SetGroupVersionKind(deployments)
+	obj.SetNamespace("shop")
+	obj.SetName("web")
+	obj.SetUID(types.UID(uid))
+	obj.SetGeneration(1)
+	return obj
+}
+
+// report is what the link writes down of a member's report.
+func (w *world) report(cluster string, applied metav1.ConditionStatus, health workv1alpha1.ResourceHealth, ready string) {
+	for _, work := range w.PropagationWorks.List() {
+		if work.Namespace != workv1alpha1.ExecutionNamespace(cluster) {
+			continue
+		}
+		w.PropagationWorks.Change(work.Namespace, work.Name, func(work *workv1alpha1.PropagationWork) {
+			work.Status = workv1alpha1.WorkStatus{
+				Conditions: []metav1.Condition{{Type: workv1alpha1.WorkApplied, Status: applied, Reason: "Said", ObservedGeneration: work.Generation}},
+				ManifestStatuses: []workv1alpha1.ManifestStatus{{
+					Identifier: workv1alpha1.ResourceIdentifier{Version: "v1", Kind: "Deployment", Name: "web"}, Observed: true, Health: health,
+					Status: &runtime.RawExtension{Raw: []byte(`{"observedGeneration":1,"readyReplicas":` + ready + `,"replicas":2}`)},
+				}},
+			}
+		})
+	}
+}
+
+func (w *world) reconcile(t *testing.T) ctrl.Result {
+	t.Helper()
+	result, err := w.bindings.Reconcile(t.Context(), key)
+	if err != nil {
+		t.Fatalf("reconciling: %v", err)
+	}
+	return result
+}
+
+func (w *world) status() *workv1alpha1.BindingStatus {
+	binding, _ := w.PropagationBindings.Get(key.Namespace, key.Name)
+	return &binding.Status
+}
+
+// readyOnHub is what the template on the hub says of its ready replicas.
+func (w *world) readyOnHub(t *testing.T) int64 {
+	template, _ := w.templates.Live(t.Context(), web)
+	ready, _, _ := unstructured.NestedInt64(template.Object, "status", "readyReplicas")
+	return ready
+}
+
+func TestAStatusThatHasSettledIsWrittenAtOnce(t *testing.T) {
+	tests := []struct {
+		reason string
+		report func(w *world)
+		fully  metav1.ConditionStatus
+		ready  int64
+	}{
+		{"all clusters have it and are healthy", func(w *world) {
+			w.report("a", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+			w.report("b", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+		}, metav1.ConditionTrue, 4},
+		{"a cluster has failed", func(w *world) {
+			w.report("a", metav1.ConditionFalse, workv1alpha1.ResourceUnknown, "0")
+		}, metav1.ConditionFalse, 0},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(t)
+			test.report(w)
+			if result := w.reconcile(t); result.RequeueAfter > 0 {
+				t.Errorf("it waits %s", result.RequeueAfter)
+			}
+			if got := meta.FindStatusCondition(w.status().Conditions, workv1alpha1.BindingFullyApplied); got == nil || got.Status != test.fully {
+				t.Errorf("FullyApplied is %+v", got)
+			}
+			if meta.FindStatusCondition(w.status().Conditions, workv1alpha1.BindingScheduled) == nil {
+				t.Error("the scheduler's condition is lost")
+			}
+			if len(w.status().AggregatedStatus) != 2 {
+				t.Errorf("the aggregated status is %+v", w.status().AggregatedStatus)
+			}
+			if got := w.readyOnHub(t); got != test.ready {
+				t.Errorf("the template on the hub has %d ready replicas, want %d", got, test.ready)
+			}
+
+			t.Run("and then no more", func(t *testing.T) {
+				w.PropagationBindings.Writes()
+				w.templates.Writes()
+				w.now = w.now.Add(time.Hour)
+				if result := w.reconcile(t); result.RequeueAfter > 0 {
+					t.Errorf("it is looked at again after %s", result.RequeueAfter)
+				}
+				if writes := append(w.PropagationBindings.Writes(), w.templates.Writes()...); len(writes) > 0 {
+					t.Errorf("written: %v", writes)
+				}
+			})
+		})
+	}
+}
+
+func TestAStatusThatStillMovesWaitsForMoreReports(t *testing.T) {
+	w := newWorld(t)
+	w.report("a", metav1.ConditionTrue, workv1alpha1.ResourceUnhealthy, "1")
+	if result := w.reconcile(t); result.RequeueAfter != settle {
+		t.Fatalf("it is looked at again after %s, want %s", result.RequeueAfter, settle)
+	}
+	w.now = w.now.Add(settle / 3)
+	w.report("b", metav1.ConditionTrue, workv1alpha1.ResourceUnhealthy, "1")
+	if result := w.reconcile(t); result.RequeueAfter != settle-settle/3 {
+		t.Errorf("another report puts it off: %s", result.RequeueAfter)
+	}
+	if writes := append(w.PropagationBindings.Writes(), w.templates.Writes()...); len(writes) > 0 {
+		t.Fatalf("written while it moves: %v", writes)
+	}
+	w.now = w.now.Add(settle - settle/3)
+	w.reconcile(t)
+	if diff := cmp.Diff([]string{"status shop/web-deployment"}, w.PropagationBindings.Writes()); diff != "" {
+		t.Errorf("writes of the binding (-want +got):\n%s", diff)
+	}
+	if got := w.status().Summary; got.Applied != 2 || got.Unhealthy != 2 {
+		t.Errorf("the summary is %+v", got)
+	}
+
+	t.Run("and the next one waits anew", func(t *testing.T) {
+		w.report("a", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+		if result := w.reconcile(t); result.RequeueAfter != settle {
+			t.Errorf("it is looked at again after %s, want %s", result.RequeueAfter, settle)
+		}
+	})
+	t.Run("unless it settles meanwhile", func(t *testing.T) {
+		w.report("b", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+		if result := w.reconcile(t); result.RequeueAfter > 0 || w.status().Summary.Healthy != 2 {
+			t.Errorf("it waits %s with %+v", result.RequeueAfter, w.status().Summary)
+		}
+	})
+}
+
+func TestAStatusThatComesTooLateIsTriedAgain(t *testing.T) {
+	conflictOn := map[string]func(w *world){
+		"the binding": func(w *world) {
+			w.PropagationBindings.Hold()
+			w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) { b.Labels["team"] = "blue" })
+		},
+		"the template": func(w *world) {
+			marked := deployment("u1")
+			marked.SetLabels(map[string]string{workv1alpha1.PropagationPolicyPermanentIDLabel: "id-base"})
+			w.templates.PutLive(marked)
+		},
+	}
+	for what, happen := range conflictOn {
+		t.Run("somebody has changed "+what, func(t *testing.T) {
+			w := newWorld(t)
+			w.report("a", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+			w.report("b", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+			happen(w)
+			if result := w.reconcile(t); result.RequeueAfter <= 0 {
+				t.Error("nobody looks at it again")
+			}
+			w.PropagationBindings.Release()
+			w.templates.Sync()
+			w.reconcile(t)
+			if w.status().Summary.Healthy != 2 || w.readyOnHub(t) != 4 {
+				t.Errorf("the summary is %+v, the template has %d ready replicas", w.status().Summary, w.readyOnHub(t))
+			}
+		})
+	}
+}
+
+func TestNothingIsSaidOfABindingThatIsNotUnderWay(t *testing.T) {
+	tests := []struct {
+		reason string
+		change func(w *world)
+	}{
+		{"it is not placed yet", func(w *world) {
+			w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) { b.Status.SchedulerObservedGeneration = 0 })
+		}},
+		{"it is being deleted", func(w *world) {
+			w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) {
+				b.DeletionTimestamp = &metav1.Time{Time: storetest.Began}
+			})
+		}},
+		{"it is gone", func(w *world) { w.PropagationBindings.Drop(key.Namespace, key.Name) }},
+		{"its template is not known", func(w *world) { w.templates.Problems[deployments] = errors.New("not served") }},
+		{"its template is gone", func(w *world) { w.templates.Delete(web) }},
+		{"its template is another object", func(w *world) { w.templates.Put(deployment("u2")) }},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(t)
+			w.report("a", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+			w.report("b", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+			test.change(w)
+			w.reconcile(t)
+			if writes := append(w.PropagationBindings.Writes(), w.templates.Writes()...); len(writes) > 0 {
+				t.Errorf("written: %v", writes)
+			}
+		})
+	}
+}
+
+func TestAWorkThatIsBeingRemovedIsNoWordOfItsCluster(t *testing.T) {
+	w := newWorld(t)
+	w.report("a", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+	w.report("b", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+	w.reconcile(t)
+	for _, work := range w.PropagationWorks.List() {
+		if work.Namespace == "karmada-es-b" {
+			w.PropagationWorks.Change(work.Namespace, work.Name, func(work *workv1alpha1.PropagationWork) {
+				work.DeletionTimestamp = &metav1.Time{Time: storetest.Began}
+			})
+		}
+	}
+	w.reconcile(t)
+	w.now = w.now.Add(settle)
+	w.reconcile(t)
+	if got := w.status().Summary; got.Applied != 1 || got.Clusters != 2 {
+		t.Errorf("the summary is %+v", got)
+	}
+}
+
+func basePolicy() *policyv1alpha1.PropagationPolicy {
+	return &policyv1alpha1.PropagationPolicy{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "base", Labels: map[string]string{workv1alpha1.PropagationPolicyPermanentIDLabel: "id-base"}},
+		Spec:       policyv1alpha1.PropagationSpec{ResourceSelectors: []policyv1alpha1.ResourceSelector{{APIVersion: "apps/v1", Kind: "Deployment"}}},
+	}
+}
+
+func (w *world) reconcilePolicy(t *testing.T) ctrl.Result {
+	t.Helper()
+	result, err := w.policies.Reconcile(t.Context(), types.NamespacedName{Namespace: "shop", Name: "base"})
+	if err != nil {
+		t.Fatalf("reconciling: %v", err)
+	}
+	return result
+}
+
+func TestAPolicysStatusIsWrittenAtMostOnceInAnInterval(t *testing.T) {
+	w := newWorld(t)
+	w.PropagationPolicies.Put(basePolicy())
+	count := func(summary workv1alpha1.ClusterSummary) {
+		w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) { b.Status.Summary = summary })
+	}
+	healthy := func() int32 { p, _ := w.PropagationPolicies.Get("shop", "base"); return p.Status.Healthy }
+
+	if result := w.reconcilePolicy(t); result.RequeueAfter > 0 {
+		t.Fatalf("the first word is kept back for %s", result.RequeueAfter)
+	}
+	p, _ := w.PropagationPolicies.Get("shop", "base")
+	if p.Status.Templates != 1 || p.Status.Scheduled != 1 || p.Status.ObservedGeneration != 1 {
+		t.Errorf("the first status is %+v", p.Status)
+	}
+	w.PropagationPolicies.Writes()
+
+	w.now = w.now.Add(400 * time.Millisecond)
+	count(workv1alpha1.ClusterSummary{Clusters: 2, Healthy: 2})
+	if result := w.reconcilePolicy(t); result.RequeueAfter != 600*time.Millisecond {
+		t.Errorf("it is looked at again after %s, want 600ms", result.RequeueAfter)
+	}
+	if writes := w.PropagationPolicies.Writes(); len(writes) > 0 {
+		t.Errorf("written within the interval: %v", writes)
+	}
+	w.now = w.now.Add(600 * time.Millisecond)
+	if result := w.reconcilePolicy(t); result.RequeueAfter > 0 || healthy() != 1 {
+		t.Errorf("after the interval it waits %s and has %d healthy", result.RequeueAfter, healthy())
+	}
+	w.PropagationPolicies.Writes()
+	w.now = w.now.Add(time.Hour)
+	w.reconcilePolicy(t)
+	if writes := w.PropagationPolicies.Writes(); len(writes) > 0 {
+		t.Errorf("written although nothing has changed: %v", writes)
+	}
+}
+
+func TestAPolicyTellsOfKindsThatTheHubDoesNotServe(t *testing.T) {
+	w := newWorld(t)
+	w.PropagationPolicies.Put(basePolicy())
+	w.templates.Problems[deployments] = errors.New("not served")
+	w.reconcilePolicy(t)
+	p, _ := w.PropagationPolicies.Get("shop", "base")
+	ready := meta.FindStatusCondition(p.Status.Conditions, aggregate.PolicyReady)
+	if ready == nil || ready.Reason != aggregate.ReasonKindNotFound || ready.Status != metav1.ConditionFalse {
+		t.Errorf("the condition is %+v", ready)
+	}
+
+	t.Run("until it does", func(t *testing.T) {
+		delete(w.templates.Problems, deployments)
+		if !selects(p, deployments) || selects(p, schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "StatefulSet"}) {
+			t.Error("the kind does not wake the policies that select it, and only them")
+		}
+		w.now = w.now.Add(time.Second)
+		w.reconcilePolicy(t)
+		p, _ := w.PropagationPolicies.Get("shop", "base")
+		if ready := meta.FindStatusCondition(p.Status.Conditions, aggregate.PolicyReady); ready.Reason == aggregate.ReasonKindNotFound {
+			t.Errorf("the condition is %+v", ready)
+		}
+	})
+}
+
+func TestABindingWakesThePolicyThatClaimsItAndTheOneThatDid(t *testing.T) {
+	w := newWorld(t)
+	claimedBy := func(annotations map[string]string) *workv1alpha1.PropagationBinding {
+		return &workv1alpha1.PropagationBinding{ObjectMeta: metav1.ObjectMeta{Annotations: annotations}}
+	}
+	old := claimedBy(map[string]string{workv1alpha1.PropagationPolicyNamespaceAnnotation: "shop", workv1alpha1.PropagationPolicyNameAnnotation: "base"})
+	new := claimedBy(map[string]string{workv1alpha1.ClusterPropagationPolicyNameAnnotation: "everything"})
+	want := []types.NamespacedName{{Namespace: "shop", Name: "base"}, {Name: "everything"}}
+	if diff := cmp.Diff(want, w.policies.policiesOf(old, new)); diff != "" {
+		t.Errorf("woken (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,379 @@
+// Package link is the hub's end of the stream to the agents. It alone listens on the link port, knows which members are
+// connected, and carries words between pkg/session and the store; it decides nothing about works itself.
+//
+// One TLS 1.3 listener serves two protocols. ALPN h2 is gRPC and needs a certificate of the agent authority; ALPN
+// http/1.1 goes to the handler for enrolment and needs none. Who an agent is stands in its certificate only.
+package link
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+	linkv1 "windlass.dev/windlass/api/link/v1"
+	"windlass.dev/windlass/pkg/session"
+)
+
+// Works is what the hub wants of its members, read from memory. Safe for concurrent use.
+type Works interface {
+	// Sync returns when Keys and Get are not older than the store was when Sync was called.
+	Sync(ctx context.Context, cluster string) error
+	// Keys lists every work of the member in a new slice, and the store's revision that the list is not older than.
+	Keys(cluster string) ([]session.Listed, int64)
+	// Get returns one work; what it points to is only read.
+	Get(cluster, key string) (session.Item, bool)
+	// Subscribe calls dirty with every key that may have changed, until cancel. Dirty does not block.
+	Subscribe(cluster string, dirty func(keys ...string)) (cancel func())
+}
+
+// Store tells how old the hub's store is. Safe for concurrent use.
+type Store interface {
+	// View is read linearizably: its revision is not older than the call.
+	View(ctx context.Context, cluster string) (session.StoreView, error)
+	// EnterRestore durably puts the member into restore mode; session.RestoreDetected says when the store gets a new
+	// incarnation.
+	EnterRestore(ctx context.Context, cluster string, seen session.Mark, why string) (session.StoreView, error)
+}
+
+// Recorder writes down what agents say. Calls about one key of one member come one after another. An error has the
+// call repeated with what is then the newest; what the store has no use for is no error. Safe for concurrent use.
+type Recorder interface {
+	// ClaimEpoch gives the session a number above every earlier one of the member, LastEpoch included, and records who
+	// holds it. An error that is a *Refusal is told to the agent.
+	ClaimEpoch(ctx context.Context, cluster string, c Claim) (int64, error)
+	// Connected and Disconnected are called when a member's presence has changed; never for a session that another has
+	// replaced meanwhile.
+	Connected(ctx context.Context, cluster string, s SessionInfo) error
+	Disconnected(ctx context.Context, cluster string, s SessionInfo) error
+	RecordReport(ctx context.Context, cluster string, r *linkv1.Report) error
+	// RemovalDone says that the member has carried out the removal of the work with this UID.
+	RemovalDone(ctx context.Context, cluster, key, uid string) error
+	RecordFacts(ctx context.Context, cluster string, f *linkv1.ClusterFacts) error
+	// RecordHold tells what waits for a person's confirmation; nothing any more when Held and Unknown are 0.
+	RecordHold(ctx context.Context, cluster string, h session.Hold) error
+}
+
+// Renewer signs a new certificate for an agent. Safe for concurrent use.
+type Renewer interface {
+	// Renew takes the certificate that the agent presented and a PKCS #10 request in DER, and returns the certificate
+	// chain in DER, the agent's own first.
+	Renew(ctx context.Context, presented *x509.Certificate, request []byte) ([][]byte, error)
+}
+
+// A Claim is what an agent that says hello tells of itself.
+type Claim struct {
+	ClusterID, AgentVersion, KubeSystemUID string
+	// LastEpoch is the epoch of the last session that the agent knows of.
+	LastEpoch int64
+}
+
+// A SessionInfo describes one session.
+type SessionInfo struct {
+	Cluster, ClusterID, AgentVersion, KubeSystemUID, Address string
+	Epoch                                                    int64
+	State                                                    session.State
+	Since                                                    time.Time
+	// Ended says why, when the session is over.
+	Ended string
+}
+
+// A Refusal is an answer that is passed on to the agent.
+type Refusal struct {
+	Reason     linkv1.GoodbyeReason
+	Message    string
+	RetryAfter time.Duration
+}
+
+func (r *Refusal) Error() string { return r.Message }
+
+// Limits bound what agents can cost the hub. The zero value of a field means its default.
+type Limits struct {
+	// HandshakeTimeout ends a connection that has not finished TLS, or HTTP/2's opening. Default 10 s.
+	HandshakeTimeout time.Duration
+	// Handshakes is how many may be under way at once; what comes on top is closed at once. Default 4096.
+	Handshakes int
+	// MaxMessageBytes is the largest message that is accepted. Default 4 MiB.
+	MaxMessageBytes int
+	// WriteTimeout cuts an agent that has not read for so long. Default 30 s.
+	WriteTimeout time.Duration
+	// Recorders is how many writes to the store are under way at once. Default 16.
+	Recorders int
+	// RecordTimeout bounds one write. Default 30 s.
+	RecordTimeout time.Duration
+}
+
+func (l Limits) withDefaults() Limits {
+	orDefault(&l.HandshakeTimeout, 10*time.Second)
+	orDefault(&l.Handshakes, 4096)
+	orDefault(&l.MaxMessageBytes, 4<<20)
+	orDefault(&l.WriteTimeout, 30*time.Second)
+	orDefault(&l.Recorders, 16)
+	orDefault(&l.RecordTimeout, 30*time.Second)
+	return l
+}
+
+func orDefault[T int | time.Duration](field *T, value T) {
+	if *field <= 0 {
+		*field = value
+	}
+}
+
+// Config is what the link needs. Everything without a stated default is required.
+type Config struct {
+	// Listener accepts TCP connections; the link closes it.
+	Listener net.Listener
+	// Certificate gives the hub's serving certificate, for each handshake anew.
+	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	// AgentCAs are the authorities of agents' certificates.
+	AgentCAs *x509.CertPool
+	// Enroll serves ALPN http/1.1.
+	Enroll http.Handler
+	// Authenticate tells whose certificate this is. An error that is a *Refusal is told to the agent; any other error
+	// is told as a revoked identity.
+	Authenticate func(*x509.Certificate) (clusterName, clusterID string, err error)
+
+	Works    Works
+	Store    Store
+	Recorder Recorder
+	Renewer  Renewer
+
+	// Version of the hub, for agents' logs.
+	Version  string
+	Settings session.Settings
+	Brake    session.BrakeSettings
+	Limits   Limits
+	// Registerer takes the metrics; nil means none.
+	Registerer prometheus.Registerer
+	// Logger; nil means slog.Default().
+	Logger *slog.Logger
+}
+
+func (c *Config) validate() error {
+	missing := func(name string) error { return fmt.Errorf("link: %s is not set", name) }
+	switch {
+	case c.Listener == nil:
+		return missing("Listener")
+	case c.Certificate == nil:
+		return missing("Certificate")
+	case c.AgentCAs == nil:
+		return missing("AgentCAs")
+	case c.Enroll == nil:
+		return missing("Enroll")
+	case c.Authenticate == nil:
+		return missing("Authenticate")
+	case c.Works == nil || c.Store == nil || c.Recorder == nil || c.Renewer == nil:
+		return missing("one of Works, Store, Recorder and Renewer")
+	}
+	c.Settings, c.Brake, c.Limits = c.Settings.WithDefaults(), c.Brake.WithDefaults(), c.Limits.withDefaults()
+	if err := c.Settings.Validate(); err != nil {
+		return fmt.Errorf("link: %w", err)
+	}
+	if err := c.Brake.Validate(); err != nil {
+		return fmt.Errorf("link: %w", err)
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return nil
+}
+
+// A Server is the hub's end of every session. Its methods are safe for concurrent use.
+type Server struct {
+	linkv1.UnimplementedLinkServer
+
+	config   Config
+	log      *slog.Logger
+	metrics  *metrics
+	records  *recordQueue
+	members  *members
+	stopping chan struct{} // closed when the hub shuts down
+}
+
+// New checks the configuration and starts nothing.
+func New(c Config) (*Server, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	m, err := newMetrics(c.Registerer)
+	if err != nil {
+		return nil, fmt.Errorf("link: registering metrics: %w", err)
+	}
+	s := &Server{config: c, log: c.Logger, metrics: m, stopping: make(chan struct{})}
+	s.records = newRecordQueue(c.Limits.RecordTimeout, c.Logger)
+	s.members = newMembers(c.Brake)
+	return s, nil
+}
+
+// Run serves until the context is done. Then every agent is told to come back in a moment, and Run returns nil.
+func (s *Server) Run(ctx context.Context) error {
+	demux := newDemux(s.config.Listener, s.tlsConfig(), s.config.Limits, s.log)
+	rpc := grpc.NewServer(s.grpcOptions()...)
+	linkv1.RegisterLinkServer(rpc, s)
+	enrol := &http.Server{
+		Handler: s.config.Enroll, ReadHeaderTimeout: s.config.Limits.HandshakeTimeout, ReadTimeout: 30 * time.Second,
+		WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		Protocols: func() *http.Protocols {
+			var only http.Protocols
+			only.SetHTTP1(true)
+			return &only
+		}(),
+	}
+
+	// Writes to the store outlive the sessions by as long as it takes to stop.
+	recording, stopRecording := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopRecording()
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.Go(func() error { return demux.run(ctx) })
+	tasks.Go(func() error { return ignore(enrol.Serve(demux.http), http.ErrServerClosed, net.ErrClosed) })
+	tasks.Go(func() error { return ignore(rpc.Serve(demux.grpc), grpc.ErrServerStopped, net.ErrClosed) })
+	tasks.Go(func() error { s.records.run(recording, s.config.Limits.Recorders); return nil })
+	tasks.Go(func() error {
+		<-ctx.Done()
+		close(s.stopping)
+		s.members.wait(stopGrace)
+		stopGracefully(rpc)
+		_ = enrol.Close()
+		stopRecording()
+		return nil
+	})
+	if err := tasks.Wait(); err != nil {
+		return fmt.Errorf("serving the link: %w", err)
+	}
+	return nil
+}
+
+// stopGracefully lets gRPC write out the goodbyes that it has taken: Stop alone would close connections over them.
+func stopGracefully(rpc *grpc.Server) {
+	late := time.AfterFunc(stopGrace, rpc.Stop)
+	defer late.Stop()
+	rpc.GracefulStop()
+}
+
+// stopGrace is how long sessions have to say goodbye when the hub shuts down.
+const stopGrace = 3 * time.Second
+
+func ignore(err error, expected ...error) error {
+	for _, e := range expected {
+		if errors.Is(err, e) {
+			return nil
+		}
+	}
+	return err
+}
+
+// grpcOptions sets every limit by hand: gRPC's own defaults trust the peer.
+func (s *Server) grpcOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.Creds(alreadyTLS{}),
+		grpc.MaxConcurrentStreams(16),
+		grpc.MaxHeaderListSize(16 << 10),
+		grpc.ConnectionTimeout(s.config.Limits.HandshakeTimeout),
+		grpc.MaxRecvMsgSize(s.config.Limits.MaxMessageBytes),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		// The agent pings; the hub does so only to find connections on which nobody does.
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 2 * time.Minute, Timeout: 20 * time.Second}),
+		// A thousand idle agents must not cost a thousand large buffers.
+		grpc.ReadBufferSize(4 << 10),
+		grpc.WriteBufferSize(4 << 10),
+		grpc.SharedWriteBuffer(true),
+	}
+}
+
+// Sessions describes the sessions that are admitted, in no order.
+func (s *Server) Sessions() []SessionInfo { return s.members.infos() }
+
+// Presence describes the session of one member; false when it is not connected here.
+func (s *Server) Presence(cluster string) (SessionInfo, bool) {
+	current := s.members.current(cluster)
+	if current == nil {
+		return SessionInfo{}, false
+	}
+	return current.describe(), true
+}
+
+// ErrNotConnected is returned for a member that has no session with this process.
+var ErrNotConnected = errors.New("the member is not connected to this hub process")
+
+// Confirm releases the removals that a brake holds, if the hold still has this id, and returns how many they were.
+func (s *Server) Confirm(ctx context.Context, cluster, id string) (int, error) {
+	var released int
+	err := s.within(ctx, cluster, func(m *session.Hub) (err error) { released, err = m.Confirm(id); return })
+	return released, err
+}
+
+// End closes the member's session, if there is one, with the reason that the agent acts upon: a revoked identity, a
+// removed cluster, or GOODBYE_REASON_BEGIN_ANEW when a person has ended its restore mode.
+func (s *Server) End(ctx context.Context, cluster string, reason linkv1.GoodbyeReason, message string) error {
+	err := s.within(ctx, cluster, func(m *session.Hub) error { m.Close(reason, message, 0); return nil })
+	return ignore(err, ErrNotConnected)
+}
+
+// within runs a function in the member's session loop.
+func (s *Server) within(ctx context.Context, cluster string, f func(*session.Hub) error) error {
+	current := s.members.current(cluster)
+	if current == nil {
+		return ErrNotConnected
+	}
+	result := make(chan error, 1)
+	if !current.post(func(m *session.Hub, _ time.Time) { result <- f(m) }) {
+		return ErrNotConnected
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-current.done:
+		return ErrNotConnected
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Ask puts a question to a member's agent and waits for the answer.
+func (s *Server) Ask(ctx context.Context, cluster, kind string, body []byte) (*linkv1.Answer, error) {
+	current := s.members.current(cluster)
+	if current == nil {
+		return nil, ErrNotConnected
+	}
+	answer := make(chan *linkv1.Answer, 1)
+	var id uint64
+	err := s.within(ctx, cluster, func(m *session.Hub) error {
+		id = current.expect(answer)
+		m.Tell(&linkv1.FromHub{Message: &linkv1.FromHub_Question{Question: &linkv1.Question{Id: id, Kind: kind, Body: body}}})
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("asking cluster %s for %s: %w", cluster, kind, err)
+	}
+	defer current.post(func(*session.Hub, time.Time) { delete(current.questions, id) })
+	select {
+	case a := <-answer:
+		if a.GetUnknownKind() {
+			return nil, fmt.Errorf("asking cluster %s for %s: its agent does not know this question; upgrade the agent", cluster, kind)
+		}
+		if a.GetError() != "" {
+			return nil, fmt.Errorf("asking cluster %s for %s: %s", cluster, kind, a.GetError())
+		}
+		return a, nil
+	case <-current.done:
+		return nil, ErrNotConnected
+	case <-ctx.Done():
+		return nil, fmt.Errorf("asking cluster %s for %s: %w", cluster, kind, ctx.Err())
+	}
+}
+
+// comeBack draws when an agent shall come back, so that not all of them come at once.
+func comeBack() time.Duration {
+	return time.Second + rand.N(4*time.Second)
+}

@@ -1,0 +1,116 @@
+package link
+
+import (
+	"sync"
+	"time"
+
+	"windlass.dev/windlass/pkg/session"
+)
+
+// members knows which session each member has, and what outlives sessions. Safe for concurrent use.
+type members struct {
+	brakes session.BrakeSettings
+
+	mu     sync.Mutex
+	byName map[string]*member
+	// all are the streams that are served, admitted or not.
+	all sync.WaitGroup
+}
+
+type member struct {
+	brake   *session.Brake
+	current *stream
+	// last describes the session that ended last.
+	last SessionInfo
+}
+
+func newMembers(s session.BrakeSettings) *members {
+	return &members{brakes: s, byName: map[string]*member{}}
+}
+
+func (m *members) of(cluster string) *member {
+	known := m.byName[cluster]
+	if known == nil {
+		known = &member{brake: session.NewBrake(m.brakes)}
+		m.byName[cluster] = known
+	}
+	return known
+}
+
+// brake is the member's brake, the same one for every session.
+func (m *members) brake(cluster string) *session.Brake {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.of(cluster).brake
+}
+
+// enter makes a session the member's, unless one with a higher epoch is. It returns the session that it replaces.
+func (m *members) enter(s *stream) (replaced *stream, entered bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := m.of(s.cluster)
+	if known.current != nil && known.current.epoch > s.epoch {
+		return nil, false
+	}
+	replaced, known.current = known.current, s
+	return replaced, true
+}
+
+// leave takes a session out; false when another one has taken its place already, so that the member is still there.
+func (m *members) leave(s *stream, last SessionInfo) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := m.byName[s.cluster]
+	if known == nil || known.current != s {
+		return false
+	}
+	known.current, known.last = nil, last
+	return true
+}
+
+// presence is the member's session, or how the last one ended.
+func (m *members) presence(cluster string) (info SessionInfo, connected bool) {
+	m.mu.Lock()
+	known := m.of(cluster)
+	current, last := known.current, known.last
+	m.mu.Unlock()
+	if current != nil {
+		return current.describe(), true
+	}
+	return last, false
+}
+
+func (m *members) current(cluster string) *stream {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if known := m.byName[cluster]; known != nil {
+		return known.current
+	}
+	return nil
+}
+
+func (m *members) infos() []SessionInfo {
+	m.mu.Lock()
+	var streams []*stream
+	for _, known := range m.byName {
+		if known.current != nil {
+			streams = append(streams, known.current)
+		}
+	}
+	m.mu.Unlock()
+	infos := make([]SessionInfo, len(streams))
+	for i, s := range streams {
+		infos[i] = s.describe()
+	}
+	return infos
+}
+
+// wait returns when every stream has ended, or after the grace.
+func (m *members) wait(grace time.Duration) {
+	ended := make(chan struct{})
+	go func() { m.all.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(grace):
+	}
+}

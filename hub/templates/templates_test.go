@@ -1,0 +1,413 @@
+package templates_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
+	discoveryfake "k8s.io/client-go/discovery/fake"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
+	"k8s.io/client-go/kubernetes"
+	clienttesting "k8s.io/client-go/testing"
+
+	"windlass.dev/windlass/hub/templates"
+)
+
+const patience = 20 * time.Second
+
+var (
+	deployments = schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}
+	configMaps  = schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}
+	widgets     = schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Widget"}
+	web         = templates.Key{GroupVersionKind: deployments, NamespacedName: types.NamespacedName{Namespace: "shop", Name: "web"}}
+	widget      = templates.Key{GroupVersionKind: widgets, NamespacedName: types.NamespacedName{Namespace: "shop", Name: "w"}}
+)
+
+var resources = map[schema.GroupVersionResource]string{
+	{Group: "apps", Version: "v1", Resource: "deployments"}:                               "DeploymentList",
+	{Version: "v1", Resource: "configmaps"}:                                               "ConfigMapList",
+	{Group: "example.com", Version: "v1", Resource: "widgets"}:                            "WidgetList",
+	{Group: "example.com", Version: "v2", Resource: "widgets"}:                            "WidgetList",
+	{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}: "CustomResourceDefinitionList",
+	{Group: "apiregistration.k8s.io", Version: "v1", Resource: "apiservices"}:             "APIServiceList",
+}
+
+// world is an API server and the watches on it.
+type world struct {
+	server  *dynamicfake.FakeDynamicClient
+	watcher *templates.Watcher
+
+	mu       sync.Mutex
+	served   []*metav1.APIResourceList
+	events   map[string]int // by "changed <kind> <name>" and "kind <kind>"
+	happened chan struct{}
+}
+
+func newWorld(objects ...runtime.Object) *world {
+	w := &world{
+		server:   dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), resources, objects...),
+		events:   map[string]int{},
+		happened: make(chan struct{}, 1),
+	}
+	w.serve(
+		list("apps/v1", metav1.APIResource{Name: "deployments", Kind: "Deployment", Namespaced: true}),
+		list("v1", metav1.APIResource{Name: "configmaps", Kind: "ConfigMap", Namespaced: true}),
+	)
+	w.watcher = templates.New(templates.Config{
+		Dynamic: w.server, Discovery: kube{world: w}, Log: slog.New(slog.DiscardHandler), RetryEvery: 10 * time.Millisecond,
+	})
+	w.watcher.Handle(templates.Handler{
+		Changed: func(key templates.Key, initial bool) {
+			if initial {
+				w.note("initial " + key.Kind + " " + key.Name)
+			} else {
+				w.note("changed " + key.Kind + " " + key.Name)
+			}
+		},
+		Kind: func(kind schema.GroupVersionKind) { w.note("kind " + kind.Kind) },
+	})
+	return w
+}
+
+func list(groupVersion string, resources ...metav1.APIResource) *metav1.APIResourceList {
+	return &metav1.APIResourceList{GroupVersion: groupVersion, APIResources: resources}
+}
+
+func (w *world) serve(lists ...*metav1.APIResourceList) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.served = append(w.served, lists...)
+}
+
+func (w *world) serveWidgets() {
+	w.serve(list("example.com/v1", metav1.APIResource{Name: "widgets", Kind: "Widget", Namespaced: true}))
+}
+
+func (w *world) note(event string) {
+	w.mu.Lock()
+	w.events[event]++
+	w.mu.Unlock()
+	select {
+	case w.happened <- struct{}{}:
+	default:
+	}
+}
+
+func (w *world) count(event string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.events[event]
+}
+
+// kube is a client of which only the discovery is used: it finds what the world serves at the moment.
+type kube struct {
+	kubernetes.Interface
+	world *world
+}
+
+func (k kube) Discovery() discovery.DiscoveryInterfaces { return discovered{world: k.world} }
+
+type discovered struct {
+	*discoveryfake.FakeDiscovery
+	world *world
+}
+
+func (d discovered) now() *discoveryfake.FakeDiscovery {
+	d.world.mu.Lock()
+	defer d.world.mu.Unlock()
+	return &discoveryfake.FakeDiscovery{Fake: &clienttesting.Fake{Resources: slices.Clone(d.world.served)}}
+}
+
+func (d discovered) ServerGroupsWithContext(ctx context.Context) (*metav1.APIGroupList, error) {
+	return d.now().ServerGroupsWithContext(ctx)
+}
+
+func (d discovered) ServerResourcesForGroupVersionWithContext(ctx context.Context, groupVersion string) (*metav1.APIResourceList, error) {
+	return d.now().ServerResourcesForGroupVersionWithContext(ctx, groupVersion)
+}
+
+// run runs the watcher until the test ends.
+func (w *world) run(t *testing.T) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- w.watcher.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("running: %v", err)
+		}
+	})
+}
+
+// until waits for a condition, which is looked at whenever something happens, and every now and then.
+func (w *world) until(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	deadline, again := time.After(patience), time.NewTicker(5*time.Millisecond)
+	defer again.Stop()
+	for !holds() {
+		select {
+		case <-w.happened:
+		case <-again.C:
+		case <-deadline:
+			t.Fatalf("%s: not within %s", what, patience)
+		}
+	}
+}
+
+func (w *world) has(key templates.Key) func() bool {
+	return func() bool { obj, _ := w.watcher.Get(key); return obj != nil }
+}
+
+func (w *world) known(key templates.Key) bool { _, known := w.watcher.Get(key); return known }
+
+func object(key templates.Key) *unstructured.Unstructured {
+	obj := &unstructured.Unstructured{Object: map[string]any{}}
+	obj.SetGroupVersionKind(key.GroupVersionKind)
+	obj.SetNamespace(key.Namespace)
+	obj.SetName(key.Name)
+	obj.SetUID("u1")
+	return obj
+}
+
+func TestAKindIsWatchedWhileSomebodyWantsIt(t *testing.T) {
+	managed := object(web)
+	managed.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: "kubectl"}})
+	w := newWorld(managed, object(templates.Key{GroupVersionKind: deployments, NamespacedName: types.NamespacedName{Namespace: "other", Name: "api"}}))
+	w.run(t)
+	if w.known(web) {
+		t.Fatal("it is known although nobody wants it")
+	}
+
+	w.watcher.Want("policies", []schema.GroupVersionKind{deployments})
+	w.watcher.Want("bindings", []schema.GroupVersionKind{deployments})
+	w.until(t, "the cache has what was there", w.has(web))
+	w.until(t, "the handlers hear that the kind is known", func() bool { return w.count("kind Deployment") == 1 })
+	w.until(t, "the handlers hear of what was there", func() bool { return w.count("initial Deployment web") == 1 })
+	if obj, _ := w.watcher.Get(web); len(obj.GetManagedFields()) > 0 {
+		t.Error("the cache keeps managed fields, which nobody reads")
+	}
+	if all, shop := len(w.watcher.List(deployments, "")), len(w.watcher.List(deployments, "shop")); all != 2 || shop != 1 {
+		t.Errorf("it lists %d in all and %d in one namespace", all, shop)
+	}
+	if err := w.watcher.Problem(deployments); err != nil {
+		t.Errorf("it has a problem: %v", err)
+	}
+
+	t.Run("its events are told", func(t *testing.T) {
+		client := w.server.Resource(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}).Namespace("shop")
+		changed := object(web)
+		changed.SetLabels(map[string]string{"team": "blue"})
+		if _, err := client.Update(t.Context(), changed, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		w.until(t, "a change", func() bool { return w.count("changed Deployment web") == 1 })
+		if err := client.Delete(t.Context(), "web", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		w.until(t, "a deletion", func() bool { return w.count("changed Deployment web") == 2 })
+		if obj, known := w.watcher.Get(web); obj != nil || !known {
+			t.Errorf("after the deletion: %v, known %t", obj, known)
+		}
+	})
+	t.Run("and still while the last one wants it", func(t *testing.T) {
+		w.watcher.Want("policies", nil)
+		w.watcher.Want("marker", []schema.GroupVersionKind{configMaps})
+		w.until(t, "the other kind is known", func() bool { return w.count("kind ConfigMap") == 1 })
+		if !w.known(web) {
+			t.Error("the watch was stopped")
+		}
+	})
+	t.Run("and then no more", func(t *testing.T) {
+		w.watcher.Want("bindings", nil)
+		w.until(t, "the watch stops", func() bool { return !w.known(web) })
+	})
+}
+
+func TestAKindThatIsNotServedIsAProblemUntilItIs(t *testing.T) {
+	w := newWorld(object(widget))
+	w.run(t)
+	w.watcher.Want("policies", []schema.GroupVersionKind{widgets})
+	w.until(t, "the handlers hear that it is not served", func() bool { return w.count("kind Widget") == 1 })
+	if err := w.watcher.Problem(widgets); err == nil || !strings.Contains(err.Error(), "Widget") || !strings.Contains(err.Error(), "CustomResourceDefinition") {
+		t.Errorf("the problem does not say what to do: %v", err)
+	}
+	if w.known(widget) {
+		t.Error("something is concluded about its objects")
+	}
+	w.serveWidgets()
+	w.until(t, "it is found without being asked for again", w.has(widget))
+	w.until(t, "the handlers hear of it", func() bool { return w.count("kind Widget") == 2 })
+	if err := w.watcher.Problem(widgets); err != nil {
+		t.Errorf("the problem stays: %v", err)
+	}
+}
+
+func TestNothingIsKnownOfAKindWhoseListFails(t *testing.T) {
+	w := newWorld(object(web))
+	var once sync.Once
+	broken, failed := make(chan struct{}), make(chan struct{})
+	w.server.PrependReactor("list", "deployments", func(clienttesting.Action) (bool, runtime.Object, error) {
+		select {
+		case <-broken:
+			return false, nil, nil
+		default:
+			once.Do(func() { close(failed) })
+			return true, nil, apierrors.NewInternalError(errors.New("etcd is away"))
+		}
+	})
+	w.run(t)
+	w.watcher.Want("bindings", []schema.GroupVersionKind{deployments})
+	select {
+	case <-failed:
+	case <-time.After(patience):
+		t.Fatal("nothing was listed")
+	}
+	if w.known(web) {
+		t.Error("its absence from the cache is taken for knowledge")
+	}
+	close(broken)
+	w.until(t, "the list succeeds", w.has(web))
+}
+
+func TestAKindWhoseDefinitionIsDeletedIsNoLongerKnown(t *testing.T) {
+	w := newWorld(object(web))
+	w.server.PrependReactor("list", "deployments", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, notServed() })
+	w.run(t)
+	w.watcher.Want("bindings", []schema.GroupVersionKind{deployments})
+	w.until(t, "the handlers hear of it", func() bool { return w.count("kind Deployment") >= 1 })
+	w.until(t, "it is a problem", func() bool { return w.watcher.Problem(deployments) != nil })
+	if w.known(web) {
+		t.Error("something is concluded about its objects")
+	}
+}
+
+// notServed is what a server says that does not know a path.
+func notServed() error {
+	return apierrors.NewGenericServerResponse(404, "get", schema.GroupResource{}, "", "404 page not found", 0, true)
+}
+
+func crd(group, kind string, versions ...string) *unstructured.Unstructured {
+	served := []any{}
+	for _, version := range versions {
+		served = append(served, map[string]any{"name": version})
+	}
+	obj := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{
+		"group": group, "names": map[string]any{"kind": kind}, "versions": served,
+	}}}
+	obj.SetAPIVersion("apiextensions.k8s.io/v1")
+	obj.SetKind("CustomResourceDefinition")
+	obj.SetName(strings.ToLower(kind) + "s." + group)
+	return obj
+}
+
+func apiService(group, version string, remote bool) *unstructured.Unstructured {
+	spec := map[string]any{"group": group, "version": version}
+	if remote {
+		spec["service"] = map[string]any{"namespace": "default", "name": "extension"}
+	}
+	obj := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
+	obj.SetAPIVersion("apiregistration.k8s.io/v1")
+	obj.SetKind("APIService")
+	obj.SetName(version + "." + group)
+	return obj
+}
+
+func TestOnlyAProofIsTakenForTheAbsenceOfATemplate(t *testing.T) {
+	refused := errors.New("etcd is away")
+	fail := func(verb, resource string, err error) func(*world) {
+		return func(w *world) {
+			w.server.PrependReactor(verb, resource, func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, err })
+		}
+	}
+	tests := []struct {
+		reason  string
+		key     templates.Key
+		server  []runtime.Object
+		prepare func(*world)
+		found   bool
+		failure error // nil without an object: the absence is proven
+	}{
+		{reason: "it is there", key: web, server: []runtime.Object{object(web)}, found: true},
+		{reason: "the server says that it is not", key: web},
+		{reason: "the server fails", key: web, prepare: fail("get", "deployments", refused), failure: refused},
+		{reason: "the server does not know the path, and has not deleted the kind", key: web, prepare: fail("get", "deployments", notServed()),
+			server: []runtime.Object{apiService("apps", "v1", false)}, failure: templates.ErrUnproven},
+		{reason: "its kind is defined and not served yet", key: widget, server: []runtime.Object{crd("example.com", "Widget", "v1")}, failure: templates.ErrUnproven},
+		{reason: "its kind is defined in another version only, which is not served", key: widget, server: []runtime.Object{crd("example.com", "Widget", "v2")}, failure: templates.ErrUnproven},
+		{reason: "a server that is not there at present may have its kind", key: widget, server: []runtime.Object{apiService("example.com", "v1", true)}, failure: templates.ErrUnproven},
+		{reason: "this server itself has the group, and does not list it yet", key: widget, server: []runtime.Object{apiService("example.com", "v1", false)}, failure: templates.ErrUnproven},
+		{reason: "nothing defines its kind", key: widget, server: []runtime.Object{
+			crd("other.com", "Widget", "v1"), apiService("apps", "v1", false), apiService("other.com", "v1", true)}},
+		{reason: "other kinds of its group are defined", key: widget, server: []runtime.Object{crd("example.com", "Gadget", "v1"), apiService("example.com", "v1", false)}},
+		{reason: "other kinds of its group are defined in another version", key: widget,
+			server: []runtime.Object{crd("example.com", "Gadget", "v1"), apiService("example.com", "v2", false)}, failure: templates.ErrUnproven},
+		{reason: "the definitions can't be listed", key: widget, prepare: fail("list", "customresourcedefinitions", refused), failure: refused},
+		{reason: "the servers can't be listed", key: widget, prepare: fail("list", "apiservices", refused), failure: refused},
+		{reason: "what was served before is out of date, and its kind is gone", key: widget, prepare: func(w *world) {
+			w.serveWidgets()
+			fail("get", "widgets", notServed())(w)
+		}},
+		{
+			reason: "it is served in another version, and there", key: templates.Key{GroupVersionKind: schema.GroupVersionKind{Group: "example.com", Version: "v2", Kind: "Widget"}, NamespacedName: widget.NamespacedName},
+			server: []runtime.Object{object(widget)}, prepare: func(w *world) { w.serveWidgets() }, found: true,
+		},
+		{
+			reason: "it is served in another version, and not there", key: templates.Key{GroupVersionKind: schema.GroupVersionKind{Group: "example.com", Version: "v2", Kind: "Widget"}, NamespacedName: widget.NamespacedName},
+			prepare: func(w *world) { w.serveWidgets() },
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(test.server...)
+			if test.prepare != nil {
+				test.prepare(w)
+			}
+			got, err := w.watcher.Live(t.Context(), test.key)
+			if !errors.Is(err, test.failure) {
+				t.Errorf("the error is %v, want %v", err, test.failure)
+			}
+			if (got != nil) != test.found {
+				t.Errorf("found %v", got)
+			}
+		})
+	}
+}
+
+func TestWritesReachTheServer(t *testing.T) {
+	w := newWorld(object(web))
+	if err := w.watcher.Patch(t.Context(), web, []byte(`{"metadata":{"labels":{"team":"blue"}}}`)); err != nil {
+		t.Fatal(err)
+	}
+	live, err := w.watcher.Live(t.Context(), web)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"team": "blue"}, live.GetLabels()); diff != "" {
+		t.Errorf("labels (-want +got):\n%s", diff)
+	}
+	live.Object["status"] = map[string]any{"readyReplicas": int64(2)}
+	if err := w.watcher.UpdateStatus(t.Context(), live); err != nil {
+		t.Fatal(err)
+	}
+	live, _ = w.watcher.Live(t.Context(), web)
+	if ready, _, _ := unstructured.NestedInt64(live.Object, "status", "readyReplicas"); ready != 2 {
+		t.Errorf("the status is %v", live.Object["status"])
+	}
+	if err := w.watcher.Patch(t.Context(), widget, []byte(`{}`)); !errors.Is(err, templates.ErrUnproven) {
+		t.Errorf("writing an object of an unknown kind: %v", err)
+	}
+}

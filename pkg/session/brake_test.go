@@ -1,0 +1,123 @@
+package session
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+func TestBrake(t *testing.T) {
+	start := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	id := func(i int) RemovalID { return RemovalID{Key: fmt.Sprint("k", i), UID: "u"} }
+	// passes lets n removals, from the first on, ask at a time, and counts those that pass.
+	passes := func(b *Brake, first, n, works int, at time.Duration) int {
+		passed := 0
+		for i := range n {
+			if b.Pass(id(first+i), works, start.Add(at)) {
+				passed++
+			}
+		}
+		return passed
+	}
+	cases := map[string]struct {
+		reason string
+		got    func(b *Brake) int
+		want   int
+	}{
+		"a small member loses at most the least": {
+			reason: "5 % of 40 is less than 10",
+			got:    func(b *Brake) int { return passes(b, 0, 40, 40, 0) },
+			want:   10,
+		},
+		"a large member loses at most the percentage": {
+			reason: "5 % of 1000",
+			got:    func(b *Brake) int { return passes(b, 0, 200, 1000, 0) },
+			want:   50,
+		},
+		"the percentage does not shrink with what is removed": {
+			reason: "the base is the highest number seen in the window",
+			got:    func(b *Brake) int { return passes(b, 0, 25, 1000, 0) + passes(b, 25, 100, 300, time.Minute) },
+			want:   50,
+		},
+		"the window forgets": {
+			reason: "ten and, when the five minutes are over, another ten, if none was ever held",
+			got:    func(b *Brake) int { return passes(b, 0, 10, 40, 0) + passes(b, 10, 10, 40, 5*time.Minute) },
+			want:   20,
+		},
+		"nothing trickles through once something is held": {
+			reason: "the eleventh was held, so the window does not matter any more",
+			got:    func(b *Brake) int { return passes(b, 0, 11, 40, 0) + passes(b, 20, 10, 40, time.Hour) },
+			want:   10,
+		},
+		"what was counted is not counted again": {
+			reason: "a session that broke asks for the same removals again",
+			got:    func(b *Brake) int { passes(b, 0, 10, 40, 0); return passes(b, 0, 10, 40, time.Minute) },
+			want:   10,
+		},
+		"what is confirmed passes and frees nothing else": {
+			reason: "two of the four held are confirmed",
+			got: func(b *Brake) int {
+				passes(b, 0, 14, 40, 0)
+				b.Confirm(id(10))
+				b.Confirm(id(11))
+				return passes(b, 10, 4, 40, 0)
+			},
+			want: 2,
+		},
+		"what is not wanted any more holds nothing back": {
+			reason: "the held ones are gone and the window is over",
+			got: func(b *Brake) int {
+				passes(b, 0, 14, 40, 0)
+				b.Retain(func(RemovalID) bool { return false })
+				return passes(b, 20, 10, 40, time.Hour)
+			},
+			want: 10,
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := c.got(NewBrake(BrakeSettings{})); got != c.want {
+				t.Errorf("%d removals passed, want %d: %s", got, c.want, c.reason)
+			}
+		})
+	}
+}
+
+func TestConfirmingWhatHasChangedIsRefused(t *testing.T) {
+	w := newWorld()
+	for i := range 8 {
+		w.put(fmt.Sprint("k", i))
+	}
+	w.connect()
+	w.deliverAll()
+	for i := range 5 {
+		w.remove(fmt.Sprint("k", i), 2)
+	}
+	w.settle()
+	seen := w.hub.Hold().ID
+	w.remove("k6", 2)
+	w.settle()
+	if _, err := w.hub.Confirm(seen); err == nil {
+		t.Error("a confirmation of two held removals released three")
+	}
+	if n, err := w.hub.Confirm(w.hub.Hold().ID); n != 3 || err != nil {
+		t.Errorf("confirmed %d removals with error %v, want 3", n, err)
+	}
+}
+
+func TestRefsOfDifferentFieldsHaveDifferentDigests(t *testing.T) {
+	refs := []Ref{
+		{Key: "a", UID: "b", Generation: 1, Hash: "c"},
+		{Key: "a", UID: "bc", Generation: 1, Hash: ""},
+		{Key: "ab", UID: "", Generation: 1, Hash: "c"},
+		{Key: "a", UID: "b", Generation: -1, Hash: "c"},
+	}
+	seen := map[string]Ref{}
+	for _, r := range refs {
+		digest := string(bucketDigests([]Ref{r}, 1)[0])
+		if other, twice := seen[digest]; twice {
+			t.Errorf("%+v and %+v have one digest", r, other)
+		}
+		seen[digest] = r
+	}
+}
