@@ -208,7 +208,10 @@ func (f *fleet) waitForSample(ctx context.Context) error {
 	return nil
 }
 
-const webDeployment = "/apis/apps/v1/namespaces/default/deployments/web"
+const (
+	webPolicy     = "/apis/policy.karmada.io/v1alpha1/namespaces/default/propagationpolicies/web"
+	webDeployment = "/apis/apps/v1/namespaces/default/deployments/web"
+)
 
 // sampleProgress says how far the sample is, and fails while it is not there.
 func (f *fleet) sampleProgress(ctx context.Context) (string, error) {
@@ -236,7 +239,25 @@ func (f *fleet) sampleProgress(ctx context.Context) (string, error) {
 	if missing || ready != 6 {
 		return progress, errors.New(progress)
 	}
-	return progress, nil
+	return progress, f.policyReady(ctx)
+}
+
+// policyReady fails until the policy's status has caught up with what the members say.
+func (f *fleet) policyReady(ctx context.Context) error {
+	var policy struct {
+		Status struct {
+			Conditions []struct{ Type, Status, Message string } `json:"conditions"`
+		} `json:"status"`
+	}
+	if err := f.hub.Client().Get(ctx, webPolicy, &policy); err != nil {
+		return fmt.Errorf("hub: %w", err)
+	}
+	for _, condition := range policy.Status.Conditions {
+		if condition.Type == "Ready" && condition.Status == "True" {
+			return nil
+		}
+	}
+	return errors.New("the policy does not say that it is ready")
 }
 
 func readyReplicas(ctx context.Context, client *cluster.Client) (int, error) {

@@ -269,14 +269,15 @@ func (w *Watcher) resolve(gvk schema.GroupVersionKind) (schema.GroupVersionResou
 
 func (w *Watcher) informer(gvk schema.GroupVersionKind, resource schema.GroupVersionResource, entry *kind) cache.SharedIndexInformer {
 	client := w.config.Dynamic.Resource(resource)
-	informer := cache.NewSharedIndexInformer(&cache.ListWatch{
+	lister := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			return client.List(ctx, options)
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			return client.Watch(ctx, options)
 		},
-	}, &unstructured.Unstructured{}, 0, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
+	}, w.config.Dynamic)
+	informer := cache.NewSharedIndexInformer(lister, &unstructured.Unstructured{}, 0, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
 	_ = informer.SetTransform(func(obj any) (any, error) {
 		template, ok := obj.(*unstructured.Unstructured)
 		if ok && gvk.GroupKind() != (schema.GroupKind{Kind: "Service"}) { // whose node ports they tell from allocated ones

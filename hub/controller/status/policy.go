@@ -115,7 +115,7 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, key types.NamespacedNa
 	if !changed {
 		return ctrl.Result{}, nil
 	}
-	if wait := r.pause(key, policy); wait > 0 {
+	if wait := r.pause(key, policy, status); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	updated := policy.DeepCopyObject().(policyv1alpha1.Policy)
@@ -128,16 +128,13 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, key types.NamespacedNa
 	return ctrl.Result{}, nil
 }
 
-// pause is how long to wait before the policy's status may be written again.
-func (r *PolicyReconciler) pause(key types.NamespacedName, policy policyv1alpha1.Policy) time.Duration {
-	if policy.GetStatus().ObservedGeneration == 0 {
-		return 0 // the first word is not kept back
-	}
-	elapsed := r.written.since(key, r.Now())
-	if elapsed >= r.Every {
+// pause is how long to wait before the policy's status may be written again. The first word is not
+// kept back, unless it is that nothing is selected, which a moment later may be untrue.
+func (r *PolicyReconciler) pause(key types.NamespacedName, policy policyv1alpha1.Policy, status *policyv1alpha1.PropagationStatus) time.Duration {
+	if policy.GetStatus().ObservedGeneration == 0 && status.Templates > 0 {
 		return 0
 	}
-	return r.Every - elapsed
+	return max(0, r.Every-r.written.since(key, r.Now()))
 }
 
 func (r *PolicyReconciler) missingKinds(policy policyv1alpha1.Policy) []string {
