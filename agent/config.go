@@ -43,6 +43,17 @@ type Config struct {
 	Apply ApplyConfig `json:"apply,omitempty"`
 	Facts FactsConfig `json:"facts,omitempty"`
 	Brake BrakeConfig `json:"brake,omitempty"`
+	Link  LinkConfig  `json:"link,omitempty"`
+}
+
+// LinkConfig are the settings of the connection to the hub.
+type LinkConfig struct {
+	// The wait before another attempt is drawn between 0 and a ceiling, which doubles from
+	// MinBackoff to MaxBackoff with every attempt that fails.
+	MinBackoff metav1.Duration `json:"minBackoff,omitempty"`
+	MaxBackoff metav1.Duration `json:"maxBackoff,omitempty"`
+	// StableAfter is how long a session must last for the ceiling to fall back to MinBackoff.
+	StableAfter metav1.Duration `json:"stableAfter,omitempty"`
 }
 
 // ApplyConfig are the settings of applying.
@@ -93,6 +104,10 @@ func DefaultConfig() Config {
 	config.Facts = FactsConfig{
 		Interval: metav1.Duration{Duration: 10 * time.Second}, Threshold: 0.05,
 		MaxAge: metav1.Duration{Duration: 5 * time.Minute},
+	}
+	config.Link = LinkConfig{
+		MinBackoff: metav1.Duration{Duration: time.Second}, MaxBackoff: metav1.Duration{Duration: time.Minute},
+		StableAfter: metav1.Duration{Duration: 2 * time.Minute},
 	}
 	config.Brake = BrakeConfig{Least: 10, Percent: 5, Window: metav1.Duration{Duration: 5 * time.Minute}}
 	return config
@@ -152,6 +167,8 @@ func (c *Config) Validate() error {
 		"apply.fightCorrections": c.Apply.FightCorrections < 0, "apply.fightWindow": c.Apply.FightWindow.Duration < 0,
 		"facts.interval": c.Facts.Interval.Duration < 0, "facts.threshold": c.Facts.Threshold < 0, "facts.maxAge": c.Facts.MaxAge.Duration < 0,
 		"brake.least": c.Brake.Least < 0, "brake.percent": c.Brake.Percent < 0 || c.Brake.Percent > 100, "brake.window": c.Brake.Window.Duration < 0,
+		"link.minBackoff": c.Link.MinBackoff.Duration < 0, "link.maxBackoff": c.Link.MaxBackoff.Duration < c.Link.MinBackoff.Duration,
+		"link.stableAfter": c.Link.StableAfter.Duration < 0,
 	} {
 		if negative {
 			problem("%s: is out of range", name)

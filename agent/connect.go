@@ -78,6 +78,9 @@ func (a *Agent) newLink(p parts) (*link.Link, error) {
 		Brake: session.BrakeSettings{
 			Least: a.config.Brake.Least, Percent: a.config.Brake.Percent, Window: a.config.Brake.Window.Duration,
 		},
+		Backoff: link.BackoffSettings{
+			Least: a.config.Link.MinBackoff.Duration, Most: a.config.Link.MaxBackoff.Duration, Stable: a.config.Link.StableAfter.Duration,
+		},
 		Registerer: a.registry, Logger: a.logger,
 	})
 }

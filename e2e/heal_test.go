@@ -1,14 +1,37 @@
 package e2e
 
 import (
+	"context"
+	"errors"
+	"strings"
 	"testing"
 
 	"windlass.dev/windlass/e2e/fleet"
 )
 
+// leaveStanding starts again, after the test, what it has killed and not started: the fleet is shared.
+func leaveStanding(t *testing.T, f *fleet.Fleet) {
+	t.Helper()
+	t.Cleanup(func() {
+		if process := f.Hub().Process(); process == nil || !process.Alive() {
+			if err := f.Hub().Start(context.Background()); err != nil {
+				t.Errorf("starting the hub again: %v", err)
+			}
+		}
+		for _, member := range f.Members() {
+			if process := member.Agent.Process(); process == nil || !process.Alive() {
+				if err := member.Agent.Launch(); err != nil {
+					t.Errorf("starting the agent of %s again: %v", member.Cluster.Name(), err)
+				}
+			}
+		}
+	})
+}
+
 // arrive applies the settings to every member and returns them with the UID they have in each.
 func arrive(t *testing.T, f *fleet.Fleet) (object fleet.Object, uids map[string]any) {
 	t.Helper()
+	leaveStanding(t, f)
 	namespace := f.Hub().Namespace(t)
 	object = configMap(namespace, "settings")
 	f.Hub().Apply(t, fill(namespace, settings)+"---"+policyFor(object))
@@ -60,10 +83,17 @@ func TestWhatIsDeletedWhileTheAgentIsAwayGoesWhenItIsBack(t *testing.T) {
 func TestAnAgentThatRestartsWhileTheHubIsDownGoesOnCorrectingDrift(t *testing.T) {
 	f := fleet.Shared(t)
 	object, _ := arrive(t, f)
+	member := f.Member("member1")
+	fleet.WaitFor(t, "the agent to have written the manifests into its member", func() error {
+		metrics, err := member.Agent.Health(t.Context(), "/metrics")
+		if err == nil && !strings.Contains(metrics, "\nwindlass_agent_state_unsaved_changes 0\n") {
+			err = errors.New("windlass_agent_state_unsaved_changes is not 0")
+		}
+		return err
+	})
 	if err := f.Hub().Kill(); err != nil {
 		t.Fatal(err)
 	}
-	member := f.Member("member1")
 	if err := member.Agent.Kill(); err != nil {
 		t.Fatal(err)
 	}

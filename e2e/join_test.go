@@ -76,7 +76,7 @@ func TestATokenIsGoodForOneAgent(t *testing.T) {
 	if err := first.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { f.Hub().Delete(t, fleet.Cluster("twice")) })
+	f.Hub().DeleteAfter(t, fleet.Cluster("twice"))
 	f.Hub().Eventually(t, fleet.Cluster("twice"), fleet.ConditionIs("Ready", "True"))
 	second := f.NewAgent(t, cluster.AgentConfig{
 		ClusterName: "twice", Member: f.Member("member2").Cluster, Token: token, Flags: ownNamespace("twice"),

@@ -111,7 +111,10 @@ type attempt struct {
 
 	client  dynamic.ResourceInterface
 	live    *unstructured.Unstructured // before; nil when there was none
+	before  string                     // its resource version when it was read
 	desired *unstructured.Unstructured // what is applied
+	// leased is true when desired names a field that is the member's as soon as somebody there sets it.
+	leased bool
 	sent    []byte
 	result  *unstructured.Unstructured // after
 	dropped []string
@@ -190,6 +193,10 @@ func (e *Engine) clientFor(o *object) dynamic.ResourceInterface {
 
 // read gets the object as it is in the member.
 func (a *attempt) read(ctx context.Context) error {
+	if live, seen := a.engine.seenAhead(ctx, a.entry.Key, a.object.ID); seen {
+		a.live = live
+		return nil
+	}
 	live, err := a.client.Get(ctx, a.object.Name, metav1.GetOptions{})
 	switch {
 	case err == nil:
@@ -259,7 +266,15 @@ func (a *attempt) prepare() error {
 		a.dropped = manifest.DropUnknown(desired, a.schema)
 	}
 	manifest.Mark(desired, e.config.HubID, manifest.WorkRef{Namespace: e.config.WorkNamespace, Name: a.entry.Key})
-	a.desired = interpret.Strip(desired, a.live, interpret.Retained(desired, e.observer.Autoscaled(desired)), FieldManager)
+	retained := interpret.Retained(desired, e.observer.Autoscaled(desired))
+	a.desired = interpret.Strip(desired, a.live, retained, FieldManager)
+	a.leased = slices.ContainsFunc(retained, func(field interpret.Field) bool {
+		_, named, _ := unstructured.NestedFieldNoCopy(a.desired.Object, field.Path...)
+		return named && !field.Allocated
+	})
+	if a.live != nil {
+		a.before = a.live.GetResourceVersion()
+	}
 	if a.sent, err = json.Marshal(a.desired.Object); err != nil {
 		return failf(reasonInvalidManifest, "%v", err)
 	}
@@ -291,9 +306,11 @@ func (a *attempt) takeBack(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("taking back what was added by hand: %w", err)
 	}
-	if _, err := a.client.Patch(ctx, a.object.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: FieldManager}); err != nil {
+	live, err := a.client.Patch(ctx, a.object.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: FieldManager})
+	if err != nil {
 		return fmt.Errorf("taking back what was added by hand: %w", err)
 	}
+	a.live = live
 	return nil
 }
 
@@ -308,7 +325,17 @@ func texts(differences []manifest.Difference) []string {
 // send applies the object.
 func (a *attempt) send(ctx context.Context) error {
 	force := true
-	result, err := a.client.Patch(ctx, a.object.Name, types.ApplyPatchType, a.sent,
+	payload := a.sent
+	if a.leased && a.live != nil {
+		// An autoscaler may have acted since the object was read: only that very state is written.
+		exact := a.desired.DeepCopy()
+		exact.SetResourceVersion(a.live.GetResourceVersion())
+		var err error
+		if payload, err = json.Marshal(exact.Object); err != nil {
+			return failf(reasonInvalidManifest, "%v", err)
+		}
+	}
+	result, err := a.client.Patch(ctx, a.object.Name, types.ApplyPatchType, payload,
 		metav1.PatchOptions{FieldManager: FieldManager, Force: &force})
 	if err != nil {
 		if isKindMissing(err) {
@@ -342,7 +369,7 @@ func (a *attempt) sendWhatIsKnown(ctx context.Context, refused error) error {
 
 // corrected says whether the apply has changed the object.
 func (a *attempt) corrected() bool {
-	return a.live == nil || a.live.GetResourceVersion() != a.result.GetResourceVersion()
+	return a.before != a.result.GetResourceVersion()
 }
 
 // createNamespace makes a namespace that an object needs, with our mark and nothing else.

@@ -114,7 +114,8 @@ type Engine struct {
 	mu    sync.Mutex
 	works map[string]*progress
 	// holders are the works that hold an object.
-	holders map[manifest.ID]string
+	holders  map[manifest.ID]string
+	glimpses map[string]*glimpse // by the key of the work
 }
 
 // New returns an engine that does nothing before Run. Observe must be called before Run, too.
@@ -126,7 +127,7 @@ func New(config Config) (*Engine, error) {
 		return nil, errors.New("apply: HubID is needed, no object may be marked without it")
 	}
 	config.Settings.setDefaults()
-	e := &Engine{config: config, works: map[string]*progress{}, holders: map[manifest.ID]string{}}
+	e := &Engine{config: config, works: map[string]*progress{}, holders: map[manifest.ID]string{}, glimpses: map[string]*glimpse{}}
 	e.order = newByRank()
 	e.queue = workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[string]{
 		Queue: workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[string]{Queue: e.order}),
@@ -146,6 +147,7 @@ func (e *Engine) Known() []*linkv1.WorkRef { return e.config.State.Known() }
 // after that.
 func (e *Engine) Put(ctx context.Context, work *linkv1.Work) error {
 	before, held := e.config.State.Get(work.GetKey())
+	e.lookAhead(ctx, work)
 	if err := e.config.State.Put(ctx, work); err != nil {
 		return fmt.Errorf("taking in work %s: %w", work.GetKey(), err)
 	}
@@ -253,6 +255,7 @@ func (e *Engine) drop(key string) {
 		e.release(p)
 		delete(e.works, key)
 	}
+	delete(e.glimpses, key)
 	e.order.forget(key)
 }
 

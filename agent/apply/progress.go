@@ -82,15 +82,18 @@ type checked struct {
 	metadata   string
 }
 
-// progressOf returns a work's progress, made anew when the work has changed.
+// progressOf returns a work's progress, made anew when the work has changed. It is called by the
+// worker that handles the work and by nobody else.
 func (e *Engine) progressOf(entry *state.Entry) *progress {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	before := e.works[entry.Key]
+	e.mu.Unlock()
 	if before != nil && before.uid == entry.UID && before.generation == entry.Generation && before.hash == string(entry.Hash) {
 		return before
 	}
 	p := newProgress(entry, before)
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if before != nil {
 		e.release(before)
 	}

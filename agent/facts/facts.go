@@ -45,6 +45,13 @@ type Config struct {
 // right to list.
 const firstWait = 5 * time.Second
 
+const (
+	// askLimit is how long the API server may take to say whether it is well.
+	askLimit = 10 * time.Second
+	// notReadyAfter failures in a row make it count as not ready: one can be an accident.
+	notReadyAfter = 2
+)
+
 // versionInterval is how often the member is asked for its version.
 const versionInterval = 10 * time.Minute
 
@@ -55,8 +62,10 @@ type Facts struct {
 	changed chan struct{}
 	dirty   chan struct{}
 
+	// Used by Run alone.
 	version    string
 	versionAt  time.Time
+	failures   int
 	apiReason  string
 	apiMessage string
 
@@ -146,14 +155,17 @@ func (f *Facts) kindsKnown() bool {
 
 // ask asks the API server whether it is well and, now and then, for its version.
 func (f *Facts) ask(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, f.config.Interval)
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
 	_, err := f.config.Clients.Discovery.RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
 	if err != nil {
+		if f.failures++; f.failures < notReadyAfter {
+			return
+		}
 		f.apiReason, f.apiMessage = "APIServerNotReady", fmt.Sprintf("the member's API server is not ready: %v", err)
 		return
 	}
-	f.apiReason, f.apiMessage = "APIServerReady", ""
+	f.failures, f.apiReason, f.apiMessage = 0, "APIServerReady", ""
 	if f.version != "" && f.config.Now().Sub(f.versionAt) < versionInterval {
 		return
 	}
@@ -188,7 +200,7 @@ func (f *Facts) publish() {
 func (f *Facts) gather() *linkv1.ClusterFacts {
 	facts := f.tally.facts()
 	facts.KubernetesVersion = f.version
-	facts.ApiReady = f.apiMessage == ""
+	facts.ApiReady = f.apiReason == "APIServerReady"
 	facts.ApiReason, facts.ApiMessage = f.apiReason, f.apiMessage
 	facts.Apis, facts.ApisComplete = f.config.Kinds.Served()
 	return facts

@@ -83,6 +83,13 @@ func (s *Store) flush(ctx context.Context) error {
 	return nil
 }
 
+// unsaved counts the changes that the journal knows and the shards do not.
+func (s *Store) unsaved() float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return float64(len(s.pending) + len(s.journal))
+}
+
 // takeDirty returns what is to be written, and the record up to which it is complete then.
 func (s *Store) takeDirty() ([]snapshot, uint64, []string) {
 	s.mu.Lock()

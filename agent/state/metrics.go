@@ -10,7 +10,7 @@ type metrics struct {
 }
 
 // newMetrics registers the metrics; registry may be nil.
-func newMetrics(registry prometheus.Registerer, held func() float64) metrics {
+func newMetrics(registry prometheus.Registerer, held, unsaved func() float64) metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: "windlass_agent_state_" + name, Help: help})
 	}
@@ -23,7 +23,9 @@ func newMetrics(registry prometheus.Registerer, held func() float64) metrics {
 	if registry != nil {
 		registry.MustRegister(m.commits, m.flushes, m.failures, m.lost, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "windlass_agent_works", Help: "Works that the agent holds.",
-		}, held))
+		}, held), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "windlass_agent_state_unsaved_changes", Help: "Changes whose manifests are not written yet: after a crash the hub is asked for them.",
+		}, unsaved))
 	}
 	return m
 }

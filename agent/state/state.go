@@ -125,7 +125,7 @@ func New(config Config) (*Store, error) {
 		wakeUp:   make(chan struct{}, 1),
 		flushUp:  make(chan struct{}, 1),
 	}
-	s.metrics = newMetrics(config.Registry, s.count)
+	s.metrics = newMetrics(config.Registry, s.count, s.unsaved)
 	return s, nil
 }
 

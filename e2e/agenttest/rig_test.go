@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,7 +48,10 @@ var (
 	services    = schema.GroupVersionResource{Version: "v1", Resource: "services"}
 )
 
-var theMember *cluster.Member
+var (
+	theMember *cluster.Member
+	rigs      atomic.Int32 // tells the namespaces of repeated tests apart
+)
 
 func TestMain(m *testing.M) {
 	os.Exit(run(m))
@@ -98,8 +102,7 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := strings.ToLower(t.Name())
-	name = "t-" + strings.TrimRight(name[4:min(len(name), 40)], "-_/")
+	name := fmt.Sprintf("t%d-%s", rigs.Add(1), strings.ToLower(t.Name()[4:min(len(t.Name()), 40)]))
 	r := &rig{T: t, clients: clients, namespace: name, ownState: name + "-agent"}
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: r.ownState}}
 	if _, err := clients.Core.Namespaces().Create(t.Context(), namespace, metav1.CreateOptions{}); err != nil {

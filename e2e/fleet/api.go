@@ -152,15 +152,25 @@ func (a *API) applyOne(t *testing.T, object *unstructured.Unstructured) error {
 		return err
 	}
 	if apierrors.IsNotFound(existed) {
-		t.Cleanup(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), limit)
-			defer cancel()
-			if err := resource.Delete(ctx, object.GetName(), metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-				t.Errorf("deleting %s on %s after the test: %v", identity(object), a.name, err)
-			}
-		})
+		a.DeleteAfter(t, identity(object))
 	}
 	return nil
+}
+
+// DeleteAfter deletes an object when the test is over, if it is there then.
+func (a *API) DeleteAfter(t *testing.T, o Object) {
+	t.Helper()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		resource, err := a.resource(o)
+		if err == nil {
+			err = resource.Delete(ctx, o.Name, metav1.DeleteOptions{})
+		}
+		if err != nil && !apierrors.IsNotFound(err) {
+			t.Errorf("deleting %s on %s after the test: %v", o, a.name, err)
+		}
+	})
 }
 
 func identity(object *unstructured.Unstructured) Object {

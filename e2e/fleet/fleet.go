@@ -142,6 +142,9 @@ func (f *Fleet) NewAgent(t *testing.T, config cluster.AgentConfig) *cluster.Agen
 	if config.Hub == "" {
 		config.Hub = f.hub.LinkAddress()
 	}
+	if config.Config == "" {
+		config.Config = agentConfig
+	}
 	config.Binary = f.Binary("windlass-agent")
 	agent, err := cluster.NewAgent(config)
 	if err != nil {
@@ -230,6 +233,7 @@ func (f *Fleet) startClusters(ctx context.Context, hubAddress string) error {
 func (f *Fleet) startHub(ctx context.Context, address string) error {
 	hub, err := cluster.StartHub(ctx, cluster.HubConfig{
 		Dir: filepath.Join(f.dir, "hub"), Binary: f.Binary("windlass-hub"), CLI: f.Binary("windlass"), Address: address,
+		Config: hubConfig,
 	})
 	if err != nil {
 		return err
@@ -269,6 +273,7 @@ func (f *Fleet) join(ctx context.Context, m *Member) error {
 	m.Agent, err = cluster.StartAgent(ctx, cluster.AgentConfig{
 		Dir: filepath.Join(f.dir, name+"-agent"), Binary: f.Binary("windlass-agent"),
 		Hub: f.hub.LinkAddress(), ClusterName: name, Token: token, Member: m.Cluster,
+		Config: agentConfig,
 	})
 	if err != nil {
 		return err

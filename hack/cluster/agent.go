@@ -22,6 +22,7 @@ type AgentConfig struct {
 	ClusterName string
 	Token       string   // join token; may be empty for an agent that has joined
 	Member      *Member  // the cluster it works in; the agent runs in the member's network
+	Config      string   // the text of a configuration file; none when empty
 	Flags       []string // more flags
 	Env         []string // more environment, NAME=value
 	Lifetime    Lifetime
@@ -74,8 +75,15 @@ func (a *Agent) prepare() (err error) {
 		return err
 	}
 	a.health = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	if a.config.Config != "" {
+		if err := os.WriteFile(a.configPath(), []byte(a.config.Config), 0o600); err != nil {
+			return err
+		}
+	}
 	return a.SetToken(a.config.Token)
 }
+
+func (a *Agent) configPath() string { return filepath.Join(a.config.Dir, "config.yaml") }
 
 // SetToken changes what the agent finds in its token file.
 func (a *Agent) SetToken(token string) error {
@@ -108,6 +116,9 @@ func (a *Agent) Launch() error {
 	flags := []string{
 		"--hub=" + a.config.Hub, "--cluster-name=" + a.config.ClusterName, "--token-file=" + a.tokenPath(),
 		"--kubeconfig=" + a.config.Member.Kubeconfig(), "--health-listen=" + a.health,
+	}
+	if a.config.Config != "" {
+		flags = append(flags, "--config="+a.configPath())
 	}
 	process, err := start(command{
 		name: AgentProcess, path: a.config.Binary, args: append(flags, a.config.Flags...),

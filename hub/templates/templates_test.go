@@ -353,6 +353,8 @@ func TestOnlyAProofIsTakenForTheAbsenceOfATemplate(t *testing.T) {
 		{reason: "nothing defines its kind", key: widget, server: []runtime.Object{
 			crd("other.com", "Widget", "v1"), apiService("apps", "v1", false), apiService("other.com", "v1", true)}},
 		{reason: "other kinds of its group are defined", key: widget, server: []runtime.Object{crd("example.com", "Gadget", "v1"), apiService("example.com", "v1", false)}},
+		{reason: "a server that is not there may have its kind beside other kinds of the group", key: widget,
+			server: []runtime.Object{crd("example.com", "Gadget", "v1"), apiService("example.com", "v1", true)}, failure: templates.ErrUnproven},
 		{reason: "other kinds of its group are defined in another version", key: widget,
 			server: []runtime.Object{crd("example.com", "Gadget", "v1"), apiService("example.com", "v2", false)}, failure: templates.ErrUnproven},
 		{reason: "the definitions can't be listed", key: widget, prepare: fail("list", "customresourcedefinitions", refused), failure: refused},

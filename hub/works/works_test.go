@@ -592,6 +592,9 @@ func TestAWorkGoesWhenItsMemberHasRemovedIt(t *testing.T) {
 			if _, ok := w.PropagationWorks.Get("karmada-es-a", "web"); ok == test.gone {
 				t.Errorf("it is still there: %t", ok)
 			}
+			if writes := w.PropagationWorks.Writes(); !test.gone && len(writes) > 0 {
+				t.Errorf("written: %v", writes)
+			}
 		})
 	}
 }

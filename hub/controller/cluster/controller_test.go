@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,6 +25,7 @@ import (
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/roster"
 	"windlass.dev/windlass/hub/store/storetest"
+	"windlass.dev/windlass/pkg/session"
 )
 
 const grace = time.Minute
@@ -483,5 +485,49 @@ func TestOnlyWorksOfAClusterBeingRemovedWakeIt(t *testing.T) {
 	gone.Namespace = "karmada-es-unknown"
 	if keys := w.controller.workGone(gone, nil); len(keys) > 0 {
 		t.Errorf("of a cluster that is not there: %v", keys)
+	}
+}
+
+func TestDeletionsThatWaitForAPersonAreSaidAndConfirmed(t *testing.T) {
+	w := newWorld()
+	confirmed := []string{}
+	w.controller.Confirm = func(_ context.Context, cluster, id string) error {
+		confirmed = append(confirmed, cluster+" "+id)
+		return nil
+	}
+	held := func() *metav1.Condition {
+		c, _ := w.MemberClusters.Get("", "a")
+		return meta.FindStatusCondition(c.Status.Conditions, clusterv1alpha1.ClusterDeletionsHeld)
+	}
+	annotate := func(id string) {
+		w.MemberClusters.Change("", "a", func(c *clusterv1alpha1.MemberCluster) {
+			c.Annotations = map[string]string{workv1alpha1.ConfirmDeletionsAnnotation: id}
+		})
+	}
+	w.MemberClusters.Put(member(nil))
+	w.roster.Connected("a", 1, "v0.1.0", "uid")
+	w.reconcile(t)
+	if held() != nil {
+		t.Errorf("nothing was ever held, but it is said: %+v", held())
+	}
+
+	w.roster.Hold("a", session.Hold{ID: "h1", Held: 40, Limit: 10, Window: 5 * time.Minute})
+	annotate("h0")
+	w.reconcile(t)
+	if got := held(); got == nil || got.Status != metav1.ConditionTrue || !strings.Contains(got.Message, "40 deletions") || !strings.Contains(got.Message, "h1") {
+		t.Errorf("the condition does not say how many, and what to type: %+v", got)
+	}
+	if len(confirmed) > 0 {
+		t.Errorf("an id of something else confirms %v", confirmed)
+	}
+	annotate("h1")
+	w.reconcile(t)
+	if diff := cmp.Diff([]string{"a h1"}, confirmed); diff != "" {
+		t.Errorf("confirmed (-want +got):\n%s", diff)
+	}
+	w.roster.Hold("a", session.Hold{})
+	w.reconcile(t)
+	if got := held(); got.Status != metav1.ConditionFalse || len(confirmed) != 1 {
+		t.Errorf("afterwards: %+v, confirmed %v", got, confirmed)
 	}
 }

@@ -377,3 +377,21 @@ func TestABindingWakesThePolicyThatClaimsItAndTheOneThatDid(t *testing.T) {
 		t.Errorf("woken (-want +got):\n%s", diff)
 	}
 }
+
+func TestThatNothingIsSelectedIsNotSaidRightAway(t *testing.T) {
+	w := newWorld(t)
+	w.PropagationBindings.Drop(key.Namespace, key.Name)
+	w.PropagationPolicies.Put(basePolicy())
+	if result := w.reconcilePolicy(t); result.RequeueAfter != time.Second {
+		t.Errorf("it is looked at again after %s, want 1s", result.RequeueAfter)
+	}
+	if writes := w.PropagationPolicies.Writes(); len(writes) > 0 {
+		t.Errorf("written before the policy could select anything: %v", writes)
+	}
+	w.now = w.now.Add(time.Second)
+	w.reconcilePolicy(t)
+	p, _ := w.PropagationPolicies.Get("shop", "base")
+	if ready := meta.FindStatusCondition(p.Status.Conditions, aggregate.PolicyReady); ready == nil || ready.Reason != aggregate.ReasonNothingSelected {
+		t.Errorf("the condition is %+v", ready)
+	}
+}

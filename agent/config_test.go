@@ -1,0 +1,64 @@
+package agent
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestTheFileIsLaidOverTheDefaultsAndItsMistakesAreNamed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "agent.yaml")
+	write := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("hub: hub.example.com:8443\nlabels: {tier: edge}\napply: {fightWindow: 2m}\n")
+	config := DefaultConfig()
+	if err := config.ReadFile(path); err != nil {
+		t.Fatal(err)
+	}
+	if config.Hub != "hub.example.com:8443" || config.Labels["tier"] != "edge" || config.Apply.FightWindow.Duration != 2*time.Minute {
+		t.Errorf("read %+v", config)
+	}
+	if config.Apply.Workers != 8 || config.LogLevel != "info" {
+		t.Errorf("the defaults of what the file does not name are gone: %+v", config)
+	}
+	if err := config.Validate(); err != nil {
+		t.Error(err)
+	}
+	write("hbu: x\n")
+	if err := config.ReadFile(path); err == nil || !strings.Contains(err.Error(), "hbu") || !strings.Contains(err.Error(), path) {
+		t.Errorf("a setting that does not exist: got %v", err)
+	}
+	if err := config.ReadFile(path + "x"); err == nil {
+		t.Error("a file that does not exist is read")
+	}
+}
+
+func TestEveryWrongSettingIsNamedByItsFlag(t *testing.T) {
+	for _, c := range []struct {
+		flag   string
+		change func(*Config)
+	}{
+		{"--hub", func(c *Config) { c.Hub = "" }},
+		{"--hub", func(c *Config) { c.Hub = "no-port" }},
+		{"--cluster-name", func(c *Config) { c.ClusterName = "UPPER" }},
+		{"--state-namespace", func(c *Config) { c.StateNamespace = "a/b" }},
+		{"--labels", func(c *Config) { c.Labels = map[string]string{"a b": "c"} }},
+		{"--labels", func(c *Config) { c.Labels = map[string]string{"a": "b c"} }},
+		{"--log-level", func(c *Config) { c.LogLevel = "loud" }},
+		{"--health-listen", func(c *Config) { c.HealthListen = "8081" }},
+		{"apply.workers", func(c *Config) { c.Apply.Workers = -1 }},
+		{"brake.percent", func(c *Config) { c.Brake.Percent = 101 }},
+	} {
+		config := DefaultConfig()
+		config.Hub = "hub:8443"
+		c.change(&config)
+		if err := config.Validate(); err == nil || !strings.Contains(err.Error(), c.flag) {
+			t.Errorf("%s: got %v", c.flag, err)
+		}
+	}
+}

@@ -1,0 +1,22 @@
+package fleet
+
+// The graces and intervals of hub and agents are short in tests, so that nobody waits for them. They
+// are the same settings that users have.
+const (
+	hubConfig = `
+controllers:
+  clusterGrace: 2s
+  policyStatusInterval: 200ms
+link:
+  heartbeatInterval: 1s
+  heartbeatTimeout: 4s
+`
+
+	agentConfig = `
+link:
+  minBackoff: 100ms
+  maxBackoff: 1s
+facts:
+  interval: 1s
+`
+)
