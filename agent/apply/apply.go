@@ -114,7 +114,7 @@ type attempt struct {
 	before  string                     // its resource version when it was read
 	desired *unstructured.Unstructured // what is applied
 	// leased is true when desired names a field that is the member's as soon as somebody there sets it.
-	leased bool
+	leased  bool
 	sent    []byte
 	result  *unstructured.Unstructured // after
 	dropped []string

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	linkv1 "windlass.dev/windlass/api/link/v1"
 
@@ -19,7 +20,7 @@ func TestFactsOfTheClusterFollowIt(t *testing.T) {
 	r := newRig(t)
 	logger := slog.New(slog.DiscardHandler)
 	kinds := member.NewKinds(r.clients, logger)
-	f, err := facts.New(facts.Config{Clients: r.clients, Kinds: kinds, Logger: logger, Now: time.Now, Interval: 20 * time.Millisecond})
+	f, err := facts.New(facts.Config{Clients: r.clients, Kinds: kinds, Logger: logger, Now: time.Now, Interval: 20 * time.Millisecond, Threshold: 1e-6})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,14 +69,32 @@ func TestFactsOfTheClusterFollowIt(t *testing.T) {
 		t.Errorf("Deployments are not among the %d kinds", len(first.Apis))
 	}
 
-	before := cpu(first)
 	large := r.deployment("large", 2)
 	container := large["spec"].(map[string]any)["template"].(map[string]any)["spec"].(map[string]any)["containers"].([]any)[0].(map[string]any)
-	container["resources"] = map[string]any{"requests": map[string]any{"cpu": "2", "memory": "1Gi"}}
+	container["resources"] = map[string]any{"requests": map[string]any{"cpu": "500m", "memory": "1Gi"}}
 	r.put(work("large", 1, large))
+	r.reported("large", "the pods to run", func(report *linkv1.Report) bool { return report.Health == linkv1.Health_HEALTH_HEALTHY })
 	known("what the pods request", func(facts *linkv1.ClusterFacts) bool {
-		return cpu(facts) >= before+4000
+		return cpu(facts) == r.requestedCPU() && cpu(facts) >= 1000
 	})
+}
+
+// requestedCPU adds up what the member's pods request, those of other tests included.
+func (r *rig) requestedCPU() int64 {
+	r.Helper()
+	pods, err := r.clients.Core.Pods("").List(r.Context(), metav1.ListOptions{})
+	if err != nil {
+		r.Fatal(err)
+	}
+	var sum int64
+	for _, pod := range pods.Items {
+		for _, container := range pod.Spec.Containers {
+			if pod.Spec.NodeName != "" {
+				sum += container.Resources.Requests.Cpu().MilliValue()
+			}
+		}
+	}
+	return sum
 }
 
 // cpu returns the milli-CPUs that pods with a node request.

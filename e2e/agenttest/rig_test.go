@@ -109,7 +109,19 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	r.start()
+	t.Cleanup(r.clear)
 	return r
+}
+
+// clear gives the room that the test has taken back to the member.
+func (r *rig) clear() {
+	r.end()
+	for _, name := range []string{r.namespace, r.ownState} {
+		err := r.clients.Core.Namespaces().Delete(context.Background(), name, metav1.DeleteOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			r.Errorf("clearing up after the test: %v", err)
+		}
+	}
 }
 
 // start starts the agent's parts; what it kept in the member is there again.

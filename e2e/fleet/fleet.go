@@ -88,9 +88,21 @@ func Shared(t *testing.T) *Fleet {
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(f.logs(60))
+			t.Log(f.objects())
 		}
 	})
 	return f
+}
+
+// objects are the hub's own, for whoever looks for what went wrong.
+func (f *Fleet) objects() string {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	text, err := f.hub.CLI(ctx, "kubectl", "get", "memberclusters,propagationbindings,clusterpropagationbindings,propagationworks", "--all-namespaces", "-o", "yaml")
+	if err != nil {
+		return fmt.Sprintf("the hub's objects can't be read: %v", err)
+	}
+	return "---- the hub's objects\n" + text
 }
 
 // Hub returns the hub.

@@ -52,6 +52,9 @@ type View struct {
 	// messages are the works in the form in which they travel, made when they are first asked for.
 	messages sync.Map // of "namespace/name" to *message
 
+	// written are the resourceVersions of writes that the cache does not show yet.
+	written sync.Map // of "namespace/name" to int64
+
 	synced func() bool
 	// seen is the revision of the newest event that the cache shows.
 	seen atomic.Int64
@@ -118,6 +121,9 @@ func (v *View) changed(old, new *workv1alpha1.PropagationWork) {
 		work = old
 	}
 	v.seen.Store(max(v.seen.Load(), Revision(work.ResourceVersion))) // one goroutine tells of events
+	if last, ok := v.written.Load(store.Key(work).String()); ok && (new == nil || last.(int64) <= Revision(work.ResourceVersion)) {
+		v.written.CompareAndDelete(store.Key(work).String(), last)
+	}
 	switch {
 	case new == nil:
 	case old != nil && old.UID == new.UID && old.Generation == new.Generation && (old.DeletionTimestamp == nil) == (new.DeletionTimestamp == nil):
@@ -303,7 +309,10 @@ func (v *View) Record(ctx context.Context, cluster string, report *linkv1.Report
 		}
 		updated := work.DeepCopy()
 		updated.Status = *status
-		_, err := v.config.Works.UpdateStatus(ctx, updated)
+		stored, err := v.config.Works.UpdateStatus(ctx, updated)
+		if err == nil {
+			v.wrote(stored)
+		}
 		return err
 	})
 }
@@ -320,10 +329,26 @@ func (v *View) Removed(ctx context.Context, cluster, key, uid string) error {
 	})
 }
 
-// write tries with the cached work first, and then with what the store has.
+// wrote remembers a write until the cache shows it: a report that is like the cached status, but not
+// like what was written since, has to be written too.
+func (v *View) wrote(work *workv1alpha1.PropagationWork) {
+	if cached, ok := v.config.Works.Get(work.Namespace, work.Name); ok && Revision(cached.ResourceVersion) >= Revision(work.ResourceVersion) {
+		return
+	}
+	v.written.Store(store.Key(work).String(), Revision(work.ResourceVersion))
+}
+
+// behind says whether the cached work lacks what was written last.
+func (v *View) behind(work *workv1alpha1.PropagationWork) bool {
+	last, ok := v.written.Load(store.Key(work).String())
+	return ok && Revision(work.ResourceVersion) < last.(int64)
+}
+
+// write tries with the cached work first, if it is the newest, and then with what the store has.
 func (v *View) write(ctx context.Context, cluster, key, uid string, write func(*workv1alpha1.PropagationWork) error) error {
 	namespace := workv1alpha1.ExecutionNamespace(cluster)
 	work, ok := v.config.Works.Get(namespace, key)
+	ok = ok && !v.behind(work)
 	err := retry.RetryOnConflict(retry.DefaultRetry, func() (err error) {
 		if !ok {
 			if work, err = v.config.Live(ctx, namespace, key); err != nil {

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -596,5 +597,24 @@ func TestAWorkGoesWhenItsMemberHasRemovedIt(t *testing.T) {
 				t.Errorf("written: %v", writes)
 			}
 		})
+	}
+}
+
+func TestAReportIsWrittenThatIsLikeTheCachedStatusButNotLikeWhatWasWrittenSince(t *testing.T) {
+	w := newWorld(t)
+	w.PropagationWorks.Put(work(nil))
+	record := func(health linkv1.Health) {
+		t.Helper()
+		if err := w.view.Record(t.Context(), "a", report(func(r *linkv1.Report) { r.Health = health })); err != nil {
+			t.Fatal(err)
+		}
+	}
+	record(linkv1.Health_HEALTH_HEALTHY)
+	w.PropagationWorks.Hold() // from here on the cache shows a healthy work
+	record(linkv1.Health_HEALTH_UNHEALTHY)
+	record(linkv1.Health_HEALTH_HEALTHY)
+	stored, _ := w.PropagationWorks.Get("karmada-es-a", "web")
+	if !meta.IsStatusConditionTrue(stored.Status.Conditions, workv1alpha1.WorkAvailable) {
+		t.Errorf("the work is healthy again, and the store says %+v", stored.Status.Conditions)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -96,10 +97,15 @@ func bindingChanged(old, new workv1alpha1.Binding) []types.NamespacedName {
 		return nil
 	}
 	if old != nil && old.GetGeneration() == new.GetGeneration() && (old.GetDeletionTimestamp() == nil) == (new.GetDeletionTimestamp() == nil) &&
-		old.GetStatus().SchedulerObservedGeneration == new.GetStatus().SchedulerObservedGeneration && store.Claimed(old) == store.Claimed(new) {
+		old.GetStatus().SchedulerObservedGeneration == new.GetStatus().SchedulerObservedGeneration && store.Claimed(old) == store.Claimed(new) &&
+		equality.Semantic.DeepEqual(renderedCondition(old), renderedCondition(new)) {
 		return nil
 	}
 	return []types.NamespacedName{store.Key(new)}
+}
+
+func renderedCondition(binding workv1alpha1.Binding) *metav1.Condition {
+	return meta.FindStatusCondition(binding.GetStatus().Conditions, workv1alpha1.BindingRendered)
 }
 
 // workChanged wakes the binding of a work that is gone, or whose spec somebody has written.

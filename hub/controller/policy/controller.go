@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -155,7 +156,8 @@ func (r *Reconciler) bindingChanged(old, new workv1alpha1.Binding) []templates.K
 	if old == nil || new == nil {
 		r.Templates.Want("bindings", r.boundKinds())
 	}
-	if old != nil && new != nil && old.GetGeneration() == new.GetGeneration() && old.GetDeletionTimestamp() == nil && new.GetDeletionTimestamp() == nil {
+	if old != nil && new != nil && old.GetGeneration() == new.GetGeneration() && old.GetDeletionTimestamp() == nil && new.GetDeletionTimestamp() == nil &&
+		maps.Equal(old.GetLabels(), new.GetLabels()) && maps.Equal(old.GetAnnotations(), new.GetAnnotations()) {
 		return nil
 	}
 	if new == nil {

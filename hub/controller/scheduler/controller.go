@@ -74,17 +74,22 @@ func (r *Reconciler) Setup(mgr manager.Manager) (synced func() bool, err error) 
 	return registration.HasSynced, nil
 }
 
-// bindingChanged wakes a binding whose spec is not the one that was last decided on, and one that a
-// policy has claimed or released since: the clusters may have changed while nobody claimed it.
+// bindingChanged wakes a binding whose spec is not the one that was last decided on, one that a policy
+// has claimed or released since, and one whose decision was just written: what was decided while the
+// cache did not show that yet is decided again.
 func bindingChanged(old, new workv1alpha1.Binding) []types.NamespacedName {
 	if new == nil || new.GetDeletionTimestamp() != nil {
 		return nil
 	}
-	claimChanged := old != nil && store.Claimed(old) != store.Claimed(new)
-	if new.GetStatus().SchedulerObservedGeneration == new.GetGeneration() && !claimChanged {
+	if old != nil && old.GetGeneration() == new.GetGeneration() && store.Claimed(old) == store.Claimed(new) &&
+		equality.Semantic.DeepEqual(scheduledCondition(old), scheduledCondition(new)) {
 		return nil
 	}
 	return []types.NamespacedName{store.Key(new)}
+}
+
+func scheduledCondition(binding workv1alpha1.Binding) *metav1.Condition {
+	return meta.FindStatusCondition(binding.GetStatus().Conditions, workv1alpha1.BindingScheduled)
 }
 
 // clusterChanged keeps the fleet, and wakes all bindings when the change matters to placement.

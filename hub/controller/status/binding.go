@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -81,8 +82,10 @@ func (r *BindingReconciler) Setup(mgr manager.Manager) error {
 	return nil
 }
 
+// bindingChanged wakes a binding for its status, too: what was decided while the cache did not show
+// the last write yet is decided again.
 func bindingChanged(old, new workv1alpha1.Binding) []types.NamespacedName {
-	if new == nil || old != nil && old.GetGeneration() == new.GetGeneration() {
+	if new == nil || old != nil && old.GetGeneration() == new.GetGeneration() && equality.Semantic.DeepEqual(old.GetStatus(), new.GetStatus()) {
 		return nil
 	}
 	return []types.NamespacedName{store.Key(new)}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -66,8 +67,10 @@ func (r *PolicyReconciler) Setup(mgr manager.Manager) error {
 	return nil
 }
 
+// policyChanged wakes a policy for its status, too: what was counted while the cache did not show the
+// last write yet is counted again.
 func policyChanged(old, new policyv1alpha1.Policy) []types.NamespacedName {
-	if new == nil || old != nil && old.GetGeneration() == new.GetGeneration() {
+	if new == nil || old != nil && old.GetGeneration() == new.GetGeneration() && equality.Semantic.DeepEqual(old.GetStatus(), new.GetStatus()) {
 		return nil
 	}
 	return []types.NamespacedName{store.Key(new)}
