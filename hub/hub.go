@@ -252,14 +252,14 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, ready func() b
 	}
 	statuses := &status.BindingReconciler{
 		Bindings: h.kinds.bindings, Works: h.kinds.works, Templates: h.templates,
-		Workers: settings.Workers, Settle: settings.StatusSettle.Duration, Now: time.Now, Log: h.log,
+		Workers: settings.Workers, Settle: settings.StatusSettle.Duration, Now: time.Now, Events: h.events,
 	}
 	policyStatuses := &status.PolicyReconciler{
 		Policies: h.kinds.policies, Bindings: h.kinds.bindings, Kinds: h.templates,
 		Every: settings.PolicyStatusInterval.Duration, Now: time.Now,
 	}
 	clusters := &cluster.Reconciler{
-		Clusters: h.kinds.clusters, Works: h.kinds.works, Kube: h.kube, Roster: h.roster, Accepting: h.accepting, Confirm: holds.confirm,
+		Clusters: h.kinds.clusters, Works: h.kinds.works, Kube: h.kube, Namespaces: h.api.Informers.Core().V1().Namespaces().Informer(), Roster: h.roster, Accepting: h.accepting, Confirm: holds.confirm,
 		Process: h.process, Grace: settings.ClusterGrace.Duration, Workers: settings.Workers, Now: time.Now, Log: h.log,
 	}
 	policiesKnown, err := policies.Setup(mgr, h.kinds.policyInformers...)

@@ -121,8 +121,7 @@ func (c *conversation) converse(ctx context.Context, received <-chan *linkv1.Fro
 	c.machine.SetFacts(c.link.config.Facts.Facts())
 	stopping := ctx.Done()
 	for c.ended == nil {
-		c.carryOut(c.machine.Ready(time.Now()))
-		if c.ended != nil {
+		if c.settle(); c.ended != nil {
 			break
 		}
 		timer.Reset(time.Until(c.deadline(time.Now())))
@@ -155,6 +154,13 @@ func (c *conversation) converse(ctx context.Context, received <-chan *linkv1.Fro
 		}
 	}
 	return c.failed
+}
+
+// settle carries out effects until there are none: carrying one out may cause another.
+func (c *conversation) settle() {
+	for effects := c.machine.Ready(time.Now()); len(effects) > 0 && c.ended == nil; effects = c.machine.Ready(time.Now()) {
+		c.carryOut(effects)
+	}
 }
 
 // takeReports takes what the hub has room for.
@@ -214,7 +220,7 @@ func (c *conversation) drain(received <-chan *linkv1.FromHub) {
 		select {
 		case m := <-received:
 			c.take(m)
-			c.carryOut(c.machine.Ready(time.Now()))
+			c.settle()
 		default:
 			return
 		}

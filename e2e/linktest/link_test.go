@@ -212,7 +212,7 @@ func TestAMemberWhoseAPIFailsIsTriedAgain(t *testing.T) {
 }
 
 func TestQuestionsAreAnswered(t *testing.T) {
-	h := newHub(t, quickly)
+	h := newHub(t, nil) // with rare heartbeats, so that nothing else wakes a loop that has an answer left
 	a := h.newAgent(h.issue("eu", time.Hour), func(c *agentlink.Config) {
 		c.Answer = func(_ context.Context, q *linkv1.Question) *linkv1.Answer {
 			return &linkv1.Answer{Body: append([]byte("you said "), q.GetBody()...)}
@@ -222,6 +222,13 @@ func TestQuestionsAreAnswered(t *testing.T) {
 	answer, err := h.server.Ask(t.Context(), "eu", "echo", []byte("hello"))
 	if err != nil || string(answer.GetBody()) != "you said hello" {
 		t.Errorf("the answer is %v, error %v", answer, err)
+	}
+	ignorant := h.newAgent(h.issue("us", time.Hour), nil)
+	eventually(t, "the other agent is in", ignorant.synchronised)
+	asking, cancel := context.WithTimeout(t.Context(), generous/2)
+	defer cancel()
+	if _, err := h.server.Ask(asking, "us", "echo", nil); err == nil || !strings.Contains(err.Error(), "does not know") {
+		t.Errorf("an agent that knows no question answers %v", err)
 	}
 	if _, err := h.server.Ask(t.Context(), "nowhere", "echo", nil); !errors.Is(err, hublink.ErrNotConnected) {
 		t.Errorf("asking a member that is not there gives %v", err)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -31,7 +32,9 @@ type Reconciler struct {
 	Clusters store.Kind[*clusterv1alpha1.MemberCluster]
 	Works    store.Works
 	Kube     kubernetes.Interface
-	Roster   *roster.Roster
+	// Namespaces shows the hub's namespaces.
+	Namespaces cache.SharedIndexInformer
+	Roster     *roster.Roster
 	// Accepting is told when works may be written for a cluster, and when no longer.
 	Accepting *Accepting
 	// Confirm lets the deletions happen that a cluster's hold names by this id.
@@ -65,7 +68,22 @@ func (r *Reconciler) Setup(mgr manager.Manager) error {
 	})); err != nil {
 		return err
 	}
+	if err := c.Watch(store.Source(r.Namespaces, r.namespaceGone)); err != nil {
+		return err
+	}
 	return c.Watch(store.Source(r.Works.Informer, r.workGone))
+}
+
+// namespaceGone wakes a cluster whose execution namespace somebody deletes, and has no works written
+// for it until it is there again.
+func (r *Reconciler) namespaceGone(old, new *corev1.Namespace) []string {
+	namespace := cmp.Or(new, old)
+	name, ours := strings.CutPrefix(namespace.Name, workv1alpha1.ExecutionNamespacePrefix)
+	if !ours || new != nil && new.DeletionTimestamp == nil {
+		return nil
+	}
+	r.Accepting.set(name, false)
+	return []string{name}
 }
 
 // workGone wakes a cluster that is being removed when one of its works is gone.
@@ -96,7 +114,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, name string) (ctrl.Result, e
 		}
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
-	if err := r.ensureNamespace(ctx, name); err != nil {
+	if there, err := r.ensureNamespace(ctx, name); err != nil || !there {
 		return store.Outcome(err)
 	}
 	r.Accepting.set(name, true)
@@ -135,25 +153,24 @@ func (r *Reconciler) record(ctx context.Context, cluster *clusterv1alpha1.Member
 	return nil
 }
 
-func (r *Reconciler) ensureNamespace(ctx context.Context, cluster string) error {
+// ensureNamespace makes the execution namespace. It is not there while it is being deleted: its end
+// wakes the cluster.
+func (r *Reconciler) ensureNamespace(ctx context.Context, cluster string) (there bool, err error) {
 	if r.Accepting.Accepts(cluster) {
-		return nil
+		return true, nil
 	}
 	name := workv1alpha1.ExecutionNamespace(cluster)
 	namespace, err := r.Kube.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		_, err = r.Kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		namespace, err = r.Kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 			Name:   name,
 			Labels: map[string]string{"karmada.io/system": "true"},
 		}}, metav1.CreateOptions{})
 	}
 	if err != nil {
-		return fmt.Errorf("making namespace %s for the works of cluster %s: %w", name, cluster, err)
+		return false, fmt.Errorf("making namespace %s for the works of cluster %s: %w", name, cluster, err)
 	}
-	if namespace != nil && namespace.DeletionTimestamp != nil {
-		return fmt.Errorf("namespace %s, which holds the works of cluster %s, is being deleted", name, cluster)
-	}
-	return nil
+	return namespace.DeletionTimestamp == nil, nil
 }
 
 // remove takes a cluster off the hub: its works first, then their namespace, then its object, with

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
 	ctrl "sigs.k8s.io/controller-runtime"
 
@@ -247,8 +248,9 @@ func newWorld() *world {
 	w.roster = roster.New(clock)
 	w.controller = &Reconciler{
 		Clusters: w.MemberClusters.Kind(), Works: w.Works(), Kube: w.kube, Roster: w.roster, Process: "p1", Grace: grace,
-		Accepting: &Accepting{Begin: func(cluster string) { w.began = append(w.began, cluster) }},
-		Now:       clock, Log: slog.New(slog.DiscardHandler),
+		Namespaces: informers.NewSharedInformerFactory(w.kube, 0).Core().V1().Namespaces().Informer(),
+		Accepting:  &Accepting{Begin: func(cluster string) { w.began = append(w.began, cluster) }},
+		Now:        clock, Log: slog.New(slog.DiscardHandler),
 	}
 	return w
 }
@@ -318,8 +320,8 @@ func TestNoWorksAreAcceptedWithoutANamespace(t *testing.T) {
 		w.MemberClusters.Put(member(nil))
 		w.controller.Kube = fake.NewClientset(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "karmada-es-a",
 			DeletionTimestamp: &metav1.Time{Time: now}, Finalizers: []string{"kubernetes"}}})
-		if _, err := w.controller.Reconcile(t.Context(), "a"); err == nil || !strings.Contains(err.Error(), "karmada-es-a") {
-			t.Errorf("the error is %v", err)
+		if result, err := w.controller.Reconcile(t.Context(), "a"); err != nil || !result.IsZero() {
+			t.Errorf("the answer is %+v, %v, and only its end is of use", result, err)
 		}
 		if w.controller.Accepting.Accepts("a") || len(w.began) > 0 {
 			t.Error("works are accepted")
@@ -529,5 +531,28 @@ func TestDeletionsThatWaitForAPersonAreSaidAndConfirmed(t *testing.T) {
 	w.reconcile(t)
 	if got := held(); got.Status != metav1.ConditionFalse || len(confirmed) != 1 {
 		t.Errorf("afterwards: %+v, confirmed %v", got, confirmed)
+	}
+}
+
+func TestAnExecutionNamespaceThatIsDeletedIsMadeAgain(t *testing.T) {
+	w := newWorld()
+	w.MemberClusters.Put(member(nil))
+	w.reconcile(t)
+	namespace, err := w.kube.CoreV1().Namespaces().Get(t.Context(), "karmada-es-a", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if keys := w.controller.namespaceGone(nil, namespace); len(keys) > 0 {
+		t.Errorf("a namespace that is there wakes %v", keys)
+	}
+	if err := w.kube.CoreV1().Namespaces().Delete(t.Context(), "karmada-es-a", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if keys := w.controller.namespaceGone(namespace, nil); !slices.Equal(keys, []string{"a"}) || w.controller.Accepting.Accepts("a") {
+		t.Errorf("the end of the namespace wakes %v; works are accepted: %t", keys, w.controller.Accepting.Accepts("a"))
+	}
+	w.reconcile(t)
+	if _, err := w.kube.CoreV1().Namespaces().Get(t.Context(), "karmada-es-a", metav1.GetOptions{}); err != nil || !w.controller.Accepting.Accepts("a") {
+		t.Errorf("afterwards: %v; works are accepted: %t", err, w.controller.Accepting.Accepts("a"))
 	}
 }

@@ -6,15 +6,17 @@ package status
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -36,6 +38,11 @@ type Templates interface {
 	UpdateStatus(context.Context, *unstructured.Unstructured) error
 }
 
+// Events records what a person should hear of; record.EventRecorder does.
+type Events interface {
+	Event(about runtime.Object, kind, reason, message string)
+}
+
 // BindingReconciler writes the status of bindings and of their templates. Its key is a binding.
 type BindingReconciler struct {
 	Bindings  store.Bindings
@@ -45,7 +52,8 @@ type BindingReconciler struct {
 	// Settle is how long a status that is still moving waits for more reports before it is written.
 	Settle time.Duration
 	Now    func() time.Time
-	Log    *slog.Logger
+	// Events is told on the template what keeps it from its clusters.
+	Events Events
 
 	moving moving
 }
@@ -130,6 +138,7 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, key types.NamespacedN
 		if _, err := r.Bindings.For(key.Namespace).UpdateStatus(ctx, updated); err != nil && !apierrors.IsNotFound(err) {
 			return store.Outcome(fmt.Errorf("writing the status of binding %s: %w", key, err))
 		}
+		r.tell(template, binding.GetStatus(), status)
 	}
 	if templateChanged {
 		updated := template.DeepCopy()
@@ -140,6 +149,21 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, key types.NamespacedN
 	}
 	r.moving.forget(key)
 	return ctrl.Result{}, nil
+}
+
+// tell puts a new trouble where the user looks first: on the template.
+func (r *BindingReconciler) tell(template *unstructured.Unstructured, old, new *workv1alpha1.BindingStatus) {
+	before, now := fullyApplied(old), fullyApplied(new)
+	if now == nil || now.Status == metav1.ConditionTrue || now.Reason == aggregate.ReasonWaiting || now.Reason == aggregate.ReasonSuspended {
+		return
+	}
+	if before == nil || before.Reason != now.Reason || before.Message != now.Message {
+		r.Events.Event(template, corev1.EventTypeWarning, now.Reason, now.Message)
+	}
+}
+
+func fullyApplied(status *workv1alpha1.BindingStatus) *metav1.Condition {
+	return meta.FindStatusCondition(status.Conditions, workv1alpha1.BindingFullyApplied)
 }
 
 // gather returns no template when nothing can be said of it at present.

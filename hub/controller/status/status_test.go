@@ -2,7 +2,8 @@ package status
 
 import (
 	"errors"
-	"log/slog"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,12 +40,18 @@ type world struct {
 	bindings  *BindingReconciler
 	policies  *PolicyReconciler
 	now       time.Time
+	events    []string
+}
+
+// Event implements Events.
+func (w *world) Event(about runtime.Object, kind, reason, message string) {
+	w.events = append(w.events, fmt.Sprintf("%s %s: %s", kind, reason, message))
 }
 
 func newWorld(t *testing.T) *world {
 	w := &world{Store: storetest.New(), templates: storetest.NewTemplates(), now: storetest.Began}
 	now := func() time.Time { return w.now }
-	w.bindings = &BindingReconciler{Bindings: w.Bindings(), Works: w.Works(), Templates: w.templates, Settle: settle, Now: now, Log: slog.New(slog.DiscardHandler)}
+	w.bindings = &BindingReconciler{Bindings: w.Bindings(), Works: w.Works(), Templates: w.templates, Settle: settle, Now: now, Events: w}
 	w.policies = &PolicyReconciler{Policies: w.Policies(), Bindings: w.Bindings(), Kinds: w.templates, Every: time.Second, Now: now}
 	w.templates.Put(deployment("u1"))
 	binding := w.PropagationBindings.Put(&workv1alpha1.PropagationBinding{
@@ -393,5 +400,26 @@ func TestThatNothingIsSelectedIsNotSaidRightAway(t *testing.T) {
 	p, _ := w.PropagationPolicies.Get("shop", "base")
 	if ready := meta.FindStatusCondition(p.Status.Conditions, aggregate.PolicyReady); ready == nil || ready.Reason != aggregate.ReasonNothingSelected {
 		t.Errorf("the condition is %+v", ready)
+	}
+}
+
+func TestATroubleIsToldOnceOnTheTemplate(t *testing.T) {
+	w := newWorld(t)
+	refused := func(work *workv1alpha1.PropagationWork) {
+		meta.SetStatusCondition(&work.Status.Conditions, metav1.Condition{
+			Type: workv1alpha1.WorkApplied, Status: metav1.ConditionFalse, ObservedGeneration: work.Generation, Reason: "Conflict", Message: "it is there already",
+		})
+	}
+	for _, work := range w.PropagationWorks.List() {
+		w.PropagationWorks.Change(work.Namespace, work.Name, refused)
+	}
+	for range 2 {
+		w.now = w.now.Add(settle)
+		w.reconcile(t)
+		w.now = w.now.Add(settle)
+		w.reconcile(t)
+	}
+	if len(w.events) != 1 || !strings.Contains(w.events[0], "Warning Conflict") || !strings.Contains(w.events[0], "it is there already") {
+		t.Errorf("events: %q, want one that says what is wrong", w.events)
 	}
 }
