@@ -225,6 +225,9 @@ func (a *Agent) identity(ctx context.Context, store *state.Store) (uid string, e
 		AgentVersion: version.Version, Token: enroll.TokenSource{File: a.config.TokenFile},
 		Store: enroll.NewSecretStore(a.core, a.config.StateNamespace), Dialer: a.dialer,
 		Log: a.logger, Registerer: a.registry, Now: time.Now,
+		Waiting: func(problem error) {
+			a.standing.set("joining the hub at %s, so far without success: %s", a.config.Hub, oneLine(problem.Error()))
+		},
 	})
 	if err != nil {
 		return "", nil, nil, err

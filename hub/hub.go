@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -73,6 +74,9 @@ type hub struct {
 	accepting *cluster.Accepting
 	metrics   *prometheus.Registry
 
+	// serving is true while controllers and link run.
+	serving atomic.Bool
+
 	linkListener net.Listener
 	events       record.EventRecorder
 	stopEvents   func()
@@ -96,6 +100,15 @@ func (h *hub) open(ctx context.Context) (err error) {
 		AdvertiseAddress: h.config.AdvertiseAddress, ServingNames: h.config.TLSSANs,
 		Flags: h.config.APIServerFlags,
 		Log:   h.log.With("part", "api"), LogLevel: slog.LevelWarn,
+	})
+	if err != nil {
+		return err
+	}
+	err = h.api.AddReadyCheck(apiserver.OwnReadyCheck, func() error {
+		if !h.serving.Load() {
+			return errors.New("the controllers and the link have not started yet")
+		}
+		return nil
 	})
 	if err != nil {
 		return err
@@ -220,6 +233,7 @@ func (h *hub) serveControllers(ctx context.Context) error {
 	group.Go(func() error { return h.api.RunControllers(ctx) })
 	group.Go(func() error { return mgr.Start(ctx) })
 	group.Go(func() error { return link.Run(ctx) })
+	h.serving.Store(true)
 	h.log.Info("the hub is ready", "api", h.api.Address(), "link", h.linkListener.Addr(),
 		"kubeconfig", filepath.Join(h.config.DataDir, "admin.kubeconfig"))
 	return ignoreCancelled(ctx, group.Wait())
@@ -259,7 +273,7 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, ready func() b
 		Every: settings.PolicyStatusInterval.Duration, Now: time.Now,
 	}
 	clusters := &cluster.Reconciler{
-		Clusters: h.kinds.clusters, Works: h.kinds.works, Kube: h.kube, Namespaces: h.api.Informers.Core().V1().Namespaces().Informer(), Roster: h.roster, Accepting: h.accepting, Confirm: holds.confirm,
+		Clusters: h.kinds.clusters, Works: h.kinds.works, Kube: h.kube, Namespaces: h.api.Informers.Core().V1().Namespaces().Informer(), Roster: h.roster, Accepting: h.accepting, Confirm: holds.confirm, Removed: holds.removed,
 		Process: h.process, Grace: settings.ClusterGrace.Duration, Workers: settings.Workers, Now: time.Now, Log: h.log,
 	}
 	policiesKnown, err := policies.Setup(mgr, h.kinds.policyInformers...)

@@ -231,7 +231,7 @@ func (r *linkRecorder) RecordHold(_ context.Context, cluster string, hold sessio
 	return nil
 }
 
-// holds lets deletions happen that wait for a person.
+// holds lets deletions happen that wait for a person, and ends sessions.
 type holds struct {
 	link    *link.Server
 	history *incarnation.Keeper
@@ -250,4 +250,10 @@ func (h *holds) confirm(ctx context.Context, cluster, id string) error {
 		return err
 	}
 	return h.link.End(ctx, cluster, linkv1.GoodbyeReason_GOODBYE_REASON_BEGIN_ANEW, "the deletions were confirmed")
+}
+
+// removed tells the agent of a cluster that its work here is done.
+func (h *holds) removed(ctx context.Context, cluster string) error {
+	return h.link.End(ctx, cluster, linkv1.GoodbyeReason_GOODBYE_REASON_CLUSTER_REMOVED, fmt.Sprintf(
+		"cluster %s was removed from the hub; to attach it anew run `windlass token create --cluster %s` on the hub and give the token to the agent", cluster, cluster))
 }

@@ -56,6 +56,7 @@ type Observer interface {
 	Track(key string, tracked observe.Tracked)
 	SetWork(state observe.WorkState)
 	Seen(id manifest.ID, live *unstructured.Unstructured)
+	Leaving(key string)
 	Removed(key, uid string)
 	Autoscaled(object *unstructured.Unstructured) bool
 }

@@ -40,6 +40,7 @@ func (e *Engine) prune(ctx context.Context, entry *state.Entry, p *progress) tim
 func (e *Engine) remove(ctx context.Context, entry *state.Entry, p *progress) time.Duration {
 	objects := append([]manifest.Object(nil), entry.Objects...)
 	manifest.SortForRemoval(objects)
+	e.observer.Leaving(entry.Key)
 	_, waiting := e.removeAll(ctx, entry.Key, objects, entry.Removal.Keep)
 	if ctx.Err() != nil {
 		return 0

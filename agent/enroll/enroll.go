@@ -33,6 +33,9 @@ type Config struct {
 	Zones            []string
 	AgentVersion     string
 
+	// Waiting is told why an attempt to enrol has failed that is made again. nil means that nobody is.
+	Waiting func(problem error)
+
 	Token  TokenSource
 	Store  Store
 	Dialer *dial.Dialer
@@ -77,6 +80,9 @@ func New(c Config) (*Enroller, error) {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Waiting == nil {
+		c.Waiting = func(error) {}
 	}
 	if c.MinWait == 0 {
 		c.MinWait = time.Second

@@ -301,8 +301,13 @@ func TestWhatMayPassIsTriedAgainWithTheSameKey(t *testing.T) {
 		}
 	})
 	e, _, _ := newAgent(t, h.addr, h.token(t))
+	var problems []string
+	e.Waiting = func(problem error) { problems = append(problems, problem.Error()) }
 	if _, err := e.Identity(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if len(problems) != 4 || !strings.Contains(problems[0], "closed the connection") || !strings.Contains(problems[1], "HTTP 502") {
+		t.Errorf("what keeps the agent waiting is said as %q", problems)
 	}
 	keys := map[string]bool{}
 	for _, asked := range h.asked() {

@@ -107,10 +107,12 @@ func (e *Enroller) retry(ctx context.Context, response *http.Response, err error
 			return false, err
 		}
 		e.Log.Warn("could not reach the hub to enrol; trying again", slog.Any("error", err))
+		e.Waiting(err)
 		return true, nil
 	}
 	if response.StatusCode == http.StatusTooManyRequests || response.StatusCode >= http.StatusInternalServerError {
 		e.Log.Warn("the hub cannot enrol this cluster at the moment; trying again", "status", response.StatusCode)
+		e.Waiting(fmt.Errorf("it cannot enrol this cluster at the moment (HTTP %d)", response.StatusCode))
 		return true, nil
 	}
 	return false, nil

@@ -92,6 +92,7 @@ type work struct {
 	healthy *linkv1.Milestone
 	removed []string // UIDs of works of this key whose removal is not yet recorded by the hub
 	present bool     // false: only removals are known
+	leaving bool     // its objects are being removed: what is seen of them is no news
 }
 
 // New returns an observer. changed is called, never concurrently for one object, whenever an object
@@ -185,8 +186,26 @@ func (o *Observer) SetWork(state WorkState) {
 		o.track(state.Key, tracked)
 	}
 	o.untrackOthers(state.Key, w, kept)
-	w.state, w.present = state, true
+	w.state, w.present, w.leaving = state, true, false
 	o.dirty.add(state.Key)
+}
+
+// Leaving tells that the objects of a work are about to be removed. Until SetWork or Removed says
+// what came of it, nothing that is seen of them is reported: every report costs the hub a write, of a
+// work that is about to be gone.
+func (o *Observer) Leaving(key string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if w := o.works[key]; w != nil {
+		w.leaving = true
+	}
+}
+
+// news has a work reported because of what was seen of an object.
+func (o *Observer) news(key string) {
+	if w := o.works[key]; w == nil || !w.leaving {
+		o.dirty.add(key)
+	}
 }
 
 func (o *Observer) untrackOthers(key string, w *work, kept map[manifest.ID]bool) {
@@ -202,7 +221,7 @@ func (o *Observer) Seen(id manifest.ID, live *unstructured.Unstructured) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if known := o.objects[id]; known != nil && o.note(known, live) {
-		o.dirty.add(known.key)
+		o.news(known.key)
 	}
 }
 
@@ -218,7 +237,7 @@ func (o *Observer) Removed(key, uid string) {
 	}
 	if w.present && w.state.UID == uid {
 		o.untrackOthers(key, w, nil)
-		w.present, w.state, w.healthy = false, WorkState{}, nil
+		w.present, w.leaving, w.state, w.healthy = false, false, WorkState{}, nil
 	}
 	for _, known := range w.removed {
 		if known == uid {
@@ -253,7 +272,7 @@ func (o *Observer) noteGone(known *object, version uint64) bool {
 		return false
 	}
 	*known = object{key: known.key, resource: known.resource, seen: true, version: max(version, known.version), at: o.config.Now()}
-	o.dirty.add(known.key)
+	o.news(known.key)
 	return true
 }
 

@@ -85,7 +85,7 @@ func (w *kindWatch) seen(event any) error {
 		return nil
 	}
 	key := known.key
-	o.dirty.add(key)
+	o.news(key)
 	o.mu.Unlock()
 	o.changed(key, id, live)
 	return nil

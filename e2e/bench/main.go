@@ -92,6 +92,9 @@ func run(ctx context.Context, count int, interval time.Duration) error {
 	if err := seen.wait(ctx, count+warmUp, len(f.Members())); err != nil {
 		return err
 	}
+	if err := reportStages(ctx, f.Hub().Dynamic, seen); err != nil {
+		return err
+	}
 	return report(seen, len(f.Members()))
 }
 
@@ -142,6 +145,7 @@ func create(ctx context.Context, hub dynamic.Interface, seen *sightings, count i
 		if _, err := hub.Resource(deployments).Namespace(namespace).Create(ctx, object, metav1.CreateOptions{}); err != nil {
 			return fmt.Errorf("creating Deployment %s: %w", nameOf(i), err)
 		}
+		seen.answered(nameOf(i))
 	}
 	return nil
 }
@@ -154,8 +158,10 @@ type sightings struct {
 
 type sighting struct {
 	created time.Time
-	arrived []time.Time // one for each member
-	ready   time.Time
+	// answered is when the API server had answered the create.
+	answered time.Time
+	arrived  []time.Time // one for each member
+	ready    time.Time
 }
 
 func newSightings() *sightings { return &sightings{by: map[string]*sighting{}} }
@@ -164,6 +170,12 @@ func (s *sightings) created(name string) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	s.by[name] = &sighting{created: time.Now()}
+}
+
+func (s *sightings) answered(name string) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.by[name].answered = time.Now()
 }
 
 func (s *sightings) arrived(name string) {

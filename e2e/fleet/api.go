@@ -173,6 +173,64 @@ func (a *API) DeleteAfter(t *testing.T, o Object) {
 	})
 }
 
+// RemoveAfter deletes an object when the test is over, if it is there then, and waits until it is gone.
+func (a *API) RemoveAfter(t *testing.T, o Object) {
+	t.Helper()
+	t.Cleanup(func() {
+		err := await(context.Background(), func() error { return a.gone(context.Background(), o) })
+		if err != nil {
+			t.Errorf("waiting for %s to be gone from %s after the test: %v", o, a.name, err)
+		}
+	})
+	a.DeleteAfter(t, o)
+}
+
+// Resource gives what the other verbs do not: the requests that an object's resource takes.
+func (a *API) Resource(t *testing.T, o Object) dynamic.ResourceInterface {
+	t.Helper()
+	resource, err := a.resource(o)
+	if err != nil {
+		t.Fatalf("finding the resource of %s on %s: %v", o, a.name, err)
+	}
+	return resource
+}
+
+// Decode returns the objects of a YAML text.
+func Decode(t *testing.T, manifests string) []*unstructured.Unstructured {
+	t.Helper()
+	objects, err := decode(manifests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objects
+}
+
+// EventuallyWarned waits until there is an Event of type Warning about an object, with that reason
+// and a message that contains the text.
+func (a *API) EventuallyWarned(t *testing.T, about Object, reason, text string) {
+	t.Helper()
+	namespace := about.Namespace
+	if namespace == "" {
+		namespace = metav1.NamespaceDefault
+	}
+	events := a.Resource(t, Object{APIVersion: "v1", Kind: "Event", Namespace: namespace})
+	WaitFor(t, fmt.Sprintf("an Event about %s on %s", about, a.name), func() error {
+		list, err := events.List(t.Context(), metav1.ListOptions{FieldSelector: "type=Warning,involvedObject.kind=" + about.Kind + ",involvedObject.name=" + about.Name})
+		if err != nil {
+			return err
+		}
+		var said []string
+		for _, event := range list.Items {
+			found := fmt.Sprintf("%v: %v", event.Object["reason"], event.Object["message"])
+			if event.Object["reason"] == reason && strings.Contains(found, text) {
+				return nil
+			}
+			said = append(said, found)
+		}
+		return fmt.Errorf("no Event has the reason %s and says %q; there are %q", reason, text, said)
+	})
+}
+
 func identity(object *unstructured.Unstructured) Object {
 	return Object{object.GetAPIVersion(), object.GetKind(), object.GetNamespace(), object.GetName()}
 }
@@ -271,16 +329,18 @@ func (a *API) Eventually(t *testing.T, o Object, checks ...Check) *unstructured.
 // EventuallyGone waits until the object does not exist.
 func (a *API) EventuallyGone(t *testing.T, o Object) {
 	t.Helper()
-	WaitFor(t, fmt.Sprintf("%s to be gone from %s", o, a.name), func() error {
-		object, err := a.read(t.Context(), o)
-		if apierrors.IsNotFound(err) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		return fmt.Errorf("it exists, deletionTimestamp %v, finalizers %v", object.GetDeletionTimestamp(), object.GetFinalizers())
-	})
+	WaitFor(t, fmt.Sprintf("%s to be gone from %s", o, a.name), func() error { return a.gone(t.Context(), o) })
+}
+
+func (a *API) gone(ctx context.Context, o Object) error {
+	object, err := a.read(ctx, o)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("it exists, deletionTimestamp %v, finalizers %v", object.GetDeletionTimestamp(), object.GetFinalizers())
 }
 
 // WaitFor waits until cond returns no error; when it does not in time, the test ends with cond's last word.

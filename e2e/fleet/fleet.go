@@ -194,6 +194,19 @@ func (f *Fleet) RestartHub(t *testing.T) {
 	}
 }
 
+// RestartHubWith is RestartHub with another configuration file, until the test ends.
+func (f *Fleet) RestartHubWith(t *testing.T, config string) {
+	t.Helper()
+	restart := func(config string) {
+		if err := f.hub.SetConfig(config); err != nil {
+			t.Fatal(err)
+		}
+		f.RestartHub(t)
+	}
+	t.Cleanup(func() { restart(hubConfig) })
+	restart(config)
+}
+
 // AwaitReady returns when the hub calls every member ready.
 func (f *Fleet) AwaitReady(t *testing.T) {
 	t.Helper()

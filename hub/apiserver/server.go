@@ -181,12 +181,15 @@ func (s *Server) keepFrontProxyCertificate(ctx context.Context) {
 	}, 24*time.Hour)
 }
 
-// WaitReady returns when the server says on /readyz that it is ready, or with ctx's error and what
-// was in the way.
+// OwnReadyCheck is the name of the condition of /readyz that stands for what the hub builds on the API.
+const OwnReadyCheck = "windlass"
+
+// WaitReady returns when the server says on /readyz that it is ready, OwnReadyCheck left aside, or
+// with ctx's error and what was in the way.
 func (s *Server) WaitReady(ctx context.Context) error {
 	var last error
 	err := wait.PollUntilContextCancel(ctx, 20*time.Millisecond, true, func(ctx context.Context) (bool, error) {
-		reply, err := s.client.CoreV1().RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
+		reply, err := s.client.CoreV1().RESTClient().Get().AbsPath("/readyz").Param("exclude", OwnReadyCheck).DoRaw(ctx)
 		if detail := failedChecks(reply); err != nil && detail != "" {
 			err = errors.New(detail)
 		}

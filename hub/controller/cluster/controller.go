@@ -39,6 +39,8 @@ type Reconciler struct {
 	Accepting *Accepting
 	// Confirm lets the deletions happen that a cluster's hold names by this id.
 	Confirm func(ctx context.Context, cluster, id string) error
+	// Removed ends the session of a cluster that is on the hub no more.
+	Removed func(ctx context.Context, cluster string) error
 	// Process names this hub process.
 	Process string
 	// Grace is how long a cluster may be without a session before it is called unreachable, and
@@ -104,7 +106,16 @@ func (r *Reconciler) Reconcile(ctx context.Context, name string) (ctrl.Result, e
 	if !ok {
 		r.Accepting.set(name, false)
 		r.Roster.Forget(name)
+		if err := r.Removed(ctx, name); err != nil {
+			return ctrl.Result{}, fmt.Errorf("ending the session of cluster %s, which was removed: %w", name, err)
+		}
 		return ctrl.Result{}, nil
+	}
+	member := r.Roster.Get(name)
+	if id := cluster.Annotations[workv1alpha1.ConfirmDeletionsAnnotation]; member.Hold.Held > 0 && id == member.Hold.ID {
+		if err := r.Confirm(ctx, name, id); err != nil {
+			return ctrl.Result{}, fmt.Errorf("confirming the deletions in cluster %s: %w", name, err)
+		}
 	}
 	if cluster.DeletionTimestamp != nil {
 		r.Accepting.set(name, false)
@@ -118,12 +129,6 @@ func (r *Reconciler) Reconcile(ctx context.Context, name string) (ctrl.Result, e
 		return store.Outcome(err)
 	}
 	r.Accepting.set(name, true)
-	member := r.Roster.Get(name)
-	if id := cluster.Annotations[workv1alpha1.ConfirmDeletionsAnnotation]; member.Hold.Held > 0 && id == member.Hold.ID {
-		if err := r.Confirm(ctx, name, id); err != nil {
-			return ctrl.Result{}, fmt.Errorf("confirming the deletions in cluster %s: %w", name, err)
-		}
-	}
 	said := assess(facts{Cluster: cluster, Member: member, Grace: r.Grace, Process: r.Process, Now: r.Now()})
 	if err := r.record(ctx, cluster, said); err != nil {
 		return store.Outcome(err)
@@ -193,7 +198,7 @@ func (r *Reconciler) remove(ctx context.Context, cluster *clusterv1alpha1.Member
 	if len(works) > 0 {
 		member := r.Roster.Get(cluster.Name)
 		if wait := r.Grace - r.Now().Sub(member.Since); member.Connected || wait > 0 {
-			return max(wait, time.Second), nil // the end of each work wakes the cluster
+			return max(wait, time.Second), r.recordHeld(ctx, cluster, member) // the end of each work wakes the cluster
 		}
 		return 0, r.abandon(ctx, cluster, works)
 	}
@@ -208,6 +213,19 @@ func (r *Reconciler) remove(ctx context.Context, cluster *clusterv1alpha1.Member
 		return 0, fmt.Errorf("releasing cluster %s: %w", cluster.Name, err)
 	}
 	return 0, nil
+}
+
+// recordHeld says of a cluster that is being removed which of its works wait for a person.
+func (r *Reconciler) recordHeld(ctx context.Context, cluster *clusterv1alpha1.MemberCluster, member roster.Member) error {
+	updated := cluster.DeepCopy()
+	recordHold(&updated.Status, facts{Cluster: cluster, Member: member, Now: r.Now()})
+	if equality.Semantic.DeepEqual(cluster.Status, updated.Status) {
+		return nil
+	}
+	if _, err := r.Clusters.UpdateStatus(ctx, updated); err != nil {
+		return fmt.Errorf("writing the status of cluster %s: %w", cluster.Name, err)
+	}
+	return nil
 }
 
 // abandon lets the works of a cluster go whose agent does not come back for their removal.

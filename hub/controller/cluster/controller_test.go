@@ -239,6 +239,7 @@ type world struct {
 	roster     *roster.Roster
 	controller *Reconciler
 	began      []string
+	ended      []string // sessions
 	now        time.Time
 }
 
@@ -250,6 +251,7 @@ func newWorld() *world {
 		Clusters: w.MemberClusters.Kind(), Works: w.Works(), Kube: w.kube, Roster: w.roster, Process: "p1", Grace: grace,
 		Namespaces: informers.NewSharedInformerFactory(w.kube, 0).Core().V1().Namespaces().Informer(),
 		Accepting:  &Accepting{Begin: func(cluster string) { w.began = append(w.began, cluster) }},
+		Removed:    func(_ context.Context, cluster string) error { w.ended = append(w.ended, cluster); return nil },
 		Now:        clock, Log: slog.New(slog.DiscardHandler),
 	}
 	return w
@@ -434,6 +436,9 @@ func TestAClusterIsRemovedAfterItsWorksAndItsNamespace(t *testing.T) {
 	if w.roster.Get("a").Connected {
 		t.Error("the roster still knows it")
 	}
+	if diff := cmp.Diff([]string{"a"}, w.ended); diff != "" {
+		t.Errorf("sessions that were ended (-want +got):\n%s", diff)
+	}
 	if _, ok := w.PropagationWorks.Get("karmada-es-b", "w0"); !ok {
 		t.Error("another cluster's work is gone")
 	}
@@ -554,5 +559,30 @@ func TestAnExecutionNamespaceThatIsDeletedIsMadeAgain(t *testing.T) {
 	w.reconcile(t)
 	if _, err := w.kube.CoreV1().Namespaces().Get(t.Context(), "karmada-es-a", metav1.GetOptions{}); err != nil || !w.controller.Accepting.Accepts("a") {
 		t.Errorf("afterwards: %v; works are accepted: %t", err, w.controller.Accepting.Accepts("a"))
+	}
+}
+
+func TestTheRemovalOfAClusterSaysWhichDeletionsWaitAndTakesTheConfirmation(t *testing.T) {
+	w := newWorld()
+	confirmed := []string{}
+	w.controller.Confirm = func(_ context.Context, cluster, id string) error {
+		confirmed = append(confirmed, cluster+" "+id)
+		return nil
+	}
+	w.leaving(t)
+	w.roster.Connected("a", 1, "v0.1.0", "uid")
+	w.roster.Hold("a", session.Hold{ID: "h1", Held: 2, Limit: 1, Window: 5 * time.Minute})
+	w.reconcile(t)
+	cluster, _ := w.MemberClusters.Get("", "a")
+	got := meta.FindStatusCondition(cluster.Status.Conditions, clusterv1alpha1.ClusterDeletionsHeld)
+	if got == nil || got.Status != metav1.ConditionTrue || !strings.Contains(got.Message, "h1") {
+		t.Fatalf("the condition does not say what to type: %+v", got)
+	}
+	w.MemberClusters.Change("", "a", func(c *clusterv1alpha1.MemberCluster) {
+		c.Annotations = map[string]string{workv1alpha1.ConfirmDeletionsAnnotation: "h1"}
+	})
+	w.reconcile(t)
+	if diff := cmp.Diff([]string{"a h1"}, confirmed); diff != "" {
+		t.Errorf("confirmed (-want +got):\n%s", diff)
 	}
 }

@@ -1,0 +1,201 @@
+package e2e
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"windlass.dev/windlass/e2e/fleet"
+)
+
+// patient is a hub that never writes a status which is still moving, however slow the machine is: so
+// its writes can be counted to the last one. Policies' statuses are counted by time, not by objects.
+const patient = `
+controllers:
+  clusterGrace: 2s
+  statusSettle: 1h
+  policyStatusInterval: 500ms
+link:
+  heartbeatInterval: 1s
+  heartbeatTimeout: 4s
+  reportSettle: 1h
+`
+
+// countedObjects go to countedMembers, come back as reports, and are deleted again.
+const (
+	countedObjects = 20
+	countedMembers = 2
+	countedWorks   = countedObjects * countedMembers
+)
+
+// A cost is one kind of what the whole scenario may cost the hub.
+type cost struct {
+	counter string // of /metrics, summed over the series that match
+	most    int
+	what    string // every one of them, in a word
+}
+
+// costs are the budget: 3 puts for each object and member, 5 for each object, besides the user's own.
+// A change that raises a number has found another reason to write, and has to be worth it: at 1,000
+// members every put for each object and member is 1,000 puts.
+var costs = []cost{
+	{writes("configmaps", "create", "update"), 2 * countedObjects, "the user's own apply (a create, which counts as an update); the claim"},
+	{writes("configmaps", "delete"), countedObjects, "the user's own"},
+	{writes("propagationbindings", "create"), countedObjects, "the binding"},
+	{writes("propagationbindings", "update"), 3 * countedObjects, "clusters and Scheduled, in one; the aggregated status; the mark of deletion"},
+	{writes("propagationbindings", "delete"), countedObjects, "the finalizer's end"},
+	{writes("propagationworks", "create"), countedWorks, "the work"},
+	{writes("propagationworks", "update"), 2 * countedWorks, "its status; the mark of deletion with the cause"},
+	{writes("propagationworks", "delete"), countedWorks, "the finalizer's end"},
+	{writes("events", "create", "update"), 0, "nothing went wrong"},
+	{writes("memberclusters", "create", "update"), 0, "nothing of the cluster changed"},
+	{writes("namespaces", "create", "update"), 0, "the test's own namespace is there before"},
+
+	{messages("works", "out"), 2 * countedWorks, "the work; its removal"},
+	{messages("works", "in"), 2 * countedWorks, "both acknowledged"},
+	{messages("reports", "in"), 2 * countedWorks, "applied and healthy; removed"},
+	{messages("reports", "out"), 2 * countedWorks, "both recorded"},
+	{messages("questions", ".*"), 0, "nobody asked"},
+	{messages("session", ".*"), 0, "nobody came or went"},
+	{messages("unknown", ".*"), 0, "one version only"},
+
+	{`windlass_agent_applied_total`, countedWorks, "server-side apply, once"},
+	{`windlass_agent_drift_corrections_total`, 0, "nobody touched it"},
+	{`windlass_agent_apply_failures_total\{.*`, 0, "nothing failed"},
+}
+
+// writes are requests of the API server to etcd: a put, or a deletion.
+func writes(resource string, operations ...string) string {
+	return fmt.Sprintf(`etcd_request_duration_seconds_count\{.*operation="(%s)",resource="%s"\}`, strings.Join(operations, "|"), resource)
+}
+
+func messages(family, direction string) string {
+	return fmt.Sprintf(`windlass_hub_link_messages_total\{direction="%s",family="%s"\}`, direction, family)
+}
+
+// An object costs the store and the link what was agreed, from its creation to its end, and not one
+// write or message more.
+func TestAnObjectCostsTheStoreAndTheLinkWhatWasAgreed(t *testing.T) {
+	f := fleet.Shared(t)
+	f.RestartHubWith(t, patient)
+	f.AwaitReady(t)
+	namespace := f.Hub().Namespace(t)
+	f.Hub().Apply(t, fill(namespace, `
+apiVersion: policy.karmada.io/v1alpha1
+kind: PropagationPolicy
+metadata: {name: settings, namespace: NAMESPACE}
+spec:
+  resourceSelectors:
+  - {apiVersion: v1, kind: ConfigMap}
+  placement:
+    clusterAffinity: {clusterNames: [member1, member2]}
+`))
+	// The first object of a namespace, and of a kind, costs what no other does: it is not counted.
+	first := configMap(namespace, "first")
+	propagate(t, f, first)
+
+	before := counters(t, f)
+	var objects []fleet.Object
+	for i := range countedObjects {
+		objects = append(objects, configMap(namespace, fmt.Sprintf("settings-%d", i)))
+	}
+	propagate(t, f, objects...)
+	for _, object := range objects {
+		f.Hub().Delete(t, object)
+	}
+	for _, object := range objects {
+		f.Hub().EventuallyGone(t, fleet.Binding(object))
+		for _, member := range f.Members() {
+			member.EventuallyGone(t, object)
+		}
+	}
+	spent := counters(t, f).since(before)
+
+	for _, c := range costs {
+		if got := spent.sum(c.counter); got > c.most {
+			t.Errorf("%s: %d of them, and not more than %d were agreed: %s", c.counter, got, c.most, c.what)
+		}
+	}
+	for _, needed := range []string{writes("propagationworks", "create"), messages("works", "out"), messages("reports", "in")} {
+		if spent.sum(needed) == 0 {
+			t.Errorf("%s: none: has the counter another name now?", needed)
+		}
+	}
+	if t.Failed() {
+		t.Logf("all that was spent:\n%s", spent)
+	}
+}
+
+// propagate applies ConfigMaps and returns when the hub knows that all members have them.
+func propagate(t *testing.T, f *fleet.Fleet, objects ...fleet.Object) {
+	t.Helper()
+	for _, object := range objects {
+		f.Hub().Apply(t, fmt.Sprintf("{apiVersion: v1, kind: ConfigMap, metadata: {name: %s, namespace: %s}, data: {greeting: hello}}", object.Name, object.Namespace))
+	}
+	for _, object := range objects {
+		f.Hub().Eventually(t, fleet.Binding(object), fleet.ConditionIs("FullyApplied", "True"))
+	}
+}
+
+// spending is counters by their name and labels, of the hub and of all agents together.
+type spending map[string]int
+
+var counterLine = regexp.MustCompile(`(?m)^((?:etcd_request_duration_seconds_count|windlass_[a-z_]+_total)(?:\{.*\})?) ([0-9.e+]+)$`)
+
+func counters(t *testing.T, f *fleet.Fleet) spending {
+	t.Helper()
+	text, err := f.Hub().CLI(t.Context(), "kubectl", "get", "--raw", "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, member := range f.Members() {
+		agent, err := member.Agent.Health(t.Context(), "/metrics")
+		if err != nil {
+			t.Fatalf("reading the metrics of the agent of %s: %v", member.Cluster.Name(), err)
+		}
+		text += agent
+	}
+	all := spending{}
+	for _, match := range counterLine.FindAllStringSubmatch(text, -1) {
+		value, err := strconv.ParseFloat(match[2], 64)
+		if err != nil {
+			t.Fatalf("reading %s: %v", match[0], err)
+		}
+		all[match[1]] += int(value)
+	}
+	return all
+}
+
+func (s spending) since(before spending) spending {
+	spent := spending{}
+	for name, value := range s {
+		if value > before[name] {
+			spent[name] = value - before[name]
+		}
+	}
+	return spent
+}
+
+// sum adds up the counters whose whole name, with its labels, is of the pattern.
+func (s spending) sum(pattern string) int {
+	whole, total := regexp.MustCompile("^"+pattern+"$"), 0
+	for name, value := range s {
+		if whole.MatchString(name) {
+			total += value
+		}
+	}
+	return total
+}
+
+func (s spending) String() string {
+	var text strings.Builder
+	for _, name := range slices.SortedFunc(maps.Keys(s), cmp.Compare[string]) {
+		fmt.Fprintf(&text, "%6d  %s\n", s[name], name)
+	}
+	return text.String()
+}
