@@ -32,7 +32,7 @@ quickstart-down: ## End what quickstart started and remove its state
 	@$(GO) run ./hack/quickstart down
 
 test: ## Run all tests, those with real hubs and members too; no C compiler needed
-	@hack/test.sh build unit api e2e
+	@hack/test.sh build unit api docs e2e
 
 test-race: ## Run the tests of every package that does not link the API server with the race detector; needs a C compiler
 	@hack/test.sh race

@@ -26,33 +26,42 @@ type Config struct {
 	ClusterName string `json:"clusterName,omitempty"`
 	// Kubeconfig is how the member's API server is reached; by default as a pod of the member does.
 	Kubeconfig string `json:"kubeconfig,omitempty"`
-	// Labels, Provider, Region and Zones describe the cluster when it joins.
-	Labels   map[string]string `json:"labels,omitempty"`
-	Provider string            `json:"provider,omitempty"`
-	Region   string            `json:"region,omitempty"`
-	Zones    []string          `json:"zones,omitempty"`
-	// StateNamespace is where in the member the agent keeps its identity and the desired state.
+	// Labels are put on the MemberCluster when the cluster joins.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Provider is who runs the cluster's machines; it is told when the cluster joins.
+	Provider string `json:"provider,omitempty"`
+	// Region is where the cluster stands; it is told when the cluster joins.
+	Region string `json:"region,omitempty"`
+	// Zones are the zones of its region that the cluster spans; they are told when it joins.
+	Zones []string `json:"zones,omitempty"`
+	// StateNamespace is where in the member the agent keeps its identity and the desired state; in a
+	// pod it is the pod's own namespace by default.
 	StateNamespace string `json:"stateNamespace,omitempty"`
 	// ProxyCAFile holds the authorities that an HTTPS proxy's certificate may come from.
 	ProxyCAFile string `json:"proxyCAFile,omitempty"`
 	// HealthListen is where health and metrics are served; "" serves none.
 	HealthListen string `json:"healthListen,omitempty"`
-	// LogLevel is debug, info, warn or error.
+	// LogLevel is the least that is logged: debug, info, warn or error.
 	LogLevel string `json:"logLevel,omitempty"`
 
+	// Apply are the settings of applying.
 	Apply ApplyConfig `json:"apply,omitempty"`
+	// Facts are the settings of what is reported of the cluster as a whole.
 	Facts FactsConfig `json:"facts,omitempty"`
+	// Brake are the settings of the brake on deletions.
 	Brake BrakeConfig `json:"brake,omitempty"`
-	Link  LinkConfig  `json:"link,omitempty"`
+	// Link are the settings of the connection to the hub.
+	Link LinkConfig `json:"link,omitempty"`
 }
 
-// LinkConfig are the settings of the connection to the hub.
+// LinkConfig are the settings of the connection to the hub. The wait before another attempt is drawn
+// between 0 and a ceiling that doubles with every attempt that fails.
 type LinkConfig struct {
-	// The wait before another attempt is drawn between 0 and a ceiling, which doubles from
-	// MinBackoff to MaxBackoff with every attempt that fails.
+	// MinBackoff is where the ceiling begins.
 	MinBackoff metav1.Duration `json:"minBackoff,omitempty"`
+	// MaxBackoff is where the ceiling ends.
 	MaxBackoff metav1.Duration `json:"maxBackoff,omitempty"`
-	// StableAfter is how long a session must last for the ceiling to fall back to MinBackoff.
+	// StableAfter is how long a session must last for the ceiling to fall back to minBackoff.
 	StableAfter metav1.Duration `json:"stableAfter,omitempty"`
 }
 
@@ -62,10 +71,11 @@ type ApplyConfig struct {
 	Workers int `json:"workers,omitempty"`
 	// MaxBackoff bounds the delay between attempts at one object.
 	MaxBackoff metav1.Duration `json:"maxBackoff,omitempty"`
-	// More than FightCorrections of one object within FightWindow are a fight: from then on it is
-	// put right at growing intervals.
-	FightCorrections int             `json:"fightCorrections,omitempty"`
-	FightWindow      metav1.Duration `json:"fightWindow,omitempty"`
+	// FightCorrections is how often an object may be put right within fightWindow: what is changed
+	// more often is being fought over, and is put right at growing intervals from then on.
+	FightCorrections int `json:"fightCorrections,omitempty"`
+	// FightWindow is the time in which corrections of one object are counted.
+	FightWindow metav1.Duration `json:"fightWindow,omitempty"`
 }
 
 // FactsConfig are the settings of what is reported of the cluster as a whole.
@@ -78,12 +88,15 @@ type FactsConfig struct {
 	MaxAge metav1.Duration `json:"maxAge,omitempty"`
 }
 
-// BrakeConfig are the settings of the brake on deletions: more than the larger of Least and Percent
-// of the works within Window wait for a confirmation.
+// BrakeConfig are the settings of the brake on deletions: more than the larger of least and percent
+// of the works within window wait for a confirmation.
 type BrakeConfig struct {
-	Least   int             `json:"least,omitempty"`
-	Percent int             `json:"percent,omitempty"`
-	Window  metav1.Duration `json:"window,omitempty"`
+	// Least is how many works may always be deleted within window.
+	Least int `json:"least,omitempty"`
+	// Percent is the share of all works that may be deleted within window.
+	Percent int `json:"percent,omitempty"`
+	// Window is the time in which deletions are counted.
+	Window metav1.Duration `json:"window,omitempty"`
 }
 
 // namespaceFile names the namespace of the pod that this process runs in.

@@ -31,6 +31,10 @@ const (
 	countedObjects = 20
 	countedMembers = 2
 	countedWorks   = countedObjects * countedMembers
+
+	// races is room for attempts that lost one: they are counted, and put nothing. So are the few
+	// ConfigMaps that the API server writes for itself. One more write for each object is twice that.
+	races = countedObjects / 2
 )
 
 // A cost is one kind of what the whole scenario may cost the hub.
@@ -44,16 +48,16 @@ type cost struct {
 // A change that raises a number has found another reason to write, and has to be worth it: at 1,000
 // members every put for each object and member is 1,000 puts.
 var costs = []cost{
-	{writes("configmaps", "create", "update"), 2 * countedObjects, "the user's own apply (a create, which counts as an update); the claim"},
+	{writes("configmaps", "create", "update"), 2*countedObjects + races, "the user's own apply (a create, which counts as an update); the claim"},
 	{writes("configmaps", "delete"), countedObjects, "the user's own"},
 	{writes("propagationbindings", "create"), countedObjects, "the binding"},
-	{writes("propagationbindings", "update"), 3 * countedObjects, "clusters and Scheduled, in one; the aggregated status; the mark of deletion"},
+	{writes("propagationbindings", "update"), 3*countedObjects + races, "clusters and Scheduled, in one; the aggregated status; the mark of deletion"},
 	{writes("propagationbindings", "delete"), countedObjects, "the finalizer's end"},
 	{writes("propagationworks", "create"), countedWorks, "the work"},
-	{writes("propagationworks", "update"), 2 * countedWorks, "its status; the mark of deletion with the cause"},
+	{writes("propagationworks", "update"), 2*countedWorks + races, "its status; the mark of deletion with the cause"},
 	{writes("propagationworks", "delete"), countedWorks, "the finalizer's end"},
 	{writes("events", "create", "update"), 0, "nothing went wrong"},
-	{writes("memberclusters", "create", "update"), 0, "nothing of the cluster changed"},
+	{writes("memberclusters", "create", "update"), 2 * countedMembers, "what a cluster says of itself after the hub's restart; nothing for any object"},
 	{writes("namespaces", "create", "update"), 0, "the test's own namespace is there before"},
 
 	{messages("works", "out"), 2 * countedWorks, "the work; its removal"},

@@ -4,6 +4,7 @@
 #   unit   every package that does not link the API server
 #   api    the packages that do
 #   e2e    real hubs, members and agents
+#   docs   a quickstart beside the user's own, and on it every command that README and docs show
 #   race   what unit runs, but for what only starts programs, with the race detector
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -28,6 +29,25 @@ api() {
 	go test -timeout 10m $list
 }
 e2e() { WINDLASS_E2E_BIN=$PWD/bin go test -count=1 -timeout 20m ${RUN:+-run "$RUN" -v} ./e2e/...; }
+docs() {
+	local dir
+	dir=$(mktemp -d)
+	export WINDLASS_QUICKSTART_DIR=$dir/quickstart
+	# In a subshell, as every part is: the trap is its own.
+	trap 'docs_end $?' EXIT
+	make --no-print-directory quickstart >"$dir/quickstart.log" 2>&1
+	KUBECONFIG=$WINDLASS_QUICKSTART_DIR/kubeconfig WINDLASS_DOCTEST_DIR=$PWD \
+		go test -count=1 -timeout 10m -run TestTheCommandsOfTheDocumentsWork -v ./docs/doctest
+}
+# What went wrong is in the logs, which end with the quickstart.
+docs_end() {
+	if [ "$1" != 0 ]; then
+		cat "$dir/quickstart.log"
+		tail -n 60 "$WINDLASS_QUICKSTART_DIR"/*/windlass-*.log 2>/dev/null || true
+	fi
+	make --no-print-directory quickstart-down >/dev/null
+	rm -rf "$dir"
+}
 race() {
 	local list
 	if ! command -v "${CC:-gcc}" >/dev/null; then

@@ -39,7 +39,7 @@ type Config struct {
 	// APIServerFlags are further settings of the Kubernetes API server, by the names of its flags,
 	// such as audit-policy-file or oidc-issuer-url.
 	APIServerFlags map[string]string `json:"apiServerFlags,omitempty"`
-	// LogLevel is debug, info, warn or error.
+	// LogLevel is the least that is logged: debug, info, warn or error.
 	LogLevel string `json:"logLevel,omitempty"`
 	// Controllers are the settings of the hub's controllers.
 	Controllers ControllersConfig `json:"controllers,omitempty"`
@@ -49,7 +49,7 @@ type Config struct {
 
 // EtcdConfig says how to reach an external etcd.
 type EtcdConfig struct {
-	// Servers are URLs.
+	// Servers are its URLs; without any, the embedded etcd is used.
 	Servers []string `json:"servers,omitempty"`
 	// CAFile is the authority of the servers' certificates, PEM.
 	CAFile string `json:"caFile,omitempty"`

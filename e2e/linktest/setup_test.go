@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -33,7 +34,8 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	deadline := time.Now().Add(generous)
 	for !condition() {
 		if time.Now().After(deadline) {
-			t.Fatalf("it did not come about that %s", what)
+			stacks := make([]byte, 4<<20)
+			t.Fatalf("it did not come about that %s\n%s", what, stacks[:runtime.Stack(stacks, true)])
 		}
 		time.Sleep(2 * time.Millisecond)
 	}

@@ -48,7 +48,7 @@ func run(ctx context.Context, command string) error {
 	if err := os.Chdir(root); err != nil {
 		return err
 	}
-	unlock, err := lock(filepath.Join("hack", "quickstart"))
+	unlock, err := lock(lockedDir())
 	if err != nil {
 		return err
 	}
@@ -80,6 +80,14 @@ func repositoryRoot() (string, error) {
 		}
 		dir = filepath.Dir(dir)
 	}
+}
+
+// lockedDir belongs to the state directory, and is there before and after it.
+func lockedDir() string {
+	if stateDir == usualDir {
+		return filepath.Join("hack", "quickstart")
+	}
+	return filepath.Dir(stateDir)
 }
 
 // lock keeps a second quickstart off while one works. The directory itself is locked, so there is

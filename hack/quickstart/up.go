@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,11 +17,19 @@ import (
 )
 
 const (
-	stateDir   = ".quickstart"
-	kubeconfig = stateDir + "/kubeconfig"
+	usualDir = ".quickstart"
+	// dirVariable of the environment names another directory, for a quickstart beside the usual one.
+	dirVariable = "WINDLASS_QUICKSTART_DIR"
+
+	sample = "hack/quickstart/sample.yaml"
+)
+
+var (
+	stateDir   = cmp.Or(os.Getenv(dirVariable), usualDir)
+	hubDir     = filepath.Join(stateDir, "hub")
+	kubeconfig = filepath.Join(stateDir, "kubeconfig")
 	// complete is written last: without it the state is what an attempt left behind that failed.
-	complete = stateDir + "/complete"
-	sample   = "hack/quickstart/sample.yaml"
+	complete = filepath.Join(stateDir, "complete")
 )
 
 // members and the replicas each gets of the sample's 6: it divides them 2:1.
@@ -31,8 +40,6 @@ var members = []struct {
 
 func memberDir(name string) string { return filepath.Join(stateDir, name) }
 func agentDir(name string) string  { return filepath.Join(stateDir, name+"-agent") }
-
-var hubDir = filepath.Join(stateDir, "hub")
 
 func up(ctx context.Context) error {
 	if running, err := alreadyUp(); err != nil || running {
@@ -317,13 +324,21 @@ func show(ctx context.Context, args ...string) error {
 	return nil
 }
 
+// fromHere is a path as a shell in the repository needs it.
+func fromHere(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return "$PWD/" + path
+}
+
 func printWhatNext() {
 	fmt.Print(`
 The API servers, controllers and schedulers are real. Nodes and pods are simulated: no container runs.
 
 Look further, from this directory:
 
-  export KUBECONFIG=$PWD/` + kubeconfig + `          # contexts hub, member1, member2
+  export KUBECONFIG=` + fromHere(kubeconfig) + `          # contexts hub, member1, member2
   bin/windlass kubectl get memberclusters,propagationpolicies,propagationbindings
   bin/windlass kubectl get propagationworks --all-namespaces
   bin/windlass kubectl --context member1 get deployments,pods
