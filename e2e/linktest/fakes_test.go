@@ -50,6 +50,7 @@ type fakeStore struct {
 }
 
 type fakeWork struct {
+	ref  session.Ref
 	item   session.Item
 	report *linkv1.Report
 }
@@ -84,9 +85,8 @@ func (s *fakeStore) put(cluster string, size int, keys ...string) {
 			s.uids++
 			uid = fmt.Sprint("uid-", s.uids)
 		}
-		works[key] = &fakeWork{item: session.Item{Revision: s.revision, Work: &linkv1.Work{
-			Key: key, Uid: uid, Generation: generation, Hash: []byte(fmt.Sprint(generation)), Manifests: [][]byte{make([]byte, size)},
-		}}}
+		work := &linkv1.Work{Key: key, Uid: uid, Generation: generation, Hash: []byte(fmt.Sprint(generation)), Manifests: [][]byte{make([]byte, size)}}
+		works[key] = &fakeWork{ref: session.RefOfWork(work), item: session.Item{Revision: s.revision, Work: work}}
 	}
 	s.mu.Unlock()
 	s.tell(cluster, keys...)
@@ -120,12 +120,8 @@ func (s *fakeStore) Keys(cluster string) ([]session.Listed, int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []session.Listed
-	for key, w := range s.clusters[cluster] {
-		if w.item.Removing != nil {
-			out = append(out, session.Listed{Ref: session.Ref{Key: key, UID: w.item.Removing.UID}, Removing: true})
-			continue
-		}
-		out = append(out, session.Listed{Ref: session.RefOfWork(w.item.Work), Unreported: w.report == nil})
+	for _, w := range s.clusters[cluster] {
+		out = append(out, session.Listed{Ref: w.ref, Removing: w.item.Removing != nil, Unreported: w.report == nil})
 	}
 	return out, s.revision
 }

@@ -237,7 +237,7 @@ func TestQuestionsAreAnswered(t *testing.T) {
 
 func TestACertificateIsRenewedOverTheStream(t *testing.T) {
 	h := newHub(t, quickly)
-	a := h.newAgent(h.issue("eu", 3*time.Second), nil)
+	a := h.newAgent(h.issue("eu", 6*time.Second), nil)
 	eventually(t, "the agent is in", a.synchronised)
 	before := a.renewal.agent.key
 	a.renewal.mu.Lock()

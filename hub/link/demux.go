@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"slices"
@@ -96,7 +97,7 @@ func (d *demux) handshake(ctx context.Context, raw net.Conn) {
 	conn := tls.Server(raw, d.tls)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		d.log.Debug("A TLS handshake failed.", "address", raw.RemoteAddr(), "error", err)
-		_ = raw.Close()
+		closeAfterAlert(raw)
 		return
 	}
 	to := d.http
@@ -106,6 +107,18 @@ func (d *demux) handshake(ctx context.Context, raw net.Conn) {
 	if !to.offer(conn) {
 		_ = conn.Close()
 	}
+}
+
+// closeAfterAlert closes a connection on which TLS has sent an alert. In TLS 1.3 the client has already begun to speak
+// by then; closing over what it has sent would reset the connection, and the client might never read why.
+func closeAfterAlert(raw net.Conn) {
+	defer raw.Close()
+	half, ok := raw.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	_ = raw.SetReadDeadline(time.Now().Add(time.Second))
+	_, _ = io.CopyN(io.Discard, raw, 64<<10)
 }
 
 // A queueListener is a net.Listener of connections that were accepted elsewhere.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	linkv1 "windlass.dev/windlass/api/link/v1"
 )
 
 func TestBrake(t *testing.T) {
@@ -91,17 +93,45 @@ func TestConfirmingWhatHasChangedIsRefused(t *testing.T) {
 	w.connect()
 	w.deliverAll()
 	for i := range 5 {
-		w.remove(fmt.Sprint("k", i), 2)
+		w.remove(fmt.Sprint("k", i), linkv1.RemovalCause_REMOVAL_CAUSE_NOT_SELECTED)
 	}
 	w.settle()
 	seen := w.hub.Hold().ID
-	w.remove("k6", 2)
+	w.remove("k6", linkv1.RemovalCause_REMOVAL_CAUSE_NOT_SELECTED)
 	w.settle()
 	if _, err := w.hub.Confirm(seen); err == nil {
 		t.Error("a confirmation of two held removals released three")
 	}
 	if n, err := w.hub.Confirm(w.hub.Hold().ID); n != 3 || err != nil {
 		t.Errorf("confirmed %d removals with error %v, want 3", n, err)
+	}
+}
+
+// listedWithoutGeneration is a Source that does not know the generation of what is being removed.
+type listedWithoutGeneration struct{ *world }
+
+func (s listedWithoutGeneration) List() ([]Listed, int64) {
+	listed, revision := s.world.List()
+	for i := range listed {
+		if listed[i].Removing {
+			listed[i].Ref = Ref{Key: listed[i].Key, UID: listed[i].UID}
+		}
+	}
+	return listed, revision
+}
+
+func TestAnUnknownGenerationIsNoProofOfARestoredStore(t *testing.T) {
+	w := newWorld()
+	w.put("a")
+	w.connect()
+	w.deliverAll()
+	w.cut()
+	w.remove("a", linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED)
+	w.connect()
+	w.hub.source = listedWithoutGeneration{w}
+	w.deliverAll()
+	if w.store.restoring || len(w.member.holds) != 0 {
+		t.Errorf("restore mode is %v and the member holds %v, want the work removed", w.store.restoring, w.member.holds)
 	}
 }
 

@@ -26,6 +26,8 @@ const (
 
 // A Listed work is one that the hub's store has for the member.
 type Listed struct {
+	// Ref of the work's present state, also while it is being removed. Generation 0 means that it is not known; it then
+	// proves nothing about the store's age.
 	Ref
 	// Removing is true from the moment the work's deletion was asked for.
 	Removing bool

@@ -162,7 +162,7 @@ func (h *Hub) storeIsOlder(listed []Listed, theirs map[string]Ref) (string, bool
 		return "", false
 	}
 	for _, l := range listed {
-		if r, there := theirs[l.Key]; there && r.UID == l.UID && r.Generation > l.Generation {
+		if r, there := theirs[l.Key]; there && r.UID == l.UID && l.Generation > 0 && r.Generation > l.Generation {
 			return fmt.Sprintf("the agent holds generation %d of work %q and the store has %d: it was restored from a backup",
 				r.Generation, l.Key, l.Generation), true
 		}
