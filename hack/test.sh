@@ -30,23 +30,22 @@ api() {
 }
 e2e() { WINDLASS_E2E_BIN=$PWD/bin go test -count=1 -timeout 20m ${RUN:+-run "$RUN" -v} ./e2e/...; }
 docs() {
-	local dir
-	dir=$(mktemp -d)
-	export WINDLASS_QUICKSTART_DIR=$dir/quickstart
-	# In a subshell, as every part is: the trap is its own.
+	# In a subshell, as every part is: the trap is its own, and outlives what is local to a function.
+	docs_dir=$(mktemp -d)
+	export WINDLASS_QUICKSTART_DIR=$docs_dir/quickstart
 	trap 'docs_end $?' EXIT
-	make --no-print-directory quickstart >"$dir/quickstart.log" 2>&1
+	make --no-print-directory quickstart >"$docs_dir/quickstart.log" 2>&1
 	KUBECONFIG=$WINDLASS_QUICKSTART_DIR/kubeconfig WINDLASS_DOCTEST_DIR=$PWD \
 		go test -count=1 -timeout 10m -run TestTheCommandsOfTheDocumentsWork -v ./docs/doctest
 }
 # What went wrong is in the logs, which end with the quickstart.
 docs_end() {
 	if [ "$1" != 0 ]; then
-		cat "$dir/quickstart.log"
+		cat "$docs_dir/quickstart.log"
 		tail -n 60 "$WINDLASS_QUICKSTART_DIR"/*/windlass-*.log 2>/dev/null || true
 	fi
 	make --no-print-directory quickstart-down >/dev/null
-	rm -rf "$dir"
+	rm -rf "$docs_dir"
 }
 race() {
 	local list
