@@ -50,7 +50,7 @@ type fakeStore struct {
 }
 
 type fakeWork struct {
-	ref  session.Ref
+	ref    session.Ref
 	item   session.Item
 	report *linkv1.Report
 }
