@@ -23,7 +23,6 @@ controllers:
 link:
   heartbeatInterval: 1s
   heartbeatTimeout: 4s
-  reportSettle: 1h
 `
 
 // countedObjects go to countedMembers, come back as reports, and are deleted again.
@@ -44,14 +43,14 @@ type cost struct {
 	what    string // every one of them, in a word
 }
 
-// costs are the budget: 3 puts for each object and member, 5 for each object, besides the user's own.
+// costs are the budget: 3 puts for each object and member, 4 for each object, besides the user's own.
 // A change that raises a number has found another reason to write, and has to be worth it: at 1,000
 // members every put for each object and member is 1,000 puts.
 var costs = []cost{
 	{writes("configmaps", "create", "update"), 2*countedObjects + races, "the user's own apply (a create, which counts as an update); the claim"},
 	{writes("configmaps", "delete"), countedObjects, "the user's own"},
-	{writes("propagationbindings", "create"), countedObjects, "the binding"},
-	{writes("propagationbindings", "update"), 3*countedObjects + races, "clusters and Scheduled, in one; the aggregated status; the mark of deletion"},
+	{writes("propagationbindings", "create"), countedObjects, "the binding, with its clusters and Scheduled"},
+	{writes("propagationbindings", "update"), 2*countedObjects + races, "the aggregated status; the mark of deletion"},
 	{writes("propagationbindings", "delete"), countedObjects, "the finalizer's end"},
 	{writes("propagationworks", "create"), countedWorks, "the work"},
 	{writes("propagationworks", "update"), 2*countedWorks + races, "its status; the mark of deletion with the cause"},

@@ -210,7 +210,7 @@ func (h *hub) serveControllers(ctx context.Context) error {
 	if err != nil {
 		return ignoreCancelled(ctx, err)
 	}
-	mgr, ready, err := h.makeControllers(&holds{link: link, history: history})
+	mgr, place, ready, err := h.makeControllers(&holds{link: link, history: history})
 	if err != nil {
 		return err
 	}
@@ -221,6 +221,7 @@ func (h *hub) serveControllers(ctx context.Context) error {
 	if !cache.WaitForCacheSync(ctx.Done(), ready) {
 		return nil
 	}
+	h.api.Stores.PlaceBy(place)
 	if err := h.publish(ctx); err != nil {
 		return ignoreCancelled(ctx, err)
 	}
@@ -246,8 +247,8 @@ func ignoreCancelled(ctx context.Context, err error) error {
 	return err
 }
 
-// makeControllers makes all controllers. They may start when ready says so.
-func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, ready func() bool, err error) {
+// makeControllers makes all controllers. They may start, and place may be asked, when ready says so.
+func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, place apiserver.Placer, ready func() bool, err error) {
 	ctrl.SetLogger(logr.FromSlogHandler(from(slog.LevelWarn, h.log.With("part", "controllers").Handler())))
 	mgr, err = ctrl.NewManager(h.api.Loopback, manager.Options{
 		Scheme:                 runtime.NewScheme(),
@@ -255,7 +256,7 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, ready func() b
 		HealthProbeBindAddress: "0",
 	})
 	if err != nil {
-		return nil, nil, fmt.Errorf("making the controllers: %w", err)
+		return nil, nil, nil, fmt.Errorf("making the controllers: %w", err)
 	}
 	settings := h.config.Controllers
 	policies := &policy.Reconciler{Templates: h.templates, Policies: h.kinds.policies, Bindings: h.kinds.bindings, Workers: settings.Workers, Log: h.log}
@@ -278,15 +279,15 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, ready func() b
 	}
 	policiesKnown, err := policies.Setup(mgr, h.kinds.policyInformers...)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	clustersKnown, err := schedulers.Setup(mgr)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	wakeBinding, err := bindings.Setup(mgr)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	h.accepting.Begin = func(cluster string) {
 		for _, binding := range h.kinds.bindings.List() {
@@ -298,9 +299,9 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, ready func() b
 		}
 	}
 	if err := errors.Join(statuses.Setup(mgr), policyStatuses.Setup(mgr), clusters.Setup(mgr)); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return mgr, func() bool {
+	return mgr, schedulers.Place, func() bool {
 		for _, informer := range h.kinds.informers {
 			if !informer.HasSynced() {
 				return false

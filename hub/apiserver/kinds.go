@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -35,12 +36,19 @@ type Stores struct {
 	Works                      *Store[*workv1alpha1.PropagationWork]
 	MemberClusters             *Store[*clusterv1alpha1.MemberCluster]
 	JoinTokens                 *Store[*windlassv1alpha1.JoinToken]
+
+	placer *atomic.Pointer[Placer]
 }
+
+// PlaceBy makes the scheduler's decision part of every write of a binding's spec from now on. Until
+// then such a write is an ordinary one. Safe for concurrent use.
+func (s *Stores) PlaceBy(placer Placer) { s.placer.Store(&placer) }
 
 // installOwnKinds makes the stores and serves them from the server of the native kinds.
 func installOwnKinds(server *genericapiserver.GenericAPIServer, options generic.RESTOptionsGetter) (*Stores, error) {
-	i := &installer{options: options, groups: map[string]map[string]rest.Storage{}}
+	i := &installer{options: options, groups: map[string]map[string]rest.Storage{}, placer: &atomic.Pointer[Placer]{}}
 	stores := &Stores{
+		placer:                     i.placer,
 		PropagationPolicies:        install(i, propagationPolicies),
 		ClusterPropagationPolicies: install(i, clusterPropagationPolicies),
 		OverridePolicies:           install(i, overridePolicies),
@@ -70,6 +78,7 @@ func installOwnKinds(server *genericapiserver.GenericAPIServer, options generic.
 type installer struct {
 	options generic.RESTOptionsGetter
 	groups  map[string]map[string]rest.Storage
+	placer  *atomic.Pointer[Placer]
 	err     error
 }
 
@@ -96,6 +105,8 @@ func installBinding[T workv1alpha1.Binding](i *installer, k *kind[T]) *BindingSt
 		return nil
 	}
 	schedule := &scheduleStrategy[T]{strategy: newStrategy(k)}
+	placing := &bindingStrategy[T]{strategy: newStrategy(k), placer: i.placer}
+	store.main.CreateStrategy, store.main.UpdateStrategy = placing, placing
 	return &BindingStore[T]{Store: store, schedule: variant(store.main, schedule, schedule)}
 }
 

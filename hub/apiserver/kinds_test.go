@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/ptr"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
@@ -465,6 +466,67 @@ func TestAScheduleIsOneWriteOfTheSchedulersFieldsAlone(t *testing.T) {
 	}
 	if again.ResourceVersion != written.ResourceVersion {
 		t.Error("the same decision was written twice")
+	}
+}
+
+func TestABindingIsPlacedInTheWriteOfItsSpec(t *testing.T) {
+	ctx := t.Context()
+	makeNamespace(t, "placed")
+	bindings := hub.server.Stores.Bindings
+	var clusters []string // to which the scheduler sends every binding of this test
+	hub.server.Stores.PlaceBy(func(b workv1alpha1.Binding) bool {
+		if b.GetNamespace() != "placed" || b.GetName() == "foreign" {
+			return false
+		}
+		decided := scheduled(b.(*workv1alpha1.PropagationBinding), clusters...)
+		decided.DeepCopyInto(b.(*workv1alpha1.PropagationBinding))
+		return true
+	})
+	check := func(what string, got *workv1alpha1.PropagationBinding, err error, generation int64, want ...string) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		names := []string{}
+		for _, target := range got.Spec.Clusters {
+			names = append(names, target.Name)
+		}
+		if diff := cmp.Diff(want, names); diff != "" {
+			t.Errorf("%s: clusters (-want +got):\n%s", what, diff)
+		}
+		condition := meta.FindStatusCondition(got.Status.Conditions, workv1alpha1.BindingScheduled)
+		if condition == nil || got.Generation != generation || got.Status.SchedulerObservedGeneration != generation || condition.ObservedGeneration != generation {
+			t.Errorf("%s: generation %d, observed %d, condition %+v; want all of generation %d", what, got.Generation, got.Status.SchedulerObservedGeneration, condition, generation)
+		}
+	}
+
+	clusters = []string{"a"}
+	reporting := newBinding("placed", "b")
+	reporting.Status.Summary.Applied = 5
+	created, err := bindings.Create(ctx, reporting)
+	check("a new binding", created, err, 1, "a")
+	if created.Status.Summary.Applied != 0 {
+		t.Error("a new binding brought along more of a status than the scheduler's decision")
+	}
+
+	clusters = []string{"a", "b"}
+	scaled := created.DeepCopy()
+	scaled.Spec.Replicas = ptr.To[int32](3)
+	updated, err := bindings.Update(ctx, scaled)
+	check("another spec", updated, err, 2, "a", "b")
+
+	clusters = []string{"c"}
+	labelled := updated.DeepCopy()
+	labelled.Labels = map[string]string{"a": "b"}
+	same, err := bindings.Update(ctx, labelled)
+	check("the same spec", same, err, 2, "a", "b")
+
+	foreign, err := bindings.Create(ctx, newBinding("placed", "foreign"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(foreign.Spec.Clusters) > 0 || foreign.Status.SchedulerObservedGeneration != 0 || len(foreign.Status.Conditions) > 0 {
+		t.Errorf("a binding of another scheduler was placed: %+v %+v", foreign.Spec, foreign.Status)
 	}
 }
 

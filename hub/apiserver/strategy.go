@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync/atomic"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -144,20 +145,82 @@ type scheduleStrategy[T workv1alpha1.Binding] struct{ *strategy[T] }
 // PrepareForUpdate takes back everything that is not the scheduler's.
 func (s *scheduleStrategy[T]) PrepareForUpdate(_ context.Context, obj, old runtime.Object) {
 	object, before := obj.(T), old.(T)
-	decidedSpec, decidedStatus, decidedAnnotations := *object.GetSpec(), *object.GetStatus(), object.GetAnnotations()
+	decided := decisionIn(object)
 	s.kind.setSpec(object, before)
 	s.kind.setStatus(object, before)
 	keepMetadata(object, before)
-
-	object.GetSpec().Clusters = decidedSpec.Clusters
+	object.GetSpec().Clusters = decided.clusters
 	s.countGeneration(object, before)
+	decided.writeStatus(object)
+}
 
-	status := object.GetStatus()
-	status.SchedulerObservedGeneration = object.GetGeneration()
-	status.SchedulerObservingAffinityName = decidedStatus.SchedulerObservingAffinityName
-	status.LastScheduledTime = decidedStatus.LastScheduledTime
-	status.Conditions = withScheduled(status.Conditions, decidedStatus.Conditions, object.GetGeneration())
-	object.SetAnnotations(withPlacement(object.GetAnnotations(), decidedAnnotations))
+// A Placer is the scheduler: it writes into a binding where it goes and why, and says whether it had
+// anything to say. It must not block.
+type Placer func(workv1alpha1.Binding) bool
+
+// bindingStrategy asks the scheduler about a binding whose spec is being written, so that one write
+// says what is wanted and where that goes. Without a scheduler, or when it has nothing to say, its own
+// write follows later.
+type bindingStrategy[T workv1alpha1.Binding] struct {
+	*strategy[T]
+	placer *atomic.Pointer[Placer]
+}
+
+// PrepareForCreate has a new binding placed.
+func (s *bindingStrategy[T]) PrepareForCreate(ctx context.Context, obj runtime.Object) {
+	s.strategy.PrepareForCreate(ctx, obj)
+	object := obj.(T)
+	if decided, ok := s.place(object); ok {
+		object.GetSpec().Clusters = decided.clusters
+		decided.writeStatus(object)
+	}
+}
+
+// PrepareForUpdate has a binding placed anew whose spec is another.
+func (s *bindingStrategy[T]) PrepareForUpdate(ctx context.Context, obj, old runtime.Object) {
+	s.strategy.PrepareForUpdate(ctx, obj, old)
+	object, before := obj.(T), old.(T)
+	if object.GetDeletionTimestamp() != nil || s.kind.specIsSame(object, before) {
+		return
+	}
+	if decided, ok := s.place(object); ok {
+		object.GetSpec().Clusters = decided.clusters
+		s.countGeneration(object, before)
+		decided.writeStatus(object)
+	}
+}
+
+func (s *bindingStrategy[T]) place(object T) (decision, bool) {
+	placer := s.placer.Load()
+	if placer == nil {
+		return decision{}, false
+	}
+	placed := object.DeepCopyObject().(T)
+	if !(*placer)(placed) {
+		return decision{}, false
+	}
+	return decisionIn(placed), true
+}
+
+// decision is what the scheduler writes into a binding.
+type decision struct {
+	clusters    []workv1alpha1.TargetCluster
+	status      workv1alpha1.BindingStatus
+	annotations map[string]string
+}
+
+func decisionIn(binding workv1alpha1.Binding) decision {
+	return decision{clusters: binding.GetSpec().Clusters, status: *binding.GetStatus(), annotations: binding.GetAnnotations()}
+}
+
+// writeStatus writes all of the decision but the clusters, as one about the binding's generation.
+func (d decision) writeStatus(binding workv1alpha1.Binding) {
+	status := binding.GetStatus()
+	status.SchedulerObservedGeneration = binding.GetGeneration()
+	status.SchedulerObservingAffinityName = d.status.SchedulerObservingAffinityName
+	status.LastScheduledTime = d.status.LastScheduledTime
+	status.Conditions = withScheduled(status.Conditions, d.status.Conditions, binding.GetGeneration())
+	binding.SetAnnotations(withPlacement(binding.GetAnnotations(), d.annotations))
 }
 
 // withScheduled is a copy of present with the Scheduled condition of decided.

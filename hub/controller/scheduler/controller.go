@@ -124,6 +124,16 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (c
 	return ctrl.Result{}, nil
 }
 
+// Place decides about a binding whose spec is being written, so that no write of its own is needed: it
+// writes the decision into the binding, and says whether there is one. The fleet must be known.
+func (r *Reconciler) Place(binding workv1alpha1.Binding) bool {
+	if !ours(binding) {
+		return false
+	}
+	record(binding, r.decide(binding), r.Now())
+	return true
+}
+
 // ours says whether this scheduler places the binding.
 func ours(binding workv1alpha1.Binding) bool {
 	name := binding.GetSpec().SchedulerName

@@ -360,6 +360,27 @@ func TestWhatIsNotTheSchedulersToPlaceIsLeftAlone(t *testing.T) {
 	t.Run("it is gone", func(t *testing.T) { newWorld("a").reconcile(t, web) })
 }
 
+func TestABindingIsPlacedBeforeItIsWritten(t *testing.T) {
+	w := newWorld("a", "b")
+	placed := binding(nil)
+	if !w.controller.Place(placed) {
+		t.Fatal("the scheduler had nothing to say of a binding that is its own")
+	}
+	if diff := cmp.Diff(targets("a", "b"), placed.Spec.Clusters); diff != "" {
+		t.Errorf("clusters (-want +got):\n%s", diff)
+	}
+	if !meta.IsStatusConditionTrue(placed.Status.Conditions, workv1alpha1.BindingScheduled) {
+		t.Errorf("conditions are %v, want Scheduled", placed.Status.Conditions)
+	}
+	foreign := binding(func(b *workv1alpha1.PropagationBinding) { b.Spec.SchedulerName = "mine" })
+	if w.controller.Place(foreign) || len(foreign.Spec.Clusters) > 0 {
+		t.Error("a binding of another scheduler was placed")
+	}
+	if len(w.PropagationBindings.Writes()) > 0 {
+		t.Error("placing a binding that is about to be written must not write")
+	}
+}
+
 func TestABindingOfClusterScopeIsPlacedTheSameWay(t *testing.T) {
 	w := newWorld("a", "b")
 	w.ClusterPropagationBindings.Put(&workv1alpha1.ClusterPropagationBinding{
