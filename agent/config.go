@@ -48,6 +48,8 @@ type Config struct {
 	Apply ApplyConfig `json:"apply,omitempty"`
 	// Facts are the settings of what is reported of the cluster as a whole.
 	Facts FactsConfig `json:"facts,omitempty"`
+	// Reports are the settings of what is reported of single works.
+	Reports ReportsConfig `json:"reports,omitempty"`
 	// Brake are the settings of the brake on deletions.
 	Brake BrakeConfig `json:"brake,omitempty"`
 	// Link are the settings of the connection to the hub.
@@ -88,6 +90,13 @@ type FactsConfig struct {
 	MaxAge metav1.Duration `json:"maxAge,omitempty"`
 }
 
+// ReportsConfig are the settings of what is reported of single works.
+type ReportsConfig struct {
+	// Settle is how long the report of a work that is applied and not healthy yet waits for a newer
+	// one; with 0s every step of a rollout is reported. Failures and health never wait.
+	Settle metav1.Duration `json:"settle,omitempty"`
+}
+
 // BrakeConfig are the settings of the brake on deletions: more than the larger of least and percent
 // of the works within window wait for a confirmation.
 type BrakeConfig struct {
@@ -118,6 +127,7 @@ func DefaultConfig() Config {
 		Interval: metav1.Duration{Duration: 10 * time.Second}, Threshold: 0.05,
 		MaxAge: metav1.Duration{Duration: 5 * time.Minute},
 	}
+	config.Reports = ReportsConfig{Settle: metav1.Duration{Duration: 500 * time.Millisecond}}
 	config.Link = LinkConfig{
 		MinBackoff: metav1.Duration{Duration: time.Second}, MaxBackoff: metav1.Duration{Duration: time.Minute},
 		StableAfter: metav1.Duration{Duration: 2 * time.Minute},
@@ -179,7 +189,8 @@ func (c *Config) Validate() error {
 		"apply.workers": c.Apply.Workers < 0, "apply.maxBackoff": c.Apply.MaxBackoff.Duration < 0,
 		"apply.fightCorrections": c.Apply.FightCorrections < 0, "apply.fightWindow": c.Apply.FightWindow.Duration < 0,
 		"facts.interval": c.Facts.Interval.Duration < 0, "facts.threshold": c.Facts.Threshold < 0, "facts.maxAge": c.Facts.MaxAge.Duration < 0,
-		"brake.least": c.Brake.Least < 0, "brake.percent": c.Brake.Percent < 0 || c.Brake.Percent > 100, "brake.window": c.Brake.Window.Duration < 0,
+		"reports.settle": c.Reports.Settle.Duration < 0,
+		"brake.least":    c.Brake.Least < 0, "brake.percent": c.Brake.Percent < 0 || c.Brake.Percent > 100, "brake.window": c.Brake.Window.Duration < 0,
 		"link.minBackoff": c.Link.MinBackoff.Duration < 0, "link.maxBackoff": c.Link.MaxBackoff.Duration < c.Link.MinBackoff.Duration,
 		"link.stableAfter": c.Link.StableAfter.Duration < 0,
 	} {

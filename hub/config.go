@@ -87,9 +87,6 @@ type LinkConfig struct {
 	HeartbeatTimeout metav1.Duration `json:"heartbeatTimeout,omitempty"`
 	// Window is how many changes an agent may have outstanding.
 	Window int `json:"window,omitempty"`
-	// ReportSettle is how long a report that is still moving waits for a newer one before it is
-	// written.
-	ReportSettle metav1.Duration `json:"reportSettle,omitempty"`
 	// DeletionLimit is how many objects of a cluster may be deleted in deletionWindow before a
 	// person has to confirm; deletionPercent of the cluster's objects counts when it is more.
 	DeletionLimit int `json:"deletionLimit,omitempty"`
@@ -117,7 +114,6 @@ func DefaultConfig() Config {
 			HeartbeatInterval: duration(20 * time.Second),
 			HeartbeatTimeout:  duration(45 * time.Second),
 			Window:            128,
-			ReportSettle:      duration(500 * time.Millisecond),
 			DeletionLimit:     10,
 			DeletionPercent:   5,
 			DeletionWindow:    duration(5 * time.Minute),

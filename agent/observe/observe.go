@@ -33,6 +33,9 @@ type Config struct {
 	Now    func() time.Time
 	// Registry may be nil.
 	Registry prometheus.Registerer
+	// ReportSettle is how long the report of an applied work that is not healthy yet waits for a
+	// newer one. Zero means that none waits.
+	ReportSettle time.Duration
 }
 
 // Tracked is an object of a work that is watched.

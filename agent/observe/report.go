@@ -20,10 +20,14 @@ type dirtyKeys struct {
 	signal chan struct{}
 	// taken are digests of the reports as they were last taken.
 	taken map[string][sha256.Size]byte
+	// settling are the keys whose report waits for a newer one, with the end of the wait.
+	settling map[string]time.Time
 }
 
 func newDirtyKeys() dirtyKeys {
-	return dirtyKeys{queued: map[string]bool{}, signal: make(chan struct{}, 1), taken: map[string][sha256.Size]byte{}}
+	return dirtyKeys{
+		queued: map[string]bool{}, signal: make(chan struct{}, 1), taken: map[string][sha256.Size]byte{}, settling: map[string]time.Time{},
+	}
 }
 
 func (d *dirtyKeys) add(key string) {
@@ -72,10 +76,11 @@ func (o *Observer) TakeDirty(max int) []string {
 		report := o.report(key)
 		if report == nil {
 			delete(o.dirty.taken, key)
+			delete(o.dirty.settling, key)
 			continue
 		}
 		digest := digestOf(report)
-		if o.dirty.taken[key] == digest {
+		if o.dirty.taken[key] == digest || o.mustSettle(key, report) {
 			continue
 		}
 		o.dirty.taken[key] = digest
@@ -85,6 +90,35 @@ func (o *Observer) TakeDirty(max int) []string {
 		o.dirty.ring()
 	}
 	return keys
+}
+
+// mustSettle says whether a report waits for a newer one: every report costs the hub a write, and of a
+// rollout only its end and its troubles are news. What is wrong, and what is done, never waits.
+func (o *Observer) mustSettle(key string, report *linkv1.Report) bool {
+	moving := report.Phase == linkv1.Phase_PHASE_PRESENT && report.Applied &&
+		!(report.Observed && report.Health == linkv1.Health_HEALTH_HEALTHY)
+	if !moving {
+		delete(o.dirty.settling, key)
+		return false
+	}
+	now := o.config.Now()
+	until, waits := o.dirty.settling[key]
+	switch {
+	case !waits:
+		o.dirty.settling[key] = now.Add(o.config.ReportSettle)
+		time.AfterFunc(o.config.ReportSettle, func() {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			if _, waits := o.dirty.settling[key]; waits {
+				o.dirty.add(key)
+			}
+		})
+		return true
+	case now.Before(until):
+		return true // the end of the wait adds the key again
+	}
+	delete(o.dirty.settling, key)
+	return false
 }
 
 // digestOf stands for what a report says; when it was observed is no part of that.
@@ -125,6 +159,7 @@ func (o *Observer) Recorded(key, uid string, phase linkv1.Phase) {
 	default:
 		delete(o.works, key)
 		delete(o.dirty.taken, key)
+		delete(o.dirty.settling, key)
 	}
 }
 
