@@ -45,8 +45,10 @@ type State interface {
 	Known() []*linkv1.WorkRef
 	Keys() []string
 	Get(key string) (*state.Entry, bool)
+	Hold(work *linkv1.Work) bool
 	Put(ctx context.Context, work *linkv1.Work) error
 	Remove(ctx context.Context, key, uid string, removal state.Removal) (bool, error)
+	RemoveLeft(ctx context.Context, key, uid string, removal state.Removal, objects []manifest.Object) (bool, error)
 	Pruned(key, uid string, generation int64, gone []manifest.Object)
 	Forget(key, uid string)
 }
@@ -117,7 +119,13 @@ type Engine struct {
 	// holders are the works that hold an object.
 	holders  map[manifest.ID]string
 	glimpses map[string]*glimpse // by the key of the work
+	// firsts are closed when the work of that key was handled.
+	firsts map[string]chan struct{}
 }
+
+// firstLimit is how long a new work's intent waits for its objects to be applied: the intent would
+// compete with them for the member's API.
+const firstLimit = 100 * time.Millisecond
 
 // New returns an engine that does nothing before Run. Observe must be called before Run, too.
 func New(config Config) (*Engine, error) {
@@ -128,7 +136,7 @@ func New(config Config) (*Engine, error) {
 		return nil, errors.New("apply: HubID is needed, no object may be marked without it")
 	}
 	config.Settings.setDefaults()
-	e := &Engine{config: config, works: map[string]*progress{}, holders: map[manifest.ID]string{}, glimpses: map[string]*glimpse{}}
+	e := &Engine{config: config, works: map[string]*progress{}, holders: map[manifest.ID]string{}, glimpses: map[string]*glimpse{}, firsts: map[string]chan struct{}{}}
 	e.order = newByRank()
 	e.queue = workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[string]{
 		Queue: workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[string]{Queue: e.order}),
@@ -145,9 +153,20 @@ func (e *Engine) Observe(observer Observer) { e.observer = observer }
 func (e *Engine) Known() []*linkv1.WorkRef { return e.config.State.Known() }
 
 // Put takes a work in. It returns when that is durable in the member; the objects are applied
-// after that.
+// after that, but for those of a new work that meets an idle engine, which are not kept waiting.
+//
+// Should the agent end between the two, such a work's objects are in the member and nothing here knows
+// of them. The hub does, until it is told that the work is durable here: it sends the work again, or a
+// removal that names the objects, which bear the work's mark.
 func (e *Engine) Put(ctx context.Context, work *linkv1.Work) error {
 	before, held := e.config.State.Get(work.GetKey())
+	if !held && e.queue.Len() == 0 && e.config.State.Hold(work) {
+		e.applyFirst(ctx, work.GetKey())
+		if err := e.config.State.Put(ctx, work); err != nil {
+			return fmt.Errorf("taking in work %s: %w", work.GetKey(), err)
+		}
+		return nil
+	}
 	e.lookAhead(ctx, work)
 	if err := e.config.State.Put(ctx, work); err != nil {
 		return fmt.Errorf("taking in work %s: %w", work.GetKey(), err)
@@ -160,16 +179,47 @@ func (e *Engine) Put(ctx context.Context, work *linkv1.Work) error {
 	return nil
 }
 
+// applyFirst has a work handled, and returns when it was once or that takes long.
+func (e *Engine) applyFirst(ctx context.Context, key string) {
+	handled := make(chan struct{})
+	e.mu.Lock()
+	e.firsts[key] = handled
+	e.mu.Unlock()
+	e.enqueue(key, newWork)
+	limit := time.NewTimer(firstLimit)
+	defer limit.Stop()
+	select {
+	case <-handled:
+	case <-limit.C:
+	case <-ctx.Done():
+	}
+}
+
+// handledOnce lets go who waits for a key to be handled.
+func (e *Engine) handledOnce(key string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if handled := e.firsts[key]; handled != nil {
+		close(handled)
+		delete(e.firsts, key)
+	}
+}
+
 // Remove takes a removal in. It returns when that is durable in the member; the objects are removed
 // after that, and then the observer reports it. It returns session.ErrNotHeld, and touches nothing,
-// when no work with this key and UID is held or being removed.
+// when no work with this key and UID is held or being removed, and none of the objects that the removal
+// names bears the work's mark.
 func (e *Engine) Remove(ctx context.Context, removal *linkv1.Removal) error {
 	key, uid := removal.GetKey(), removal.GetUid()
 	keep := removal.GetKeep()
 	if entry, held := e.config.State.Get(key); held && entry.Work.GetPreserveResourcesOnDeletion() {
 		keep = true
 	}
-	held, err := e.config.State.Remove(ctx, key, uid, state.Removal{Cause: removal.GetCause(), Keep: keep})
+	order := state.Removal{Cause: removal.GetCause(), Keep: keep}
+	held, err := e.config.State.Remove(ctx, key, uid, order)
+	if err == nil && !held {
+		held, err = e.removeLeft(ctx, key, uid, order, removal.GetObjects())
+	}
 	if err != nil {
 		return fmt.Errorf("taking in the removal of work %s: %w", key, err)
 	}
@@ -211,6 +261,7 @@ func (e *Engine) handleNext(ctx context.Context) bool {
 	if again := e.handle(ctx, key); again > 0 {
 		e.queue.AddAfter(key, again)
 	}
+	e.handledOnce(key)
 	e.metrics.handled.Observe(e.config.Now().Sub(began).Seconds())
 	return true
 }

@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
+	linkv1 "windlass.dev/windlass/api/link/v1"
+
 	"windlass.dev/windlass/agent/member"
 	"windlass.dev/windlass/agent/state"
 	"windlass.dev/windlass/pkg/manifest"
@@ -57,6 +59,36 @@ func (e *Engine) remove(ctx context.Context, entry *state.Entry, p *progress) ti
 	e.observer.Removed(entry.Key, entry.UID)
 	e.config.Logger.Info("A work has been removed.", "work", entry.Key, "cause", entry.Removal.Cause, "objects kept", entry.Removal.Keep)
 	return 0
+}
+
+// removeLeft takes in the removal of a work that is not held. What of it is in the member all the same,
+// because the agent ended or its state was lost, bears the work's mark.
+func (e *Engine) removeLeft(ctx context.Context, key, uid string, order state.Removal, named []*linkv1.ObjectRef) (bool, error) {
+	var left []manifest.Object
+	for _, ref := range named {
+		o := manifest.Object{
+			ID: manifest.ID{Group: ref.GetGroup(), Kind: ref.GetKind(), Namespace: ref.GetNamespace(), Name: ref.GetName()}, Version: ref.GetVersion(),
+		}
+		client, err := e.locate(ctx, o)
+		if err != nil {
+			return false, err
+		}
+		if client == nil {
+			continue
+		}
+		live, err := client.Get(ctx, o.Name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		owner := manifest.OwnerOf(live, e.config.HubID)
+		if owner.Ownership == manifest.Ours && owner.Work == (manifest.WorkRef{Namespace: e.config.WorkNamespace, Name: key}) {
+			left = append(left, o)
+		}
+	}
+	return e.config.State.RemoveLeft(ctx, key, uid, order, left)
 }
 
 // left records what pruning or the removal waits for, nil when for nothing, and returns how often

@@ -157,6 +157,9 @@ func (s *Store) adopt(change *pending) {
 // nil when it changes nothing.
 func (r record) after(before *Entry) *Entry {
 	if r.Removal != nil {
+		if before == nil && len(r.Objects) > 0 {
+			return &Entry{Key: r.Key, UID: r.UID, Objects: r.Objects, Received: r.Time, Removal: r.Removal}
+		}
 		if before == nil || before.UID != r.UID {
 			return nil
 		}

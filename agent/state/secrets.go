@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -82,11 +83,18 @@ func checked(secret *corev1.Secret) ([]byte, error) {
 	return content, nil
 }
 
+// compressors are kept: a new one takes more memory and time than compressing a journal does.
+var compressors = sync.Pool{New: func() any {
+	w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is one of gzip's own
+	return w
+}}
+
 func compress(raw []byte) []byte {
 	var out bytes.Buffer
-	// The level is one of gzip's own, and a buffer takes every write: neither can fail.
-	w, _ := gzip.NewWriterLevel(&out, gzip.BestSpeed)
-	_, _ = w.Write(raw)
+	w := compressors.Get().(*gzip.Writer)
+	defer compressors.Put(w)
+	w.Reset(&out)
+	_, _ = w.Write(raw) // a buffer takes every write
 	_ = w.Close()
 	return out.Bytes()
 }

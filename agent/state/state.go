@@ -60,7 +60,7 @@ type Config struct {
 	Logger   *slog.Logger
 	Now      func() time.Time
 	Registry prometheus.Registerer
-	// FlushInterval is how long manifests wait before they are written; a second when 0.
+	// FlushInterval is how long manifests wait before they are written; half a second when 0.
 	FlushInterval time.Duration
 	// SplitBytes is the compressed size above which a shard is split; 128 KiB when 0.
 	SplitBytes int
@@ -72,7 +72,7 @@ type Config struct {
 }
 
 const (
-	defaultFlushInterval = time.Second
+	defaultFlushInterval = 500 * time.Millisecond
 	defaultSplitBytes    = 128 << 10
 	defaultChunkBytes    = 512 << 10
 	defaultJournalBytes  = 512 << 10
@@ -184,6 +184,23 @@ func (s *Store) Get(key string) (*Entry, bool) {
 	return e, held
 }
 
+// Hold makes a work held under a key that holds nothing, and says whether it did. It is durable with
+// the next flush, or when Put of it has returned if that is sooner.
+func (s *Store) Hold(work *linkv1.Work) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	shard := s.shardOf(work.GetKey())
+	if _, held := shard.entries[work.GetKey()]; held {
+		return false
+	}
+	shard.set(&Entry{
+		Key: work.GetKey(), UID: work.GetUid(), Generation: work.GetGeneration(), Hash: work.GetHash(), Work: work,
+		Objects: manifest.Objects(work.GetManifests()), Received: s.config.Now(),
+	})
+	s.askForFlush()
+	return true
+}
+
 // Put records a work. It returns when the journal that names it is written; until then nothing of
 // it may be applied. An error means that this is not known: the work may still become held.
 func (s *Store) Put(ctx context.Context, work *linkv1.Work) error {
@@ -200,6 +217,15 @@ func (s *Store) Remove(ctx context.Context, key, uid string, removal Removal) (b
 		return false, nil
 	}
 	return true, s.commit(ctx, &pending{record: record{Key: key, UID: uid, Removal: &removal, Time: s.config.Now()}})
+}
+
+// RemoveLeft records the removal of a work that is not held, and of which these objects are left in the
+// member all the same. It returns when that is durable, and false when the key holds something.
+func (s *Store) RemoveLeft(ctx context.Context, key, uid string, removal Removal, objects []manifest.Object) (bool, error) {
+	if _, held := s.Get(key); held || len(objects) == 0 {
+		return false, nil
+	}
+	return true, s.commit(ctx, &pending{record: record{Key: key, UID: uid, Objects: objects, Removal: &removal, Time: s.config.Now()}})
 }
 
 // Pruned forgets objects of earlier generations that exist no more. It is made durable with the

@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	linkv1 "windlass.dev/windlass/api/link/v1"
+	"windlass.dev/windlass/pkg/manifest"
 	"windlass.dev/windlass/pkg/session"
 )
 
@@ -477,5 +478,51 @@ func TestRandomChangesAndCrashes(t *testing.T) {
 			}
 		}
 		_ = stop()
+	}
+}
+
+func TestAHeldWorkIsThereAtOnceAndDurableSoon(t *testing.T) {
+	secrets := newFakeSecrets()
+	store, stop := open(t, secrets)
+	work := makeWork("a", 1, 100)
+	if !store.Hold(work) {
+		t.Fatal("a key that holds nothing did not take the work")
+	}
+	if e, exists := store.Get("a"); !exists || e.Work != work {
+		t.Errorf("right after Hold the key holds %+v", e)
+	}
+	if store.Hold(makeWork("a", 2, 100)) {
+		t.Error("a key that holds something took another work: that has to be durable before it is applied")
+	}
+	put(t, store, work)
+	want := held(store)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	again, _ := open(t, secrets)
+	if diff := cmp.Diff(want, held(again)); diff != "" {
+		t.Errorf("after a restart (-before +after):\n%s", diff)
+	}
+}
+
+func TestTheRemovalOfWhatWasLeftBehindIsDurable(t *testing.T) {
+	secrets := newFakeSecrets()
+	store, _ := open(t, secrets)
+	objects := manifest.Objects(makeWork("a", 1, 10).Manifests)
+	put(t, store, makeWork("b", 1, 10))
+	if took, err := store.RemoveLeft(t.Context(), "b", "another", Removal{}, objects); err != nil || took {
+		t.Errorf("the removal of something else under a key that is held: %v, %v", took, err)
+	}
+	if took, err := store.RemoveLeft(t.Context(), "a", "uid-a", Removal{Keep: true}, objects); err != nil || !took {
+		t.Fatalf("the removal was not taken in: %v, %v", took, err)
+	}
+	again, _ := open(t, secrets.clone())
+	e, exists := again.Get("a")
+	if !exists || e.Removal == nil || !e.Removal.Keep || e.UID != "uid-a" || len(e.Objects) != 1 {
+		t.Fatalf("after a crash the removal is %+v", e)
+	}
+	again.Forget("a", "uid-a")
+	if _, exists := again.Get("a"); exists {
+		t.Error("a removal that was carried out is still there")
 	}
 }

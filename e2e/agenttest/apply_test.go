@@ -13,6 +13,7 @@ import (
 	linkv1 "windlass.dev/windlass/api/link/v1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 
+	"windlass.dev/windlass/agent/state"
 	"windlass.dev/windlass/pkg/session"
 )
 
@@ -220,6 +221,41 @@ func TestARemovalDeletesOrKeeps(t *testing.T) {
 	if !errors.Is(err, session.ErrNotHeld) {
 		t.Errorf("the removal of what was never held: got %v, want ErrNotHeld", err)
 	}
+}
+
+func TestWhatAnAgentLeftBehindIsRemovedByItsMark(t *testing.T) {
+	r := newRig(t)
+	r.put(work("left", 1, r.configMap("left", nil)))
+	r.put(work("other", 1, r.configMap("other", nil)))
+	r.applied("left", 1)
+	r.applied("other", 1)
+	r.create(configMaps, r.configMap("theirs", nil))
+
+	// The agent ends, and nothing of its state is left: as after a crash before the first write of it.
+	r.end()
+	secrets := r.clients.Core.Secrets(r.ownState)
+	if err := secrets.DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: state.StateLabel}); err != nil {
+		t.Fatal(err)
+	}
+	r.start()
+
+	removal := func(names ...string) *linkv1.Removal {
+		removal := &linkv1.Removal{Key: "left", Uid: "uid-of-left", Cause: linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED}
+		for _, name := range names {
+			removal.Objects = append(removal.Objects, &linkv1.ObjectRef{Version: "v1", Kind: "ConfigMap", Namespace: r.namespace, Name: name})
+		}
+		return removal
+	}
+	if err := r.engine.Remove(t.Context(), removal("other", "theirs", "nothing")); !errors.Is(err, session.ErrNotHeld) {
+		t.Errorf("the removal of objects that are not this work's: got %v, want ErrNotHeld", err)
+	}
+	if err := r.engine.Remove(t.Context(), removal("left", "other", "theirs")); err != nil {
+		t.Fatal(err)
+	}
+	r.removed("left")
+	r.absent(configMaps, "left")
+	r.get(configMaps, "other")
+	r.get(configMaps, "theirs")
 }
 
 func TestARemovalWithAnotherUIDTouchesNothing(t *testing.T) {

@@ -26,6 +26,7 @@ import (
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/store"
+	"windlass.dev/windlass/pkg/manifest"
 	"windlass.dev/windlass/pkg/session"
 )
 
@@ -225,7 +226,20 @@ func (v *View) Get(cluster, key string) (session.Item, bool) {
 		Cause: removalCause(work.Spec.RemovalCause),
 		Keep:  work.Spec.PreserveResourcesOnDeletion != nil && *work.Spec.PreserveResourcesOnDeletion,
 	}
+	for _, object := range manifest.Objects(manifestsOf(work)) {
+		item.Removing.Objects = append(item.Removing.Objects, &linkv1.ObjectRef{
+			Group: object.Group, Version: object.Version, Kind: object.Kind, Namespace: object.Namespace, Name: object.Name,
+		})
+	}
 	return item, true
+}
+
+func manifestsOf(work *workv1alpha1.PropagationWork) [][]byte {
+	manifests := make([][]byte, len(work.Spec.Workload.Manifests))
+	for i := range work.Spec.Workload.Manifests {
+		manifests[i] = work.Spec.Workload.Manifests[i].Raw
+	}
+	return manifests
 }
 
 func removalCause(cause workv1alpha1.RemovalCause) linkv1.RemovalCause {
@@ -256,10 +270,7 @@ func messageOf(work *workv1alpha1.PropagationWork) *linkv1.Work {
 		Key:        work.Name,
 		Uid:        string(work.UID),
 		Generation: work.Generation,
-		Manifests:  make([][]byte, len(work.Spec.Workload.Manifests)),
-	}
-	for i := range work.Spec.Workload.Manifests {
-		message.Manifests[i] = work.Spec.Workload.Manifests[i].Raw
+		Manifests:  manifestsOf(work),
 	}
 	message.ConflictResolution = linkv1.ConflictResolution_CONFLICT_RESOLUTION_ABORT
 	if work.Spec.ConflictResolution == policyv1alpha1.ConflictOverwrite {

@@ -301,10 +301,11 @@ func TestARemovalSaysWhyAndWhetherTheObjectsStay(t *testing.T) {
 			}))
 			item := w.look(t)
 			test.want.UID = "w1"
+			test.want.Objects = []*linkv1.ObjectRef{{Group: "apps", Version: "v1", Kind: "Deployment", Namespace: "shop", Name: "web"}}
 			if item.Work != nil || item.Removing == nil {
 				t.Fatalf("it is no removal: %+v", item)
 			}
-			if diff := cmp.Diff(test.want, *item.Removing); diff != "" {
+			if diff := cmp.Diff(test.want, *item.Removing, protocmp.Transform()); diff != "" {
 				t.Errorf("removal (-want +got):\n%s", diff)
 			}
 		})

@@ -202,16 +202,18 @@ func (a *Agent) distrust(c *linkv1.Complete, noted int) string {
 	return ""
 }
 
-// brakes decides whether a removal has to wait. What is not held here costs nothing.
+// brakes decides whether a removal has to wait. What is not held here costs nothing, but in restore mode, when
+// something of it may be in the member all the same.
 func (a *Agent) brakes(r *linkv1.Removal, now time.Time) bool {
 	id := RemovalID{Key: r.GetKey(), UID: r.GetUid()}
+	held := a.holds[id.Key].UID == id.UID
 	switch {
-	case r.GetConfirmed() || a.brake.Confirmed(id) || a.holds[id.Key].UID != id.UID:
+	case r.GetConfirmed() || a.brake.Confirmed(id):
 		return false
-	case a.restoring:
+	case a.restoring && (held || len(r.GetObjects()) > 0):
 		a.brake.Hold(id)
 		return true
-	case r.GetCause() == linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED:
+	case !held || r.GetCause() == linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED:
 		return false
 	}
 	return !a.brake.Pass(id, len(a.holds), now)

@@ -44,6 +44,8 @@ type Removing struct {
 	Keep bool
 	// Confirmed removals pass every brake.
 	Confirmed bool
+	// Objects are what the work is made of, for an agent that does not hold it.
+	Objects []*linkv1.ObjectRef
 }
 
 // An Item is the present state of one work.

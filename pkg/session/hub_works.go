@@ -119,7 +119,7 @@ func (h *Hub) sendRemoval(key string, item Item, now time.Time) {
 	h.fly(key, flightRemoval, Ref{Key: key, UID: order.UID}, now)
 	h.sendWorks(&linkv1.WorksFromHub{Message: &linkv1.WorksFromHub_Removal{Removal: &linkv1.Removal{
 		Sequence: h.sequence, Revision: item.Revision, Key: key, Uid: order.UID,
-		Cause: order.Cause, Keep: order.Keep, Confirmed: confirmed,
+		Cause: order.Cause, Keep: order.Keep, Confirmed: confirmed, Objects: order.Objects,
 	}}})
 }
 

@@ -1950,7 +1950,8 @@ func (x *TemplateRef) GetUid() string {
 }
 
 // Removal takes a work away. The agent makes it durable, acknowledges it, carries it out, and then reports the key
-// with phase REMOVED and the same UID. A removal of something that the agent does not hold is answered with GONE.
+// with phase REMOVED and the same UID. A removal of something that the agent does not hold, and of which nothing is in the
+// member, is answered with GONE.
 type Removal struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Sequence uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
@@ -1964,7 +1965,9 @@ type Removal struct {
 	// A person has confirmed this removal: no brake counts it.
 	Confirmed bool `protobuf:"varint,7,opt,name=confirmed,proto3" json:"confirmed,omitempty"`
 	// The probe's round, for the cause ABSENT.
-	Round         uint64 `protobuf:"varint,8,opt,name=round,proto3" json:"round,omitempty"`
+	Round uint64 `protobuf:"varint,8,opt,name=round,proto3" json:"round,omitempty"`
+	// What the work is made of. An agent that does not hold the work removes those of them that bear its mark.
+	Objects       []*ObjectRef `protobuf:"bytes,9,rep,name=objects,proto3" json:"objects,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2055,6 +2058,90 @@ func (x *Removal) GetRound() uint64 {
 	return 0
 }
 
+func (x *Removal) GetObjects() []*ObjectRef {
+	if x != nil {
+		return x.Objects
+	}
+	return nil
+}
+
+// ObjectRef names an object, and the version by which it can be reached.
+type ObjectRef struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Kind          string                 `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	Namespace     string                 `protobuf:"bytes,4,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name          string                 `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObjectRef) Reset() {
+	*x = ObjectRef{}
+	mi := &file_api_link_v1_link_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObjectRef) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObjectRef) ProtoMessage() {}
+
+func (x *ObjectRef) ProtoReflect() protoreflect.Message {
+	mi := &file_api_link_v1_link_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObjectRef.ProtoReflect.Descriptor instead.
+func (*ObjectRef) Descriptor() ([]byte, []int) {
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ObjectRef) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *ObjectRef) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *ObjectRef) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ObjectRef) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ObjectRef) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // Complete says that, with what was sent before it, the agent has been told of everything that the hub wants.
 type Complete struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -2073,7 +2160,7 @@ type Complete struct {
 
 func (x *Complete) Reset() {
 	*x = Complete{}
-	mi := &file_api_link_v1_link_proto_msgTypes[16]
+	mi := &file_api_link_v1_link_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2085,7 +2172,7 @@ func (x *Complete) String() string {
 func (*Complete) ProtoMessage() {}
 
 func (x *Complete) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[16]
+	mi := &file_api_link_v1_link_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2098,7 +2185,7 @@ func (x *Complete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Complete.ProtoReflect.Descriptor instead.
 func (*Complete) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{16}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Complete) GetSequence() uint64 {
@@ -2153,7 +2240,7 @@ type Acks struct {
 
 func (x *Acks) Reset() {
 	*x = Acks{}
-	mi := &file_api_link_v1_link_proto_msgTypes[17]
+	mi := &file_api_link_v1_link_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2165,7 +2252,7 @@ func (x *Acks) String() string {
 func (*Acks) ProtoMessage() {}
 
 func (x *Acks) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[17]
+	mi := &file_api_link_v1_link_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2178,7 +2265,7 @@ func (x *Acks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Acks.ProtoReflect.Descriptor instead.
 func (*Acks) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{17}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Acks) GetAcks() []*Ack {
@@ -2202,7 +2289,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_api_link_v1_link_proto_msgTypes[18]
+	mi := &file_api_link_v1_link_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2214,7 +2301,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[18]
+	mi := &file_api_link_v1_link_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2227,7 +2314,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{18}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Ack) GetSequence() uint64 {
@@ -2273,7 +2360,7 @@ type BrakeNotice struct {
 
 func (x *BrakeNotice) Reset() {
 	*x = BrakeNotice{}
-	mi := &file_api_link_v1_link_proto_msgTypes[19]
+	mi := &file_api_link_v1_link_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2285,7 +2372,7 @@ func (x *BrakeNotice) String() string {
 func (*BrakeNotice) ProtoMessage() {}
 
 func (x *BrakeNotice) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[19]
+	mi := &file_api_link_v1_link_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2298,7 +2385,7 @@ func (x *BrakeNotice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BrakeNotice.ProtoReflect.Descriptor instead.
 func (*BrakeNotice) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{19}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *BrakeNotice) GetHeld() uint64 {
@@ -2339,7 +2426,7 @@ type BrakeConfirmation struct {
 
 func (x *BrakeConfirmation) Reset() {
 	*x = BrakeConfirmation{}
-	mi := &file_api_link_v1_link_proto_msgTypes[20]
+	mi := &file_api_link_v1_link_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2351,7 +2438,7 @@ func (x *BrakeConfirmation) String() string {
 func (*BrakeConfirmation) ProtoMessage() {}
 
 func (x *BrakeConfirmation) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[20]
+	mi := &file_api_link_v1_link_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2364,7 +2451,7 @@ func (x *BrakeConfirmation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BrakeConfirmation.ProtoReflect.Descriptor instead.
 func (*BrakeConfirmation) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{20}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *BrakeConfirmation) GetRemovals() []*RemovalRef {
@@ -2385,7 +2472,7 @@ type RemovalRef struct {
 
 func (x *RemovalRef) Reset() {
 	*x = RemovalRef{}
-	mi := &file_api_link_v1_link_proto_msgTypes[21]
+	mi := &file_api_link_v1_link_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2397,7 +2484,7 @@ func (x *RemovalRef) String() string {
 func (*RemovalRef) ProtoMessage() {}
 
 func (x *RemovalRef) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[21]
+	mi := &file_api_link_v1_link_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2410,7 +2497,7 @@ func (x *RemovalRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovalRef.ProtoReflect.Descriptor instead.
 func (*RemovalRef) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{21}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RemovalRef) GetKey() string {
@@ -2437,7 +2524,7 @@ type ReportsFromAgent struct {
 
 func (x *ReportsFromAgent) Reset() {
 	*x = ReportsFromAgent{}
-	mi := &file_api_link_v1_link_proto_msgTypes[22]
+	mi := &file_api_link_v1_link_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2449,7 +2536,7 @@ func (x *ReportsFromAgent) String() string {
 func (*ReportsFromAgent) ProtoMessage() {}
 
 func (x *ReportsFromAgent) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[22]
+	mi := &file_api_link_v1_link_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2462,7 +2549,7 @@ func (x *ReportsFromAgent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportsFromAgent.ProtoReflect.Descriptor instead.
 func (*ReportsFromAgent) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{22}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReportsFromAgent) GetReports() []*Report {
@@ -2485,7 +2572,7 @@ type ReportsFromHub struct {
 
 func (x *ReportsFromHub) Reset() {
 	*x = ReportsFromHub{}
-	mi := &file_api_link_v1_link_proto_msgTypes[23]
+	mi := &file_api_link_v1_link_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2497,7 +2584,7 @@ func (x *ReportsFromHub) String() string {
 func (*ReportsFromHub) ProtoMessage() {}
 
 func (x *ReportsFromHub) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[23]
+	mi := &file_api_link_v1_link_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2510,7 +2597,7 @@ func (x *ReportsFromHub) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportsFromHub.ProtoReflect.Descriptor instead.
 func (*ReportsFromHub) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{23}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReportsFromHub) GetAcks() []*ReportAck {
@@ -2538,7 +2625,7 @@ type ReportAck struct {
 
 func (x *ReportAck) Reset() {
 	*x = ReportAck{}
-	mi := &file_api_link_v1_link_proto_msgTypes[24]
+	mi := &file_api_link_v1_link_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2550,7 +2637,7 @@ func (x *ReportAck) String() string {
 func (*ReportAck) ProtoMessage() {}
 
 func (x *ReportAck) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[24]
+	mi := &file_api_link_v1_link_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2563,7 +2650,7 @@ func (x *ReportAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportAck.ProtoReflect.Descriptor instead.
 func (*ReportAck) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{24}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReportAck) GetKey() string {
@@ -2612,7 +2699,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_api_link_v1_link_proto_msgTypes[25]
+	mi := &file_api_link_v1_link_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2624,7 +2711,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[25]
+	mi := &file_api_link_v1_link_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2637,7 +2724,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{25}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Report) GetKey() string {
@@ -2759,7 +2846,7 @@ type Generations struct {
 
 func (x *Generations) Reset() {
 	*x = Generations{}
-	mi := &file_api_link_v1_link_proto_msgTypes[26]
+	mi := &file_api_link_v1_link_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2771,7 +2858,7 @@ func (x *Generations) String() string {
 func (*Generations) ProtoMessage() {}
 
 func (x *Generations) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[26]
+	mi := &file_api_link_v1_link_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2784,7 +2871,7 @@ func (x *Generations) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Generations.ProtoReflect.Descriptor instead.
 func (*Generations) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{26}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Generations) GetSent() *Milestone {
@@ -2826,7 +2913,7 @@ type Milestone struct {
 
 func (x *Milestone) Reset() {
 	*x = Milestone{}
-	mi := &file_api_link_v1_link_proto_msgTypes[27]
+	mi := &file_api_link_v1_link_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2838,7 +2925,7 @@ func (x *Milestone) String() string {
 func (*Milestone) ProtoMessage() {}
 
 func (x *Milestone) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[27]
+	mi := &file_api_link_v1_link_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2851,7 +2938,7 @@ func (x *Milestone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Milestone.ProtoReflect.Descriptor instead.
 func (*Milestone) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{27}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Milestone) GetGeneration() int64 {
@@ -2882,7 +2969,7 @@ type Condition struct {
 
 func (x *Condition) Reset() {
 	*x = Condition{}
-	mi := &file_api_link_v1_link_proto_msgTypes[28]
+	mi := &file_api_link_v1_link_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2894,7 +2981,7 @@ func (x *Condition) String() string {
 func (*Condition) ProtoMessage() {}
 
 func (x *Condition) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[28]
+	mi := &file_api_link_v1_link_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2907,7 +2994,7 @@ func (x *Condition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Condition.ProtoReflect.Descriptor instead.
 func (*Condition) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{28}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Condition) GetType() string {
@@ -2964,7 +3051,7 @@ type ClusterFacts struct {
 
 func (x *ClusterFacts) Reset() {
 	*x = ClusterFacts{}
-	mi := &file_api_link_v1_link_proto_msgTypes[29]
+	mi := &file_api_link_v1_link_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2976,7 +3063,7 @@ func (x *ClusterFacts) String() string {
 func (*ClusterFacts) ProtoMessage() {}
 
 func (x *ClusterFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[29]
+	mi := &file_api_link_v1_link_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2989,7 +3076,7 @@ func (x *ClusterFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterFacts.ProtoReflect.Descriptor instead.
 func (*ClusterFacts) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{29}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ClusterFacts) GetObservedAt() *timestamppb.Timestamp {
@@ -3090,7 +3177,7 @@ type ServedAPI struct {
 
 func (x *ServedAPI) Reset() {
 	*x = ServedAPI{}
-	mi := &file_api_link_v1_link_proto_msgTypes[30]
+	mi := &file_api_link_v1_link_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3102,7 +3189,7 @@ func (x *ServedAPI) String() string {
 func (*ServedAPI) ProtoMessage() {}
 
 func (x *ServedAPI) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[30]
+	mi := &file_api_link_v1_link_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3115,7 +3202,7 @@ func (x *ServedAPI) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServedAPI.ProtoReflect.Descriptor instead.
 func (*ServedAPI) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{30}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ServedAPI) GetGroup() string {
@@ -3166,7 +3253,7 @@ type Question struct {
 
 func (x *Question) Reset() {
 	*x = Question{}
-	mi := &file_api_link_v1_link_proto_msgTypes[31]
+	mi := &file_api_link_v1_link_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3178,7 +3265,7 @@ func (x *Question) String() string {
 func (*Question) ProtoMessage() {}
 
 func (x *Question) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[31]
+	mi := &file_api_link_v1_link_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3191,7 +3278,7 @@ func (x *Question) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Question.ProtoReflect.Descriptor instead.
 func (*Question) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{31}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Question) GetId() uint64 {
@@ -3229,7 +3316,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_api_link_v1_link_proto_msgTypes[32]
+	mi := &file_api_link_v1_link_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3241,7 +3328,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[32]
+	mi := &file_api_link_v1_link_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3254,7 +3341,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{32}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Answer) GetId() uint64 {
@@ -3296,7 +3383,7 @@ type RenewalRequest struct {
 
 func (x *RenewalRequest) Reset() {
 	*x = RenewalRequest{}
-	mi := &file_api_link_v1_link_proto_msgTypes[33]
+	mi := &file_api_link_v1_link_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3308,7 +3395,7 @@ func (x *RenewalRequest) String() string {
 func (*RenewalRequest) ProtoMessage() {}
 
 func (x *RenewalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[33]
+	mi := &file_api_link_v1_link_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3321,7 +3408,7 @@ func (x *RenewalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewalRequest.ProtoReflect.Descriptor instead.
 func (*RenewalRequest) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{33}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RenewalRequest) GetCertificateRequest() []byte {
@@ -3346,7 +3433,7 @@ type RenewalAnswer struct {
 
 func (x *RenewalAnswer) Reset() {
 	*x = RenewalAnswer{}
-	mi := &file_api_link_v1_link_proto_msgTypes[34]
+	mi := &file_api_link_v1_link_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3358,7 +3445,7 @@ func (x *RenewalAnswer) String() string {
 func (*RenewalAnswer) ProtoMessage() {}
 
 func (x *RenewalAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[34]
+	mi := &file_api_link_v1_link_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3371,7 +3458,7 @@ func (x *RenewalAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewalAnswer.ProtoReflect.Descriptor instead.
 func (*RenewalAnswer) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{34}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RenewalAnswer) GetCertificates() [][]byte {
@@ -3517,7 +3604,7 @@ const file_api_link_v1_link_proto_rawDesc = "" +
 	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x1c\n" +
 	"\tnamespace\x18\x04 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x05 \x01(\tR\x04name\x12\x10\n" +
-	"\x03uid\x18\x06 \x01(\tR\x03uid\"\xe3\x01\n" +
+	"\x03uid\x18\x06 \x01(\tR\x03uid\"\x9a\x02\n" +
 	"\aRemoval\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x03R\brevision\x12\x10\n" +
@@ -3526,7 +3613,14 @@ const file_api_link_v1_link_proto_rawDesc = "" +
 	"\x05cause\x18\x05 \x01(\x0e2\x1e.windlass.link.v1.RemovalCauseR\x05cause\x12\x12\n" +
 	"\x04keep\x18\x06 \x01(\bR\x04keep\x12\x1c\n" +
 	"\tconfirmed\x18\a \x01(\bR\tconfirmed\x12\x14\n" +
-	"\x05round\x18\b \x01(\x04R\x05round\"\xa8\x01\n" +
+	"\x05round\x18\b \x01(\x04R\x05round\x125\n" +
+	"\aobjects\x18\t \x03(\v2\x1b.windlass.link.v1.ObjectRefR\aobjects\"\x81\x01\n" +
+	"\tObjectRef\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
+	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x1c\n" +
+	"\tnamespace\x18\x04 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x05 \x01(\tR\x04name\"\xa8\x01\n" +
 	"\bComplete\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x14\n" +
 	"\x05round\x18\x02 \x01(\x04R\x05round\x12 \n" +
@@ -3712,7 +3806,7 @@ func file_api_link_v1_link_proto_rawDescGZIP() []byte {
 }
 
 var file_api_link_v1_link_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_api_link_v1_link_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_api_link_v1_link_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_api_link_v1_link_proto_goTypes = []any{
 	(GoodbyeReason)(0),            // 0: windlass.link.v1.GoodbyeReason
 	(ConflictResolution)(0),       // 1: windlass.link.v1.ConflictResolution
@@ -3736,95 +3830,97 @@ var file_api_link_v1_link_proto_goTypes = []any{
 	(*BindingRef)(nil),            // 19: windlass.link.v1.BindingRef
 	(*TemplateRef)(nil),           // 20: windlass.link.v1.TemplateRef
 	(*Removal)(nil),               // 21: windlass.link.v1.Removal
-	(*Complete)(nil),              // 22: windlass.link.v1.Complete
-	(*Acks)(nil),                  // 23: windlass.link.v1.Acks
-	(*Ack)(nil),                   // 24: windlass.link.v1.Ack
-	(*BrakeNotice)(nil),           // 25: windlass.link.v1.BrakeNotice
-	(*BrakeConfirmation)(nil),     // 26: windlass.link.v1.BrakeConfirmation
-	(*RemovalRef)(nil),            // 27: windlass.link.v1.RemovalRef
-	(*ReportsFromAgent)(nil),      // 28: windlass.link.v1.ReportsFromAgent
-	(*ReportsFromHub)(nil),        // 29: windlass.link.v1.ReportsFromHub
-	(*ReportAck)(nil),             // 30: windlass.link.v1.ReportAck
-	(*Report)(nil),                // 31: windlass.link.v1.Report
-	(*Generations)(nil),           // 32: windlass.link.v1.Generations
-	(*Milestone)(nil),             // 33: windlass.link.v1.Milestone
-	(*Condition)(nil),             // 34: windlass.link.v1.Condition
-	(*ClusterFacts)(nil),          // 35: windlass.link.v1.ClusterFacts
-	(*ServedAPI)(nil),             // 36: windlass.link.v1.ServedAPI
-	(*Question)(nil),              // 37: windlass.link.v1.Question
-	(*Answer)(nil),                // 38: windlass.link.v1.Answer
-	(*RenewalRequest)(nil),        // 39: windlass.link.v1.RenewalRequest
-	(*RenewalAnswer)(nil),         // 40: windlass.link.v1.RenewalAnswer
-	nil,                           // 41: windlass.link.v1.ClusterFacts.AllocatableEntry
-	nil,                           // 42: windlass.link.v1.ClusterFacts.AllocatedEntry
-	nil,                           // 43: windlass.link.v1.ClusterFacts.AllocatingEntry
-	(*durationpb.Duration)(nil),   // 44: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 45: google.protobuf.Timestamp
+	(*ObjectRef)(nil),             // 22: windlass.link.v1.ObjectRef
+	(*Complete)(nil),              // 23: windlass.link.v1.Complete
+	(*Acks)(nil),                  // 24: windlass.link.v1.Acks
+	(*Ack)(nil),                   // 25: windlass.link.v1.Ack
+	(*BrakeNotice)(nil),           // 26: windlass.link.v1.BrakeNotice
+	(*BrakeConfirmation)(nil),     // 27: windlass.link.v1.BrakeConfirmation
+	(*RemovalRef)(nil),            // 28: windlass.link.v1.RemovalRef
+	(*ReportsFromAgent)(nil),      // 29: windlass.link.v1.ReportsFromAgent
+	(*ReportsFromHub)(nil),        // 30: windlass.link.v1.ReportsFromHub
+	(*ReportAck)(nil),             // 31: windlass.link.v1.ReportAck
+	(*Report)(nil),                // 32: windlass.link.v1.Report
+	(*Generations)(nil),           // 33: windlass.link.v1.Generations
+	(*Milestone)(nil),             // 34: windlass.link.v1.Milestone
+	(*Condition)(nil),             // 35: windlass.link.v1.Condition
+	(*ClusterFacts)(nil),          // 36: windlass.link.v1.ClusterFacts
+	(*ServedAPI)(nil),             // 37: windlass.link.v1.ServedAPI
+	(*Question)(nil),              // 38: windlass.link.v1.Question
+	(*Answer)(nil),                // 39: windlass.link.v1.Answer
+	(*RenewalRequest)(nil),        // 40: windlass.link.v1.RenewalRequest
+	(*RenewalAnswer)(nil),         // 41: windlass.link.v1.RenewalAnswer
+	nil,                           // 42: windlass.link.v1.ClusterFacts.AllocatableEntry
+	nil,                           // 43: windlass.link.v1.ClusterFacts.AllocatedEntry
+	nil,                           // 44: windlass.link.v1.ClusterFacts.AllocatingEntry
+	(*durationpb.Duration)(nil),   // 45: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 46: google.protobuf.Timestamp
 }
 var file_api_link_v1_link_proto_depIdxs = []int32{
 	8,  // 0: windlass.link.v1.FromAgent.hello:type_name -> windlass.link.v1.Hello
 	10, // 1: windlass.link.v1.FromAgent.heartbeat:type_name -> windlass.link.v1.Heartbeat
 	11, // 2: windlass.link.v1.FromAgent.goodbye:type_name -> windlass.link.v1.Goodbye
 	13, // 3: windlass.link.v1.FromAgent.works:type_name -> windlass.link.v1.WorksFromAgent
-	28, // 4: windlass.link.v1.FromAgent.reports:type_name -> windlass.link.v1.ReportsFromAgent
-	35, // 5: windlass.link.v1.FromAgent.facts:type_name -> windlass.link.v1.ClusterFacts
-	38, // 6: windlass.link.v1.FromAgent.answer:type_name -> windlass.link.v1.Answer
-	39, // 7: windlass.link.v1.FromAgent.renewal:type_name -> windlass.link.v1.RenewalRequest
-	25, // 8: windlass.link.v1.FromAgent.brake:type_name -> windlass.link.v1.BrakeNotice
+	29, // 4: windlass.link.v1.FromAgent.reports:type_name -> windlass.link.v1.ReportsFromAgent
+	36, // 5: windlass.link.v1.FromAgent.facts:type_name -> windlass.link.v1.ClusterFacts
+	39, // 6: windlass.link.v1.FromAgent.answer:type_name -> windlass.link.v1.Answer
+	40, // 7: windlass.link.v1.FromAgent.renewal:type_name -> windlass.link.v1.RenewalRequest
+	26, // 8: windlass.link.v1.FromAgent.brake:type_name -> windlass.link.v1.BrakeNotice
 	9,  // 9: windlass.link.v1.FromHub.welcome:type_name -> windlass.link.v1.Welcome
 	10, // 10: windlass.link.v1.FromHub.heartbeat:type_name -> windlass.link.v1.Heartbeat
 	11, // 11: windlass.link.v1.FromHub.goodbye:type_name -> windlass.link.v1.Goodbye
 	12, // 12: windlass.link.v1.FromHub.works:type_name -> windlass.link.v1.WorksFromHub
-	29, // 13: windlass.link.v1.FromHub.reports:type_name -> windlass.link.v1.ReportsFromHub
-	37, // 14: windlass.link.v1.FromHub.question:type_name -> windlass.link.v1.Question
-	40, // 15: windlass.link.v1.FromHub.renewal:type_name -> windlass.link.v1.RenewalAnswer
-	26, // 16: windlass.link.v1.FromHub.brake:type_name -> windlass.link.v1.BrakeConfirmation
-	44, // 17: windlass.link.v1.Welcome.heartbeat_interval:type_name -> google.protobuf.Duration
-	44, // 18: windlass.link.v1.Welcome.heartbeat_timeout:type_name -> google.protobuf.Duration
+	30, // 13: windlass.link.v1.FromHub.reports:type_name -> windlass.link.v1.ReportsFromHub
+	38, // 14: windlass.link.v1.FromHub.question:type_name -> windlass.link.v1.Question
+	41, // 15: windlass.link.v1.FromHub.renewal:type_name -> windlass.link.v1.RenewalAnswer
+	27, // 16: windlass.link.v1.FromHub.brake:type_name -> windlass.link.v1.BrakeConfirmation
+	45, // 17: windlass.link.v1.Welcome.heartbeat_interval:type_name -> google.protobuf.Duration
+	45, // 18: windlass.link.v1.Welcome.heartbeat_timeout:type_name -> google.protobuf.Duration
 	0,  // 19: windlass.link.v1.Goodbye.reason:type_name -> windlass.link.v1.GoodbyeReason
-	44, // 20: windlass.link.v1.Goodbye.retry_after:type_name -> google.protobuf.Duration
+	45, // 20: windlass.link.v1.Goodbye.retry_after:type_name -> google.protobuf.Duration
 	15, // 21: windlass.link.v1.WorksFromHub.probe:type_name -> windlass.link.v1.ProbeRequest
 	17, // 22: windlass.link.v1.WorksFromHub.put:type_name -> windlass.link.v1.Put
 	21, // 23: windlass.link.v1.WorksFromHub.removal:type_name -> windlass.link.v1.Removal
-	22, // 24: windlass.link.v1.WorksFromHub.complete:type_name -> windlass.link.v1.Complete
+	23, // 24: windlass.link.v1.WorksFromHub.complete:type_name -> windlass.link.v1.Complete
 	16, // 25: windlass.link.v1.WorksFromAgent.probe:type_name -> windlass.link.v1.ProbeAnswer
-	23, // 26: windlass.link.v1.WorksFromAgent.acks:type_name -> windlass.link.v1.Acks
+	24, // 26: windlass.link.v1.WorksFromAgent.acks:type_name -> windlass.link.v1.Acks
 	14, // 27: windlass.link.v1.ProbeAnswer.refs:type_name -> windlass.link.v1.WorkRef
 	18, // 28: windlass.link.v1.Put.work:type_name -> windlass.link.v1.Work
 	1,  // 29: windlass.link.v1.Work.conflict_resolution:type_name -> windlass.link.v1.ConflictResolution
 	19, // 30: windlass.link.v1.Work.binding:type_name -> windlass.link.v1.BindingRef
 	20, // 31: windlass.link.v1.Work.template:type_name -> windlass.link.v1.TemplateRef
 	2,  // 32: windlass.link.v1.Removal.cause:type_name -> windlass.link.v1.RemovalCause
-	24, // 33: windlass.link.v1.Acks.acks:type_name -> windlass.link.v1.Ack
-	3,  // 34: windlass.link.v1.Ack.outcome:type_name -> windlass.link.v1.AckOutcome
-	44, // 35: windlass.link.v1.BrakeNotice.window:type_name -> google.protobuf.Duration
-	27, // 36: windlass.link.v1.BrakeNotice.removals:type_name -> windlass.link.v1.RemovalRef
-	27, // 37: windlass.link.v1.BrakeConfirmation.removals:type_name -> windlass.link.v1.RemovalRef
-	31, // 38: windlass.link.v1.ReportsFromAgent.reports:type_name -> windlass.link.v1.Report
-	30, // 39: windlass.link.v1.ReportsFromHub.acks:type_name -> windlass.link.v1.ReportAck
-	4,  // 40: windlass.link.v1.Report.phase:type_name -> windlass.link.v1.Phase
-	45, // 41: windlass.link.v1.Report.observed_at:type_name -> google.protobuf.Timestamp
-	5,  // 42: windlass.link.v1.Report.health:type_name -> windlass.link.v1.Health
-	32, // 43: windlass.link.v1.Report.generations:type_name -> windlass.link.v1.Generations
-	34, // 44: windlass.link.v1.Report.conditions:type_name -> windlass.link.v1.Condition
-	33, // 45: windlass.link.v1.Generations.sent:type_name -> windlass.link.v1.Milestone
-	33, // 46: windlass.link.v1.Generations.received:type_name -> windlass.link.v1.Milestone
-	33, // 47: windlass.link.v1.Generations.applied:type_name -> windlass.link.v1.Milestone
-	33, // 48: windlass.link.v1.Generations.healthy:type_name -> windlass.link.v1.Milestone
-	45, // 49: windlass.link.v1.Milestone.at:type_name -> google.protobuf.Timestamp
-	45, // 50: windlass.link.v1.ClusterFacts.observed_at:type_name -> google.protobuf.Timestamp
-	36, // 51: windlass.link.v1.ClusterFacts.apis:type_name -> windlass.link.v1.ServedAPI
-	41, // 52: windlass.link.v1.ClusterFacts.allocatable:type_name -> windlass.link.v1.ClusterFacts.AllocatableEntry
-	42, // 53: windlass.link.v1.ClusterFacts.allocated:type_name -> windlass.link.v1.ClusterFacts.AllocatedEntry
-	43, // 54: windlass.link.v1.ClusterFacts.allocating:type_name -> windlass.link.v1.ClusterFacts.AllocatingEntry
-	44, // 55: windlass.link.v1.RenewalAnswer.retry_after:type_name -> google.protobuf.Duration
-	6,  // 56: windlass.link.v1.Link.Session:input_type -> windlass.link.v1.FromAgent
-	7,  // 57: windlass.link.v1.Link.Session:output_type -> windlass.link.v1.FromHub
-	57, // [57:58] is the sub-list for method output_type
-	56, // [56:57] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	22, // 33: windlass.link.v1.Removal.objects:type_name -> windlass.link.v1.ObjectRef
+	25, // 34: windlass.link.v1.Acks.acks:type_name -> windlass.link.v1.Ack
+	3,  // 35: windlass.link.v1.Ack.outcome:type_name -> windlass.link.v1.AckOutcome
+	45, // 36: windlass.link.v1.BrakeNotice.window:type_name -> google.protobuf.Duration
+	28, // 37: windlass.link.v1.BrakeNotice.removals:type_name -> windlass.link.v1.RemovalRef
+	28, // 38: windlass.link.v1.BrakeConfirmation.removals:type_name -> windlass.link.v1.RemovalRef
+	32, // 39: windlass.link.v1.ReportsFromAgent.reports:type_name -> windlass.link.v1.Report
+	31, // 40: windlass.link.v1.ReportsFromHub.acks:type_name -> windlass.link.v1.ReportAck
+	4,  // 41: windlass.link.v1.Report.phase:type_name -> windlass.link.v1.Phase
+	46, // 42: windlass.link.v1.Report.observed_at:type_name -> google.protobuf.Timestamp
+	5,  // 43: windlass.link.v1.Report.health:type_name -> windlass.link.v1.Health
+	33, // 44: windlass.link.v1.Report.generations:type_name -> windlass.link.v1.Generations
+	35, // 45: windlass.link.v1.Report.conditions:type_name -> windlass.link.v1.Condition
+	34, // 46: windlass.link.v1.Generations.sent:type_name -> windlass.link.v1.Milestone
+	34, // 47: windlass.link.v1.Generations.received:type_name -> windlass.link.v1.Milestone
+	34, // 48: windlass.link.v1.Generations.applied:type_name -> windlass.link.v1.Milestone
+	34, // 49: windlass.link.v1.Generations.healthy:type_name -> windlass.link.v1.Milestone
+	46, // 50: windlass.link.v1.Milestone.at:type_name -> google.protobuf.Timestamp
+	46, // 51: windlass.link.v1.ClusterFacts.observed_at:type_name -> google.protobuf.Timestamp
+	37, // 52: windlass.link.v1.ClusterFacts.apis:type_name -> windlass.link.v1.ServedAPI
+	42, // 53: windlass.link.v1.ClusterFacts.allocatable:type_name -> windlass.link.v1.ClusterFacts.AllocatableEntry
+	43, // 54: windlass.link.v1.ClusterFacts.allocated:type_name -> windlass.link.v1.ClusterFacts.AllocatedEntry
+	44, // 55: windlass.link.v1.ClusterFacts.allocating:type_name -> windlass.link.v1.ClusterFacts.AllocatingEntry
+	45, // 56: windlass.link.v1.RenewalAnswer.retry_after:type_name -> google.protobuf.Duration
+	6,  // 57: windlass.link.v1.Link.Session:input_type -> windlass.link.v1.FromAgent
+	7,  // 58: windlass.link.v1.Link.Session:output_type -> windlass.link.v1.FromHub
+	58, // [58:59] is the sub-list for method output_type
+	57, // [57:58] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_api_link_v1_link_proto_init() }
@@ -3869,7 +3965,7 @@ func file_api_link_v1_link_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_link_v1_link_proto_rawDesc), len(file_api_link_v1_link_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   38,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
