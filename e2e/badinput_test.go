@@ -279,6 +279,33 @@ data: {greeting: mine, note: keep}
 	f.Hub().Eventually(t, fleet.Binding(object), fleet.ConditionIs("FullyApplied", "True"))
 }
 
+func TestWhatAClustersOwnerGuardsIsNamedOnTheHubAndArrivesElsewhere(t *testing.T) {
+	f := fleet.Shared(t)
+	f.RestartAgentWith(t, f.Member("member1"), "guard: {kinds: [Secret], namespaces: [\"guarded-*\"]}\n")
+	namespace := f.Hub().Namespace(t)
+	secret := fleet.Object{APIVersion: "v1", Kind: "Secret", Namespace: namespace, Name: "key"}
+	f.Hub().Apply(t, fill(namespace, `
+apiVersion: v1
+kind: Secret
+metadata: {name: key, namespace: NAMESPACE}
+data: {key: c2VjcmV0}
+---`)+policyFor(secret))
+	f.Hub().Eventually(t, fleet.Binding(secret), fleet.ConditionIs("FullyApplied", "False"),
+		fleet.ConditionSays("FullyApplied", "Guarded: 1 of 2 clusters could not apply it: member1"),
+		fleet.ConditionSays("FullyApplied", `by guard.kinds "Secret" in the configuration of the cluster's agent`))
+	f.Hub().EventuallyWarned(t, secret, "Guarded", "guard.kinds")
+	f.Member("member2").Eventually(t, secret)
+	if !f.Member("member1").Lacks(t, secret) {
+		t.Error("member1 has what its owner guards")
+	}
+	othersArrive(t, f, namespace)
+
+	// The guard does not hold up the end of what it guards.
+	f.Hub().Delete(t, secret)
+	f.Member("member2").EventuallyGone(t, secret)
+	f.Hub().EventuallyGone(t, fleet.Binding(secret))
+}
+
 func TestAnObjectThatIsTooLargeForAWorkSaysSoAndRecovers(t *testing.T) {
 	f := fleet.Shared(t)
 	namespace := f.Hub().Namespace(t)

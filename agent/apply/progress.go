@@ -47,6 +47,7 @@ type object struct {
 	manifest.Object
 	raw      []byte
 	resource member.Resource
+	guarded  *failure // why it must not be touched
 
 	due       bool
 	notBefore time.Time
@@ -91,7 +92,7 @@ func (e *Engine) progressOf(entry *state.Entry) *progress {
 	if before != nil && before.uid == entry.UID && before.generation == entry.Generation && before.hash == string(entry.Hash) {
 		return before
 	}
-	p := newProgress(entry, before)
+	p := newProgress(entry, before, e.guards)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if before != nil {
@@ -107,7 +108,7 @@ func (e *Engine) progressOf(entry *state.Entry) *progress {
 	return p
 }
 
-func newProgress(entry *state.Entry, before *progress) *progress {
+func newProgress(entry *state.Entry, before *progress, guards func(*unstructured.Unstructured) *failure) *progress {
 	p := &progress{
 		key: entry.Key, uid: entry.UID, generation: entry.Generation, hash: string(entry.Hash),
 		objects: map[manifest.ID]*object{},
@@ -119,7 +120,7 @@ func newProgress(entry *state.Entry, before *progress) *progress {
 			p.invalid = append(p.invalid, failf(reasonInvalidManifest, "manifest %d: %v", i, err))
 			continue
 		}
-		o := &object{Object: manifest.ObjectOf(live), raw: raw, due: true}
+		o := &object{Object: manifest.ObjectOf(live), raw: raw, guarded: guards(live), due: true}
 		if p.objects[o.ID] != nil {
 			p.invalid = append(p.invalid, failf(reasonInvalidManifest, "manifest %d: %s is in this work twice", i, o.ID))
 			continue
@@ -188,18 +189,26 @@ func (p *progress) again(now time.Time, window time.Duration) time.Duration {
 	return next
 }
 
-// whole says whether every object has been applied in this generation.
-func (p *progress) whole() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.wholeLocked()
+// wholeLocked says whether every object has been applied in this generation.
+func (p *progress) wholeLocked() bool {
+	return p.all(func(o *object) bool { return o.done && o.failure == nil })
 }
 
-func (p *progress) wholeLocked() bool {
+// settled says whether nothing more will come of this generation: what is guarded never stands, and
+// what earlier generations left need not wait for it.
+func (p *progress) settled() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.all(func(o *object) bool {
+		return o.done && o.failure == nil || o.failure != nil && o.failure.reason == reasonGuarded
+	})
+}
+
+func (p *progress) all(fits func(*object) bool) bool {
 	if len(p.invalid) > 0 || p.waiting != nil {
 		return false
 	}
-	return !slices.ContainsFunc(p.order, func(o *object) bool { return !o.done || o.failure != nil })
+	return !slices.ContainsFunc(p.order, func(o *object) bool { return !fits(o) })
 }
 
 func (p *progress) setWaiting(reason, message string) {
