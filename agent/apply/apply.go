@@ -175,7 +175,7 @@ func (a *attempt) locate(ctx context.Context) error {
 	}
 	o.resource = resource
 	a.client = e.clientFor(o)
-	e.observer.Track(a.entry.Key, observe.Tracked{ID: o.ID, Resource: resource})
+	e.observer.Track(a.entry.Key, observe.Tracked{ID: o.ID, Resource: resource, Ordinal: o.ordinal})
 	return nil
 }
 

@@ -46,6 +46,7 @@ type progress struct {
 type object struct {
 	manifest.Object
 	raw      []byte
+	ordinal  int // of its manifest
 	resource member.Resource
 	guarded  *failure // why it must not be touched
 
@@ -120,7 +121,7 @@ func newProgress(entry *state.Entry, before *progress, guards func(*unstructured
 			p.invalid = append(p.invalid, failf(reasonInvalidManifest, "manifest %d: %v", i, err))
 			continue
 		}
-		o := &object{Object: manifest.ObjectOf(live), raw: raw, guarded: guards(live), due: true}
+		o := &object{Object: manifest.ObjectOf(live), raw: raw, ordinal: i, guarded: guards(live), due: true}
 		if p.objects[o.ID] != nil {
 			p.invalid = append(p.invalid, failf(reasonInvalidManifest, "manifest %d: %s is in this work twice", i, o.ID))
 			continue
@@ -339,7 +340,7 @@ func (p *progress) describe(entry *state.Entry, now time.Time) observe.WorkState
 	defer p.mu.Unlock()
 	s := observe.WorkState{
 		Key: p.key, UID: p.uid, Received: p.generation, ReceivedAt: entry.Received, Phase: linkv1.Phase_PHASE_PRESENT,
-		Done: p.wholeLocked(),
+		Done: p.wholeLocked(), Manifests: len(entry.Work.GetManifests()),
 	}
 	if s.Done && p.applied != p.generation {
 		p.applied, p.appliedAt = p.generation, now
@@ -352,7 +353,9 @@ func (p *progress) describe(entry *state.Entry, now time.Time) observe.WorkState
 	s.Conditions = p.conditions()
 	for _, o := range p.manifests {
 		if o.resource.Resource != "" {
-			s.Objects = append(s.Objects, observe.Tracked{ID: o.ID, Resource: o.resource})
+			s.Objects = append(s.Objects, observe.Tracked{
+				ID: o.ID, Resource: o.resource, Ordinal: o.ordinal, Applied: o.done && o.failure == nil,
+			})
 		}
 	}
 	return s
