@@ -29,6 +29,7 @@ import (
 	"windlass.dev/windlass/agent/member"
 	"windlass.dev/windlass/agent/observe"
 	"windlass.dev/windlass/agent/state"
+	"windlass.dev/windlass/pkg/manifest"
 	"windlass.dev/windlass/pkg/version"
 )
 
@@ -254,9 +255,17 @@ func (a *Agent) identity(ctx context.Context, store *state.Store) (uid string, e
 }
 
 func (a *Agent) engine(who *enroll.Identity, store *state.Store, kinds *member.Kinds) (*apply.Engine, *observe.Observer, error) {
+	guard, err := manifest.NewGuard(a.config.Guard.Namespaces, a.config.Guard.Kinds)
+	if err != nil {
+		return nil, nil, err
+	}
+	if guarded := a.config.Guard; len(guarded.Namespaces)+len(guarded.Kinds) > 0 {
+		a.logger.Info("No work may touch what the cluster's owner guards.", "namespaces", guarded.Namespaces, "kinds", guarded.Kinds)
+	}
 	engine, err := apply.New(apply.Config{
 		Client: a.clients.Dynamic, Kinds: kinds, State: store,
-		HubID: who.HubID, WorkNamespace: workv1alpha1.ExecutionNamespace(who.ClusterName), StateNamespace: a.config.StateNamespace,
+		HubID: who.HubID, WorkNamespace: workv1alpha1.ExecutionNamespace(who.ClusterName),
+		StateNamespace: a.config.StateNamespace, PodNamespace: podNamespace(), Guard: guard,
 		Logger: a.logger, Now: time.Now, Registry: a.registry,
 		Settings: apply.Settings{
 			Workers: a.config.Apply.Workers, MaxBackoff: a.config.Apply.MaxBackoff.Duration,

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"windlass.dev/windlass/pkg/identity"
+	"windlass.dev/windlass/pkg/manifest"
 )
 
 // Config is every setting of the agent. In a file the fields bear the names of their JSON tags.
@@ -44,6 +45,8 @@ type Config struct {
 	// LogLevel is the least that is logged: debug, info, warn or error.
 	LogLevel string `json:"logLevel,omitempty"`
 
+	// Guard is what the cluster's owner forbids every work.
+	Guard GuardConfig `json:"guard,omitempty"`
 	// Apply are the settings of applying.
 	Apply ApplyConfig `json:"apply,omitempty"`
 	// Facts are the settings of what is reported of the cluster as a whole.
@@ -65,6 +68,18 @@ type LinkConfig struct {
 	MaxBackoff metav1.Duration `json:"maxBackoff,omitempty"`
 	// StableAfter is how long a session must last for the ceiling to fall back to minBackoff.
 	StableAfter metav1.Duration `json:"stableAfter,omitempty"`
+}
+
+// GuardConfig is what the cluster's owner forbids every work: such objects are neither written, taken
+// over, changed nor deleted, and no hub can change that.
+type GuardConfig struct {
+	// Namespaces are the names of guarded namespaces, of all their objects, and of the Namespace
+	// objects themselves; * stands for any letters: kube-system, team-*.
+	Namespaces []string `json:"namespaces,omitempty"`
+	// Kinds are guarded kinds: KIND in any group, GROUP/KIND, or GROUP/* for all kinds of a group.
+	// The group without a name is core, and * stands for any letters: Secret, apps/Deployment,
+	// rbac.authorization.k8s.io/*. The definition of a custom kind is guarded with the kind.
+	Kinds []string `json:"kinds,omitempty"`
 }
 
 // ApplyConfig are the settings of applying.
@@ -116,8 +131,8 @@ const defaultNamespace = "windlass-system"
 // DefaultConfig returns the settings of an agent that was told nothing.
 func DefaultConfig() Config {
 	config := Config{StateNamespace: defaultNamespace, HealthListen: ":8081", LogLevel: "info"}
-	if raw, err := os.ReadFile(namespaceFile); err == nil {
-		config.StateNamespace = strings.TrimSpace(string(raw))
+	if namespace := podNamespace(); namespace != "" {
+		config.StateNamespace = namespace
 	}
 	config.Apply = ApplyConfig{
 		Workers: 8, MaxBackoff: metav1.Duration{Duration: 5 * time.Minute},
@@ -134,6 +149,15 @@ func DefaultConfig() Config {
 	}
 	config.Brake = BrakeConfig{Least: 10, Percent: 5, Window: metav1.Duration{Duration: 5 * time.Minute}}
 	return config
+}
+
+// podNamespace is the namespace of the pod that this process runs in; empty outside one.
+func podNamespace() string {
+	raw, err := os.ReadFile(namespaceFile)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(raw))
 }
 
 // ReadFile lays the settings of a YAML file over the present ones. A setting that does not exist is
@@ -183,6 +207,11 @@ func (c *Config) Validate() error {
 	if c.HealthListen != "" {
 		if _, _, err := net.SplitHostPort(c.HealthListen); err != nil {
 			problem("--health-listen: %q is not HOST:PORT: %v", c.HealthListen, err)
+		}
+	}
+	if _, err := manifest.NewGuard(c.Guard.Namespaces, c.Guard.Kinds); err != nil {
+		for _, line := range strings.Split(err.Error(), "\n") {
+			problem("guard.%s", line)
 		}
 	}
 	for name, negative := range map[string]bool{

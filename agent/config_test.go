@@ -15,12 +15,13 @@ func TestTheFileIsLaidOverTheDefaultsAndItsMistakesAreNamed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("hub: hub.example.com:8443\nlabels: {tier: edge}\napply: {fightWindow: 2m}\n")
+	write("hub: hub.example.com:8443\nlabels: {tier: edge}\napply: {fightWindow: 2m}\nguard: {namespaces: [kube-system], kinds: [\"rbac.authorization.k8s.io/*\"]}\n")
 	config := DefaultConfig()
 	if err := config.ReadFile(path); err != nil {
 		t.Fatal(err)
 	}
-	if config.Hub != "hub.example.com:8443" || config.Labels["tier"] != "edge" || config.Apply.FightWindow.Duration != 2*time.Minute {
+	if config.Hub != "hub.example.com:8443" || config.Labels["tier"] != "edge" || config.Apply.FightWindow.Duration != 2*time.Minute ||
+		len(config.Guard.Namespaces) != 1 || config.Guard.Kinds[0] != "rbac.authorization.k8s.io/*" {
 		t.Errorf("read %+v", config)
 	}
 	if config.Apply.Workers != 8 || config.LogLevel != "info" {
@@ -52,6 +53,8 @@ func TestEveryWrongSettingIsNamedByItsFlag(t *testing.T) {
 		{"--log-level", func(c *Config) { c.LogLevel = "loud" }},
 		{"--health-listen", func(c *Config) { c.HealthListen = "8081" }},
 		{"apply.workers", func(c *Config) { c.Apply.Workers = -1 }},
+		{"guard.namespaces[1]", func(c *Config) { c.Guard.Namespaces = []string{"team-*", "Team"} }},
+		{"guard.kinds[0]", func(c *Config) { c.Guard.Kinds = []string{"secrets"} }},
 		{"brake.percent", func(c *Config) { c.Brake.Percent = 101 }},
 	} {
 		config := DefaultConfig()

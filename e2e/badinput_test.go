@@ -120,6 +120,27 @@ spec: {size: 1}
 	f.Hub().Eventually(t, claims, fleet.ConditionIs("Ready", "True"))
 }
 
+func TestTheHubIsToldOfAKindThatComes(t *testing.T) {
+	f := fleet.Shared(t)
+	// It would not look again by itself before the test has given up.
+	f.RestartHubWith(t, "controllers: {clusterGrace: 2s, policyStatusInterval: 200ms, kindRetryInterval: 1h, kindRetryMost: 1h}")
+	namespace := f.Hub().Namespace(t)
+	gadget := fleet.Object{APIVersion: "told.example.test/v1", Kind: "Gadget", Namespace: namespace, Name: "one"}
+	f.Hub().Apply(t, policyFor(gadget))
+	f.Hub().Eventually(t, policy(namespace, "gadget-one"), fleet.ConditionSays("Ready", "KindNotFound"))
+
+	definition := fleet.Object{APIVersion: "apiextensions.k8s.io/v1", Kind: "CustomResourceDefinition", Name: "gadgets.told.example.test"}
+	f.Hub().RemoveAfter(t, definition)
+	f.Hub().Apply(t, strings.ReplaceAll(gadgetDefinition, "late.example.test", "told.example.test"))
+	f.Hub().Eventually(t, definition, fleet.ConditionIs("Established", "True"))
+	f.Hub().Apply(t, fill(namespace, `
+apiVersion: told.example.test/v1
+kind: Gadget
+metadata: {name: one, namespace: NAMESPACE}
+`))
+	f.Hub().Eventually(t, fleet.Binding(gadget))
+}
+
 // forbid makes a member refuse ConfigMaps of a namespace that have data.forbidden, and waits until it does.
 func forbid(t *testing.T, member *fleet.Member, namespace string) {
 	t.Helper()
@@ -277,6 +298,33 @@ data: {greeting: mine, note: keep}
 	// Fields that the template does not name are left to whoever wrote them.
 	member.Eventually(t, object, fleet.Field("data", map[string]string{"greeting": "hello", "note": "keep"}), fleet.Field("metadata.uid", theirs.GetUID()))
 	f.Hub().Eventually(t, fleet.Binding(object), fleet.ConditionIs("FullyApplied", "True"))
+}
+
+func TestWhatAClustersOwnerGuardsIsNamedOnTheHubAndArrivesElsewhere(t *testing.T) {
+	f := fleet.Shared(t)
+	f.RestartAgentWith(t, f.Member("member1"), "guard: {kinds: [Secret], namespaces: [\"guarded-*\"]}\n")
+	namespace := f.Hub().Namespace(t)
+	secret := fleet.Object{APIVersion: "v1", Kind: "Secret", Namespace: namespace, Name: "key"}
+	f.Hub().Apply(t, fill(namespace, `
+apiVersion: v1
+kind: Secret
+metadata: {name: key, namespace: NAMESPACE}
+data: {key: c2VjcmV0}
+---`)+policyFor(secret))
+	f.Hub().Eventually(t, fleet.Binding(secret), fleet.ConditionIs("FullyApplied", "False"),
+		fleet.ConditionSays("FullyApplied", "Guarded: 1 of 2 clusters could not apply it: member1"),
+		fleet.ConditionSays("FullyApplied", `by guard.kinds "Secret" in the configuration of the cluster's agent`))
+	f.Hub().EventuallyWarned(t, secret, "Guarded", "guard.kinds")
+	f.Member("member2").Eventually(t, secret)
+	if !f.Member("member1").Lacks(t, secret) {
+		t.Error("member1 has what its owner guards")
+	}
+	othersArrive(t, f, namespace)
+
+	// The guard does not hold up the end of what it guards.
+	f.Hub().Delete(t, secret)
+	f.Member("member2").EventuallyGone(t, secret)
+	f.Hub().EventuallyGone(t, fleet.Binding(secret))
 }
 
 func TestAnObjectThatIsTooLargeForAWorkSaysSoAndRecovers(t *testing.T) {

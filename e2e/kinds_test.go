@@ -175,3 +175,41 @@ rules:
 		member.EventuallyGone(t, role)
 	}
 }
+
+func TestAWorkWrittenByHandTellsOfEachOfItsObjects(t *testing.T) {
+	f := fleet.Shared(t)
+	namespace, member := f.Hub().Namespace(t), f.Member("member1")
+	work := fleet.Object{APIVersion: "work.karmada.io/v1alpha1", Kind: "PropagationWork", Namespace: "karmada-es-member1", Name: namespace}
+	f.Hub().Apply(t, fill(namespace, `
+apiVersion: work.karmada.io/v1alpha1
+kind: PropagationWork
+metadata: {name: NAMESPACE, namespace: karmada-es-member1}
+spec:
+  workload:
+    manifests:
+    - {apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: NAMESPACE}, data: {a: b}}
+    - {apiVersion: nobody.example.test/v1, kind: Unknown, metadata: {name: unknown, namespace: NAMESPACE}}
+    - apiVersion: apps/v1
+      kind: Deployment
+      metadata: {name: web, namespace: NAMESPACE}
+      spec:
+        selector: {matchLabels: {app: web}}
+        template:
+          metadata: {labels: {app: web}}
+          spec: {containers: [{name: web, image: "example.test/web:1"}]}
+`))
+	f.Hub().Eventually(t, work, fleet.ConditionIs("Applied", "False"),
+		fleet.ConditionSays("Applied", "KindNotServed"), fleet.ConditionSays("Applied", "Unknown.nobody.example.test"),
+		fleet.Field("status.manifestStatuses.0.identifier", map[string]any{
+			"ordinal": 0, "version": "v1", "kind": "ConfigMap", "resource": "configmaps", "namespace": namespace, "name": "settings",
+		}),
+		fleet.Field("status.manifestStatuses.0.health", "Healthy"),
+		fleet.Field("status.manifestStatuses.1.identifier.kind", "Unknown"),
+		fleet.Field("status.manifestStatuses.1.health", "Unknown"),
+		fleet.Field("status.manifestStatuses.2.identifier.ordinal", 2),
+		fleet.Field("status.manifestStatuses.2.health", "Healthy"),
+		fleet.Field("status.manifestStatuses.2.status.readyReplicas", 1))
+	f.Hub().Delete(t, work)
+	member.EventuallyGone(t, fleet.Object{APIVersion: "apps/v1", Kind: "Deployment", Namespace: namespace, Name: "web"})
+	member.EventuallyGone(t, configMap(namespace, "settings"))
+}

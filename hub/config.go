@@ -70,8 +70,12 @@ type ControllersConfig struct {
 	StatusSettle metav1.Duration `json:"statusSettle,omitempty"`
 	// PolicyStatusInterval is the least time between two writes of one policy's status.
 	PolicyStatusInterval metav1.Duration `json:"policyStatusInterval,omitempty"`
-	// KindRetryInterval is how often a kind that a policy selects and nobody serves is looked for.
+	// KindRetryInterval is after how long a kind that a policy selects and nobody serves is looked
+	// for again. It doubles with every look. A CustomResourceDefinition or APIService that is applied
+	// is noticed at once.
 	KindRetryInterval metav1.Duration `json:"kindRetryInterval,omitempty"`
+	// KindRetryMost is up to where kindRetryInterval doubles.
+	KindRetryMost metav1.Duration `json:"kindRetryMost,omitempty"`
 	// KeepEmptyWorkloads sends a workload also to clusters that get none of its replicas.
 	KeepEmptyWorkloads bool `json:"keepEmptyWorkloads,omitempty"`
 	// PropagateNamespaces sends every user namespace to every cluster, as Karmada does. Without it
@@ -109,6 +113,7 @@ func DefaultConfig() Config {
 			StatusSettle:         duration(100 * time.Millisecond),
 			PolicyStatusInterval: duration(time.Second),
 			KindRetryInterval:    duration(time.Second),
+			KindRetryMost:        duration(time.Minute),
 		},
 		Link: LinkConfig{
 			HeartbeatInterval: duration(20 * time.Second),
@@ -171,6 +176,9 @@ func (c *Config) Complete() error {
 	}
 	if c.Controllers.Workers < 1 {
 		refuse("controllers.workers is %d: want 1 or more", c.Controllers.Workers)
+	}
+	if first, most := c.Controllers.KindRetryInterval.Duration, c.Controllers.KindRetryMost.Duration; first <= 0 || most < first {
+		refuse("controllers.kindRetryInterval (%s) must be more than 0, and controllers.kindRetryMost (%s) not less than it", first, most)
 	}
 	if c.Link.HeartbeatTimeout.Duration <= c.Link.HeartbeatInterval.Duration {
 		refuse("link.heartbeatTimeout (%s) must be longer than link.heartbeatInterval (%s)", c.Link.HeartbeatTimeout.Duration, c.Link.HeartbeatInterval.Duration)

@@ -136,8 +136,11 @@ func (h *hub) makeControllerParts() error {
 	h.kinds = newKinds(h.api.Stores)
 	h.templates = templates.New(templates.Config{
 		Dynamic: dynamicClient, Discovery: h.kube, Log: h.log.With("part", "templates"),
-		RetryEvery: h.config.Controllers.KindRetryInterval.Duration,
+		RetryFirst: h.config.Controllers.KindRetryInterval.Duration, RetryMost: h.config.Controllers.KindRetryMost.Duration,
 	})
+	if err := h.api.OnKindsChanged(h.templates.LookAgain); err != nil {
+		return err
+	}
 	h.roster = roster.New(time.Now)
 	h.accepting = &cluster.Accepting{}
 	h.metrics = prometheus.NewRegistry()

@@ -35,7 +35,7 @@ func (e *Engine) apply(ctx context.Context, entry *state.Entry, p *progress) tim
 		e.applyObject(ctx, entry, p, o)
 	}
 	again := p.again(e.config.Now(), e.config.Settings.FightWindow)
-	if p.whole() {
+	if p.settled() {
 		if wait := e.prune(ctx, entry, p); wait > 0 && (again == 0 || wait < again) {
 			again = wait
 		}
@@ -160,6 +160,9 @@ func (a *attempt) run(ctx context.Context) error {
 // locate finds where the object is written, and begins to watch it.
 func (a *attempt) locate(ctx context.Context) error {
 	e, o := a.engine, a.object
+	if o.guarded != nil {
+		return o.guarded
+	}
 	resource, err := e.config.Kinds.Lookup(ctx, o.GroupVersionKind())
 	if err != nil {
 		return err
@@ -169,18 +172,11 @@ func (a *attempt) locate(ctx context.Context) error {
 		return failf(reasonInvalidManifest, "metadata.namespace: is missing, and %s lives in a namespace", o.Kind)
 	case !resource.Namespaced && o.Namespace != "":
 		return failf(reasonInvalidManifest, "metadata.namespace: must not be set, %s lives in no namespace in this member", o.Kind)
-	case e.isGuarded(o.ID):
-		return failf(reasonGuarded, "namespace %s holds the agent's own state: no work may write there", e.config.StateNamespace)
 	}
 	o.resource = resource
 	a.client = e.clientFor(o)
-	e.observer.Track(a.entry.Key, observe.Tracked{ID: o.ID, Resource: resource})
+	e.observer.Track(a.entry.Key, observe.Tracked{ID: o.ID, Resource: resource, Ordinal: o.ordinal})
 	return nil
-}
-
-func (e *Engine) isGuarded(id manifest.ID) bool {
-	own := e.config.StateNamespace
-	return own != "" && (id.Namespace == own || id.Group == "" && id.Kind == "Namespace" && id.Name == own)
 }
 
 func (e *Engine) clientFor(o *object) dynamic.ResourceInterface {
@@ -219,6 +215,9 @@ func (a *attempt) claim() error {
 	}
 	if a.live == nil {
 		return nil
+	}
+	if guarded := e.guards(a.live); guarded != nil {
+		return guarded
 	}
 	switch owner := manifest.OwnerOf(a.live, e.config.HubID); owner.Ownership {
 	case manifest.Ours:
@@ -374,6 +373,9 @@ func (a *attempt) corrected() bool {
 
 // createNamespace makes a namespace that an object needs, with our mark and nothing else.
 func (e *Engine) createNamespace(ctx context.Context, name string) error {
+	if guarded := e.guardsID(manifest.ID{Kind: "Namespace", Name: name}); guarded != nil {
+		return failf(guarded.reason, "namespace %s does not exist in the member, and making it: %s", name, guarded.message)
+	}
 	namespace := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Namespace"}}
 	namespace.SetName(name)
 	manifest.Mark(namespace, e.config.HubID, manifest.WorkRef{})
@@ -388,7 +390,7 @@ func (e *Engine) createNamespace(ctx context.Context, name string) error {
 func (e *Engine) suspend(ctx context.Context, entry *state.Entry, p *progress) {
 	for _, o := range p.manifests {
 		resource, err := e.config.Kinds.Lookup(ctx, o.GroupVersionKind())
-		if err != nil {
+		if err != nil || o.guarded != nil {
 			continue
 		}
 		p.mu.Lock()

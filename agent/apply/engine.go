@@ -71,12 +71,15 @@ type Config struct {
 	// HubID goes into the marks of ownership, and WorkNamespace is where the works lie on the hub.
 	HubID         string
 	WorkNamespace string
-	// StateNamespace is the agent's own: no work may write there.
-	StateNamespace string
-	Logger         *slog.Logger
-	Now            func() time.Time
-	Registry       prometheus.Registerer
-	Settings       Settings
+	// StateNamespace and PodNamespace are the agent's own: there it keeps its state, and there it runs
+	// and has its settings. No work may write there. PodNamespace is empty outside a pod.
+	StateNamespace, PodNamespace string
+	// Guard is what the member's owner forbids besides.
+	Guard    manifest.Guard
+	Logger   *slog.Logger
+	Now      func() time.Time
+	Registry prometheus.Registerer
+	Settings Settings
 }
 
 // Settings are the numbers an operator can change. Zero means the default.

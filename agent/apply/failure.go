@@ -62,6 +62,7 @@ var limits = map[string]time.Duration{
 	reasonApplying:             time.Second,
 	reasonConflict:             time.Minute,
 	reasonOtherHub:             time.Minute,
+	reasonGuarded:              time.Minute,
 	reasonPruning:              15 * time.Second,
 	reasonRemoving:             15 * time.Second,
 }

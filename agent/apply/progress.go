@@ -46,7 +46,9 @@ type progress struct {
 type object struct {
 	manifest.Object
 	raw      []byte
+	ordinal  int // of its manifest
 	resource member.Resource
+	guarded  *failure // why it must not be touched
 
 	due       bool
 	notBefore time.Time
@@ -91,7 +93,7 @@ func (e *Engine) progressOf(entry *state.Entry) *progress {
 	if before != nil && before.uid == entry.UID && before.generation == entry.Generation && before.hash == string(entry.Hash) {
 		return before
 	}
-	p := newProgress(entry, before)
+	p := newProgress(entry, before, e.guards)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if before != nil {
@@ -107,7 +109,7 @@ func (e *Engine) progressOf(entry *state.Entry) *progress {
 	return p
 }
 
-func newProgress(entry *state.Entry, before *progress) *progress {
+func newProgress(entry *state.Entry, before *progress, guards func(*unstructured.Unstructured) *failure) *progress {
 	p := &progress{
 		key: entry.Key, uid: entry.UID, generation: entry.Generation, hash: string(entry.Hash),
 		objects: map[manifest.ID]*object{},
@@ -119,7 +121,7 @@ func newProgress(entry *state.Entry, before *progress) *progress {
 			p.invalid = append(p.invalid, failf(reasonInvalidManifest, "manifest %d: %v", i, err))
 			continue
 		}
-		o := &object{Object: manifest.ObjectOf(live), raw: raw, due: true}
+		o := &object{Object: manifest.ObjectOf(live), raw: raw, ordinal: i, guarded: guards(live), due: true}
 		if p.objects[o.ID] != nil {
 			p.invalid = append(p.invalid, failf(reasonInvalidManifest, "manifest %d: %s is in this work twice", i, o.ID))
 			continue
@@ -188,18 +190,26 @@ func (p *progress) again(now time.Time, window time.Duration) time.Duration {
 	return next
 }
 
-// whole says whether every object has been applied in this generation.
-func (p *progress) whole() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.wholeLocked()
+// wholeLocked says whether every object has been applied in this generation.
+func (p *progress) wholeLocked() bool {
+	return p.all(func(o *object) bool { return o.done && o.failure == nil })
 }
 
-func (p *progress) wholeLocked() bool {
+// settled says whether nothing more will come of this generation: what is guarded never stands, and
+// what earlier generations left need not wait for it.
+func (p *progress) settled() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.all(func(o *object) bool {
+		return o.done && o.failure == nil || o.failure != nil && o.failure.reason == reasonGuarded
+	})
+}
+
+func (p *progress) all(fits func(*object) bool) bool {
 	if len(p.invalid) > 0 || p.waiting != nil {
 		return false
 	}
-	return !slices.ContainsFunc(p.order, func(o *object) bool { return !o.done || o.failure != nil })
+	return !slices.ContainsFunc(p.order, func(o *object) bool { return !fits(o) })
 }
 
 func (p *progress) setWaiting(reason, message string) {
@@ -330,7 +340,7 @@ func (p *progress) describe(entry *state.Entry, now time.Time) observe.WorkState
 	defer p.mu.Unlock()
 	s := observe.WorkState{
 		Key: p.key, UID: p.uid, Received: p.generation, ReceivedAt: entry.Received, Phase: linkv1.Phase_PHASE_PRESENT,
-		Done: p.wholeLocked(),
+		Done: p.wholeLocked(), Manifests: len(entry.Work.GetManifests()),
 	}
 	if s.Done && p.applied != p.generation {
 		p.applied, p.appliedAt = p.generation, now
@@ -343,7 +353,9 @@ func (p *progress) describe(entry *state.Entry, now time.Time) observe.WorkState
 	s.Conditions = p.conditions()
 	for _, o := range p.manifests {
 		if o.resource.Resource != "" {
-			s.Objects = append(s.Objects, observe.Tracked{ID: o.ID, Resource: o.resource})
+			s.Objects = append(s.Objects, observe.Tracked{
+				ID: o.ID, Resource: o.resource, Ordinal: o.ordinal, Applied: o.done && o.failure == nil,
+			})
 		}
 	}
 	return s

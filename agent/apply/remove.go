@@ -120,9 +120,13 @@ func (e *Engine) removeAll(ctx context.Context, key string, objects []manifest.O
 }
 
 // removeObject deletes an object of a work, or takes its marks away when it is kept. It returns why
-// the object is still there, "" when it is gone or nothing is to be done: an object that is not
-// ours, or is another work's by now, is left alone.
+// the object is still there, "" when it is gone or nothing is to be done: an object that is guarded,
+// is not ours, or is another work's by now is left alone.
 func (e *Engine) removeObject(ctx context.Context, key string, o manifest.Object, keep bool) (string, error) {
+	if guarded := e.guardsID(o.ID); guarded != nil {
+		e.leave(key, o, guarded)
+		return "", nil
+	}
 	client, err := e.locate(ctx, o)
 	if err != nil || client == nil {
 		return "", err
@@ -135,6 +139,10 @@ func (e *Engine) removeObject(ctx context.Context, key string, o manifest.Object
 		return "", err
 	}
 	if !e.mayRemove(key, o, live) {
+		return "", nil
+	}
+	if guarded := e.guards(live); guarded != nil {
+		e.leave(key, o, guarded)
 		return "", nil
 	}
 	if keep {
@@ -165,10 +173,10 @@ func (e *Engine) removeObject(ctx context.Context, key string, o manifest.Object
 	return heldBy(live), nil
 }
 
-// locate returns the client for an object; nil when its kind is not served any more, and the object
-// gone with it.
+// locate returns the client for an object; nil when it is guarded, and when its kind is not served any
+// more and the object gone with it.
 func (e *Engine) locate(ctx context.Context, o manifest.Object) (dynamic.ResourceInterface, error) {
-	if e.isGuarded(o.ID) {
+	if e.guardsID(o.ID) != nil {
 		return nil, nil
 	}
 	resource, err := e.config.Kinds.Lookup(ctx, o.GroupVersionKind())

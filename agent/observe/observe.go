@@ -42,6 +42,10 @@ type Config struct {
 type Tracked struct {
 	ID       manifest.ID
 	Resource member.Resource
+	// Ordinal is the place of its manifest in the work.
+	Ordinal int
+	// Applied is true when the member has what the manifest asks for.
+	Applied bool
 }
 
 // WorkState is what the apply engine says of a work.
@@ -55,6 +59,8 @@ type WorkState struct {
 	Done            bool
 	Reason, Message string
 	Conditions      []*linkv1.Condition
+	// Manifests is how many the work has.
+	Manifests int
 	// Objects of the work, in the order of its manifests. What is not among them any more is not
 	// watched any longer.
 	Objects []Tracked

@@ -11,6 +11,7 @@ import (
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 
 	linkv1 "windlass.dev/windlass/api/link/v1"
+	"windlass.dev/windlass/pkg/interpret"
 )
 
 // dirtyKeys are the keys whose report may have changed, in the order in which they became so.
@@ -196,12 +197,12 @@ func milestone(generation int64, at time.Time) *linkv1.Milestone {
 	return &linkv1.Milestone{Generation: generation, At: timestamppb.New(at)}
 }
 
-// describe fills in what is known of the work's objects: the status of the first, the health of the
-// worst, and whether the member's controllers have seen all of them.
+// describe fills in what is known of the work's objects: each by itself when the work has several, the
+// status of the first, the health of the worst, and whether the member's controllers have seen all.
 func (o *Observer) describe(report *linkv1.Report, w *work) {
 	var at time.Time
 	healthy, unhealthy, observed := 0, 0, 0
-	for i, tracked := range w.state.Objects {
+	for _, tracked := range w.state.Objects {
 		known := o.objects[tracked.ID]
 		if known == nil || known.key != w.state.Key {
 			continue
@@ -212,8 +213,11 @@ func (o *Observer) describe(report *linkv1.Report, w *work) {
 		if !known.exists {
 			continue
 		}
-		if i == 0 {
+		if tracked.Ordinal == 0 {
 			report.Status = known.status
+		}
+		if w.state.Manifests > 1 {
+			report.Objects = append(report.Objects, objectReport(tracked, known))
 		}
 		if known.observed {
 			observed++
@@ -225,7 +229,8 @@ func (o *Observer) describe(report *linkv1.Report, w *work) {
 			unhealthy++
 		}
 	}
-	objects := len(w.state.Objects)
+	fitStatuses(report.Objects)
+	objects := w.state.Manifests
 	report.Observed = w.state.Done && objects > 0 && observed == objects
 	switch {
 	case unhealthy > 0:
@@ -240,5 +245,34 @@ func (o *Observer) describe(report *linkv1.Report, w *work) {
 	reached := w.state.Done && report.Observed && report.Health == linkv1.Health_HEALTH_HEALTHY
 	if reached && w.healthy.GetGeneration() < w.state.Applied {
 		w.healthy = milestone(w.state.Applied, at)
+	}
+}
+
+func objectReport(tracked Tracked, known *object) *linkv1.ObjectReport {
+	id, resource := tracked.ID, tracked.Resource
+	report := &linkv1.ObjectReport{
+		Group: id.Group, Version: resource.Version, Kind: id.Kind, Resource: resource.Resource, Namespace: id.Namespace, Name: id.Name,
+		Status: known.status, Observed: known.observed && tracked.Applied,
+	}
+	switch known.health {
+	case workv1alpha1.ResourceHealthy:
+		report.Health = linkv1.Health_HEALTH_HEALTHY
+	case workv1alpha1.ResourceUnhealthy:
+		report.Health = linkv1.Health_HEALTH_UNHEALTHY
+	}
+	return report
+}
+
+// fitStatuses leaves out the statuses of objects that would be too much for one work.
+func fitStatuses(objects []*linkv1.ObjectReport) {
+	sizes := make([]int, len(objects))
+	for i, object := range objects {
+		sizes[i] = len(object.Status)
+	}
+	most := interpret.LargestStatus(sizes)
+	for _, object := range objects {
+		if len(object.Status) > most {
+			object.Status = nil
+		}
 	}
 }

@@ -420,3 +420,42 @@ func TestAfterARestartWithoutAHubItGoesOn(t *testing.T) {
 		return nil
 	})
 }
+
+func TestEveryObjectOfAWorkIsReportedByItself(t *testing.T) {
+	r := newRig(t)
+	refused := r.deployment("refused", 1)
+	delete(refused["spec"].(map[string]any), "selector")
+	r.put(work("w", 1, refused, r.deployment("web", 1), r.configMap("c", nil)))
+	standing := func(object *linkv1.ObjectReport) string {
+		ready := strings.Contains(string(object.Status), `"readyReplicas":1`)
+		return fmt.Sprintf("%s/%s %s %s %s ready=%t observed=%t", object.Group, object.Version, object.Resource, object.Name, object.Health, ready, object.Observed)
+	}
+	report := r.reported("w", "the two that can be applied to be healthy", func(report *linkv1.Report) bool {
+		return len(report.Objects) == 2 && report.Objects[0].Health == linkv1.Health_HEALTH_HEALTHY && report.Objects[0].Observed
+	})
+	want := []string{
+		"apps/v1 deployments web HEALTH_HEALTHY ready=true observed=true",
+		"/v1 configmaps c HEALTH_HEALTHY ready=false observed=true",
+	}
+	for i, object := range report.Objects {
+		if got := standing(object); got != want[i] {
+			t.Errorf("object %d is %s, want %s", i, got, want[i])
+		}
+	}
+	if report.Applied || report.Health != linkv1.Health_HEALTH_UNKNOWN || len(report.Status) > 0 {
+		t.Errorf("the whole work is reported as applied %t, %s, with the status %q of its first object, which is not there",
+			report.Applied, report.Health, report.Status)
+	}
+
+	r.put(work("w", 2, r.deployment("refused", 1), r.deployment("web", 1), r.configMap("c", nil)))
+	report = r.reported("w", "all of them to be healthy", func(report *linkv1.Report) bool {
+		return report.Applied && report.Health == linkv1.Health_HEALTH_HEALTHY && len(report.Objects) == 3
+	})
+	if report.Objects[0].Name != "refused" || string(report.Status) != string(report.Objects[0].Status) {
+		t.Errorf("the first object is %v, and the work's status %s", report.Objects[0], report.Status)
+	}
+	r.put(work("one", 1, r.configMap("one", nil)))
+	if report := r.applied("one", 1); len(report.Objects) > 0 {
+		t.Errorf("a work with one object tells of it twice: %v", report)
+	}
+}

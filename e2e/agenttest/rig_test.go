@@ -32,6 +32,7 @@ import (
 	"windlass.dev/windlass/agent/observe"
 	"windlass.dev/windlass/agent/state"
 	"windlass.dev/windlass/hack/cluster"
+	"windlass.dev/windlass/pkg/manifest"
 )
 
 const (
@@ -85,6 +86,7 @@ type rig struct {
 	namespace string // for the test's objects; made by the agent when it needs it
 	ownState  string
 	settings  apply.Settings
+	guard     manifest.Guard
 
 	engine   *apply.Engine
 	observer *observe.Observer
@@ -141,7 +143,7 @@ func (r *rig) start() {
 	}
 	r.engine, err = apply.New(apply.Config{
 		Client: r.clients.Dynamic, Kinds: kinds, State: r.store, HubID: hubID, WorkNamespace: workNamespace,
-		StateNamespace: r.ownState, Logger: logger, Now: time.Now, Settings: r.settings,
+		StateNamespace: r.ownState, Logger: logger, Now: time.Now, Settings: r.settings, Guard: r.guard,
 	})
 	if err != nil {
 		r.Fatal(err)

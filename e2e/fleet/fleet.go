@@ -208,6 +208,21 @@ func (f *Fleet) RestartHubWith(t *testing.T, config string) {
 	restart(config)
 }
 
+// RestartAgentWith kills a member's agent as a crash would and starts it again with more in its
+// configuration file, until the test ends; it returns when the agent is ready.
+func (f *Fleet) RestartAgentWith(t *testing.T, m *Member, more string) {
+	t.Helper()
+	restart := func(config string) {
+		// Not the test's own context: that has ended when what a test leaves is put right.
+		err := errors.Join(m.Agent.Kill(), m.Agent.SetConfig(config), m.Agent.Start(context.Background()))
+		if err != nil {
+			t.Errorf("restarting the agent of %s with another configuration: %v", m.Cluster.Name(), err)
+		}
+	}
+	t.Cleanup(func() { restart(agentConfig) })
+	restart(agentConfig + more)
+}
+
 // AwaitReady returns when the hub calls every member ready.
 func (f *Fleet) AwaitReady(t *testing.T) {
 	t.Helper()

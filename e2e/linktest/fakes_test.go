@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -45,6 +46,8 @@ type fakeStore struct {
 	uids        int
 	// block holds up every write until it is closed; nil means no holding up.
 	block chan struct{}
+	// waiting is how many writes are held up.
+	waiting atomic.Int32
 	// claim, if set, answers ClaimEpoch.
 	claim func(cluster string, c hublink.Claim) error
 }
@@ -204,6 +207,8 @@ func (s *fakeStore) hold(ctx context.Context) error {
 	if block == nil {
 		return nil
 	}
+	s.waiting.Add(1)
+	defer s.waiting.Add(-1)
 	select {
 	case <-block:
 		return nil

@@ -78,6 +78,33 @@ func TestACutConnectionIsMadeGood(t *testing.T) {
 	}
 }
 
+func TestAStoreThatBlocksHoldsUpNoMembersPresence(t *testing.T) {
+	h := newHub(t, quickly)
+	// Each of the reports blocks one write, and there are more than may be under way at once.
+	h.store.put("eu", 10, keys(40)...)
+	h.store.mu.Lock()
+	h.store.block = make(chan struct{})
+	h.store.mu.Unlock()
+	a := h.newAgent(h.issue("eu", time.Hour), nil)
+	eventually(t, "the member holds every work", func() bool { return a.member.has(h.store, "eu") && a.synchronised() })
+	eventually(t, "its reports are being written", func() bool { return h.store.waiting.Load() >= 16 })
+
+	other := h.newAgent(h.issue("us", time.Hour), nil)
+	eventually(t, "another member is known to be there", func() bool { return slices.Contains(h.store.recorded("us"), "connected 1") })
+	eventually(t, "its facts are known", func() bool {
+		h.store.mu.Lock()
+		defer h.store.mu.Unlock()
+		return h.store.facts["us"] != nil
+	})
+	other.stop()
+	eventually(t, "it is known to be gone", func() bool { return slices.Contains(h.store.recorded("us"), "disconnected 1") })
+	if n := h.store.reported("eu"); n > 0 {
+		t.Errorf("%d reports were written while the store was to block", n)
+	}
+	close(h.store.block)
+	eventually(t, "every report is in the store", func() bool { return h.store.reported("eu") == 40 })
+}
+
 func TestAHubThatRestartsIsFoundAgain(t *testing.T) {
 	h := newHub(t, quickly)
 	h.store.put("eu", 100, keys(50)...)

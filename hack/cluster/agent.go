@@ -75,15 +75,22 @@ func (a *Agent) prepare() (err error) {
 		return err
 	}
 	a.health = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	if a.config.Config != "" {
-		if err := os.WriteFile(a.configPath(), []byte(a.config.Config), 0o600); err != nil {
-			return err
-		}
+	if err := a.SetConfig(a.config.Config); err != nil {
+		return err
 	}
 	return a.SetToken(a.config.Token)
 }
 
 func (a *Agent) configPath() string { return filepath.Join(a.config.Dir, "config.yaml") }
+
+// SetConfig replaces the text of the configuration file from the next start on; none when empty.
+func (a *Agent) SetConfig(text string) error {
+	a.config.Config = text
+	if text == "" {
+		return nil
+	}
+	return os.WriteFile(a.configPath(), []byte(text), 0o600)
+}
 
 // SetToken changes what the agent finds in its token file.
 func (a *Agent) SetToken(token string) error {

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apiserver/pkg/util/webhook"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
 	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
 	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
 	"k8s.io/kube-openapi/pkg/common"
@@ -99,6 +100,10 @@ func build(c Config, listener net.Listener) (*Server, error) {
 	}
 	s := &Server{
 		Loopback: loopback, Stores: stores, Informers: kube.ControlPlane.VersionedInformers,
+		kinds: []cache.SharedIndexInformer{
+			extensions.Informers.Apiextensions().V1().CustomResourceDefinitions().Informer(),
+			aggregator.APIRegistrationInformers.Apiregistration().V1().APIServices().Informer(),
+		},
 		client: client, aggregator: aggregator, listener: listener, pki: c.PKI, log: c.Log,
 	}
 	stores.Works.Guard(s.namespaceIsActive)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,8 +61,11 @@ func run(m *testing.M) int {
 
 func guard(s *apiserver.Server) error {
 	s.Stores.Works.Guard(refuseGuarded)
-	return nil
+	return s.OnKindsChanged(func() { kindsChanged.Add(1) })
 }
+
+// kindsChanged is how often the server said that its kinds may have changed.
+var kindsChanged atomic.Int64
 
 // process is what a hub's process has of store and API.
 type process struct {

@@ -17,11 +17,13 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/server/healthz"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/component-base/metrics/legacyregistry"
 	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
 
@@ -78,9 +80,11 @@ type Server struct {
 
 	client     kubernetes.Interface
 	aggregator *aggregatorapiserver.APIAggregator
-	listener   net.Listener
-	pki        *pki.Set
-	log        *slog.Logger
+	// kinds are informers of what says which kinds are served: CRDs and APIServices.
+	kinds    []cache.SharedIndexInformer
+	listener net.Listener
+	pki      *pki.Set
+	log      *slog.Logger
 }
 
 // New takes the store for this hub, takes the port, and builds the server; it serves nothing until
@@ -148,6 +152,36 @@ func (s *Server) AddReadyCheck(name string, check func() error) error {
 // prometheus' own MustRegister does.
 func (s *Server) AddCollectors(collectors ...prometheus.Collector) {
 	legacyregistry.RawMustRegister(collectors...)
+}
+
+// OnKindsChanged calls f, which must not block, whenever the server may serve other kinds than before:
+// a CustomResourceDefinition or an APIService came, changed or went. What lists the kinds may follow a
+// moment later. It must be called before Run.
+func (s *Server) OnKindsChanged(f func()) error {
+	for _, informer := range s.kinds {
+		_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+			AddFunc: func(any) { f() },
+			UpdateFunc: func(old, new any) {
+				if resourceVersion(old) != resourceVersion(new) {
+					f()
+				}
+			},
+			DeleteFunc: func(any) { f() },
+		})
+		if err != nil {
+			return fmt.Errorf("watching the served kinds: %w", err)
+		}
+	}
+	return nil
+}
+
+// resourceVersion tells states of an object apart; informers tell of a state again from time to time.
+func resourceVersion(obj any) string {
+	object, err := meta.Accessor(obj)
+	if err != nil {
+		return "" // informers hold objects only
+	}
+	return object.GetResourceVersion()
 }
 
 // Handle serves an HTTP path outside the API's own, such as /debug/windlass. Authentication and

@@ -79,6 +79,39 @@ func deleteAndWait(t *testing.T, client dynamic.ResourceInterface, name string) 
 	})
 }
 
+func TestTheServerTellsWhenItsKindsChange(t *testing.T) {
+	definitions := hub.dynamic.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
+	told := func(what string, do func() error) {
+		t.Helper()
+		before := kindsChanged.Load()
+		if err := do(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the server tells of "+what, func(context.Context) (bool, error) { return kindsChanged.Load() > before, nil })
+	}
+	told("a new definition", func() error {
+		_, err := definitions.Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+			"metadata": map[string]any{"name": "gadgets.told.example.com"},
+			"spec": map[string]any{
+				"group": "told.example.com", "scope": "Namespaced",
+				"names": map[string]any{"plural": "gadgets", "singular": "gadget", "kind": "Gadget", "listKind": "GadgetList"},
+				"versions": []any{map[string]any{"name": "v1", "served": true, "storage": true, "schema": map[string]any{
+					"openAPIV3Schema": map[string]any{"type": "object"},
+				}}},
+			},
+		}}, metav1.CreateOptions{})
+		return err
+	})
+	eventually(t, "it is served", func(context.Context) (bool, error) {
+		_, err := hub.client.Discovery().ServerResourcesForGroupVersion("told.example.com/v1")
+		return err == nil, nil
+	})
+	told("its end", func() error {
+		return definitions.Delete(t.Context(), "gadgets.told.example.com", metav1.DeleteOptions{})
+	})
+}
+
 // askForSomething are the native kinds that can be created and say nothing about a workload.
 var askForSomething = []string{"certificatesigningrequests.certificates.k8s.io", "podcertificaterequests.certificates.k8s.io"}
 
@@ -99,7 +132,7 @@ func TestTheTemplatesCoverEveryNativeKind(t *testing.T) {
 		}
 		for _, resource := range list.APIResources {
 			named := schema.GroupResource{Group: version.Group, Resource: resource.Name}
-			native := !strings.HasSuffix(version.Group, "karmada.io") && version.Group != "windlass.dev" && version.Group != "example.com"
+			native := !strings.HasSuffix(version.Group, "karmada.io") && version.Group != "windlass.dev" && !strings.HasSuffix(version.Group, "example.com")
 			isObject := !strings.Contains(resource.Name, "/") && slices.Contains(resource.Verbs, "create") && slices.Contains(resource.Verbs, "delete")
 			if native && isObject && !covered[named] && !slices.Contains(askForSomething, named.String()) {
 				t.Errorf("testdata/templates.yaml has no %s (%s)", resource.Kind, named)

@@ -107,7 +107,7 @@ type Limits struct {
 	MaxMessageBytes int
 	// WriteTimeout cuts an agent that has not read for so long. Default 30 s.
 	WriteTimeout time.Duration
-	// Recorders is how many writes to the store are under way at once. Default 16.
+	// Recorders is how many reports of works are being written to the store at once. Default 16.
 	Recorders int
 	// RecordTimeout bounds one write. Default 30 s.
 	RecordTimeout time.Duration
@@ -192,12 +192,14 @@ func (c *Config) validate() error {
 type Server struct {
 	linkv1.UnimplementedLinkServer
 
-	config   Config
-	log      *slog.Logger
-	metrics  *metrics
-	records  *recordQueue
-	members  *members
-	stopping chan struct{} // closed when the hub shuts down
+	config  Config
+	log     *slog.Logger
+	metrics *metrics
+	// works are what goes to the store, and standings what is said of the members themselves: who is
+	// connected must be known also while the store takes its time, or nothing at all.
+	works, standings *recordQueue
+	members          *members
+	stopping         chan struct{} // closed when the hub shuts down
 }
 
 // New checks the configuration and starts nothing.
@@ -210,7 +212,8 @@ func New(c Config) (*Server, error) {
 		return nil, fmt.Errorf("link: registering metrics: %w", err)
 	}
 	s := &Server{config: c, log: c.Logger, metrics: m, stopping: make(chan struct{})}
-	s.records = newRecordQueue(c.Limits.RecordTimeout, c.Logger)
+	s.works = newRecordQueue(c.Limits.RecordTimeout, c.Logger)
+	s.standings = newRecordQueue(c.Limits.RecordTimeout, c.Logger)
 	s.members = newMembers(c.Brake)
 	return s, nil
 }
@@ -238,7 +241,8 @@ func (s *Server) Run(ctx context.Context) error {
 	tasks.Go(func() error { return demux.run(ctx) })
 	tasks.Go(func() error { return ignore(enrol.Serve(demux.http), http.ErrServerClosed, net.ErrClosed) })
 	tasks.Go(func() error { return ignore(rpc.Serve(demux.grpc), grpc.ErrServerStopped, net.ErrClosed) })
-	tasks.Go(func() error { s.records.run(recording, s.config.Limits.Recorders); return nil })
+	tasks.Go(func() error { s.works.run(recording, s.config.Limits.Recorders); return nil })
+	tasks.Go(func() error { s.standings.run(recording, standingRecorders); return nil })
 	tasks.Go(func() error {
 		<-ctx.Done()
 		close(s.stopping)
@@ -253,6 +257,9 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	return nil
 }
+
+// standingRecorders is how many recordings of members' standing are under way at once. They are short.
+const standingRecorders = 4
 
 // stopGracefully lets gRPC write out the goodbyes that it has taken: Stop alone would close connections over them.
 func stopGracefully(rpc *grpc.Server) {

@@ -40,6 +40,15 @@ const (
 	recordPresence
 )
 
+// recordsOf is the queue for writes of a kind. What members say of works waits for the store, which may
+// be slow; that holds up nothing else.
+func (s *Server) recordsOf(kind recordKind) *recordQueue {
+	if kind == recordWork {
+		return s.works
+	}
+	return s.standings
+}
+
 type record struct {
 	// write is to be done next; nil when nothing is, but for the write that is under way.
 	write  func(context.Context) error

@@ -3,10 +3,12 @@
 package templates
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -44,17 +46,24 @@ type Config struct {
 	Dynamic   dynamic.Interface
 	Discovery kubernetes.Interface
 	Log       *slog.Logger
-	// RetryEvery is how often a kind that is not served is looked for again. 1 s when zero.
-	RetryEvery time.Duration
+	// RetryFirst is after how long a kind that is not served is looked for again; the time doubles
+	// with every look, up to RetryMost. 1 s and 1 minute when zero. LookAgain need not wait for it.
+	RetryFirst, RetryMost time.Duration
 }
+
+// retrySoon is after how long a kind is looked for again when the API server has changed what it
+// serves: what tells of the change may be ahead of what lists the kinds, and one change seldom comes
+// alone.
+const retrySoon = 50 * time.Millisecond
 
 // A Watcher holds one informer for each wanted kind. All methods are safe for concurrent use. What
 // it returns from its caches is shared and must not be changed.
 type Watcher struct {
 	config Config
 	mapper meta.ResettableRESTMapper
-	// wake asks Run to look at the wanted kinds again.
-	wake chan struct{}
+	// wake asks Run to look at the wanted kinds again, served to look soon for those that are not
+	// served, and lost, some time, for one that is served no longer.
+	wake, served, lost chan struct{}
 
 	mu       sync.RWMutex
 	wanted   map[string][]schema.GroupVersionKind // by who wants them
@@ -84,13 +93,14 @@ func (k *kind) synced() bool { return k.informer != nil && k.informer.HasSynced(
 
 // New makes a Watcher; Run starts it.
 func New(config Config) *Watcher {
-	if config.RetryEvery == 0 {
-		config.RetryEvery = time.Second
-	}
+	config.RetryFirst = cmp.Or(config.RetryFirst, time.Second)
+	config.RetryMost = max(cmp.Or(config.RetryMost, time.Minute), config.RetryFirst)
 	return &Watcher{
 		config: config,
 		mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(config.Discovery.Discovery())),
 		wake:   make(chan struct{}, 1),
+		served: make(chan struct{}, 1),
+		lost:   make(chan struct{}, 1),
 		wanted: map[string][]schema.GroupVersionKind{},
 		kinds:  map[schema.GroupVersionKind]*kind{},
 	}
@@ -107,8 +117,15 @@ func (w *Watcher) Want(who string, kinds []schema.GroupVersionKind) {
 		return
 	}
 	w.wanted[who] = kinds
+	ring(w.wake)
+}
+
+// LookAgain tells that the API server may serve other kinds than before. It does not block.
+func (w *Watcher) LookAgain() { ring(w.served) }
+
+func ring(bell chan<- struct{}) {
 	select {
-	case w.wake <- struct{}{}:
+	case bell <- struct{}{}:
 	default:
 	}
 }
@@ -194,22 +211,40 @@ func (w *Watcher) clientOf(key Key, versions ...string) (dynamic.ResourceInterfa
 
 // Run starts and stops watches until the context ends.
 func (w *Watcher) Run(ctx context.Context) error {
-	retry := time.NewTicker(w.config.RetryEvery)
-	defer retry.Stop()
 	defer w.stopAll()
+	delay := w.config.RetryFirst
+	again := time.NewTimer(delay)
+	defer again.Stop()
+	var next time.Time // when again fires
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-w.wake:
-			w.converge(ctx)
-		case <-retry.C:
+			delay = w.config.RetryFirst
+			w.look(ctx)
+		case <-again.C:
+			delay = min(2*delay, w.config.RetryMost)
 			if w.anyProblem() {
-				w.mapper.Reset()
-				w.converge(ctx)
+				w.look(ctx)
 			}
+		case <-w.served:
+			delay = retrySoon
+		case <-w.lost:
+			// Not at once: the list of kinds may still have it.
+		}
+		now, wait := time.Now(), delay+rand.N(delay/10+1)
+		if w.anyProblem() && (!next.After(now) || now.Add(wait).Before(next)) {
+			next = now.Add(wait)
+			again.Reset(wait)
 		}
 	}
+}
+
+// look makes the running watches those that are wanted, by what the API server serves now.
+func (w *Watcher) look(ctx context.Context) {
+	w.mapper.Reset()
+	w.converge(ctx)
 }
 
 // converge makes the running watches those that are wanted.
@@ -289,6 +324,7 @@ func (w *Watcher) informer(gvk schema.GroupVersionKind, resource schema.GroupVer
 		if apierrors.IsNotFound(err) { // the CustomResourceDefinition is gone
 			w.drop(gvk, entry)
 			w.set(gvk, &kind{problem: fmt.Errorf("the hub no longer serves kind %s in %s", gvk.Kind, gvk.GroupVersion())})
+			ring(w.lost)
 			return
 		}
 		w.config.Log.Warn("watching templates is interrupted", "kind", gvk.Kind, "err", err)

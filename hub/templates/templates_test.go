@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -52,11 +53,16 @@ type world struct {
 
 	mu       sync.Mutex
 	served   []*metav1.APIResourceList
+	looks    int            // at what is served
 	events   map[string]int // by "changed <kind> <name>" and "kind <kind>"
 	happened chan struct{}
 }
 
 func newWorld(objects ...runtime.Object) *world {
+	return newWorldWith(10*time.Millisecond, time.Second, objects...)
+}
+
+func newWorldWith(retryFirst, retryMost time.Duration, objects ...runtime.Object) *world {
 	w := &world{
 		server:   dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), resources, objects...),
 		events:   map[string]int{},
@@ -67,7 +73,7 @@ func newWorld(objects ...runtime.Object) *world {
 		list("v1", metav1.APIResource{Name: "configmaps", Kind: "ConfigMap", Namespaced: true}),
 	)
 	w.watcher = templates.New(templates.Config{
-		Dynamic: w.server, Discovery: kube{world: w}, Log: slog.New(slog.DiscardHandler), RetryEvery: 10 * time.Millisecond,
+		Dynamic: w.server, Discovery: kube{world: w}, Log: slog.New(slog.DiscardHandler), RetryFirst: retryFirst, RetryMost: retryMost,
 	})
 	w.watcher.Handle(templates.Handler{
 		Changed: func(key templates.Key, initial bool) {
@@ -132,6 +138,9 @@ func (d discovered) now() *discoveryfake.FakeDiscovery {
 }
 
 func (d discovered) ServerGroupsWithContext(ctx context.Context) (*metav1.APIGroupList, error) {
+	d.world.mu.Lock()
+	d.world.looks++
+	d.world.mu.Unlock()
 	return d.now().ServerGroupsWithContext(ctx)
 }
 
@@ -254,6 +263,53 @@ func TestAKindThatIsNotServedIsAProblemUntilItIs(t *testing.T) {
 	if err := w.watcher.Problem(widgets); err != nil {
 		t.Errorf("the problem stays: %v", err)
 	}
+}
+
+func TestAKindThatNobodyServesIsLookedForMoreAndMoreSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorldWith(time.Second, time.Minute)
+		w.run(t)
+		w.watcher.Want("policies", []schema.GroupVersionKind{widgets})
+		looksIn := func(period time.Duration) int {
+			w.mu.Lock()
+			before := w.looks
+			w.mu.Unlock()
+			time.Sleep(period) // no real time
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.looks - before
+		}
+		if looks := looksIn(10 * time.Second); looks < 3 || looks > 5 {
+			t.Errorf("%d looks in the first ten seconds, want one at once, and after 1, 3 and 7", looks)
+		}
+		time.Sleep(time.Minute)
+		if looks := looksIn(time.Hour); looks < 54 || looks > 60 {
+			t.Errorf("%d looks in an hour, want one a minute", looks)
+		}
+		w.watcher.Want("policies", nil)
+		time.Sleep(2 * time.Minute)
+		if looks := looksIn(time.Hour); looks != 0 {
+			t.Errorf("%d looks in an hour in which nobody wants it", looks)
+		}
+	})
+}
+
+func TestAKindIsFoundAtOnceWhenTheServerTellsOfIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorldWith(time.Hour, time.Hour)
+		w.run(t)
+		w.watcher.Want("policies", []schema.GroupVersionKind{widgets})
+		w.until(t, "it is not served", func() bool { return w.watcher.Problem(widgets) != nil })
+		// What tells of it may be ahead of what lists it.
+		began := time.Now()
+		w.watcher.LookAgain()
+		time.Sleep(300 * time.Millisecond)
+		w.serveWidgets()
+		w.until(t, "it is served", func() bool { return w.known(widget) })
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("it took %s", took)
+		}
+	})
 }
 
 func TestNothingIsKnownOfAKindWhoseListFails(t *testing.T) {

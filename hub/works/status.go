@@ -11,6 +11,7 @@ import (
 
 	linkv1 "windlass.dev/windlass/api/link/v1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/pkg/interpret"
 )
 
 // statusOf is the status of a work after a report.
@@ -80,20 +81,52 @@ func dropUnsaid(status *workv1alpha1.WorkStatus, report *linkv1.Report) {
 	status.Conditions = kept
 }
 
-// manifestStatuses has one entry: a work has one manifest. Before it was ever applied there is none.
+// manifestStatuses has an entry for each manifest. Before the work was ever applied there is none, but
+// for the objects of several that are there already.
 func manifestStatuses(work *workv1alpha1.PropagationWork, report *linkv1.Report) []workv1alpha1.ManifestStatus {
-	if len(work.Spec.Workload.Manifests) == 0 || report.GetGeneration() == 0 {
+	manifests := work.Spec.Workload.Manifests
+	if len(manifests) > 1 && len(report.GetObjects()) > 0 {
+		return statusesOf(manifests, report.GetObjects())
+	}
+	if len(manifests) == 0 || report.GetGeneration() == 0 {
 		return nil
 	}
-	entry := workv1alpha1.ManifestStatus{
-		Identifier: identifier(work.Spec.Workload.Manifests[0].Raw),
+	// An agent of an earlier version tells only of the first of several.
+	return []workv1alpha1.ManifestStatus{{
+		Identifier: identifier(manifests[0].Raw),
 		Observed:   report.GetObserved(),
 		Health:     health(report.GetHealth()),
+		Status:     statusJSON(report.GetStatus(), interpret.MaxWorkStatusBytes),
+	}}
+}
+
+// statusesOf finds for each manifest what was said of its object. The report may be of another
+// generation than the manifests.
+func statusesOf(manifests []runtime.RawExtension, said []*linkv1.ObjectReport) []workv1alpha1.ManifestStatus {
+	type id struct{ group, kind, namespace, name string }
+	byID, sizes := make(map[id]*linkv1.ObjectReport, len(said)), make([]int, len(said))
+	for i, object := range said {
+		byID[id{object.GetGroup(), object.GetKind(), object.GetNamespace(), object.GetName()}] = object
+		sizes[i] = len(object.GetStatus())
 	}
-	if raw := report.GetStatus(); len(raw) > 0 && json.Valid(raw) {
-		entry.Status = &runtime.RawExtension{Raw: raw}
+	most := interpret.LargestStatus(sizes)
+	statuses := make([]workv1alpha1.ManifestStatus, len(manifests))
+	for i := range manifests {
+		of := identifier(manifests[i].Raw)
+		object := byID[id{of.Group, of.Kind, of.Namespace, of.Name}]
+		of.Ordinal, of.Resource = int32(i), object.GetResource()
+		statuses[i] = workv1alpha1.ManifestStatus{
+			Identifier: of, Observed: object.GetObserved(), Health: health(object.GetHealth()), Status: statusJSON(object.GetStatus(), most),
+		}
 	}
-	return []workv1alpha1.ManifestStatus{entry}
+	return statuses
+}
+
+func statusJSON(raw []byte, most int) *runtime.RawExtension {
+	if len(raw) == 0 || len(raw) > most || !json.Valid(raw) {
+		return nil
+	}
+	return &runtime.RawExtension{Raw: raw}
 }
 
 func identifier(manifest []byte) workv1alpha1.ResourceIdentifier {

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -27,6 +29,7 @@ import (
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/store/storetest"
 	"windlass.dev/windlass/hub/works"
+	"windlass.dev/windlass/pkg/interpret"
 	"windlass.dev/windlass/pkg/session"
 )
 
@@ -506,6 +509,63 @@ func TestTheConditionsSayWhatTheMemberSaid(t *testing.T) {
 			t.Errorf("status %s", got.ManifestStatuses[0].Status.Raw)
 		}
 	})
+}
+
+func TestEveryManifestOfAWorkHasAStatusOfItsOwn(t *testing.T) {
+	raw := func(text string) runtime.RawExtension { return runtime.RawExtension{Raw: []byte(text)} }
+	three := func(work *workv1alpha1.PropagationWork) {
+		work.Spec.Workload.Manifests = append(work.Spec.Workload.Manifests,
+			raw(`{"apiVersion":"v1","kind":"Service","metadata":{"namespace":"shop","name":"web"}}`),
+			raw(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"namespace":"shop","name":"web"}}`))
+	}
+	deployment := &linkv1.ObjectReport{
+		Group: "apps", Version: "v1", Kind: "Deployment", Resource: "deployments", Namespace: "shop", Name: "web",
+		Health: linkv1.Health_HEALTH_UNHEALTHY, Status: []byte(`{"replicas":2}`), Observed: true,
+	}
+	configMap := &linkv1.ObjectReport{Version: "v1", Kind: "ConfigMap", Resource: "configmaps", Namespace: "shop", Name: "web", Health: linkv1.Health_HEALTH_HEALTHY, Observed: true}
+	other := &linkv1.ObjectReport{Version: "v1", Kind: "ConfigMap", Resource: "configmaps", Namespace: "shop", Name: "of-another-generation"}
+	id := func(ordinal int32, group, kind, resource string) workv1alpha1.ResourceIdentifier {
+		return workv1alpha1.ResourceIdentifier{Ordinal: ordinal, Group: group, Version: "v1", Kind: kind, Resource: resource, Namespace: "shop", Name: "web"}
+	}
+	said := []*linkv1.ObjectReport{other, configMap, deployment}
+	want := []workv1alpha1.ManifestStatus{
+		{Identifier: id(0, "apps", "Deployment", "deployments"), Status: &runtime.RawExtension{Raw: deployment.Status}, Observed: true, Health: workv1alpha1.ResourceUnhealthy},
+		{Identifier: id(1, "", "Service", ""), Health: workv1alpha1.ResourceUnknown},
+		{Identifier: id(2, "", "ConfigMap", "configmaps"), Observed: true, Health: workv1alpha1.ResourceHealthy},
+	}
+	large := func(of *linkv1.ObjectReport, size int) *linkv1.ObjectReport {
+		copied := proto.Clone(of).(*linkv1.ObjectReport)
+		copied.Status = []byte(`"` + strings.Repeat("x", size-2) + `"`)
+		return copied
+	}
+	tests := []struct {
+		reason string
+		report func(*linkv1.Report)
+		want   []workv1alpha1.ManifestStatus
+	}{
+		{"in the order of the manifests, whatever was said of others", func(r *linkv1.Report) { r.Objects = said }, want},
+		{"also while not all of them were ever applied", func(r *linkv1.Report) { r.Objects, r.Generation, r.Applied = said, 0, false }, want},
+		{"of which there is none while none is there", func(r *linkv1.Report) { r.Generation, r.Applied = 0, false }, nil},
+		{"but from an agent that tells only of the first", nil, []workv1alpha1.ManifestStatus{{
+			Identifier: id(0, "apps", "Deployment", ""), Status: &runtime.RawExtension{Raw: []byte(`{"readyReplicas":2}`)}, Observed: true, Health: workv1alpha1.ResourceHealthy,
+		}}},
+		{"and one that is no JSON, or too large beside the others, is left out", func(r *linkv1.Report) {
+			broken := proto.Clone(configMap).(*linkv1.ObjectReport)
+			broken.Status = []byte("{")
+			r.Objects = []*linkv1.ObjectReport{large(deployment, interpret.MaxWorkStatusBytes), broken}
+		}, []workv1alpha1.ManifestStatus{
+			{Identifier: want[0].Identifier, Observed: true, Health: workv1alpha1.ResourceUnhealthy}, want[1], want[2],
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(t)
+			w.PropagationWorks.Put(work(three))
+			if diff := cmp.Diff(test.want, w.record(t, report(test.report)).ManifestStatuses); diff != "" {
+				t.Errorf("statuses (-want +got):\n%s", diff)
+			}
+		})
+	}
 }
 
 func TestAReportOfAnotherWorkIsDropped(t *testing.T) {

@@ -10,6 +10,22 @@ import (
 // MaxStatusBytes bounds what the hub keeps of one object's status.
 const MaxStatusBytes = 64 << 10
 
+// MaxWorkStatusBytes bounds what the hub keeps of the statuses of all objects of one work.
+const MaxWorkStatusBytes = 128 << 10
+
+// LargestStatus is how large the status of an object may be to be kept, by the sizes of all statuses
+// of a work: any size while all of them fit, an equal share otherwise.
+func LargestStatus(sizes []int) int {
+	total := 0
+	for _, size := range sizes {
+		total += size
+	}
+	if total <= MaxWorkStatusBytes {
+		return MaxWorkStatusBytes
+	}
+	return MaxWorkStatusBytes / len(sizes)
+}
+
 // keptFields are, of kinds whose status is known, the fields that the hub keeps: what it adds up
 // and what people look for. Values that change without meaning, such as the times of the last
 // update and the metrics of an autoscaler, would make every member report all the time.

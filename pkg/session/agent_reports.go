@@ -48,6 +48,9 @@ func (a *Agent) pumpReports(now time.Time) {
 		}
 		batch = append(batch, a.stamp(key, r, now))
 		size += len(r.GetStatus()) + len(r.GetMessage())
+		for _, object := range r.GetObjects() {
+			size += len(object.GetStatus()) + len(object.GetName())
+		}
 		if size >= reportBatchBytes || len(batch) >= reportBatchCount {
 			flush()
 		}
@@ -65,7 +68,7 @@ func (a *Agent) stamp(key string, r *linkv1.Report, now time.Time) *linkv1.Repor
 	return &linkv1.Report{
 		Key: key, Uid: r.GetUid(), Generation: r.GetGeneration(), Phase: r.GetPhase(), ObservedAt: r.GetObservedAt(),
 		Applied: r.GetApplied(), Reason: r.GetReason(), Message: r.GetMessage(), Health: r.GetHealth(), Status: r.GetStatus(),
-		Observed: r.GetObserved(), Generations: r.GetGenerations(), Conditions: r.GetConditions(),
+		Observed: r.GetObserved(), Generations: r.GetGenerations(), Conditions: r.GetConditions(), Objects: r.GetObjects(),
 		SessionEpoch: a.welcome.GetSessionEpoch(), Sequence: a.reportSequence,
 	}
 }

@@ -2692,7 +2692,10 @@ type Report struct {
 	// The session's epoch. Reports of an older session are dropped. Filled in by the link.
 	SessionEpoch int64 `protobuf:"varint,14,opt,name=session_epoch,json=sessionEpoch,proto3" json:"session_epoch,omitempty"`
 	// Strictly rising within a session; the hub's acknowledgement repeats it. Filled in by the link.
-	Sequence      uint64 `protobuf:"varint,15,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Sequence uint64 `protobuf:"varint,15,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// How each object stands that is in the member, of a work with several manifests, in their order. Status above is
+	// that of the first manifest then, health is that of all, and observed is true when all are.
+	Objects       []*ObjectReport `protobuf:"bytes,16,rep,name=objects,proto3" json:"objects,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2832,6 +2835,124 @@ func (x *Report) GetSequence() uint64 {
 	return 0
 }
 
+func (x *Report) GetObjects() []*ObjectReport {
+	if x != nil {
+		return x.Objects
+	}
+	return nil
+}
+
+// ObjectReport is the present state of one object of a work.
+type ObjectReport struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Group   string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Version string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Kind    string                 `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	// The plural name of the kind in the member.
+	Resource  string `protobuf:"bytes,4,opt,name=resource,proto3" json:"resource,omitempty"`
+	Namespace string `protobuf:"bytes,5,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name      string `protobuf:"bytes,6,opt,name=name,proto3" json:"name,omitempty"`
+	Health    Health `protobuf:"varint,7,opt,name=health,proto3,enum=windlass.link.v1.Health" json:"health,omitempty"`
+	// JSON, what the interpreter reflected; empty when the kind has none, and when all of the work would be too much.
+	Status        []byte `protobuf:"bytes,8,opt,name=status,proto3" json:"status,omitempty"`
+	Observed      bool   `protobuf:"varint,9,opt,name=observed,proto3" json:"observed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObjectReport) Reset() {
+	*x = ObjectReport{}
+	mi := &file_api_link_v1_link_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObjectReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObjectReport) ProtoMessage() {}
+
+func (x *ObjectReport) ProtoReflect() protoreflect.Message {
+	mi := &file_api_link_v1_link_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObjectReport.ProtoReflect.Descriptor instead.
+func (*ObjectReport) Descriptor() ([]byte, []int) {
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ObjectReport) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *ObjectReport) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *ObjectReport) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ObjectReport) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *ObjectReport) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ObjectReport) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ObjectReport) GetHealth() Health {
+	if x != nil {
+		return x.Health
+	}
+	return Health_HEALTH_UNKNOWN
+}
+
+func (x *ObjectReport) GetStatus() []byte {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+func (x *ObjectReport) GetObserved() bool {
+	if x != nil {
+		return x.Observed
+	}
+	return false
+}
+
 // Generations says how far which generation of a work has come. It explains delays and drives rollouts.
 type Generations struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2846,7 +2967,7 @@ type Generations struct {
 
 func (x *Generations) Reset() {
 	*x = Generations{}
-	mi := &file_api_link_v1_link_proto_msgTypes[27]
+	mi := &file_api_link_v1_link_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2858,7 +2979,7 @@ func (x *Generations) String() string {
 func (*Generations) ProtoMessage() {}
 
 func (x *Generations) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[27]
+	mi := &file_api_link_v1_link_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2871,7 +2992,7 @@ func (x *Generations) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Generations.ProtoReflect.Descriptor instead.
 func (*Generations) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{27}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Generations) GetSent() *Milestone {
@@ -2913,7 +3034,7 @@ type Milestone struct {
 
 func (x *Milestone) Reset() {
 	*x = Milestone{}
-	mi := &file_api_link_v1_link_proto_msgTypes[28]
+	mi := &file_api_link_v1_link_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2925,7 +3046,7 @@ func (x *Milestone) String() string {
 func (*Milestone) ProtoMessage() {}
 
 func (x *Milestone) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[28]
+	mi := &file_api_link_v1_link_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2938,7 +3059,7 @@ func (x *Milestone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Milestone.ProtoReflect.Descriptor instead.
 func (*Milestone) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{28}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Milestone) GetGeneration() int64 {
@@ -2969,7 +3090,7 @@ type Condition struct {
 
 func (x *Condition) Reset() {
 	*x = Condition{}
-	mi := &file_api_link_v1_link_proto_msgTypes[29]
+	mi := &file_api_link_v1_link_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2981,7 +3102,7 @@ func (x *Condition) String() string {
 func (*Condition) ProtoMessage() {}
 
 func (x *Condition) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[29]
+	mi := &file_api_link_v1_link_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2994,7 +3115,7 @@ func (x *Condition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Condition.ProtoReflect.Descriptor instead.
 func (*Condition) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{29}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Condition) GetType() string {
@@ -3051,7 +3172,7 @@ type ClusterFacts struct {
 
 func (x *ClusterFacts) Reset() {
 	*x = ClusterFacts{}
-	mi := &file_api_link_v1_link_proto_msgTypes[30]
+	mi := &file_api_link_v1_link_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3063,7 +3184,7 @@ func (x *ClusterFacts) String() string {
 func (*ClusterFacts) ProtoMessage() {}
 
 func (x *ClusterFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[30]
+	mi := &file_api_link_v1_link_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3076,7 +3197,7 @@ func (x *ClusterFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterFacts.ProtoReflect.Descriptor instead.
 func (*ClusterFacts) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{30}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ClusterFacts) GetObservedAt() *timestamppb.Timestamp {
@@ -3177,7 +3298,7 @@ type ServedAPI struct {
 
 func (x *ServedAPI) Reset() {
 	*x = ServedAPI{}
-	mi := &file_api_link_v1_link_proto_msgTypes[31]
+	mi := &file_api_link_v1_link_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3189,7 +3310,7 @@ func (x *ServedAPI) String() string {
 func (*ServedAPI) ProtoMessage() {}
 
 func (x *ServedAPI) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[31]
+	mi := &file_api_link_v1_link_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3202,7 +3323,7 @@ func (x *ServedAPI) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServedAPI.ProtoReflect.Descriptor instead.
 func (*ServedAPI) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{31}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ServedAPI) GetGroup() string {
@@ -3253,7 +3374,7 @@ type Question struct {
 
 func (x *Question) Reset() {
 	*x = Question{}
-	mi := &file_api_link_v1_link_proto_msgTypes[32]
+	mi := &file_api_link_v1_link_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3265,7 +3386,7 @@ func (x *Question) String() string {
 func (*Question) ProtoMessage() {}
 
 func (x *Question) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[32]
+	mi := &file_api_link_v1_link_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3278,7 +3399,7 @@ func (x *Question) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Question.ProtoReflect.Descriptor instead.
 func (*Question) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{32}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Question) GetId() uint64 {
@@ -3316,7 +3437,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_api_link_v1_link_proto_msgTypes[33]
+	mi := &file_api_link_v1_link_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3328,7 +3449,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[33]
+	mi := &file_api_link_v1_link_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3341,7 +3462,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{33}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Answer) GetId() uint64 {
@@ -3383,7 +3504,7 @@ type RenewalRequest struct {
 
 func (x *RenewalRequest) Reset() {
 	*x = RenewalRequest{}
-	mi := &file_api_link_v1_link_proto_msgTypes[34]
+	mi := &file_api_link_v1_link_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3395,7 +3516,7 @@ func (x *RenewalRequest) String() string {
 func (*RenewalRequest) ProtoMessage() {}
 
 func (x *RenewalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[34]
+	mi := &file_api_link_v1_link_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3408,7 +3529,7 @@ func (x *RenewalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewalRequest.ProtoReflect.Descriptor instead.
 func (*RenewalRequest) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{34}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RenewalRequest) GetCertificateRequest() []byte {
@@ -3433,7 +3554,7 @@ type RenewalAnswer struct {
 
 func (x *RenewalAnswer) Reset() {
 	*x = RenewalAnswer{}
-	mi := &file_api_link_v1_link_proto_msgTypes[35]
+	mi := &file_api_link_v1_link_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3445,7 +3566,7 @@ func (x *RenewalAnswer) String() string {
 func (*RenewalAnswer) ProtoMessage() {}
 
 func (x *RenewalAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[35]
+	mi := &file_api_link_v1_link_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3458,7 +3579,7 @@ func (x *RenewalAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewalAnswer.ProtoReflect.Descriptor instead.
 func (*RenewalAnswer) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{35}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RenewalAnswer) GetCertificates() [][]byte {
@@ -3653,7 +3774,7 @@ const file_api_link_v1_link_proto_rawDesc = "" +
 	"\x06wanted\x18\x02 \x03(\tR\x06wanted\"9\n" +
 	"\tReportAck\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n" +
-	"\bsequence\x18\x02 \x01(\x04R\bsequence\"\xa9\x04\n" +
+	"\bsequence\x18\x02 \x01(\x04R\bsequence\"\xe3\x04\n" +
 	"\x06Report\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\tR\x03uid\x12\x1e\n" +
@@ -3675,7 +3796,18 @@ const file_api_link_v1_link_proto_rawDesc = "" +
 	"conditions\x18\r \x03(\v2\x1b.windlass.link.v1.ConditionR\n" +
 	"conditions\x12#\n" +
 	"\rsession_epoch\x18\x0e \x01(\x03R\fsessionEpoch\x12\x1a\n" +
-	"\bsequence\x18\x0f \x01(\x04R\bsequence\"\xe5\x01\n" +
+	"\bsequence\x18\x0f \x01(\x04R\bsequence\x128\n" +
+	"\aobjects\x18\x10 \x03(\v2\x1e.windlass.link.v1.ObjectReportR\aobjects\"\x86\x02\n" +
+	"\fObjectReport\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
+	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x1a\n" +
+	"\bresource\x18\x04 \x01(\tR\bresource\x12\x1c\n" +
+	"\tnamespace\x18\x05 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x06 \x01(\tR\x04name\x120\n" +
+	"\x06health\x18\a \x01(\x0e2\x18.windlass.link.v1.HealthR\x06health\x12\x16\n" +
+	"\x06status\x18\b \x01(\fR\x06status\x12\x1a\n" +
+	"\bobserved\x18\t \x01(\bR\bobserved\"\xe5\x01\n" +
 	"\vGenerations\x12/\n" +
 	"\x04sent\x18\x01 \x01(\v2\x1b.windlass.link.v1.MilestoneR\x04sent\x127\n" +
 	"\breceived\x18\x02 \x01(\v2\x1b.windlass.link.v1.MilestoneR\breceived\x125\n" +
@@ -3806,7 +3938,7 @@ func file_api_link_v1_link_proto_rawDescGZIP() []byte {
 }
 
 var file_api_link_v1_link_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_api_link_v1_link_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_api_link_v1_link_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_api_link_v1_link_proto_goTypes = []any{
 	(GoodbyeReason)(0),            // 0: windlass.link.v1.GoodbyeReason
 	(ConflictResolution)(0),       // 1: windlass.link.v1.ConflictResolution
@@ -3841,20 +3973,21 @@ var file_api_link_v1_link_proto_goTypes = []any{
 	(*ReportsFromHub)(nil),        // 30: windlass.link.v1.ReportsFromHub
 	(*ReportAck)(nil),             // 31: windlass.link.v1.ReportAck
 	(*Report)(nil),                // 32: windlass.link.v1.Report
-	(*Generations)(nil),           // 33: windlass.link.v1.Generations
-	(*Milestone)(nil),             // 34: windlass.link.v1.Milestone
-	(*Condition)(nil),             // 35: windlass.link.v1.Condition
-	(*ClusterFacts)(nil),          // 36: windlass.link.v1.ClusterFacts
-	(*ServedAPI)(nil),             // 37: windlass.link.v1.ServedAPI
-	(*Question)(nil),              // 38: windlass.link.v1.Question
-	(*Answer)(nil),                // 39: windlass.link.v1.Answer
-	(*RenewalRequest)(nil),        // 40: windlass.link.v1.RenewalRequest
-	(*RenewalAnswer)(nil),         // 41: windlass.link.v1.RenewalAnswer
-	nil,                           // 42: windlass.link.v1.ClusterFacts.AllocatableEntry
-	nil,                           // 43: windlass.link.v1.ClusterFacts.AllocatedEntry
-	nil,                           // 44: windlass.link.v1.ClusterFacts.AllocatingEntry
-	(*durationpb.Duration)(nil),   // 45: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 46: google.protobuf.Timestamp
+	(*ObjectReport)(nil),          // 33: windlass.link.v1.ObjectReport
+	(*Generations)(nil),           // 34: windlass.link.v1.Generations
+	(*Milestone)(nil),             // 35: windlass.link.v1.Milestone
+	(*Condition)(nil),             // 36: windlass.link.v1.Condition
+	(*ClusterFacts)(nil),          // 37: windlass.link.v1.ClusterFacts
+	(*ServedAPI)(nil),             // 38: windlass.link.v1.ServedAPI
+	(*Question)(nil),              // 39: windlass.link.v1.Question
+	(*Answer)(nil),                // 40: windlass.link.v1.Answer
+	(*RenewalRequest)(nil),        // 41: windlass.link.v1.RenewalRequest
+	(*RenewalAnswer)(nil),         // 42: windlass.link.v1.RenewalAnswer
+	nil,                           // 43: windlass.link.v1.ClusterFacts.AllocatableEntry
+	nil,                           // 44: windlass.link.v1.ClusterFacts.AllocatedEntry
+	nil,                           // 45: windlass.link.v1.ClusterFacts.AllocatingEntry
+	(*durationpb.Duration)(nil),   // 46: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 47: google.protobuf.Timestamp
 }
 var file_api_link_v1_link_proto_depIdxs = []int32{
 	8,  // 0: windlass.link.v1.FromAgent.hello:type_name -> windlass.link.v1.Hello
@@ -3862,22 +3995,22 @@ var file_api_link_v1_link_proto_depIdxs = []int32{
 	11, // 2: windlass.link.v1.FromAgent.goodbye:type_name -> windlass.link.v1.Goodbye
 	13, // 3: windlass.link.v1.FromAgent.works:type_name -> windlass.link.v1.WorksFromAgent
 	29, // 4: windlass.link.v1.FromAgent.reports:type_name -> windlass.link.v1.ReportsFromAgent
-	36, // 5: windlass.link.v1.FromAgent.facts:type_name -> windlass.link.v1.ClusterFacts
-	39, // 6: windlass.link.v1.FromAgent.answer:type_name -> windlass.link.v1.Answer
-	40, // 7: windlass.link.v1.FromAgent.renewal:type_name -> windlass.link.v1.RenewalRequest
+	37, // 5: windlass.link.v1.FromAgent.facts:type_name -> windlass.link.v1.ClusterFacts
+	40, // 6: windlass.link.v1.FromAgent.answer:type_name -> windlass.link.v1.Answer
+	41, // 7: windlass.link.v1.FromAgent.renewal:type_name -> windlass.link.v1.RenewalRequest
 	26, // 8: windlass.link.v1.FromAgent.brake:type_name -> windlass.link.v1.BrakeNotice
 	9,  // 9: windlass.link.v1.FromHub.welcome:type_name -> windlass.link.v1.Welcome
 	10, // 10: windlass.link.v1.FromHub.heartbeat:type_name -> windlass.link.v1.Heartbeat
 	11, // 11: windlass.link.v1.FromHub.goodbye:type_name -> windlass.link.v1.Goodbye
 	12, // 12: windlass.link.v1.FromHub.works:type_name -> windlass.link.v1.WorksFromHub
 	30, // 13: windlass.link.v1.FromHub.reports:type_name -> windlass.link.v1.ReportsFromHub
-	38, // 14: windlass.link.v1.FromHub.question:type_name -> windlass.link.v1.Question
-	41, // 15: windlass.link.v1.FromHub.renewal:type_name -> windlass.link.v1.RenewalAnswer
+	39, // 14: windlass.link.v1.FromHub.question:type_name -> windlass.link.v1.Question
+	42, // 15: windlass.link.v1.FromHub.renewal:type_name -> windlass.link.v1.RenewalAnswer
 	27, // 16: windlass.link.v1.FromHub.brake:type_name -> windlass.link.v1.BrakeConfirmation
-	45, // 17: windlass.link.v1.Welcome.heartbeat_interval:type_name -> google.protobuf.Duration
-	45, // 18: windlass.link.v1.Welcome.heartbeat_timeout:type_name -> google.protobuf.Duration
+	46, // 17: windlass.link.v1.Welcome.heartbeat_interval:type_name -> google.protobuf.Duration
+	46, // 18: windlass.link.v1.Welcome.heartbeat_timeout:type_name -> google.protobuf.Duration
 	0,  // 19: windlass.link.v1.Goodbye.reason:type_name -> windlass.link.v1.GoodbyeReason
-	45, // 20: windlass.link.v1.Goodbye.retry_after:type_name -> google.protobuf.Duration
+	46, // 20: windlass.link.v1.Goodbye.retry_after:type_name -> google.protobuf.Duration
 	15, // 21: windlass.link.v1.WorksFromHub.probe:type_name -> windlass.link.v1.ProbeRequest
 	17, // 22: windlass.link.v1.WorksFromHub.put:type_name -> windlass.link.v1.Put
 	21, // 23: windlass.link.v1.WorksFromHub.removal:type_name -> windlass.link.v1.Removal
@@ -3893,34 +4026,36 @@ var file_api_link_v1_link_proto_depIdxs = []int32{
 	22, // 33: windlass.link.v1.Removal.objects:type_name -> windlass.link.v1.ObjectRef
 	25, // 34: windlass.link.v1.Acks.acks:type_name -> windlass.link.v1.Ack
 	3,  // 35: windlass.link.v1.Ack.outcome:type_name -> windlass.link.v1.AckOutcome
-	45, // 36: windlass.link.v1.BrakeNotice.window:type_name -> google.protobuf.Duration
+	46, // 36: windlass.link.v1.BrakeNotice.window:type_name -> google.protobuf.Duration
 	28, // 37: windlass.link.v1.BrakeNotice.removals:type_name -> windlass.link.v1.RemovalRef
 	28, // 38: windlass.link.v1.BrakeConfirmation.removals:type_name -> windlass.link.v1.RemovalRef
 	32, // 39: windlass.link.v1.ReportsFromAgent.reports:type_name -> windlass.link.v1.Report
 	31, // 40: windlass.link.v1.ReportsFromHub.acks:type_name -> windlass.link.v1.ReportAck
 	4,  // 41: windlass.link.v1.Report.phase:type_name -> windlass.link.v1.Phase
-	46, // 42: windlass.link.v1.Report.observed_at:type_name -> google.protobuf.Timestamp
+	47, // 42: windlass.link.v1.Report.observed_at:type_name -> google.protobuf.Timestamp
 	5,  // 43: windlass.link.v1.Report.health:type_name -> windlass.link.v1.Health
-	33, // 44: windlass.link.v1.Report.generations:type_name -> windlass.link.v1.Generations
-	35, // 45: windlass.link.v1.Report.conditions:type_name -> windlass.link.v1.Condition
-	34, // 46: windlass.link.v1.Generations.sent:type_name -> windlass.link.v1.Milestone
-	34, // 47: windlass.link.v1.Generations.received:type_name -> windlass.link.v1.Milestone
-	34, // 48: windlass.link.v1.Generations.applied:type_name -> windlass.link.v1.Milestone
-	34, // 49: windlass.link.v1.Generations.healthy:type_name -> windlass.link.v1.Milestone
-	46, // 50: windlass.link.v1.Milestone.at:type_name -> google.protobuf.Timestamp
-	46, // 51: windlass.link.v1.ClusterFacts.observed_at:type_name -> google.protobuf.Timestamp
-	37, // 52: windlass.link.v1.ClusterFacts.apis:type_name -> windlass.link.v1.ServedAPI
-	42, // 53: windlass.link.v1.ClusterFacts.allocatable:type_name -> windlass.link.v1.ClusterFacts.AllocatableEntry
-	43, // 54: windlass.link.v1.ClusterFacts.allocated:type_name -> windlass.link.v1.ClusterFacts.AllocatedEntry
-	44, // 55: windlass.link.v1.ClusterFacts.allocating:type_name -> windlass.link.v1.ClusterFacts.AllocatingEntry
-	45, // 56: windlass.link.v1.RenewalAnswer.retry_after:type_name -> google.protobuf.Duration
-	6,  // 57: windlass.link.v1.Link.Session:input_type -> windlass.link.v1.FromAgent
-	7,  // 58: windlass.link.v1.Link.Session:output_type -> windlass.link.v1.FromHub
-	58, // [58:59] is the sub-list for method output_type
-	57, // [57:58] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	34, // 44: windlass.link.v1.Report.generations:type_name -> windlass.link.v1.Generations
+	36, // 45: windlass.link.v1.Report.conditions:type_name -> windlass.link.v1.Condition
+	33, // 46: windlass.link.v1.Report.objects:type_name -> windlass.link.v1.ObjectReport
+	5,  // 47: windlass.link.v1.ObjectReport.health:type_name -> windlass.link.v1.Health
+	35, // 48: windlass.link.v1.Generations.sent:type_name -> windlass.link.v1.Milestone
+	35, // 49: windlass.link.v1.Generations.received:type_name -> windlass.link.v1.Milestone
+	35, // 50: windlass.link.v1.Generations.applied:type_name -> windlass.link.v1.Milestone
+	35, // 51: windlass.link.v1.Generations.healthy:type_name -> windlass.link.v1.Milestone
+	47, // 52: windlass.link.v1.Milestone.at:type_name -> google.protobuf.Timestamp
+	47, // 53: windlass.link.v1.ClusterFacts.observed_at:type_name -> google.protobuf.Timestamp
+	38, // 54: windlass.link.v1.ClusterFacts.apis:type_name -> windlass.link.v1.ServedAPI
+	43, // 55: windlass.link.v1.ClusterFacts.allocatable:type_name -> windlass.link.v1.ClusterFacts.AllocatableEntry
+	44, // 56: windlass.link.v1.ClusterFacts.allocated:type_name -> windlass.link.v1.ClusterFacts.AllocatedEntry
+	45, // 57: windlass.link.v1.ClusterFacts.allocating:type_name -> windlass.link.v1.ClusterFacts.AllocatingEntry
+	46, // 58: windlass.link.v1.RenewalAnswer.retry_after:type_name -> google.protobuf.Duration
+	6,  // 59: windlass.link.v1.Link.Session:input_type -> windlass.link.v1.FromAgent
+	7,  // 60: windlass.link.v1.Link.Session:output_type -> windlass.link.v1.FromHub
+	60, // [60:61] is the sub-list for method output_type
+	59, // [59:60] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_api_link_v1_link_proto_init() }
@@ -3965,7 +4100,7 @@ func file_api_link_v1_link_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_link_v1_link_proto_rawDesc), len(file_api_link_v1_link_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   39,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -300,6 +300,9 @@ func validateManifests(manifests []runtime.RawExtension, path *field.Path) field
 	if len(manifests) == 0 {
 		return field.ErrorList{field.Required(path, "a work carries at least one object")}
 	}
+	if len(manifests) > MaxWorkManifests {
+		return field.ErrorList{field.TooMany(path, len(manifests), MaxWorkManifests)}
+	}
 	var errs field.ErrorList
 	size := 0
 	seen := sets.New[manifestHeader]()

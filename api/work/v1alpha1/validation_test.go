@@ -173,6 +173,14 @@ func configMapOf(size int) string {
 	return begin + strings.Repeat("x", size-len(begin)-len(end)) + end
 }
 
+func configMaps(count int) []string {
+	manifests := make([]string, count)
+	for i := range manifests {
+		manifests[i] = fmt.Sprintf(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"c%d"}}`, i)
+	}
+	return manifests
+}
+
 func TestManifestsOfAWork(t *testing.T) {
 	largest, large := configMapOf(MaxWorkBytes), configMapOf(MaxWorkBytes+1)
 	tests := []struct {
@@ -195,6 +203,8 @@ func TestManifestsOfAWork(t *testing.T) {
 		{"an apiVersion with too many parts", []string{`{"apiVersion":"a/b/c","kind":"X","metadata":{"name":"x"}}`}, []string{
 			`spec.workload.manifests[0].apiVersion: Invalid value: "a/b/c"`}},
 		{"the same object twice", []string{configMap, configMap}, []string{`spec.workload.manifests[1]: Duplicate value: "ConfigMap shop/web"`}},
+		{reason: "as many as can be", manifests: configMaps(MaxWorkManifests)},
+		{"too many", configMaps(MaxWorkManifests + 1), []string{"spec.workload.manifests: Too many: 501: must have at most 500 items"}},
 		{"too large", []string{large}, []string{"spec.workload.manifests: Forbidden: the manifests have 1048577 bytes and a work takes at most 1048576: make the object smaller, or divide it"}},
 		{"too large together", []string{largest, configMap}, []string{fmt.Sprintf("spec.workload.manifests: Forbidden: the manifests have %d bytes", MaxWorkBytes+len(configMap))}},
 	}

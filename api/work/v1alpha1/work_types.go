@@ -214,3 +214,7 @@ const (
 
 // MaxWorkBytes bounds the manifests of a work, so that it fits into the store and a message.
 const MaxWorkBytes = 1 << 20
+
+// MaxWorkManifests bounds how many manifests a work has, so that its status, which names each of
+// them, fits into the store beside them.
+const MaxWorkManifests = 500
