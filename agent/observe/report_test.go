@@ -52,7 +52,7 @@ func deployment(version string, ready int64) *unstructured.Unstructured {
 
 func applied(change func(*WorkState)) WorkState {
 	s := WorkState{
-		Key: "web", UID: "w", Received: 1, Applied: 1, Phase: linkv1.Phase_PHASE_PRESENT, Done: true, Reason: "Applied", Objects: []Tracked{web},
+		Key: "web", UID: "w", Received: 1, Applied: 1, Phase: linkv1.Phase_PHASE_PRESENT, Done: true, Reason: "Applied", Manifests: 1, Objects: []Tracked{web},
 	}
 	if change != nil {
 		change(&s)
