@@ -55,6 +55,25 @@ func ValidateClusterName(name string) error {
 	return nil
 }
 
+// ValidateClusterLabel says why an agent cannot give its cluster a label. Those of the hub's own are the
+// hub's to set.
+func ValidateClusterLabel(key, value string) error {
+	if problems := validation.IsQualifiedName(key); len(problems) > 0 {
+		return fmt.Errorf("the key %.63q: %s", key, problems[0])
+	}
+	if problems := validation.IsValidLabelValue(value); len(problems) > 0 {
+		return fmt.Errorf("the value of %q: %s", key, problems[0])
+	}
+	if prefix, _, ok := strings.Cut(key, "/"); ok {
+		for _, reserved := range []string{"karmada.io", "windlass.dev"} {
+			if prefix == reserved || strings.HasSuffix(prefix, "."+reserved) {
+				return fmt.Errorf("%q is reserved: only the hub sets labels under %s", key, reserved)
+			}
+		}
+	}
+	return nil
+}
+
 // ClusterURI is the name of a cluster's agent in its certificate: spiffe://windlass.dev/cluster/<id>.
 func ClusterURI(id string) *url.URL {
 	return &url.URL{Scheme: "spiffe", Host: TrustDomain, Path: clusterPathPrefix + id}
