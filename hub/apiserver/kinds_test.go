@@ -588,13 +588,6 @@ func TestListsAndWatchesShowWhatWasWritten(t *testing.T) {
 		indexed, err := informer.GetIndexer().ByIndex(cache.NamespaceIndex, "karmada-es-listed")
 		return len(indexed) == 4, err
 	})
-	cached, err := works.GetCached(ctx, "karmada-es-listed", "w1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if cached.Labels["even"] != "false" {
-		t.Errorf("labels %v", cached.Labels)
-	}
 }
 
 func TestEveryKindHasASchemaInOpenAPI(t *testing.T) {

@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -267,6 +266,3 @@ func splitListen(listener net.Listener) (net.IP, int) {
 	address := listener.Addr().(*net.TCPAddr)
 	return address.IP, address.Port
 }
-
-// hostPort is host with port, also for an IPv6 address.
-func hostPort(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }

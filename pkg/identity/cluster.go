@@ -33,14 +33,6 @@ func NewClusterID() string {
 	return hex.EncodeToString(random)
 }
 
-// ValidateClusterID says why id cannot be a MemberCluster's spec.id.
-func ValidateClusterID(id string) error {
-	if !clusterIDPattern.MatchString(id) {
-		return fmt.Errorf("the cluster id %q is not 1 to 63 lower-case letters, digits and dashes", shorten(id))
-	}
-	return nil
-}
-
 // ValidateClusterName says why name cannot be a MemberCluster's name.
 func ValidateClusterName(name string) error {
 	if name == "" {
