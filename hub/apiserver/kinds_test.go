@@ -126,7 +126,7 @@ func TestKubectlShowsTheColumnsOfEachKind(t *testing.T) {
 	}{
 		{
 			path:    "/apis/policy.karmada.io/v1alpha1/namespaces/tables/propagationpolicies",
-			columns: []string{"Name", "Conflict-Resolution", "Priority", "Templates", "Applied", "Healthy", "Age"},
+			columns: []string{"Name", "Conflict-Resolution", "Priority", "Ready", "Templates", "Applied", "Healthy", "Age"},
 			first:   []any{"p", "Abort", 0.0, 0.0, 0.0, 0.0},
 		},
 		{
@@ -141,7 +141,7 @@ func TestKubectlShowsTheColumnsOfEachKind(t *testing.T) {
 		},
 		{
 			path:    "/apis/cluster.karmada.io/v1alpha1/memberclusters/tables",
-			columns: []string{"Name", "Version", "Mode", "Ready", "Agent", "Provider", "Region", "Age"},
+			columns: []string{"Name", "Version", "Mode", "Ready", "Joined", "Agent", "Provider", "Region", "Age"},
 			first:   []any{"tables", "", "Pull", "", "", "", ""},
 		},
 		{
