@@ -34,7 +34,7 @@ const (
 	// shutdownTimeout bounds how long a stopping server waits for requests that are under way.
 	shutdownTimeout = 3 * time.Second
 	// claimTimeout bounds the wait for a store that does not answer at the start.
-	claimTimeout = 30 * time.Second
+	claimTimeout = 15 * time.Second
 )
 
 // Config is what the API server needs. Store, PKI and Listen are required.
