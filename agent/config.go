@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -177,11 +178,17 @@ func (c *Config) ReadFile(path string) error {
 func (c *Config) Validate() error {
 	var problems []error
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	switch _, _, err := net.SplitHostPort(c.Hub); {
+	switch host, port, err := net.SplitHostPort(c.Hub); {
 	case c.Hub == "":
 		problem("--hub is not set: it is HOST:PORT of the hub's link")
 	case err != nil:
 		problem("--hub: %q is not HOST:PORT: %v", c.Hub, err)
+	case host == "":
+		problem("--hub: %q has no host: it is HOST:PORT of the hub's link", c.Hub)
+	default:
+		if number, err := strconv.ParseUint(port, 10, 16); err != nil || number == 0 {
+			problem("--hub: %q has no port from 1 to 65535: it is HOST:PORT of the hub's link, 8443 by default", c.Hub)
+		}
 	}
 	if c.ClusterName != "" {
 		if err := identity.ValidateClusterName(c.ClusterName); err != nil {
@@ -192,11 +199,8 @@ func (c *Config) Validate() error {
 		problem("--state-namespace: %q: %s", c.StateNamespace, strings.Join(errs, "; "))
 	}
 	for key, value := range c.Labels {
-		if errs := validation.IsQualifiedName(key); len(errs) > 0 {
-			problem("--labels: key %q: %s", key, strings.Join(errs, "; "))
-		}
-		if errs := validation.IsValidLabelValue(value); len(errs) > 0 {
-			problem("--labels: value %q: %s", value, strings.Join(errs, "; "))
+		if err := identity.ValidateClusterLabel(key, value); err != nil {
+			problem("--labels: %w", err)
 		}
 	}
 	switch c.LogLevel {

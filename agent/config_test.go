@@ -46,6 +46,11 @@ func TestEveryWrongSettingIsNamedByItsFlag(t *testing.T) {
 	}{
 		{"--hub", func(c *Config) { c.Hub = "" }},
 		{"--hub", func(c *Config) { c.Hub = "no-port" }},
+		{"--hub", func(c *Config) { c.Hub = "hub:" }},
+		{"--hub", func(c *Config) { c.Hub = ":8443" }},
+		{"--hub", func(c *Config) { c.Hub = "hub:70000" }},
+		{"--hub", func(c *Config) { c.Hub = "hub:https" }},
+		{"--labels", func(c *Config) { c.Labels = map[string]string{"cluster.karmada.io/x": "y"} }},
 		{"--cluster-name", func(c *Config) { c.ClusterName = "UPPER" }},
 		{"--state-namespace", func(c *Config) { c.StateNamespace = "a/b" }},
 		{"--labels", func(c *Config) { c.Labels = map[string]string{"a b": "c"} }},

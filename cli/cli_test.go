@@ -35,17 +35,21 @@ import (
 
 // fakeHub is an API server that answers from its fields over TLS, and keeps the tokens it is sent.
 type fakeHub struct {
-	server  *httptest.Server
-	info    map[string]string // data of kube-public/windlass-hub; nil when there is none
-	refuse  int               // a status code to refuse the creation of a token with
-	ahead   time.Duration     // of its clock
-	created []windlassv1alpha1.JoinToken
-	deleted []string
-	bodies  []string
-	lists   map[string]any // of our other kinds, by their resource; nil for a server that does not have them
+	server   *httptest.Server
+	info     map[string]string // data of kube-public/windlass-hub; nil when there is none
+	refuse   int               // a status code to refuse the creation of a token with
+	ahead    time.Duration     // of its clock
+	created  []windlassv1alpha1.JoinToken
+	deleted  []string
+	bodies   []string
+	clusters []string       // names of the clusters that it knows
+	lists    map[string]any // of our other kinds, by their resource; nil for a server that does not have them
 }
 
-const tokensPath = "/apis/windlass.dev/v1alpha1/jointokens"
+const (
+	tokensPath   = "/apis/windlass.dev/v1alpha1/jointokens"
+	clustersPath = "/apis/cluster.karmada.io/v1alpha1/memberclusters"
+)
 
 func startFakeHub(t *testing.T) *fakeHub {
 	t.Helper()
@@ -83,7 +87,9 @@ func (f *fakeHub) serve(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(r.URL.Path, tokensPath+"/") && r.Method == http.MethodDelete && f.has(filepath.Base(r.URL.Path)):
 		f.deleted = append(f.deleted, filepath.Base(r.URL.Path))
 		answer(w, http.StatusOK, &metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusSuccess})
-	case strings.HasPrefix(r.URL.Path, tokensPath+"/"), strings.HasPrefix(r.URL.Path, "/api/v1/namespaces/kube-public/"):
+	case filepath.Dir(r.URL.Path) == clustersPath && slices.Contains(f.clusters, filepath.Base(r.URL.Path)):
+		answer(w, http.StatusOK, &clusterv1alpha1.MemberCluster{TypeMeta: metav1.TypeMeta{APIVersion: "cluster.karmada.io/v1alpha1", Kind: "MemberCluster"}})
+	case strings.HasPrefix(r.URL.Path, tokensPath+"/"), filepath.Dir(r.URL.Path) == clustersPath, strings.HasPrefix(r.URL.Path, "/api/v1/namespaces/kube-public/"):
 		answer(w, http.StatusNotFound, &metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure,
 			Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound, Message: "not found", Details: &metav1.StatusDetails{Name: filepath.Base(r.URL.Path)}})
 	case f.lists != nil && strings.HasPrefix(r.URL.Path, "/apis/"):
@@ -220,6 +226,7 @@ func withoutToken(t *testing.T, text string) string {
 
 func TestATokenAsJSON(t *testing.T) {
 	hub := startFakeHub(t)
+	hub.clusters = []string{"edge-1"}
 	r := windlass(t, "token", "create", "--cluster", "edge-1", "--rejoin", "-o", "json", "--kubeconfig", hub.kubeconfig(t))
 	r.want(t, CodeFine)
 	var got createdToken
@@ -399,6 +406,33 @@ func TestRefusalByTheHubHasItsOwnExitCode(t *testing.T) {
 	hub := startFakeHub(t)
 	hub.refuse = http.StatusForbidden
 	windlass(t, "token", "create", "--kubeconfig", hub.kubeconfig(t)).want(t, CodeNotAllowed, "creating the token on the hub", "cannot create it")
+}
+
+func TestARejoinOfAClusterThatTheHubDoesNotHaveIsAMistake(t *testing.T) {
+	hub := startFakeHub(t)
+	hub.clusters = []string{"edge-1"}
+	windlass(t, "token", "create", "--cluster", "edge-7", "--rejoin", "--kubeconfig", hub.kubeconfig(t)).
+		want(t, CodeNotFound, `no cluster "edge-7"`, "leave --rejoin away")
+	if len(hub.created) > 0 {
+		t.Error("a token was created that nobody can use")
+	}
+}
+
+func TestWhereThereIsNoChartThatIsSaid(t *testing.T) {
+	hub := startFakeHub(t)
+	config := hub.kubeconfig(t)
+	const said = "There is no chart in charts/agent"
+	windlass(t, "token", "create", "-o", "helm", "--kubeconfig", config).want(t, CodeFine, said, "-o command")
+	if r := windlass(t, "token", "create", "-o", "helm", "--chart", "mine", "--kubeconfig", config); strings.Contains(r.Err, said) {
+		t.Errorf("of a chart that the user names it is said:\n%s", r.Err)
+	}
+	t.Chdir(t.TempDir())
+	if err := os.MkdirAll("charts/agent", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if r := windlass(t, "token", "create", "-o", "helm", "--kubeconfig", config); strings.Contains(r.Err, said) {
+		t.Errorf("of a chart that is there it is said:\n%s", r.Err)
+	}
 }
 
 func TestACommandThatNeedsTheHubsAddressSaysSoBeforeATokenIsMade(t *testing.T) {

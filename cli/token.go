@@ -20,6 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
 
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	windlassv1alpha1 "windlass.dev/windlass/api/windlass/v1alpha1"
 	"windlass.dev/windlass/pkg/identity"
 )
@@ -35,6 +36,8 @@ const (
 const (
 	defaultTTL = 15 * time.Minute
 	maxTTL     = 30 * 24 * time.Hour
+	// defaultChart is where the chart lies in a checkout of a release that has it.
+	defaultChart = "charts/agent"
 )
 
 var tokens = windlassv1alpha1.SchemeGroupVersion.WithResource("jointokens")
@@ -85,7 +88,7 @@ func (o tokenOptions) validate() error {
 }
 
 func newTokenCreate(c *connection, streams Streams) *cobra.Command {
-	options := tokenOptions{ttl: defaultTTL, output: "value", chart: "charts/agent"}
+	options := tokenOptions{ttl: defaultTTL, output: "value", chart: defaultChart}
 	command := &cobra.Command{
 		Use:   "create",
 		Short: "Make a token and print it, or the command that joins a cluster with it",
@@ -105,6 +108,11 @@ second time. Only the result goes to standard output, explanations go to standar
 			if err != nil {
 				return err
 			}
+			if options.rejoin {
+				if err := h.hasCluster(command.Context(), options.cluster); err != nil {
+					return err
+				}
+			}
 			created, err := createToken(command.Context(), h, options)
 			if err != nil {
 				return err
@@ -121,6 +129,23 @@ second time. Only the result goes to standard output, explanations go to standar
 	flags.StringVar(&options.chart, "chart", options.chart, "chart that -o helm installs: a folder, an archive or a reference")
 	flags.StringVarP(&options.output, "output", "o", options.output, "value, helm, command or json")
 	return command
+}
+
+// hasCluster is an error when the hub does not know the cluster that is to come back: a token to rejoin
+// would wait for nobody. Who may make tokens and not look at clusters is believed.
+func (h *hub) hasCluster(ctx context.Context, name string) error {
+	client, err := h.client(clusterv1alpha1.SchemeGroupVersion)
+	if err != nil {
+		return err
+	}
+	err = client.Get().Resource("memberclusters").Name(name).Do(ctx).Into(&clusterv1alpha1.MemberCluster{})
+	switch {
+	case err == nil, apierrors.IsForbidden(err):
+		return nil
+	case apierrors.IsNotFound(err) && !noSuchResource(err):
+		return &Failure{Code: CodeNotFound, Err: fmt.Errorf("--rejoin: the hub has no cluster %q that could come back; if the name is right, leave --rejoin away, and the token attaches it anew", name)}
+	}
+	return h.describe(fmt.Errorf("looking for cluster %s on the hub: %w", name, err))
 }
 
 // createdToken is a new token and what is needed to use it. It is also the output of -o json.
@@ -187,6 +212,9 @@ func createToken(ctx context.Context, h *hub, options tokenOptions) (*createdTok
 
 func (t *createdToken) print(streams Streams, options tokenOptions) error {
 	t.explain(streams.Err)
+	if options.output == "helm" && options.chart == defaultChart {
+		explainChart(streams.Err)
+	}
 	var err error
 	switch options.output {
 	case "json":
@@ -214,6 +242,14 @@ func (t *createdToken) explain(out io.Writer) {
 		}
 		fmt.Fprintf(out, "Warning: the hub's clock is %s %s this machine's. The token ends by the hub's clock.\n", duration.HumanDuration(t.clockAhead.Abs().Round(time.Minute)), direction)
 	}
+}
+
+// explainChart says what to do while there is no chart where the command would look for it.
+func explainChart(out io.Writer) {
+	if _, err := os.Stat(defaultChart); err == nil {
+		return
+	}
+	fmt.Fprintf(out, "There is no chart in %s: that of the agent comes with a later release. Until then run the agent itself, with the same\ntoken: -o command prints how. A chart of your own is named by --chart.\n", defaultChart)
 }
 
 // unnamedCluster stands in a command for the name that the reader has to choose.

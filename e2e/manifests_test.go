@@ -256,13 +256,13 @@ func TestKubectlGetShowsWhatMattersOfEachKind(t *testing.T) {
 		columns string
 		row     []string // the beginning of a row that must be there
 	}{
-		{"cluster", nil, "NAME VERSION MODE READY AGE", []string{"member1", "v1.37.2", "Pull", "True"}},
-		{"pp", []string{"--namespace=" + namespace}, "NAME CONFLICT-RESOLUTION PRIORITY TEMPLATES APPLIED HEALTHY AGE",
-			[]string{"configmap-settings", "Abort", "0", "1", "1", "1"}},
+		{"cluster", nil, "NAME VERSION MODE READY JOINED AGE", []string{"member1", "v1.37.2", "Pull", "True", "True"}},
+		{"pp", []string{"--namespace=" + namespace}, "NAME CONFLICT-RESOLUTION PRIORITY READY TEMPLATES APPLIED HEALTHY AGE",
+			[]string{"configmap-settings", "Abort", "0", "True", "1", "1", "1"}},
 		{"rb", []string{"--namespace=" + namespace}, "NAME SCHEDULED FULLYAPPLIED CLUSTERS APPLIED HEALTHY AGE",
 			[]string{"settings-configmap", "True", "True", "2", "2", "2"}},
 		{"wk", []string{"--namespace=karmada-es-member1", "--output=wide"}, "NAME KIND APPLIED AVAILABLE TEMPLATE AGE", nil},
-		{"karmada-io", []string{"--namespace=" + namespace}, "NAME CONFLICT-RESOLUTION PRIORITY TEMPLATES APPLIED HEALTHY AGE",
+		{"karmada-io", []string{"--namespace=" + namespace}, "NAME CONFLICT-RESOLUTION PRIORITY READY TEMPLATES APPLIED HEALTHY AGE",
 			[]string{"propagationpolicy.policy.karmada.io/configmap-settings"}},
 	}
 	for _, c := range cases {

@@ -38,6 +38,7 @@ import (
 	"windlass.dev/windlass/hub/incarnation"
 	"windlass.dev/windlass/hub/pki"
 	"windlass.dev/windlass/hub/roster"
+	"windlass.dev/windlass/hub/settings"
 	"windlass.dev/windlass/hub/store"
 	"windlass.dev/windlass/hub/templates"
 	"windlass.dev/windlass/hub/works"
@@ -45,7 +46,7 @@ import (
 
 // Run is a hub from its start until the context ends. Every error is one line that says what to
 // mend.
-func Run(ctx context.Context, config Config, log *slog.Logger) error {
+func Run(ctx context.Context, config settings.Config, log *slog.Logger) error {
 	if err := config.Complete(); err != nil {
 		return err
 	}
@@ -59,7 +60,7 @@ func Run(ctx context.Context, config Config, log *slog.Logger) error {
 
 // hub is a running hub. Its fields are written by open and not after.
 type hub struct {
-	config  Config
+	config  settings.Config
 	log     *slog.Logger
 	process string // names this process to others that share the store
 

@@ -78,12 +78,15 @@ type WorkCount struct {
 
 // Binding is one template and the clusters that it goes to.
 type Binding struct {
-	Namespace  string      `json:"namespace,omitempty"`
-	Name       string      `json:"name"`
-	Template   Template    `json:"template"`
-	Policy     string      `json:"policy,omitempty"`
-	Scheduled  bool        `json:"scheduled"`
-	Removing   bool        `json:"removing,omitempty"`
+	Namespace string   `json:"namespace,omitempty"`
+	Name      string   `json:"name"`
+	Template  Template `json:"template"`
+	Policy    string   `json:"policy,omitempty"`
+	Scheduled bool     `json:"scheduled"`
+	Removing  bool     `json:"removing,omitempty"`
+	// Released is true when no policy claims the template any more: what the clusters have stays as it
+	// is, and what goes wrong with it is nobody's wish that was not fulfilled.
+	Released   bool        `json:"released,omitempty"`
 	Applied    int         `json:"applied"`
 	Healthy    int         `json:"healthy"`
 	Message    string      `json:"message,omitempty"`

@@ -178,6 +178,11 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 	}
 	scheduled := meta.FindStatusCondition(b.status.Conditions, workv1alpha1.BindingScheduled)
 	described.Scheduled = scheduled != nil && scheduled.Status == metav1.ConditionTrue
+	described.Released = described.Policy == "" && !described.Removing
+	if described.Released {
+		described.Message = "released: no policy claims it any more, and what its clusters have stays as it is"
+		return described, nil
+	}
 	problem := bindingProblem(b, described, scheduled)
 	if problem != nil {
 		described.Message = problem.Message

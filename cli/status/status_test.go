@@ -261,6 +261,34 @@ func TestAClusterScopedBindingFindsItsWorks(t *testing.T) {
 	}
 }
 
+func TestWhatGoesWrongWithAReleasedBindingIsNoProblem(t *testing.T) {
+	facts := sample()
+	config := boundTo(template("ConfigMap", "settings"), nil, to("member1", 0))
+	failing := workOf(config, "member1", "", refused("Conflict", "it exists in the member"))
+	config.Annotations = nil
+	facts.Bindings, facts.Works = append(facts.Bindings, config), append(facts.Works, failing)
+	report := Make(facts)
+	if !report.Fine || !report.Bindings[0].Released || report.Bindings[0].Applied != 0 {
+		t.Errorf("reported as %+v", report)
+	}
+	var out bytes.Buffer
+	if err := report.Text(&out, now, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"All fine: 2 clusters ready, 2 bindings applied, 1 released.", "released: no policy claims it any more"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not said:\n%s", want, out.String())
+		}
+	}
+
+	deleted := config
+	deleted.DeletionTimestamp = &metav1.Time{Time: now}
+	facts.Bindings[len(facts.Bindings)-1] = deleted
+	if report := Make(facts); report.Fine || report.Problems[0].Reason != "Removing" {
+		t.Errorf("one whose removal does not end is reported as %+v", report.Problems)
+	}
+}
+
 func TestAWorkThatIsBeingRemovedIsNoPartOfTheTotal(t *testing.T) {
 	facts := sample()
 	facts.Works[2].DeletionTimestamp = &metav1.Time{Time: now}

@@ -41,7 +41,17 @@ func (r Report) headline(w *writer) {
 		return
 	}
 	if r.Fine {
-		w.line("All fine: %s ready, %s applied.", count(len(r.Clusters), "cluster"), count(len(r.Bindings), "binding"))
+		released := 0
+		for _, b := range r.Bindings {
+			if b.Released {
+				released++
+			}
+		}
+		told := ""
+		if released > 0 {
+			told = fmt.Sprintf(", %d released", released)
+		}
+		w.line("All fine: %s ready, %s applied%s.", count(len(r.Clusters), "cluster"), count(len(r.Bindings)-released, "binding"), told)
 		return
 	}
 	w.line("NOT FINE")
@@ -98,7 +108,7 @@ func (r Report) shown(wide bool) (bindings []Binding, hidden int) {
 		return r.Bindings, 0
 	}
 	for _, b := range r.Bindings {
-		if b.Message == "" {
+		if b.Message == "" || b.Released {
 			hidden++
 			continue
 		}

@@ -1,4 +1,4 @@
-// Command windlass-hub is the hub: flags and a configuration file become a hub.Config, and that runs.
+// Command windlass-hub is the hub: flags and a configuration file become a settings.Config, and that runs.
 package main
 
 import (
@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"windlass.dev/windlass/hub"
+	"windlass.dev/windlass/hub/settings"
 )
 
 func main() {
@@ -26,7 +27,7 @@ func main() {
 }
 
 func newCommand() *cobra.Command {
-	config := hub.DefaultConfig()
+	config := settings.DefaultConfig()
 	var file string
 	command := &cobra.Command{
 		Use:   "windlass-hub",
@@ -49,7 +50,7 @@ func newCommand() *cobra.Command {
 }
 
 // bind declares the flags. Every other setting is in the configuration file only.
-func bind(flags *pflag.FlagSet, config *hub.Config) {
+func bind(flags *pflag.FlagSet, config *settings.Config) {
 	flags.StringVar(&config.DataDir, "data-dir", config.DataDir, "directory of the embedded etcd, the keys and the admin kubeconfig")
 	flags.StringVar(&config.PKIDir, "pki-dir", config.PKIDir, "directory of the hub's certificate authorities and keys (default <data-dir>/pki)")
 	flags.StringVar(&config.APIListen, "api-listen", config.APIListen, "address on which the hub's Kubernetes API listens for users")
@@ -64,8 +65,8 @@ func bind(flags *pflag.FlagSet, config *hub.Config) {
 }
 
 // resolve lays the file over the defaults, and the flags that were given over both.
-func resolve(given *pflag.FlagSet, file string) (hub.Config, error) {
-	config := hub.DefaultConfig()
+func resolve(given *pflag.FlagSet, file string) (settings.Config, error) {
+	config := settings.DefaultConfig()
 	if file != "" {
 		if err := config.ReadFile(file); err != nil {
 			return config, err

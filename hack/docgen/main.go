@@ -20,13 +20,14 @@ type program struct {
 	name     string // of the page's files
 	binary   string
 	title    string
+	parts    string // the folder that everything of it lies below
 	settings string // the folder of its Config
 	command  string // the folder of its flags
 }
 
 var programs = []program{
-	{name: "hub", binary: "windlass-hub", title: "hub", settings: "hub", command: "cmd/windlass-hub"},
-	{name: "agent", binary: "windlass-agent", title: "agent", settings: "agent", command: "cmd/windlass-agent"},
+	{name: "hub", binary: "windlass-hub", title: "hub", parts: "hub", settings: "hub/settings", command: "cmd/windlass-hub"},
+	{name: "agent", binary: "windlass-agent", title: "agent", parts: "agent", settings: "agent", command: "cmd/windlass-agent"},
 }
 
 const folder = "docs/reference"
@@ -86,7 +87,7 @@ func render() ([]page, error) {
 		}
 		add(p.name+"-configuration.md", settingsPage(p, settings, flags))
 		add(p.name+"-flags.md", flagsPage(p, settings, flags))
-		metrics, err := metricsBelow(p.settings)
+		metrics, err := metricsBelow(p.parts)
 		if err != nil {
 			return nil, fmt.Errorf("reading the metrics of %s: %w", p.binary, err)
 		}

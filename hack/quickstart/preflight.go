@@ -111,7 +111,7 @@ func checkMemory(built bool) (string, error) {
 		return "", fmt.Errorf("it cannot be read (%w): the quickstart runs on Linux only", err)
 	}
 	available := memInfo(raw, "MemAvailable")
-	if limit, ok := memoryLeftInCgroup(); ok {
+	if limit, ok := memoryLeftIn("/sys/fs/cgroup"); ok {
 		available = min(available, limit)
 	}
 	return enough(available, built, memoryToRun, memoryToBuild, "available", "end other programs, or use a larger machine")
@@ -127,24 +127,33 @@ func memInfo(raw []byte, field string) uint64 {
 	return 0
 }
 
-// memoryLeftInCgroup tells what a container or a session may still take; false when it is not limited.
-func memoryLeftInCgroup() (uint64, bool) {
-	read := func(file string) (uint64, error) {
-		raw, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", file))
-		if err != nil {
-			return 0, err
-		}
-		return strconv.ParseUint(strings.TrimSpace(string(raw)), 10, 64)
+// memoryLeftIn tells what the processes of a cgroup may still take; false when it is not limited. What
+// the kernel keeps of files that nobody has used lately counts as used there, and goes when it is needed.
+func memoryLeftIn(cgroup string) (uint64, bool) {
+	read := func(file string) string {
+		raw, _ := os.ReadFile(filepath.Join(cgroup, file)) // one that cannot be read limits nothing
+		return strings.TrimSpace(string(raw))
 	}
-	limit, err := read("memory.max") // "max" when there is none
+	limit, err := strconv.ParseUint(read("memory.max"), 10, 64) // "max" when there is none
 	if err != nil {
 		return 0, false
 	}
-	used, err := read("memory.current")
-	if err != nil || used > limit {
+	used, err := strconv.ParseUint(read("memory.current"), 10, 64)
+	if err != nil {
 		return limit, true
 	}
-	return limit - used, true
+	used -= min(used, inactiveFiles(read("memory.stat")))
+	return limit - min(limit, used), true
+}
+
+func inactiveFiles(stat string) uint64 {
+	for line := range strings.Lines(stat) {
+		if value, ok := strings.CutPrefix(line, "inactive_file "); ok {
+			bytes, _ := strconv.ParseUint(strings.TrimSpace(value), 10, 64)
+			return bytes
+		}
+	}
+	return 0
 }
 
 func checkDisk(built bool, dirs ...string) (string, error) {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -57,6 +59,38 @@ func TestMemoryIsReadAsTheKernelWritesIt(t *testing.T) {
 	raw := []byte("MemTotal:       24683520 kB\nMemAvailable:       2048 kB\n")
 	if got := memInfo(raw, "MemAvailable"); got != 2<<20 {
 		t.Errorf("got %d, want 2 MiB", got)
+	}
+}
+
+func TestFilesThatTheKernelOnlyKeepsDoNotCountAsMemoryInUse(t *testing.T) {
+	cases := []struct {
+		reason             string
+		max, current, stat string
+		want               uint64
+		limited            bool
+	}{
+		{"a machine without a limit", "max", "5000", "", 0, false},
+		{"no cgroup of the kind", "", "", "", 0, false},
+		{"what is used is not left", "8000", "5000", "anon 4000\nfile 900\ninactive_file 0\n", 3000, true},
+		{"files that nobody used lately are", "8000", "7900", "anon 1000\nfile 6900\ninactive_anon 5\ninactive_file 6500\nactive_file 400\n", 6600, true},
+		{"more than the limit leaves nothing", "8000", "9000", "inactive_file 500\n", 0, true},
+		{"a use that is not told leaves the limit", "8000", "", "", 8000, true},
+	}
+	for _, c := range cases {
+		t.Run(c.reason, func(t *testing.T) {
+			cgroup := t.TempDir()
+			for file, content := range map[string]string{"memory.max": c.max, "memory.current": c.current, "memory.stat": c.stat} {
+				if content == "" {
+					continue
+				}
+				if err := os.WriteFile(filepath.Join(cgroup, file), []byte(content+"\n"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got, limited := memoryLeftIn(cgroup); got != c.want || limited != c.limited {
+				t.Errorf("%d, limited %v; want %d, %v", got, limited, c.want, c.limited)
+			}
+		})
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	windlassv1alpha1 "windlass.dev/windlass/api/windlass/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/pkg/aggregate"
 )
 
 // joinTokenLifetime is how long a token lasts that does not say.
@@ -231,6 +232,9 @@ var memberClusters = &kind[*clusterv1alpha1.MemberCluster]{
 		text("Ready", "Whether the agent is connected and the cluster's API server answers it.", func(c *clusterv1alpha1.MemberCluster) string {
 			return conditionStatus(c.Status.Conditions, clusterv1alpha1.ClusterReady)
 		}),
+		text("Joined", "Whether an agent has enrolled for the cluster.", func(c *clusterv1alpha1.MemberCluster) string {
+			return conditionStatus(c.Status.Conditions, clusterv1alpha1.ClusterJoined)
+		}),
 		text("Agent", "The version of the agent.", func(c *clusterv1alpha1.MemberCluster) string {
 			if c.Status.Agent == nil {
 				return ""
@@ -287,6 +291,9 @@ func policyColumns[T policyv1alpha1.Policy]() []column[T] {
 				return 0
 			}
 			return int64(*p.GetSpec().Priority)
+		}),
+		text("Ready", "Whether everything that the policy claims is scheduled and applied.", func(p T) string {
+			return conditionStatus(p.GetStatus().Conditions, aggregate.PolicyReady)
 		}),
 		number("Templates", "The number of templates that the policy claims.", func(p T) int64 { return int64(p.GetStatus().Templates) }),
 		number("Applied", "The number of them that all their clusters have applied.", func(p T) int64 { return int64(p.GetStatus().Applied) }),

@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -35,7 +34,7 @@ const (
 	// shutdownTimeout bounds how long a stopping server waits for requests that are under way.
 	shutdownTimeout = 3 * time.Second
 	// claimTimeout bounds the wait for a store that does not answer at the start.
-	claimTimeout = 30 * time.Second
+	claimTimeout = 15 * time.Second
 )
 
 // Config is what the API server needs. Store, PKI and Listen are required.
@@ -267,6 +266,3 @@ func splitListen(listener net.Listener) (net.IP, int) {
 	address := listener.Addr().(*net.TCPAddr)
 	return address.IP, address.Port
 }
-
-// hostPort is host with port, also for an IPv6 address.
-func hostPort(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }

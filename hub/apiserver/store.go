@@ -67,11 +67,6 @@ func (s *Store[T]) Get(ctx context.Context, namespace, name string) (T, error) {
 	return s.result(s.main.Get(in(ctx, namespace), name, &metav1.GetOptions{}))
 }
 
-// GetCached reads one object from the watch cache, which may be a little behind the store.
-func (s *Store[T]) GetCached(ctx context.Context, namespace, name string) (T, error) {
-	return s.result(s.main.Get(in(ctx, namespace), name, &metav1.GetOptions{ResourceVersion: "0"}))
-}
-
 // List reads the objects that the options select, and the version of the store that they show.
 func (s *Store[T]) List(ctx context.Context, options ListOptions) (objects []T, resourceVersion string, err error) {
 	list, err := s.list(ctx, options.Namespace, &metainternalversion.ListOptions{

@@ -11,8 +11,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"k8s.io/apimachinery/pkg/util/validation"
-
 	"windlass.dev/windlass/pkg/identity"
 )
 
@@ -134,30 +132,13 @@ func checkDescription(r identity.EnrollRequest) error {
 		return fmt.Errorf("--labels and --zones: at most %d and %d are allowed", maxLabels, maxZones)
 	}
 	for key, value := range r.Labels {
-		if err := checkLabel(key, value); err != nil {
-			return err
+		if err := identity.ValidateClusterLabel(key, value); err != nil {
+			return fmt.Errorf("--labels: %w", err)
 		}
 	}
 	for _, text := range append([]string{r.Provider, r.Region, r.AgentVersion}, r.Zones...) {
 		if !plainText(text) {
 			return fmt.Errorf("--provider, --region and --zones: each is at most %d printable characters", maxText)
-		}
-	}
-	return nil
-}
-
-func checkLabel(key, value string) error {
-	if problems := validation.IsQualifiedName(key); len(problems) > 0 {
-		return fmt.Errorf("--labels: the key %.63q: %s", key, problems[0])
-	}
-	if problems := validation.IsValidLabelValue(value); len(problems) > 0 {
-		return fmt.Errorf("--labels: the value of %q: %s", key, problems[0])
-	}
-	if prefix, _, ok := strings.Cut(key, "/"); ok {
-		for _, reserved := range []string{"karmada.io", "windlass.dev"} {
-			if prefix == reserved || strings.HasSuffix(prefix, "."+reserved) {
-				return fmt.Errorf("--labels: %q is reserved: only the hub sets labels under %s", key, reserved)
-			}
 		}
 	}
 	return nil

@@ -298,18 +298,6 @@ func (s *Server) grpcOptions() []grpc.ServerOption {
 	}
 }
 
-// Sessions describes the sessions that are admitted, in no order.
-func (s *Server) Sessions() []SessionInfo { return s.members.infos() }
-
-// Presence describes the session of one member; false when it is not connected here.
-func (s *Server) Presence(cluster string) (SessionInfo, bool) {
-	current := s.members.current(cluster)
-	if current == nil {
-		return SessionInfo{}, false
-	}
-	return current.describe(), true
-}
-
 // ErrNotConnected is returned for a member that has no session with this process.
 var ErrNotConnected = errors.New("the member is not connected to this hub process")
 

@@ -89,22 +89,6 @@ func (m *members) current(cluster string) *stream {
 	return nil
 }
 
-func (m *members) infos() []SessionInfo {
-	m.mu.Lock()
-	var streams []*stream
-	for _, known := range m.byName {
-		if known.current != nil {
-			streams = append(streams, known.current)
-		}
-	}
-	m.mu.Unlock()
-	infos := make([]SessionInfo, len(streams))
-	for i, s := range streams {
-		infos[i] = s.describe()
-	}
-	return infos
-}
-
 // wait returns when every stream has ended, or after the grace.
 func (m *members) wait(grace time.Duration) {
 	ended := make(chan struct{})

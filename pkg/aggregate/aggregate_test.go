@@ -391,7 +391,7 @@ func TestAPolicyIsReadyWhenAllItClaimsIsScheduledAndApplied(t *testing.T) {
 			metav1.ConditionTrue, ReasonReady, "All templates are scheduled and applied: 2."},
 		{"nothing selected", PolicyInput{},
 			policyv1alpha1.PropagationStatus{},
-			metav1.ConditionFalse, ReasonNothingSelected, "No object matches the resource selectors, or all that do are claimed by other policies."},
+			metav1.ConditionFalse, ReasonNothingSelected, "No object matches the resource selectors, or all that do are claimed by other policies or made by the hub for itself."},
 		{"kinds that are not served", PolicyInput{MissingKinds: []string{"example.com/v1 Widget", "example.com/v1 Gadget"}, Bindings: []workv1alpha1.Binding{aBinding("a", true, scheduled, applied)}},
 			policyv1alpha1.PropagationStatus{Templates: 1, Scheduled: 1, Applied: 1, Healthy: 1},
 			metav1.ConditionFalse, ReasonKindNotFound, "The hub does not serve example.com/v1 Gadget, example.com/v1 Widget: check apiVersion and kind of the resource selectors, or apply the CRD."},

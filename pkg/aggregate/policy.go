@@ -68,7 +68,7 @@ func Policy(in PolicyInput, old *policyv1alpha1.PropagationStatus, now metav1.Ti
 			strings.Join(slices.Sorted(slices.Values(in.MissingKinds)), ", "))
 	case total == 0:
 		ready.Reason = ReasonNothingSelected
-		ready.Message = "No object matches the resource selectors, or all that do are claimed by other policies."
+		ready.Message = "No object matches the resource selectors, or all that do are claimed by other policies or made by the hub for itself."
 	case len(unscheduled) > 0:
 		ready.Reason = ReasonNotScheduled
 		ready.Message = fmt.Sprintf("No cluster was found for %d of %d templates: %s", len(unscheduled), total, unscheduled)

@@ -157,11 +157,22 @@ func TestNamesOfClusters(t *testing.T) {
 			}
 		})
 	}
-	if err := ValidateClusterID(NewClusterID()); err != nil {
-		t.Error(err)
-	}
-	if err := ValidateClusterID("-x"); err == nil {
-		t.Error("an id that begins with a dash was accepted")
+}
+
+func TestLabelsOfAClusterAreThoseThatTheHubDoesNotSetItself(t *testing.T) {
+	for _, c := range []struct{ reason, key, value, says string }{
+		{"a word", "tier", "edge", ""},
+		{"a prefix of the user's", "example.com/tier", "edge", ""},
+		{"one that only looks like the hub's", "notkarmada.io/tier", "edge", ""},
+		{"the hub's", "karmada.io/x", "y", "reserved"},
+		{"below the hub's", "cluster.windlass.dev/x", "y", "reserved"},
+		{"no key", "a b", "c", "the key"},
+		{"no value", "a", "b c", "the value of"},
+	} {
+		err := ValidateClusterLabel(c.key, c.value)
+		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want %q", c.reason, err, c.says)
+		}
 	}
 }
 

@@ -33,14 +33,6 @@ func NewClusterID() string {
 	return hex.EncodeToString(random)
 }
 
-// ValidateClusterID says why id cannot be a MemberCluster's spec.id.
-func ValidateClusterID(id string) error {
-	if !clusterIDPattern.MatchString(id) {
-		return fmt.Errorf("the cluster id %q is not 1 to 63 lower-case letters, digits and dashes", shorten(id))
-	}
-	return nil
-}
-
 // ValidateClusterName says why name cannot be a MemberCluster's name.
 func ValidateClusterName(name string) error {
 	if name == "" {
@@ -51,6 +43,25 @@ func ValidateClusterName(name string) error {
 	}
 	if problems := validation.IsDNS1123Label(name); len(problems) > 0 {
 		return fmt.Errorf("the cluster name %q is not valid: %s", name, problems[0])
+	}
+	return nil
+}
+
+// ValidateClusterLabel says why an agent cannot give its cluster a label. Those of the hub's own are the
+// hub's to set.
+func ValidateClusterLabel(key, value string) error {
+	if problems := validation.IsQualifiedName(key); len(problems) > 0 {
+		return fmt.Errorf("the key %.63q: %s", key, problems[0])
+	}
+	if problems := validation.IsValidLabelValue(value); len(problems) > 0 {
+		return fmt.Errorf("the value of %q: %s", key, problems[0])
+	}
+	if prefix, _, ok := strings.Cut(key, "/"); ok {
+		for _, reserved := range []string{"karmada.io", "windlass.dev"} {
+			if prefix == reserved || strings.HasSuffix(prefix, "."+reserved) {
+				return fmt.Errorf("%q is reserved: only the hub sets labels under %s", key, reserved)
+			}
+		}
 	}
 	return nil
 }

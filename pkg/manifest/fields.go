@@ -25,16 +25,6 @@ func EditedByHand(entries []metav1.ManagedFieldsEntry) bool {
 	return false
 }
 
-// AppliedBy says whether a manager has applied an object by server-side apply.
-func AppliedBy(entries []metav1.ManagedFieldsEntry, manager string) bool {
-	for _, entry := range entries {
-		if isApply(entry, manager) {
-			return true
-		}
-	}
-	return false
-}
-
 func isApply(entry metav1.ManagedFieldsEntry, manager string) bool {
 	return entry.Manager == manager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == ""
 }
@@ -125,24 +115,4 @@ func startsWith(path fieldpath.Path, names []string) bool {
 		}
 	}
 	return true
-}
-
-// OwnedByOther says whether a manager other than the given one owns the field at a path of names,
-// or a field below it.
-func OwnedByOther(entries []metav1.ManagedFieldsEntry, manager string, path []string) bool {
-	for _, entry := range entries {
-		if isApply(entry, manager) {
-			continue
-		}
-		fields, err := fieldsOf(entry)
-		if err != nil {
-			continue
-		}
-		owned := false
-		fields.Iterate(func(p fieldpath.Path) { owned = owned || startsWith(p, path) })
-		if owned {
-			return true
-		}
-	}
-	return false
 }

@@ -8,6 +8,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -22,17 +23,22 @@ type Template struct {
 	Namespace string // empty for cluster scope
 	Name      string
 	Labels    map[string]string // only read
+	// Annotations are only read.
+	Annotations map[string]string
 }
 
 // TemplateOf describes an object of the given kind.
 func TemplateOf(object metav1.Object, kind schema.GroupVersionKind) Template {
-	return Template{Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName(), Labels: object.GetLabels()}
+	return Template{Kind: kind, Namespace: object.GetNamespace(), Name: object.GetName(), Labels: object.GetLabels(), Annotations: object.GetAnnotations()}
 }
 
 // outOfReach says why no policy can ever claim the template, or nothing.
 func (t *Template) outOfReach() (reason, message string) {
 	if why, never := policyv1alpha1.NeverPropagated(t.Kind.GroupKind()); never {
 		return ReasonNeverPropagated, fmt.Sprintf("objects of kind %s are never propagated: %s", t.Kind.Kind, why)
+	}
+	if t.ofTheHub() {
+		return ReasonOfTheHub, fmt.Sprintf("%s %s is what every API server makes for itself: the hub's own is no template, and a member has its own", t.Kind.Kind, t.Name)
 	}
 	namespace := t.Namespace
 	if t.Kind.Group == "" && t.Kind.Kind == "Namespace" {
@@ -42,6 +48,38 @@ func (t *Template) outOfReach() (reason, message string) {
 		return ReasonReservedNamespace, fmt.Sprintf("namespace %s is reserved for control planes, nothing in it is propagated", namespace)
 	}
 	return "", ""
+}
+
+// madeByAPIServers are labels and annotations that an API server puts on what it makes for itself and
+// keeps as it is: the roles and bindings of RBAC, the groups that it serves, the levels and schemas of
+// its priority and fairness, the addresses of Services.
+var madeByAPIServers = []string{
+	"kubernetes.io/bootstrapping",
+	"kube-aggregator.kubernetes.io/automanaged",
+	"apf.kubernetes.io/autoupdate-spec",
+	"ipaddress.kubernetes.io/managed-by",
+}
+
+// ofAnAPIServer are those of them that bear no such mark. A namespace is written before the name.
+var ofAnAPIServer = map[schema.GroupKind][]string{
+	{Kind: "Service"}: {"default/kubernetes"},
+	{Group: "networking.k8s.io", Kind: "ServiceCIDR"}:   {"kubernetes"},
+	{Group: "scheduling.k8s.io", Kind: "PriorityClass"}: {"system-cluster-critical", "system-node-critical"},
+}
+
+// ofTheHub says whether the hub's API server made the object for itself. Claiming it would put marks on
+// what grants rights on the hub, and would send to every member what it has of its own.
+func (t *Template) ofTheHub() bool {
+	for _, mark := range madeByAPIServers {
+		if t.Labels[mark] != "" || t.Annotations[mark] != "" {
+			return true
+		}
+	}
+	name := t.Name
+	if t.Namespace != "" {
+		name = t.Namespace + "/" + name
+	}
+	return slices.Contains(ofAnAPIServer[t.Kind.GroupKind()], name)
 }
 
 // Mark is what a claimed template says about a policy that claims it. The zero Mark is none.
@@ -134,6 +172,7 @@ const (
 	ReasonNoPolicy          = "NoPolicy"          // no policy selects the template
 	ReasonReservedNamespace = "ReservedNamespace" // nothing in this namespace is propagated
 	ReasonNeverPropagated   = "NeverPropagated"   // nothing of this kind is propagated
+	ReasonOfTheHub          = "OfTheHub"          // the hub's API server made it for itself
 )
 
 // Decision is who claims a template.

@@ -24,6 +24,8 @@ var (
 	deployment  = schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}
 	clusterRole = schema.GroupVersionKind{Group: "rbac.authorization.k8s.io", Version: "v1", Kind: "ClusterRole"}
 	namespace   = schema.GroupVersionKind{Version: "v1", Kind: "Namespace"}
+	service     = schema.GroupVersionKind{Version: "v1", Kind: "Service"}
+	flowSchema  = schema.GroupVersionKind{Group: "flowcontrol.apiserver.k8s.io", Version: "v1", Kind: "FlowSchema"}
 )
 
 // pp makes a PropagationPolicy whose permanent id is id-<namespace>-<name>.
@@ -214,6 +216,37 @@ func TestTheBestPolicyClaimsATemplate(t *testing.T) {
 			reason: "nor such a namespace itself", template: Template{Kind: namespace, Name: "karmada-es-member1"},
 			policies: []policyv1alpha1.Policy{cpp("namespaces", 0, all(namespace))},
 			why:      ReasonReservedNamespace, message: "namespace karmada-es-member1 is reserved for control planes, nothing in it is propagated",
+		},
+		{
+			reason: "a role that the hub's API server made for itself is none of anybody's", template: Template{Kind: clusterRole, Name: "cluster-admin", Labels: map[string]string{"kubernetes.io/bootstrapping": "rbac-defaults"}},
+			policies: []policyv1alpha1.Policy{cpp("roles", 0, all(clusterRole), byName(clusterRole, "cluster-admin"))},
+			why:      ReasonOfTheHub, message: "ClusterRole cluster-admin is what every API server makes for itself: the hub's own is no template, and a member has its own",
+		},
+		{
+			reason: "also when a policy has claimed it before", template: Template{Kind: clusterRole, Name: "view", Labels: map[string]string{"kubernetes.io/bootstrapping": "rbac-defaults"}},
+			claim:    claimOf(cpp("roles", 0, all(clusterRole))),
+			policies: []policyv1alpha1.Policy{cpp("roles", 0, all(clusterRole))},
+			why:      ReasonOfTheHub, message: "ClusterRole view is what every API server makes for itself: the hub's own is no template, and a member has its own",
+		},
+		{
+			reason: "a role of a user's is a template", template: Template{Kind: clusterRole, Name: "reader"},
+			policies: []policyv1alpha1.Policy{cpp("roles", 0, all(clusterRole))},
+			policy:   "/roles", why: ReasonSelected, message: "ClusterPropagationPolicy roles selects it as one of its kind",
+		},
+		{
+			reason: "what an API server makes may bear an annotation instead of a label", template: Template{Kind: flowSchema, Name: "probes", Annotations: map[string]string{"apf.kubernetes.io/autoupdate-spec": "true"}},
+			policies: []policyv1alpha1.Policy{cpp("schemas", 0, all(flowSchema))},
+			why:      ReasonOfTheHub, message: "FlowSchema probes is what every API server makes for itself: the hub's own is no template, and a member has its own",
+		},
+		{
+			reason: "or nothing but its name", template: Template{Kind: service, Namespace: "default", Name: "kubernetes"},
+			policies: []policyv1alpha1.Policy{pp("default", "services", 0, all(service))},
+			why:      ReasonOfTheHub, message: "Service kubernetes is what every API server makes for itself: the hub's own is no template, and a member has its own",
+		},
+		{
+			reason: "of that name elsewhere it is a user's", template: Template{Kind: service, Namespace: "shop", Name: "kubernetes"},
+			policies: []policyv1alpha1.Policy{pp("shop", "services", 0, all(service))},
+			policy:   "shop/services", why: ReasonSelected, message: "PropagationPolicy shop/services selects it as one of its kind",
 		},
 		{
 			reason: "another namespace can be", template: Template{Kind: namespace, Name: "shop"},

@@ -530,6 +530,29 @@ func TestNothingInAReservedNamespaceIsClaimed(t *testing.T) {
 	}
 }
 
+func TestWhatTheHubMadeForItselfIsNeitherMarkedNorBound(t *testing.T) {
+	roles := cpp("roles", all(clusterRoles))
+	w := newWorld(roles)
+	own := template(clusterRoles, "", "cluster-admin", "u1")
+	own.SetLabels(map[string]string{"kubernetes.io/bootstrapping": "rbac-defaults"})
+	w.templates.Put(own)
+	w.reconcile(t, templates.KeyOf(own))
+	if writes := append(w.ClusterPropagationBindings.Writes(), w.templates.Writes()...); len(writes) > 0 {
+		t.Errorf("written: %v", writes)
+	}
+
+	// One that a former version of the hub has claimed is let go.
+	marks, annotations := policy.Marks(roles)
+	marks["kubernetes.io/bootstrapping"] = "rbac-defaults"
+	own.SetLabels(marks)
+	own.SetAnnotations(annotations)
+	w.templates.Put(own)
+	w.reconcile(t, templates.KeyOf(own))
+	if writes := w.templates.Writes(); len(writes) != 1 {
+		t.Errorf("written: %v, want one write that takes the marks off", writes)
+	}
+}
+
 func TestAClusterPropagationPolicyClaimsATemplateOfClusterScope(t *testing.T) {
 	w := newWorld(cpp("roles", all(clusterRoles)))
 	role := template(clusterRoles, "", "view", "u1")

@@ -1,12 +1,17 @@
-package hub
+// Package settings alone is responsible for what can be set of a hub: the names, the defaults, the
+// file they stand in, and which values can't work.
+package settings
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -135,7 +140,38 @@ func (c *Config) ReadFile(path string) error {
 		return fmt.Errorf("reading the configuration: %w", err)
 	}
 	if err := yaml.UnmarshalStrict(content, c); err != nil {
-		return fmt.Errorf("reading the configuration %s: %w", path, err)
+		return fmt.Errorf("reading the configuration %s: %w", path, cmp.Or(wrongDuration(content), err))
+	}
+	return nil
+}
+
+// wrongDuration names the first setting that should be a duration and is none: what the decoder says
+// of it has no name in it.
+func wrongDuration(content []byte) error {
+	var given map[string]any
+	if yaml.Unmarshal(content, &given) != nil {
+		return nil
+	}
+	return wrongDurationIn(reflect.TypeFor[Config](), given, "")
+}
+
+func wrongDurationIn(group reflect.Type, given map[string]any, path string) error {
+	for i := range group.NumField() {
+		field := group.Field(i)
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		value, set := given[name]
+		if inner, ok := value.(map[string]any); ok && field.Type.Kind() == reflect.Struct {
+			if err := wrongDurationIn(field.Type, inner, path+name+"."); err != nil {
+				return err
+			}
+		}
+		if !set || field.Type != reflect.TypeFor[metav1.Duration]() {
+			continue
+		}
+		text, _ := value.(string)
+		if _, err := time.ParseDuration(text); err != nil {
+			return fmt.Errorf("%s%s is %v: want a duration, such as 90s, 5m or 1h30m", path, name, value)
+		}
 	}
 	return nil
 }
@@ -185,6 +221,29 @@ func (c *Config) Complete() error {
 	}
 	if c.Link.Window < 1 {
 		refuse("link.window is %d: want 1 or more", c.Link.Window)
+	}
+	if c.Link.DeletionLimit < 0 {
+		refuse("link.deletionLimit is %d: want 0 or more", c.Link.DeletionLimit)
+	}
+	if c.Link.DeletionPercent < 0 || c.Link.DeletionPercent > 100 {
+		refuse("link.deletionPercent is %d: want 0 to 100", c.Link.DeletionPercent)
+	}
+	for _, d := range []struct {
+		name  string
+		value metav1.Duration
+		least time.Duration
+	}{
+		{"controllers.clusterGrace", c.Controllers.ClusterGrace, 0},
+		{"controllers.statusSettle", c.Controllers.StatusSettle, 0},
+		{"controllers.policyStatusInterval", c.Controllers.PolicyStatusInterval, 0},
+		{"controllers.kindRetryInterval", c.Controllers.KindRetryInterval, time.Millisecond},
+		{"link.heartbeatInterval", c.Link.HeartbeatInterval, time.Millisecond},
+		{"link.reportSettle", c.Link.ReportSettle, 0},
+		{"link.deletionWindow", c.Link.DeletionWindow, 0},
+	} {
+		if d.value.Duration < d.least {
+			refuse("%s is %s: want %s or more", d.name, d.value.Duration, d.least)
+		}
 	}
 	return errors.Join(errs...)
 }

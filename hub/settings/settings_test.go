@@ -1,0 +1,204 @@
+package settings
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func write(t *testing.T, text string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "hub.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// everything sets every setting to something else than its default.
+const everything = `
+dataDir: /data
+pkiDir: /keys
+apiListen: 127.0.0.1:1
+linkListen: 127.0.0.1:2
+advertiseAddress: hub.example.test
+advertiseLinkPort: 3
+tlsSANs: [other.example.test, 192.0.2.1]
+etcd:
+  servers: [https://etcd.example.test:2379]
+  caFile: /etcd/ca
+  certFile: /etcd/certificate
+  keyFile: /etcd/key
+apiServerFlags: {audit-log-path: /log}
+logLevel: debug
+controllers:
+  workers: 5
+  clusterGrace: 1s
+  statusSettle: 2s
+  policyStatusInterval: 3s
+  kindRetryInterval: 4s
+  keepEmptyWorkloads: true
+  propagateNamespaces: true
+link:
+  heartbeatInterval: 5s
+  heartbeatTimeout: 6s
+  window: 7
+  reportSettle: 8s
+  deletionLimit: 9
+  deletionPercent: 11
+  deletionWindow: 1h30m
+`
+
+func TestEverySettingCanStandInTheFile(t *testing.T) {
+	config := DefaultConfig()
+	if err := config.ReadFile(write(t, everything)); err != nil {
+		t.Fatal(err)
+	}
+	want := Config{
+		DataDir: "/data", PKIDir: "/keys", APIListen: "127.0.0.1:1", LinkListen: "127.0.0.1:2",
+		AdvertiseAddress: "hub.example.test", AdvertiseLinkPort: 3, TLSSANs: []string{"other.example.test", "192.0.2.1"},
+		Etcd:           EtcdConfig{Servers: []string{"https://etcd.example.test:2379"}, CAFile: "/etcd/ca", CertFile: "/etcd/certificate", KeyFile: "/etcd/key"},
+		APIServerFlags: map[string]string{"audit-log-path": "/log"}, LogLevel: "debug",
+		Controllers: ControllersConfig{
+			Workers: 5, ClusterGrace: duration(time.Second), StatusSettle: duration(2 * time.Second),
+			PolicyStatusInterval: duration(3 * time.Second), KindRetryInterval: duration(4 * time.Second),
+			KeepEmptyWorkloads: true, PropagateNamespaces: true,
+		},
+		Link: LinkConfig{
+			HeartbeatInterval: duration(5 * time.Second), HeartbeatTimeout: duration(6 * time.Second), Window: 7,
+			ReportSettle: duration(8 * time.Second), DeletionLimit: 9, DeletionPercent: 11, DeletionWindow: duration(90 * time.Minute),
+		},
+	}
+	if diff := cmp.Diff(want, config); diff != "" {
+		t.Errorf("what was read differs from what the file says (-want +got):\n%s", diff)
+	}
+	for _, name := range unset(reflect.ValueOf(config), reflect.ValueOf(DefaultConfig()), "") {
+		t.Errorf("%s is not in this test's file, or as it is by default", name)
+	}
+	if err := config.Complete(); err != nil {
+		t.Errorf("it is refused: %v", err)
+	}
+	if diff := cmp.Diff(want, config); diff != "" {
+		t.Errorf("completing changes what was set (-want +got):\n%s", diff)
+	}
+}
+
+// unset names the settings that are as they are by default.
+func unset(config, standard reflect.Value, path string) []string {
+	var names []string
+	for i := range config.NumField() {
+		field := config.Type().Field(i)
+		name := path + field.Name
+		switch {
+		case field.Type.Kind() == reflect.Struct && field.Type != reflect.TypeOf(duration(0)):
+			names = append(names, unset(config.Field(i), standard.Field(i), name+".")...)
+		case reflect.DeepEqual(config.Field(i).Interface(), standard.Field(i).Interface()):
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func TestWhatTheFileDoesNotNameStaysAsItIs(t *testing.T) {
+	config := DefaultConfig()
+	if err := config.ReadFile(write(t, "link: {window: 7}\n")); err != nil {
+		t.Fatal(err)
+	}
+	want := DefaultConfig()
+	want.Link.Window = 7
+	if diff := cmp.Diff(want, config); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if err := config.ReadFile(write(t, "")); err != nil {
+		t.Errorf("an empty file is refused: %v", err)
+	}
+}
+
+func TestTheDefaultsAreAHub(t *testing.T) {
+	config := DefaultConfig()
+	if err := config.Complete(); err != nil {
+		t.Fatal(err)
+	}
+	if config.PKIDir != "/var/lib/windlass/pki" || config.AdvertiseAddress == "" {
+		t.Errorf("pkiDir is %q and advertiseAddress %q", config.PKIDir, config.AdvertiseAddress)
+	}
+}
+
+func TestAFileThatCanNotBeReadSaysWhereItIsWrong(t *testing.T) {
+	for _, c := range []struct{ reason, text, says string }{
+		{"an unknown name", "dataDirectory: /data\n", `unknown field "dataDirectory"`},
+		{"an unknown name in a group", "link: {windows: 7}\n", `unknown field "windows"`},
+		{"a name in the wrong group", "window: 7\n", `unknown field "window"`},
+		{"the same name twice", "dataDir: /a\ndataDir: /b\n", `key "dataDir" already set`},
+		{"a word for a number", "controllers: {workers: many}\n", "controllers.workers"},
+		{"a number for a list", "tlsSANs: 7\n", "tlsSANs"},
+		{"a word for yes or no", "controllers: {propagateNamespaces: often}\n", "controllers.propagateNamespaces"},
+		{"a duration without its unit", "link: {heartbeatTimeout: 40}\n", "link.heartbeatTimeout is 40: want a duration, such as 90s, 5m or 1h30m"},
+		{"a word for a duration", "controllers: {statusSettle: soon}\n", "controllers.statusSettle is soon: want a duration"},
+		{"no YAML", "link: {", "yaml"},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			config, path := DefaultConfig(), write(t, c.text)
+			err := config.ReadFile(path)
+			if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("error %v, want %s and %q", err, path, c.says)
+			}
+		})
+	}
+	config := DefaultConfig()
+	if err := config.ReadFile("/nowhere/hub.yaml"); err == nil || !strings.Contains(err.Error(), "/nowhere/hub.yaml") {
+		t.Errorf("a file that is not there: error %v", err)
+	}
+}
+
+func TestWhatCanNotWorkIsRefusedByItsName(t *testing.T) {
+	for _, c := range []struct {
+		reason, says string
+		change       func(*Config)
+	}{
+		{"no data directory", "dataDir (--data-dir)", func(c *Config) { c.DataDir = "" }},
+		{"an address without a port", `apiListen (--api-listen) is "0.0.0.0"`, func(c *Config) { c.APIListen = "0.0.0.0" }},
+		{"a port alone", `linkListen (--link-listen) is "8443"`, func(c *Config) { c.LinkListen = "8443" }},
+		{"an address for others with a port", `advertiseAddress (--advertise-address) is "hub:8443"`, func(c *Config) { c.AdvertiseAddress = "hub:8443" }},
+		{"no port at all", "advertiseLinkPort is 65536", func(c *Config) { c.AdvertiseLinkPort = 65536 }},
+		{"a negative port", "advertiseLinkPort is -1", func(c *Config) { c.AdvertiseLinkPort = -1 }},
+		{"a certificate without its key", "etcd.certFile and etcd.keyFile (--etcd-certfile, --etcd-keyfile)", func(c *Config) {
+			c.Etcd = EtcdConfig{Servers: []string{"https://etcd:2379"}, CertFile: "/certificate"}
+		}},
+		{"files of an etcd that is not named", "etcd.servers (--etcd-servers)", func(c *Config) { c.Etcd.CAFile = "/ca" }},
+		{"an unknown level", `logLevel (--log-level) is "loud"`, func(c *Config) { c.LogLevel = "loud" }},
+		{"nobody to do the work", "controllers.workers is 0", func(c *Config) { c.Controllers.Workers = 0 }},
+		{"a negative grace", "controllers.clusterGrace is -1s", func(c *Config) { c.Controllers.ClusterGrace = duration(-time.Second) }},
+		{"a negative wait", "controllers.statusSettle is -1s", func(c *Config) { c.Controllers.StatusSettle = duration(-time.Second) }},
+		{"a negative interval", "controllers.policyStatusInterval is -1s", func(c *Config) { c.Controllers.PolicyStatusInterval = duration(-time.Second) }},
+		{"looking for a kind without a pause", "controllers.kindRetryInterval is 0s", func(c *Config) { c.Controllers.KindRetryInterval = duration(0) }},
+		{"heartbeats without a pause", "link.heartbeatInterval is 0s", func(c *Config) { c.Link.HeartbeatInterval = duration(0) }},
+		{"a timeout before the next heartbeat", "link.heartbeatTimeout (20s) must be longer than link.heartbeatInterval (20s)", func(c *Config) { c.Link.HeartbeatTimeout = c.Link.HeartbeatInterval }},
+		{"room for nothing", "link.window is 0", func(c *Config) { c.Link.Window = 0 }},
+		{"a negative settle", "link.reportSettle is -1s", func(c *Config) { c.Link.ReportSettle = duration(-time.Second) }},
+		{"a negative limit", "link.deletionLimit is -1", func(c *Config) { c.Link.DeletionLimit = -1 }},
+		{"more than all", "link.deletionPercent is 101", func(c *Config) { c.Link.DeletionPercent = 101 }},
+		{"a negative window", "link.deletionWindow is -1s", func(c *Config) { c.Link.DeletionWindow = duration(-time.Second) }},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			config := DefaultConfig()
+			c.change(&config)
+			if err := config.Complete(); err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("error %v, want %q", err, c.says)
+			}
+		})
+	}
+	config := DefaultConfig()
+	config.DataDir, config.LogLevel, config.Link.Window = "", "loud", 0
+	err := config.Complete()
+	for _, name := range []string{"dataDir", "logLevel", "link.window"} {
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("of three mistakes %s is not named: %v", name, err)
+		}
+	}
+}
