@@ -238,7 +238,6 @@ func (c *Config) Complete() error {
 		{"controllers.policyStatusInterval", c.Controllers.PolicyStatusInterval, 0},
 		{"controllers.kindRetryInterval", c.Controllers.KindRetryInterval, time.Millisecond},
 		{"link.heartbeatInterval", c.Link.HeartbeatInterval, time.Millisecond},
-		{"link.reportSettle", c.Link.ReportSettle, 0},
 		{"link.deletionWindow", c.Link.DeletionWindow, 0},
 	} {
 		if d.value.Duration < d.least {

@@ -48,7 +48,6 @@ link:
   heartbeatInterval: 5s
   heartbeatTimeout: 6s
   window: 7
-  reportSettle: 8s
   deletionLimit: 9
   deletionPercent: 11
   deletionWindow: 1h30m
@@ -71,7 +70,7 @@ func TestEverySettingCanStandInTheFile(t *testing.T) {
 		},
 		Link: LinkConfig{
 			HeartbeatInterval: duration(5 * time.Second), HeartbeatTimeout: duration(6 * time.Second), Window: 7,
-			ReportSettle: duration(8 * time.Second), DeletionLimit: 9, DeletionPercent: 11, DeletionWindow: duration(90 * time.Minute),
+			DeletionLimit: 9, DeletionPercent: 11, DeletionWindow: duration(90 * time.Minute),
 		},
 	}
 	if diff := cmp.Diff(want, config); diff != "" {
@@ -180,7 +179,6 @@ func TestWhatCanNotWorkIsRefusedByItsName(t *testing.T) {
 		{"heartbeats without a pause", "link.heartbeatInterval is 0s", func(c *Config) { c.Link.HeartbeatInterval = duration(0) }},
 		{"a timeout before the next heartbeat", "link.heartbeatTimeout (20s) must be longer than link.heartbeatInterval (20s)", func(c *Config) { c.Link.HeartbeatTimeout = c.Link.HeartbeatInterval }},
 		{"room for nothing", "link.window is 0", func(c *Config) { c.Link.Window = 0 }},
-		{"a negative settle", "link.reportSettle is -1s", func(c *Config) { c.Link.ReportSettle = duration(-time.Second) }},
 		{"a negative limit", "link.deletionLimit is -1", func(c *Config) { c.Link.DeletionLimit = -1 }},
 		{"more than all", "link.deletionPercent is 101", func(c *Config) { c.Link.DeletionPercent = 101 }},
 		{"a negative window", "link.deletionWindow is -1s", func(c *Config) { c.Link.DeletionWindow = duration(-time.Second) }},
