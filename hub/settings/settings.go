@@ -237,6 +237,7 @@ func (c *Config) Complete() error {
 		{"controllers.statusSettle", c.Controllers.StatusSettle, 0},
 		{"controllers.policyStatusInterval", c.Controllers.PolicyStatusInterval, 0},
 		{"controllers.kindRetryInterval", c.Controllers.KindRetryInterval, time.Millisecond},
+		{"controllers.kindRetryMost", c.Controllers.KindRetryMost, c.Controllers.KindRetryInterval.Duration},
 		{"link.heartbeatInterval", c.Link.HeartbeatInterval, time.Millisecond},
 		{"link.deletionWindow", c.Link.DeletionWindow, 0},
 	} {

@@ -42,6 +42,7 @@ controllers:
   statusSettle: 2s
   policyStatusInterval: 3s
   kindRetryInterval: 4s
+  kindRetryMost: 5m
   keepEmptyWorkloads: true
   propagateNamespaces: true
 link:
@@ -65,7 +66,7 @@ func TestEverySettingCanStandInTheFile(t *testing.T) {
 		APIServerFlags: map[string]string{"audit-log-path": "/log"}, LogLevel: "debug",
 		Controllers: ControllersConfig{
 			Workers: 5, ClusterGrace: duration(time.Second), StatusSettle: duration(2 * time.Second),
-			PolicyStatusInterval: duration(3 * time.Second), KindRetryInterval: duration(4 * time.Second),
+			PolicyStatusInterval: duration(3 * time.Second), KindRetryInterval: duration(4 * time.Second), KindRetryMost: duration(5 * time.Minute),
 			KeepEmptyWorkloads: true, PropagateNamespaces: true,
 		},
 		Link: LinkConfig{
