@@ -35,7 +35,7 @@ test: ## Run all tests, those with real hubs and members too; no C compiler need
 	@hack/test.sh build unit api docs e2e
 
 test-race: ## Run the tests of every package that does not link the API server with the race detector; needs a C compiler
-	@hack/test.sh race
+	@hack/test.sh build race
 
 e2e: ## Run the end-to-end tests alone; RUN=name runs those that match
 	@hack/test.sh build e2e

@@ -4,6 +4,7 @@
 package agenttest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -59,7 +60,7 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	binary, err := filepath.Abs("../../bin/member")
+	binary, err := filepath.Abs(filepath.Join(cmp.Or(os.Getenv("WINDLASS_E2E_BIN"), "../../bin"), "member"))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
