@@ -173,6 +173,40 @@ func (f *Fleet) NewAgent(t *testing.T, config cluster.AgentConfig) *cluster.Agen
 	return agent
 }
 
+// StartHub starts one more hub, which the fleet's agents know nothing of; what config leaves empty is
+// filled in: directory, binaries, settings. It is killed when the test ends.
+func (f *Fleet) StartHub(t *testing.T, config cluster.HubConfig) *Hub {
+	t.Helper()
+	if config.Dir == "" {
+		config.Dir = f.Dir(t)
+	}
+	if config.Config == "" {
+		config.Config = hubConfig
+	}
+	config.Binary, config.CLI = f.Binary("windlass-hub"), f.Binary("windlass")
+	hub, err := cluster.NewHub(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if hub.Process() == nil {
+			return
+		}
+		_ = hub.Kill()
+		if t.Failed() {
+			t.Logf("the end of the log of the hub in %s:\n%s", config.Dir, hub.Process().Tail(60))
+		}
+	})
+	if err := hub.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	api, err := newAPI("the hub in "+config.Dir, hub.Kubeconfig(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Hub{api, hub}
+}
+
 // Token makes a join token for a cluster's name.
 func (f *Fleet) Token(t *testing.T, clusterName string, flags ...string) string {
 	t.Helper()

@@ -4,10 +4,12 @@ package etcd
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -163,8 +165,7 @@ func (e *Etcd) Client() (*clientv3.Client, error) {
 		Logger:      zap.NewNop(),
 	}
 	if e.CAFile != "" || e.CertFile != "" || e.KeyFile != "" {
-		tls := transport.TLSInfo{TrustedCAFile: e.CAFile, CertFile: e.CertFile, KeyFile: e.KeyFile}
-		config, err := tls.ClientConfig()
+		config, err := e.clientTLS()
 		if err != nil {
 			return nil, fmt.Errorf("reading the certificates for etcd: %w", err)
 		}
@@ -175,6 +176,10 @@ func (e *Etcd) Client() (*clientv3.Client, error) {
 		return nil, fmt.Errorf("dialling etcd at %s: %w", strings.Join(e.Endpoints, ","), err)
 	}
 	return client, nil
+}
+
+func (e *Etcd) clientTLS() (*tls.Config, error) {
+	return transport.TLSInfo{TrustedCAFile: e.CAFile, CertFile: e.CertFile, KeyFile: e.KeyFile}.ClientConfig()
 }
 
 // hubIDKey lies under the API server's prefix, so that whatever copies the API's data copies it too.
@@ -194,7 +199,7 @@ func (e *Etcd) Claim(ctx context.Context, hubID string) error {
 		Else(clientv3.OpGet(hubIDKey)).
 		Commit()
 	if err != nil {
-		return fmt.Errorf("reading whose store etcd at %s is: %w", strings.Join(e.Endpoints, ","), err)
+		return e.explain(ctx, err)
 	}
 	if reply.Succeeded {
 		return nil
@@ -204,6 +209,63 @@ func (e *Etcd) Claim(ctx context.Context, hubID string) error {
 			"start with the PKI directory that this store was made with", owner, hubID)
 	}
 	return nil
+}
+
+// explain puts why the first request to the store failed into one line that says what to check.
+func (e *Etcd) explain(ctx context.Context, err error) error {
+	at := strings.Join(e.Endpoints, ",")
+	if e.server != nil || ctx.Err() == nil {
+		return fmt.Errorf("reading whose store etcd at %s is: %w", at, err)
+	}
+	// The client has tried until ctx ended and says no more than that.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dialTimeout)
+	defer cancel()
+	for _, endpoint := range e.Endpoints {
+		if hint, cause := e.obstacle(ctx, endpoint); cause != nil {
+			return fmt.Errorf("etcd at %s cannot be used: %w: %s", endpoint, cause, hint)
+		}
+	}
+	return fmt.Errorf("etcd at %s does not answer: check --etcd-servers, and that etcd is well", at)
+}
+
+// obstacle finds out by a connection of its own what is in the way to an endpoint, and what to check.
+func (e *Etcd) obstacle(ctx context.Context, endpoint string) (hint string, cause error) {
+	where, err := url.Parse(endpoint)
+	if err != nil {
+		return "check --etcd-servers", err
+	}
+	connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", where.Host)
+	if err != nil {
+		return "check --etcd-servers, and that etcd runs there", err
+	}
+	defer connection.Close()
+	if where.Scheme != "https" {
+		return "", nil
+	}
+	config, err := e.clientTLS()
+	if err != nil {
+		return "check --etcd-cafile, --etcd-certfile and --etcd-keyfile", err
+	}
+	config.ServerName = where.Hostname()
+	secured := tls.Client(connection, config)
+	err = secured.HandshakeContext(ctx)
+	if err == nil {
+		// What a server thinks of a client's certificate it says after the handshake; if it is content,
+		// it waits for the client to speak.
+		_ = secured.SetReadDeadline(time.Now().Add(dialTimeout / 5))
+		_, err = secured.Read(make([]byte, 1))
+	}
+	var untrusted *tls.CertificateVerificationError
+	var refused *net.OpError
+	switch {
+	case errors.As(err, &untrusted):
+		return "check that --etcd-cafile is the authority of its certificate, and that --etcd-servers calls it as its certificate does", untrusted.Err
+	case errors.As(err, &refused) && refused.Op == "remote error":
+		return "check that --etcd-certfile and --etcd-keyfile are a certificate that it accepts", err
+	case err == nil, errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return "", nil
+	}
+	return "check that --etcd-servers names etcd's port for clients, and whether it speaks https there", err
 }
 
 // lockDataDir makes the directory and takes it for this process until unlock is called. The lock

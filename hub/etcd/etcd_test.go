@@ -2,13 +2,22 @@ package etcd
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"windlass.dev/windlass/hub/pki"
 )
 
 func TestWhatIsWrittenIsFoundAfterARestart(t *testing.T) {
@@ -94,6 +103,60 @@ func TestAnExternalStoreIsPassedOnAsItIs(t *testing.T) {
 		t.Error("an external store has no failure channel")
 	}
 	e.Close()
+}
+
+func TestAnExternalStoreThatCannotBeUsedIsOneLineThatSaysWhatToCheck(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { silent.Close() })
+	other := httptest.NewUnstartedServer(http.NotFoundHandler())
+	other.EnableHTTP2, other.Config.ErrorLog = true, log.New(io.Discard, "", 0)
+	other.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	other.StartTLS()
+	t.Cleanup(other.Close)
+	dir := shortTempDir(t)
+	itsCA, anotherCA := filepath.Join(dir, "its"), filepath.Join(dir, "another")
+	if err := os.WriteFile(itsCA, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: other.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	set, err := pki.LoadOrCreate(filepath.Join(dir, "pki"), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(anotherCA, set.Hub.PEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	for _, c := range []struct {
+		reason, server, caFile, says string
+	}{
+		{"nobody listens", "http://" + closed.Addr().String(), "", "connection refused: check --etcd-servers"},
+		{"nobody answers", "http://" + silent.Addr().String(), "", "does not answer: check --etcd-servers"},
+		{"its certificate is another authority's", other.URL, anotherCA, "unknown authority: check that --etcd-cafile"},
+		{"its certificate has no such name", strings.Replace(other.URL, "127.0.0.1", "localhost", 1), itsCA, "not localhost: check that --etcd-cafile"},
+		{"it wants a certificate", other.URL, itsCA, "certificate required: check that --etcd-certfile"},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			t.Parallel() // each takes until its time is over
+			e, err := Start(t.Context(), Config{Servers: []string{c.server}, CAFile: c.caFile})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			err = e.Claim(ctx, "hub-a")
+			if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), c.server) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("error %v, want one line that names %s and says %q", err, c.server, c.says)
+			}
+		})
+	}
 }
 
 func start(t *testing.T, dir string) *Etcd {
