@@ -262,7 +262,7 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, ready func() b
 	schedulers := &scheduler.Reconciler{Bindings: h.kinds.bindings, Clusters: h.kinds.clusters, Workers: settings.Workers, KeepEmpty: settings.KeepEmptyWorkloads, Now: time.Now}
 	bindings := &binding.Reconciler{
 		Bindings: h.kinds.bindings, Works: h.kinds.works, Templates: h.templates, Accepts: h.accepting.Accepts,
-		Workers: settings.Workers, Log: h.log, Now: time.Now,
+		Terminating: h.terminating, Workers: settings.Workers, Log: h.log, Now: time.Now,
 	}
 	statuses := &status.BindingReconciler{
 		Bindings: h.kinds.bindings, Works: h.kinds.works, Templates: h.templates,
