@@ -190,12 +190,15 @@ func (r *Reconciler) render(ctx context.Context, binding workv1alpha1.Binding, t
 		if !r.Accepts(target.Name) {
 			continue // the cluster's controller wakes the binding when it does
 		}
+		existing := works[target.Name]
+		if existing != nil {
+			renderer.Keep(target.Name, existing)
+		}
 		desired, err := renderer.Work(target)
 		if err != nil {
 			_ = writes.Wait() // they are found out about again
 			return err
 		}
-		existing := works[target.Name]
 		switch {
 		case existing == nil:
 			writes.Go(func() error { return r.create(ctx, store.Key(binding), desired) })
