@@ -224,7 +224,7 @@ func (h *hub) serveControllers(ctx context.Context) error {
 	if err := h.publish(ctx); err != nil {
 		return ignoreCancelled(ctx, err)
 	}
-	h.metrics.MustRegister(newMetrics(h.kinds, h.roster.ConnectedCount)...)
+	h.metrics.MustRegister(newMetrics(h.kinds, h.roster)...)
 	h.api.AddCollectors(h.metrics)
 	if err := h.keepNamespacesPolicy(ctx); err != nil {
 		return ignoreCancelled(ctx, err)
@@ -265,7 +265,7 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, ready func() b
 		Terminating: h.terminating, Workers: settings.Workers, Log: h.log, Now: time.Now,
 	}
 	statuses := &status.BindingReconciler{
-		Bindings: h.kinds.bindings, Works: h.kinds.works, Templates: h.templates,
+		Bindings: h.kinds.bindings, Works: h.kinds.works, Clusters: h.kinds.clusters, Templates: h.templates,
 		Workers: settings.Workers, Settle: settings.StatusSettle.Duration, Now: time.Now, Events: h.events,
 	}
 	policyStatuses := &status.PolicyReconciler{
