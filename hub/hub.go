@@ -229,7 +229,7 @@ func (h *hub) serveControllers(ctx context.Context) error {
 	if err := h.publish(ctx); err != nil {
 		return ignoreCancelled(ctx, err)
 	}
-	h.metrics.MustRegister(newMetrics(h.kinds, h.roster.ConnectedCount)...)
+	h.metrics.MustRegister(newMetrics(h.kinds, h.roster)...)
 	h.api.AddCollectors(h.metrics)
 	if err := h.keepNamespacesPolicy(ctx); err != nil {
 		return ignoreCancelled(ctx, err)
@@ -267,10 +267,10 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, place apiserve
 	schedulers := &scheduler.Reconciler{Bindings: h.kinds.bindings, Clusters: h.kinds.clusters, Workers: settings.Workers, KeepEmpty: settings.KeepEmptyWorkloads, Now: time.Now}
 	bindings := &binding.Reconciler{
 		Bindings: h.kinds.bindings, Works: h.kinds.works, Templates: h.templates, Accepts: h.accepting.Accepts,
-		Workers: settings.Workers, Log: h.log, Now: time.Now,
+		Terminating: h.terminating, Workers: settings.Workers, Log: h.log, Now: time.Now,
 	}
 	statuses := &status.BindingReconciler{
-		Bindings: h.kinds.bindings, Works: h.kinds.works, Templates: h.templates,
+		Bindings: h.kinds.bindings, Works: h.kinds.works, Clusters: h.kinds.clusters, Templates: h.templates,
 		Workers: settings.Workers, Settle: settings.StatusSettle.Duration, Now: time.Now, Events: h.events,
 	}
 	policyStatuses := &status.PolicyReconciler{

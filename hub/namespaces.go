@@ -60,3 +60,15 @@ func namespacesSpec() policyv1alpha1.PropagationSpec {
 		SchedulerName:      policyv1alpha1.DefaultSchedulerName,
 	}
 }
+
+// terminating asks the API server whether a namespace is being deleted, or gone.
+func (h *hub) terminating(ctx context.Context, name string) (bool, error) {
+	namespace, err := h.kube.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("asking whether namespace %s is being deleted: %w", name, err)
+	}
+	return namespace.DeletionTimestamp != nil, nil
+}

@@ -14,6 +14,7 @@ import (
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/pkg/aggregate"
 )
 
 // APIVersion of the JSON output.
@@ -108,7 +109,17 @@ func countWorks(works []workv1alpha1.PropagationWork, cluster string) WorkCount 
 	return count
 }
 
+// clusterProblems are those of the cluster itself, and the deletions that wait there for a person:
+// nothing else says so loudly that what was taken away is still there.
 func clusterProblems(c *clusterv1alpha1.MemberCluster, described Cluster, ready *metav1.Condition, now time.Time) []Problem {
+	problems := lifeProblems(c, described, ready, now)
+	if held := meta.FindStatusCondition(c.Status.Conditions, clusterv1alpha1.ClusterDeletionsHeld); held != nil && held.Status == metav1.ConditionTrue {
+		problems = append(problems, Problem{"cluster " + c.Name, clusterv1alpha1.ClusterDeletionsHeld, cmp.Or(held.Message, "deletions wait for a person to confirm them")})
+	}
+	return problems
+}
+
+func lifeProblems(c *clusterv1alpha1.MemberCluster, described Cluster, ready *metav1.Condition, now time.Time) []Problem {
 	object := "cluster " + c.Name
 	switch {
 	case c.DeletionTimestamp != nil:
@@ -186,6 +197,8 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 	problem := bindingProblem(b, described, scheduled)
 	if problem != nil {
 		described.Message = problem.Message
+	} else if whole := meta.FindStatusCondition(b.status.Conditions, workv1alpha1.BindingFullyApplied); whole != nil && whole.Reason == aggregate.ReasonRemovalHeld {
+		described.Message = whole.Message // the problem is the cluster's, once for all of its bindings
 	}
 	return described, problem
 }

@@ -156,6 +156,24 @@ func trouble() Facts {
 	return facts
 }
 
+// held is a fleet in which 20 ConfigMaps were moved away from member1, and the brake waits for a person.
+func held() Facts {
+	facts := sample()
+	facts.Clusters[1].Status.Conditions = append(facts.Clusters[1].Status.Conditions, metav1.Condition{
+		Type: clusterv1alpha1.ClusterDeletionsHeld, Status: metav1.ConditionTrue, Reason: clusterv1alpha1.DeletionsHeldTooMany,
+		Message: "20 deletions wait for a person: more than 10 within 5m0s is unusual; look at the works that are being deleted in namespace karmada-es-member1; " +
+			"to let it happen: kubectl annotate membercluster member1 --overwrite windlass.dev/confirm-deletions=4f1c",
+	})
+	moved := boundTo(template("ConfigMap", "settings"), nil, to("member2", 0))
+	moved.Status.Conditions = append(moved.Status.Conditions, metav1.Condition{Type: workv1alpha1.BindingFullyApplied, Status: metav1.ConditionFalse,
+		Reason: "RemovalHeld", Message: "Its removal from 1 cluster is held back until a person confirms it; `windlass status` says how: member1"})
+	facts.Bindings = append(facts.Bindings, moved)
+	facts.Works = append(facts.Works, workOf(moved, "member2", ""), workOf(moved, "member1", "", func(w *workv1alpha1.PropagationWork) {
+		w.DeletionTimestamp = &metav1.Time{Time: now}
+	}))
+	return facts
+}
+
 func crowd() Facts {
 	facts := sample()
 	for i := range 60 {
@@ -181,6 +199,7 @@ func TestTextIsAsInTheGoldenFile(t *testing.T) {
 		{name: "fine-wide", reason: "wide adds columns", facts: sample(), wide: true},
 		{name: "trouble", reason: "what is not fine comes first, with its cause", facts: trouble()},
 		{name: "crowd", reason: "of many bindings only those are listed that are not fine", facts: crowd()},
+		{name: "held", reason: "deletions that wait for a person are a problem of the cluster, with what to type", facts: held()},
 		{name: "empty", reason: "a new hub says what to do", facts: Facts{Now: now}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

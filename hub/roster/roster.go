@@ -23,8 +23,10 @@ type Member struct {
 	KubeSystemUID string
 	// Facts are the last that arrived; nil before the first. They are shared: don't change them.
 	Facts *linkv1.ClusterFacts
-	// Hold is what waits for a person's confirmation.
-	Hold session.Hold
+	// Hold is what waits for a person's confirmation; HoldKnown is true since the member was compared
+	// with the store for the first time, before which nobody knows.
+	Hold      session.Hold
+	HoldKnown bool
 }
 
 // A Roster is safe for concurrent use.
@@ -70,13 +72,25 @@ func (r *Roster) ConnectedCount() int {
 	return count
 }
 
+// HeldCount is the number of deletions that wait for a person's confirmation, in all members.
+func (r *Roster) HeldCount() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	count := 0
+	for _, member := range r.members {
+		count += member.Hold.Held
+	}
+	return count
+}
+
 // Connected records the beginning of a session.
 func (r *Roster) Connected(cluster string, epoch int64, agentVersion, kubeSystemUID string) {
 	r.change(cluster, func(member *Member) bool {
 		if epoch < member.Epoch {
 			return false // a session that was overtaken before it was recorded
 		}
-		*member = Member{Connected: true, Since: r.now(), Epoch: epoch, AgentVersion: agentVersion, KubeSystemUID: kubeSystemUID, Facts: member.Facts, Hold: member.Hold}
+		*member = Member{Connected: true, Since: r.now(), Epoch: epoch, AgentVersion: agentVersion, KubeSystemUID: kubeSystemUID, Facts: member.Facts,
+			Hold: member.Hold, HoldKnown: member.HoldKnown}
 		return true
 	})
 }
@@ -104,7 +118,7 @@ func (r *Roster) Facts(cluster string, facts *linkv1.ClusterFacts) {
 // Hold records what waits for a person's confirmation in a member.
 func (r *Roster) Hold(cluster string, hold session.Hold) {
 	r.change(cluster, func(member *Member) bool {
-		member.Hold = hold
+		member.Hold, member.HoldKnown = hold, true
 		return true
 	})
 }

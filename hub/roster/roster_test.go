@@ -9,6 +9,7 @@ import (
 
 	linkv1 "windlass.dev/windlass/api/link/v1"
 	"windlass.dev/windlass/hub/roster"
+	"windlass.dev/windlass/pkg/session"
 )
 
 var began = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
@@ -23,7 +24,7 @@ func TestWhatTheRosterSaysOfAMember(t *testing.T) {
 		return func(r *roster.Roster) { r.Disconnected("a", epoch) }
 	}
 	says := func(r *roster.Roster) { r.Facts("a", facts) }
-	session := func(epoch int64, since int, facts *linkv1.ClusterFacts) roster.Member {
+	connectedSince := func(epoch int64, since int, facts *linkv1.ClusterFacts) roster.Member {
 		return roster.Member{Connected: true, Since: at(since), Epoch: epoch, AgentVersion: "v1", KubeSystemUID: "uid", Facts: facts}
 	}
 	tests := []struct {
@@ -34,13 +35,13 @@ func TestWhatTheRosterSaysOfAMember(t *testing.T) {
 		told   int
 	}{
 		{"it was never seen: it is away since the process began", nil, roster.Member{Since: began}, 0},
-		{"it has connected", []func(*roster.Roster){connected(1)}, session(1, 1, nil), 1},
-		{"it has said something of itself", []func(*roster.Roster){connected(1), says}, session(1, 1, facts), 2},
+		{"it has connected", []func(*roster.Roster){connected(1)}, connectedSince(1, 1, nil), 1},
+		{"it has said something of itself", []func(*roster.Roster){connected(1), says}, connectedSince(1, 1, facts), 2},
 		{"it has gone, and what it said last is kept", []func(*roster.Roster){connected(1), says, disconnected(1)},
 			roster.Member{Since: at(3), Epoch: 1, AgentVersion: "v1", KubeSystemUID: "uid", Facts: facts}, 3},
-		{"it is back", []func(*roster.Roster){connected(1), says, disconnected(1), connected(2)}, session(2, 4, facts), 4},
-		{"the end of a session that a newer one has replaced is no news", []func(*roster.Roster){connected(1), connected(2), disconnected(1)}, session(2, 2, nil), 2},
-		{"nor is the beginning of a session that was overtaken", []func(*roster.Roster){connected(2), connected(1)}, session(2, 1, nil), 1},
+		{"it is back", []func(*roster.Roster){connected(1), says, disconnected(1), connected(2)}, connectedSince(2, 4, facts), 4},
+		{"the end of a session that a newer one has replaced is no news", []func(*roster.Roster){connected(1), connected(2), disconnected(1)}, connectedSince(2, 2, nil), 2},
+		{"nor is the beginning of a session that was overtaken", []func(*roster.Roster){connected(2), connected(1)}, connectedSince(2, 1, nil), 1},
 		{"nor a second end", []func(*roster.Roster){connected(1), disconnected(1), disconnected(1)},
 			roster.Member{Since: at(2), Epoch: 1, AgentVersion: "v1", KubeSystemUID: "uid"}, 2},
 		{"the end of a session that was never recorded", []func(*roster.Roster){disconnected(5)}, roster.Member{Since: began}, 0},
@@ -73,6 +74,29 @@ func TestWhatTheRosterSaysOfAMember(t *testing.T) {
 				t.Errorf("%d are connected, want %d", got, count)
 			}
 		})
+	}
+}
+
+func TestWhatIsHeldIsCountedOverAllMembers(t *testing.T) {
+	r := roster.New(func() time.Time { return began })
+	if r.Get("a").HoldKnown {
+		t.Error("a member that has said nothing holds nothing")
+	}
+	r.Connected("a", 1, "v1", "uid")
+	r.Hold("a", session.Hold{Held: 3})
+	r.Hold("b", session.Hold{Held: 4})
+	r.Hold("c", session.Hold{})
+	if got := r.HeldCount(); got != 7 {
+		t.Errorf("%d are held, want 7", got)
+	}
+	r.Disconnected("a", 1)
+	r.Connected("a", 2, "v1", "uid")
+	if got := r.Get("a"); !got.HoldKnown || got.Hold.Held != 3 {
+		t.Errorf("a new session begins with the hold %+v, known: %t", got.Hold, got.HoldKnown)
+	}
+	r.Forget("b")
+	if got := r.HeldCount(); got != 3 {
+		t.Errorf("%d are held after a member was removed, want 3", got)
 	}
 }
 

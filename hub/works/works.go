@@ -127,7 +127,8 @@ func (v *View) changed(old, new *workv1alpha1.PropagationWork) {
 	}
 	switch {
 	case new == nil:
-	case old != nil && old.UID == new.UID && old.Generation == new.Generation && (old.DeletionTimestamp == nil) == (new.DeletionTimestamp == nil):
+	case old != nil && old.UID == new.UID && old.Generation == new.Generation && (old.DeletionTimestamp == nil) == (new.DeletionTimestamp == nil) &&
+		old.Spec.RemovalCause == new.Spec.RemovalCause: // a hold that no longer has a reason ends with the cause
 		return
 	}
 	v.mu.RLock()

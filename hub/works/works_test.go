@@ -327,6 +327,11 @@ func TestAMemberHearsOfWhatItHasToActOn(t *testing.T) {
 		{"its work is to be removed", func(w *world) {
 			w.PropagationWorks.Change("karmada-es-a", "web", func(work *workv1alpha1.PropagationWork) { work.DeletionTimestamp = &metav1.Time{Time: storetest.Began} })
 		}, true},
+		{"its work is to be removed for another reason", func(w *world) {
+			w.PropagationWorks.Change("karmada-es-a", "web", func(work *workv1alpha1.PropagationWork) {
+				work.Spec.RemovalCause = workv1alpha1.RemovalTemplateDeleted
+			})
+		}, true},
 		{"its work is gone", func(w *world) { w.PropagationWorks.Drop("karmada-es-a", "web") }, true},
 		{"its work is another one of the same name", func(w *world) {
 			w.PropagationWorks.Put(work(func(work *workv1alpha1.PropagationWork) { work.UID = "w9" }))

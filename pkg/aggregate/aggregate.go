@@ -31,6 +31,9 @@ type Input struct {
 	// Works are the binding's works by the name of their cluster. Those of clusters that the binding
 	// no longer names are ignored.
 	Works map[string]*workv1alpha1.PropagationWork
+	// Held are clusters that still have the template although its removal was asked for: it is held
+	// back there until a person confirms it.
+	Held []string
 	// MaxListed bounds the list of clusters in the status; 0 is workv1alpha1.MaxAggregatedStatus.
 	MaxListed int
 }

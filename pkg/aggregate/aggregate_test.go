@@ -90,6 +90,10 @@ func input(works ...*workv1alpha1.PropagationWork) Input {
 
 func TestABindingIsFullyAppliedWhenEveryClusterHasThePresentContent(t *testing.T) {
 	conflict := refused("Conflict", "exists and is not managed from this hub")
+	held := func(in Input, clusters ...string) Input {
+		in.Held = clusters
+		return in
+	}
 	for _, test := range []struct {
 		reason  string
 		in      Input
@@ -140,6 +144,18 @@ func TestABindingIsFullyAppliedWhenEveryClusterHasThePresentContent(t *testing.T
 		{"scheduled to nowhere", input(),
 			workv1alpha1.ClusterSummary{},
 			metav1.ConditionTrue, ReasonApplied, "There is no cluster that is to have it."},
+		{"applied everywhere, and still in a cluster that it has left", held(input(aWork()), "old"),
+			workv1alpha1.ClusterSummary{Clusters: 1, Applied: 1, Healthy: 1},
+			metav1.ConditionFalse, ReasonRemovalHeld, "Its removal from 1 cluster is held back until a person confirms it; `windlass status` says how: old"},
+		{"scheduled to nowhere, and still in many clusters", held(input(), "d", "b", "e", "a", "c"),
+			workv1alpha1.ClusterSummary{},
+			metav1.ConditionFalse, ReasonRemovalHeld, "Its removal from 5 clusters is held back until a person confirms it; `windlass status` says how: a, b, c, and 2 more"},
+		{"back in a cluster where its removal is held: nothing comes there before that", held(input(nil), "c000"),
+			workv1alpha1.ClusterSummary{Clusters: 1},
+			metav1.ConditionFalse, ReasonRemovalHeld, "Its removal from 1 cluster is held back until a person confirms it; `windlass status` says how: c000"},
+		{"a failure is told before a removal that is held", held(input(aWork(conflict)), "old"),
+			workv1alpha1.ClusterSummary{Clusters: 1, Failed: 1},
+			metav1.ConditionFalse, "Conflict", "1 of 1 clusters could not apply it: c000: Conflict: exists and is not managed from this hub"},
 	} {
 		t.Run(test.reason, func(t *testing.T) {
 			got := Binding(test.in)
@@ -272,6 +288,9 @@ func TestAStatusSettlesWhenAllIsFineOrSomethingNewlyFailed(t *testing.T) {
 		return status
 	}
 	conflict := refused("Conflict", "")
+	leaving := input(aWork())
+	leaving.Held = []string{"old"}
+	removalHeld, _ := Binding(leaving).Status(&workv1alpha1.BindingStatus{}, monday)
 	for _, test := range []struct {
 		reason   string
 		old, new *workv1alpha1.BindingStatus
@@ -283,6 +302,7 @@ func TestAStatusSettlesWhenAllIsFineOrSomethingNewlyFailed(t *testing.T) {
 		{"one failed", status(aWork(unreported)), status(aWork(conflict), aWork(unreported)), true},
 		{"it had failed before", status(aWork(conflict)), status(aWork(conflict), aWork(unreported)), false},
 		{"nowhere to go", status(aWork()), status(), true},
+		{"all is fine but for a removal that may be held", status(aWork()), removalHeld, false},
 	} {
 		if got := Settled(test.old, test.new); got != test.want {
 			t.Errorf("%s: Settled is %v, want %v", test.reason, got, test.want)

@@ -22,6 +22,7 @@ const (
 	ReasonSuspended    = "Suspended"
 	ReasonNotScheduled = "NotScheduled"
 	ReasonNotRendered  = "NotRendered"
+	ReasonRemovalHeld  = "RemovalHeld"
 )
 
 // BindingResult is the part of a binding's status that is aggregated.
@@ -42,7 +43,7 @@ func Binding(in Input) BindingResult {
 	return BindingResult{
 		Summary:          summary(states),
 		AggregatedStatus: list(states, limit),
-		FullyApplied:     fullyApplied(in.Binding, states),
+		FullyApplied:     fullyApplied(in, states),
 	}
 }
 
@@ -65,19 +66,23 @@ func summary(states []clusterState) workv1alpha1.ClusterSummary {
 	return sum
 }
 
-func fullyApplied(binding workv1alpha1.Binding, states []clusterState) metav1.Condition {
+func fullyApplied(in Input, states []clusterState) metav1.Condition {
 	condition := metav1.Condition{
 		Type:               workv1alpha1.BindingFullyApplied,
-		ObservedGeneration: binding.GetGeneration(),
+		ObservedGeneration: in.Binding.GetGeneration(),
 	}
-	condition.Status, condition.Reason, condition.Message = judge(binding, states)
+	condition.Status, condition.Reason, condition.Message = judge(in, states)
 	return condition
 }
 
-func judge(binding workv1alpha1.Binding, states []clusterState) (status metav1.ConditionStatus, reason, message string) {
-	conditions := binding.GetStatus().Conditions
+func judge(in Input, states []clusterState) (status metav1.ConditionStatus, reason, message string) {
+	conditions := in.Binding.GetStatus().Conditions
 	if len(states) == 0 {
-		return judgeNowhere(meta.FindStatusCondition(conditions, workv1alpha1.BindingScheduled))
+		status, reason, message = judgeNowhere(meta.FindStatusCondition(conditions, workv1alpha1.BindingScheduled))
+		if status == metav1.ConditionTrue && len(in.Held) > 0 {
+			return metav1.ConditionFalse, ReasonRemovalHeld, stillThere(in.Held)
+		}
+		return status, reason, message
 	}
 	if failures := pick(states, failed); failures.total > 0 {
 		return metav1.ConditionFalse, failures.reason(), fmt.Sprintf("%d of %d clusters could not apply it: %s",
@@ -85,6 +90,9 @@ func judge(binding workv1alpha1.Binding, states []clusterState) (status metav1.C
 	}
 	if rendered := meta.FindStatusCondition(conditions, workv1alpha1.BindingRendered); rendered != nil && rendered.Status == metav1.ConditionFalse {
 		return metav1.ConditionFalse, ReasonNotRendered, joinNonEmpty(": ", rendered.Reason, rendered.Message)
+	}
+	if len(in.Held) > 0 {
+		return metav1.ConditionFalse, ReasonRemovalHeld, stillThere(in.Held)
 	}
 	if late := pick(states, waiting); late.total > 0 {
 		return metav1.ConditionFalse, ReasonWaiting, fmt.Sprintf("%d of %d clusters have not applied it yet: %s",
@@ -95,6 +103,20 @@ func judge(binding workv1alpha1.Binding, states []clusterState) (status metav1.C
 			held.total, len(states), held.named())
 	}
 	return metav1.ConditionTrue, ReasonApplied, fmt.Sprintf("All clusters have applied it: %d.", len(states))
+}
+
+// stillThere names the first few of the clusters in which a removal is held.
+func stillThere(clusters []string) string {
+	names := slices.Sorted(slices.Values(clusters))
+	return fmt.Sprintf("Its removal from %s is held back until a person confirms it; `windlass status` says how: %s",
+		countClusters(len(names)), enumerate(", ", names[:min(len(names), namedFirst)], len(names)))
+}
+
+func countClusters(n int) string {
+	if n == 1 {
+		return "1 cluster"
+	}
+	return fmt.Sprintf("%d clusters", n)
 }
 
 // judgeNowhere judges a binding without clusters: the scheduler may have meant it.
@@ -210,6 +232,9 @@ func Settled(old, new *workv1alpha1.BindingStatus) bool {
 	sum := new.Summary
 	if sum.Failed > old.Summary.Failed {
 		return true
+	}
+	if whole := meta.FindStatusCondition(new.Conditions, workv1alpha1.BindingFullyApplied); whole != nil && whole.Reason == ReasonRemovalHeld {
+		return false // it may have passed before others were held, and be done in a moment
 	}
 	return sum.Applied == sum.Clusters && sum.Healthy == sum.Clusters
 }

@@ -29,10 +29,12 @@ var allocatedFields = map[schema.GroupKind][][]string{
 
 // Retained names the fields of desired that may be the member's own: its replicas where an
 // autoscaler in the member targets it (autoscaled) or it bears the label that leaves them to the
-// member, and what members allocate. No other field is ever left alone.
+// member, and what members allocate. No other field is ever left alone. Nor are replicas that shall be
+// 0: that is no size but a stop, which autoscalers obey, too.
 func Retained(desired *unstructured.Unstructured, autoscaled bool) []Field {
 	var fields []Field
-	if autoscaled || textAt(desired.Object, "metadata", "labels", workv1alpha1.RetainReplicasLabel) == "true" {
+	left := autoscaled || textAt(desired.Object, "metadata", "labels", workv1alpha1.RetainReplicasLabel) == "true"
+	if replicas, said := numberAt(desired.Object, "spec", "replicas"); left && !(said && replicas == 0) {
 		fields = appendPresent(fields, desired, Field{Path: []string{"spec", "replicas"}})
 	}
 	if kindOf(desired) == service && textAt(desired.Object, "spec", "clusterIP") == "None" {

@@ -86,6 +86,7 @@ type Renderer struct {
 
 	divided     bool
 	completions map[string]int32 // of a divided Job, by cluster
+	elastic     bool             // it is an indexed Job with as many replicas as completions
 
 	manifest *unstructured.Unstructured // its replicas are whatever was rendered last
 	whole    []byte                     // the manifest with the template's own replicas
@@ -192,6 +193,8 @@ func (r *Renderer) divide() {
 	if !found {
 		return
 	}
+	mode, _, _ := unstructured.NestedString(r.manifest.Object, "spec", "completionMode")
+	r.elastic = mode == "Indexed" && total == *spec.Replicas
 	clusters := byName(spec.Clusters)
 	parallelism := make([]int32, len(clusters))
 	for i, cluster := range clusters {
@@ -207,6 +210,22 @@ func byName(clusters []workv1alpha1.TargetCluster) []workv1alpha1.TargetCluster 
 	return slices.SortedFunc(slices.Values(clusters), func(a, b workv1alpha1.TargetCluster) int {
 		return strings.Compare(a.Name, b.Name)
 	})
+}
+
+// Keep has the part of a divided Job that a work holds keep its completions: the member's API server
+// lets nobody change them. Only where they go together with the parallelism they may be changed.
+func (r *Renderer) Keep(cluster string, existing *workv1alpha1.PropagationWork) {
+	_, divided := r.completions[cluster]
+	if !divided || r.elastic || existing.Spec.Template == nil || existing.Spec.Template.UID != r.template.UID || len(existing.Spec.Workload.Manifests) == 0 {
+		return
+	}
+	part := &unstructured.Unstructured{}
+	if err := json.Unmarshal(existing.Spec.Workload.Manifests[0].Raw, &part.Object); err != nil {
+		return // somebody wrote into the work, and it is made anew
+	}
+	if completions, found := interpret.Completions(part); found {
+		r.completions[cluster] = completions
+	}
 }
 
 // manifestFor returns the manifest for a cluster. Clusters with the same numbers share its bytes.

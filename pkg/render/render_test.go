@@ -232,6 +232,57 @@ func TestEveryClusterGetsItsShareAndTheSharesSumUp(t *testing.T) {
 	}
 }
 
+func TestAPartOfAJobThatStandsInAClusterKeepsItsCompletions(t *testing.T) {
+	job := func(completions int32, more string) *unstructured.Unstructured {
+		return parseObject(t, fmt.Sprintf(`{apiVersion: batch/v1, kind: Job, metadata: {name: report, namespace: shop, uid: aaaa}, spec: {parallelism: 4, completions: %d, %s template: {}}}`, completions, more))
+	}
+	tests := []struct {
+		reason        string
+		before, after *unstructured.Unstructured
+		replicas      []int32 // afterwards; before it is 2 and 2
+		want          []int64
+	}{
+		{"nothing has changed", job(10, ""), job(10, ""), []int32{2, 2}, []int64{5, 5}},
+		{"its replicas move from one cluster to the other", job(10, ""), job(10, ""), []int32{3, 1}, []int64{5, 5}},
+		{"a cluster is gone", job(10, ""), job(10, ""), []int32{4}, []int64{5}},
+		{"it is a work queue and has none", parseObject(t, `{apiVersion: batch/v1, kind: Job, metadata: {name: report, namespace: shop, uid: aaaa}, spec: {parallelism: 4, template: {}}}`), nil, []int32{3, 1}, []int64{0, 0}},
+		{"they go together with the replicas", job(4, "completionMode: Indexed,"), job(4, "completionMode: Indexed,"), []int32{3, 1}, []int64{3, 1}},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			if test.after == nil {
+				test.after = test.before
+			}
+			binding := divided(2, 2)
+			existing, err := Works(test.before, binding)
+			if err != nil {
+				t.Fatal(err)
+			}
+			binding.Spec.Clusters = binding.Spec.Clusters[:len(test.replicas)]
+			for i, n := range test.replicas {
+				binding.Spec.Clusters[i].Replicas = n
+			}
+			r, err := New(test.after, binding)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, target := range binding.Spec.Clusters {
+				r.Keep(target.Name, existing[i])
+				work, err := r.Work(target)
+				if err != nil {
+					t.Fatal(err)
+				}
+				manifest := parseObject(t, string(work.Spec.Workload.Manifests[0].Raw))
+				completions, _, _ := unstructured.NestedInt64(manifest.Object, "spec", "completions")
+				parallelism, _, _ := unstructured.NestedInt64(manifest.Object, "spec", "parallelism")
+				if completions != test.want[i] || parallelism != int64(test.replicas[i]) {
+					t.Errorf("%s has %d completions by %d, want %d by %d", target.Name, completions, parallelism, test.want[i], test.replicas[i])
+				}
+			}
+		})
+	}
+}
+
 func TestClustersWithTheSameNumbersShareTheirManifest(t *testing.T) {
 	works, err := Works(parseObject(t, web), divided(2, 4, 2))
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
@@ -13,8 +14,60 @@ import (
 
 // divide gives every chosen cluster its replicas.
 func (p *problem) divide(chosen []int) Decision {
+	anew := p.divideAnew(chosen)
+	if p.Replicas == nil || p.view.weights == nil || p.Template.Kind.GroupKind() != jobs {
+		return anew
+	}
+	kept := p.keepParts(chosen)
+	if len(kept) == 0 || slices.EqualFunc(kept, anew.Clusters, samePart) {
+		return anew
+	}
+	anew.Clusters = kept
+	anew.Message = fmt.Sprintf("%s divided among %s; a Job that is placed is not divided anew, because the completions of its parts can't be changed",
+		plural(int(*p.Replicas), "replica"), plural(len(kept), "cluster"))
+	return anew
+}
+
+func samePart(a, b workv1alpha1.TargetCluster) bool {
+	return a.Name == b.Name && a.Replicas == b.Replicas
+}
+
+var jobs = schema.GroupKind{Group: "batch", Kind: "Job"}
+
+// keepParts leaves a divided Job to the clusters that have it. Only when their replicas are not the
+// number that is asked for any more, because that has changed or a cluster is gone, the replicas are
+// divided among them once more; a part without replicas waits.
+func (p *problem) keepParts(chosen []int) []workv1alpha1.TargetCluster {
+	chosen = p.having(chosen)
+	replicas := map[string]int32{}
+	for _, target := range p.Current {
+		replicas[target.Name] = target.Replicas
+	}
+	parts := make([]int32, len(chosen))
+	var sum int64
+	for i, at := range chosen {
+		parts[i] = replicas[p.Fleet.clusters[at].name]
+		sum += int64(parts[i])
+	}
+	if sum != int64(*p.Replicas) {
+		parts = apportion(*p.Replicas, p.weightsOf(chosen), descending(p.Template.UID))
+	}
+	return p.targets(chosen, parts, true)
+}
+
+// having are those of the chosen clusters that have the template now.
+func (p *problem) having(chosen []int) []int {
+	return slices.DeleteFunc(slices.Clone(chosen), func(at int) bool { return !p.isCurrent(p.Fleet.clusters[at].name) })
+}
+
+func (p *problem) divideAnew(chosen []int) Decision {
 	decision := Decision{Scheduled: true, Reason: ReasonSuccess}
 	switch {
+	case p.Replicas != nil && *p.Replicas == 0 && !p.KeepEmpty:
+		// Scaling to 0 stops the workload where it is. To take it away would be a deletion, which nobody asked for.
+		having := p.having(chosen)
+		decision.Clusters = p.targets(having, make([]int32, len(having)), true)
+		decision.Message = "asks for 0 replicas: stays in " + plural(len(having), "cluster") + ", without any"
 	case p.Replicas == nil:
 		decision.Clusters = p.targets(chosen, make([]int32, len(chosen)), true)
 		decision.Message = "goes to " + plural(len(decision.Clusters), "cluster")

@@ -26,7 +26,7 @@ type Facts struct {
 	Placement *Placement                   // nil: all clusters, each with all replicas
 	Fleet     *Fleet                       // all clusters; an empty fleet leaves the template without a place
 	Current   []workv1alpha1.TargetCluster // where the template goes now
-	KeepEmpty bool                         // send a workload also to clusters where it gets no replica
+	KeepEmpty bool                         // send a workload also to clusters where it gets no replica, and which don't have it
 }
 
 // Reasons of a Decision, which are those of the Scheduled condition.

@@ -402,9 +402,47 @@ func TestTheDecisionSaysWhereAndHowMany(t *testing.T) {
 				Scheduled: true, Reason: ReasonSuccess, Message: "1 replica divided among 3 clusters"},
 		},
 		{
-			reason: "a workload scaled to nothing goes nowhere, which is what was asked for",
-			facts:  Facts{Fleet: three, Replicas: ptr.To[int32](0), Current: goesTo("a")},
+			reason: "a workload that asks for nothing goes nowhere",
+			facts:  Facts{Fleet: three, Replicas: ptr.To[int32](0)},
 			want:   Decision{Scheduled: true, Reason: ReasonSuccess, Message: "goes to no cluster, because it asks for 0 replicas"},
+		},
+		{
+			reason: "one that is scaled to nothing stays where it is, so that its replicas end there",
+			facts:  Facts{Fleet: three, Replicas: ptr.To[int32](0), Current: []workv1alpha1.TargetCluster{{Name: "a", Replicas: 2}, {Name: "c", Replicas: 2}}},
+			want:   Decision{Clusters: goesTo("a", "c"), Scheduled: true, Reason: ReasonSuccess, Message: "asks for 0 replicas: stays in 2 clusters, without any"},
+		},
+		{
+			reason: "also when it was divided by weight, and stays as long as it asks for nothing",
+			facts:  Facts{Fleet: three, Replicas: ptr.To[int32](0), Current: goesTo("b")},
+			place:  &policyv1alpha1.Placement{ReplicaScheduling: divided(weighs(2, "a"), weighs(1, "b"))},
+			want:   Decision{Clusters: goesTo("b"), Scheduled: true, Reason: ReasonSuccess, Message: "asks for 0 replicas: stays in 1 cluster, without any"},
+		},
+		{
+			reason: "but not where it may be no longer",
+			facts:  Facts{Fleet: fleet(member("a", deleting), member("b"), member("c")), Replicas: ptr.To[int32](0), Current: goesTo("a", "b", "c")},
+			place:  &policyv1alpha1.Placement{ClusterAffinity: named("a", "b")},
+			want: Decision{Clusters: goesTo("b"), Scheduled: true, Reason: ReasonSuccess, Message: "asks for 0 replicas: stays in 1 cluster, without any",
+				Refused: []Refusal{{"a", RuleClusterDeleting, "is being removed"}, {"c", RuleClusterAffinity, "is not named by the affinity"}}},
+		},
+		{
+			reason: "scaled up again it is divided as if nothing had been",
+			facts:  Facts{Fleet: three, Replicas: ptr.To[int32](6), Current: goesTo("b")},
+			place:  &policyv1alpha1.Placement{ReplicaScheduling: divided(weighs(2, "a"), weighs(1, "b"))},
+			want: Decision{Clusters: []workv1alpha1.TargetCluster{{Name: "a", Replicas: 4}, {Name: "b", Replicas: 2}},
+				Scheduled: true, Reason: ReasonSuccess, Message: "6 replicas divided among 2 clusters"},
+		},
+		{
+			reason: "a hub that keeps empty workloads sends them everywhere",
+			facts:  Facts{Fleet: three, Replicas: ptr.To[int32](0), Current: goesTo("b"), KeepEmpty: true},
+			want:   Decision{Clusters: goesTo("a", "b", "c"), Scheduled: true, Reason: ReasonSuccess, Message: "0 replicas in each of 3 clusters"},
+		},
+		{
+			reason: "a share that shrinks to nothing while others get some is taken away",
+			facts: Facts{Fleet: three, Replicas: ptr.To[int32](1),
+				Current: []workv1alpha1.TargetCluster{{Name: "a", Replicas: 1}, {Name: "b", Replicas: 1}}},
+			place: &policyv1alpha1.Placement{ReplicaScheduling: divided()},
+			want: Decision{Clusters: []workv1alpha1.TargetCluster{{Name: "a", Replicas: 1}},
+				Scheduled: true, Reason: ReasonSuccess, Message: "1 replica divided among 1 cluster"},
 		},
 		{
 			reason: "the result is decided anew each time: what a cluster had before gives it nothing",
@@ -430,6 +468,77 @@ func TestTheDecisionSaysWhereAndHowMany(t *testing.T) {
 			test.facts.Placement = compiled(t, test.place)
 			if diff := cmp.Diff(test.want, Decide(test.facts)); diff != "" {
 				t.Errorf("decision (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestADividedJobKeepsItsParts(t *testing.T) {
+	servesJobs := func(c *clusterv1alpha1.MemberCluster) {
+		c.Status.APIEnablements = append(c.Status.APIEnablements, clusterv1alpha1.APIEnablement{
+			GroupVersion: "batch/v1", Resources: []clusterv1alpha1.APIResource{{Name: "jobs", Kind: "Job"}}})
+	}
+	part := func(name string, replicas int32) workv1alpha1.TargetCluster {
+		return workv1alpha1.TargetCluster{Name: name, Replicas: replicas}
+	}
+	parts := func(parts ...workv1alpha1.TargetCluster) []workv1alpha1.TargetCluster { return parts }
+	const stays = "; a Job that is placed is not divided anew, because the completions of its parts can't be changed"
+	placed := parts(part("a", 2), part("b", 2))
+	tests := []struct {
+		reason   string
+		replicas int32
+		current  []workv1alpha1.TargetCluster
+		place    *policyv1alpha1.ReplicaSchedulingStrategy
+		only     []string // by the affinity; nil: all
+		fleet    []*clusterv1alpha1.MemberCluster
+		want     []workv1alpha1.TargetCluster
+		message  string
+	}{
+		{reason: "it is new", replicas: 4, fleet: []*clusterv1alpha1.MemberCluster{member("a", servesJobs), member("b", servesJobs)},
+			want: placed, message: "4 replicas divided among 2 clusters"},
+		{reason: "it is looked at again", replicas: 4, current: placed, fleet: []*clusterv1alpha1.MemberCluster{member("a", servesJobs), member("b", servesJobs)},
+			want: placed, message: "4 replicas divided among 2 clusters"},
+		{reason: "a cluster has joined", replicas: 4, current: placed,
+			want: placed, message: "4 replicas divided among 2 clusters" + stays},
+		{reason: "the weights have changed", replicas: 4, current: placed, place: divided(weighs(1, "a"), weighs(9, "c")),
+			want: placed, message: "4 replicas divided among 2 clusters" + stays},
+		{reason: "it asks for more", replicas: 8, current: placed,
+			want: parts(part("a", 4), part("b", 4)), message: "8 replicas divided among 2 clusters" + stays},
+		{reason: "it asks for less than it has parts", replicas: 1, current: placed,
+			want: parts(part("a", 1), part("b", 0)), message: "1 replica divided among 2 clusters" + stays},
+		{reason: "it is paused", replicas: 0, current: placed,
+			want: parts(part("a", 0), part("b", 0)), message: "asks for 0 replicas: stays in 2 clusters, without any"},
+		{reason: "it goes on after a pause", replicas: 4, current: parts(part("a", 0), part("b", 0)),
+			want: placed, message: "4 replicas divided among 2 clusters" + stays},
+		{reason: "a cluster is out of the placement", replicas: 4, current: placed, only: []string{"b", "c"},
+			want: parts(part("b", 4)), message: "4 replicas divided among 1 cluster" + stays},
+		{reason: "all of its clusters are", replicas: 4, current: placed, only: []string{"c"},
+			want: parts(part("c", 4)), message: "4 replicas divided among 1 cluster"},
+		{reason: "it is not divided", replicas: 2, current: placed, place: &policyv1alpha1.ReplicaSchedulingStrategy{ReplicaSchedulingType: policyv1alpha1.ReplicaSchedulingDuplicated},
+			want: parts(part("a", 2), part("b", 2), part("c", 2)), message: "2 replicas in each of 3 clusters"},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			members := test.fleet
+			if members == nil {
+				members = []*clusterv1alpha1.MemberCluster{member("a", servesJobs), member("b", servesJobs), member("c", servesJobs)}
+			}
+			placement := &policyv1alpha1.Placement{ReplicaScheduling: test.place}
+			if test.place == nil {
+				placement.ReplicaScheduling = divided()
+			}
+			if test.only != nil {
+				placement.ClusterAffinity = named(test.only...)
+			}
+			got := Decide(Facts{
+				Template: Template{Kind: schema.GroupVersionKind{Group: "batch", Version: "v1", Kind: "Job"}}, Replicas: &test.replicas,
+				Fleet: fleet(members...), Placement: compiled(t, placement), Current: test.current,
+			})
+			if diff := cmp.Diff(test.want, got.Clusters); diff != "" {
+				t.Errorf("clusters (-want +got):\n%s", diff)
+			}
+			if got.Message != test.message {
+				t.Errorf("the message is %q, want %q", got.Message, test.message)
 			}
 		})
 	}

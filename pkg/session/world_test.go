@@ -135,8 +135,8 @@ func (w *world) put(key string) {
 
 func (w *world) remove(key string, cause linkv1.RemovalCause) {
 	s, there := w.store.works[key]
-	if !there || s.removing != nil {
-		return
+	if !there || s.removing != nil && (cause != linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED || cause == s.removing.Cause) {
+		return // the cause of a removal only grows into one that somebody asked for
 	}
 	w.store.revision++
 	s.revision = w.store.revision

@@ -276,6 +276,10 @@ const (
 	ClusterReady = "Ready"
 	// ClusterDeletionsHeld is True while deletions in the cluster wait for a person to confirm them.
 	ClusterDeletionsHeld = "DeletionsHeld"
+	// DeletionsHeldTooMany is its reason when they are more than is usual.
+	DeletionsHeldTooMany = "TooManyDeletions"
+	// DeletionsHeldStoreRestored is its reason when the hub's store is older than what the cluster has.
+	DeletionsHeldStoreRestored = "StoreRestored"
 	// ClusterCompleteAPIEnablements is True when all APIs of the cluster are known.
 	ClusterCompleteAPIEnablements = "CompleteAPIEnablements"
 

@@ -237,8 +237,7 @@ func ValidatePropagationWorkUpdate(work, old *PropagationWork) field.ErrorList {
 // validateRemovalCauseUpdate holds for a work that is being deleted: the agent may have been told
 // the cause already. It may grow into one that somebody asked for, but never disappears.
 func validateRemovalCauseUpdate(is, was RemovalCause) field.ErrorList {
-	askedFor := is == RemovalTemplateDeleted || is == RemovalClusterRemoved
-	if is == was || was == "" || askedFor && was != RemovalTemplateDeleted {
+	if is == was || was.GrowsInto(is) {
 		return nil
 	}
 	return field.ErrorList{field.Invalid(field.NewPath("spec", "removalCause"), is,

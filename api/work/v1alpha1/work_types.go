@@ -84,6 +84,14 @@ const (
 	RemovalForced RemovalCause = "Forced"
 )
 
+// GrowsInto says whether a work that is being deleted for this cause may get the other one: a cause
+// that somebody asked for takes the place of one that followed from something else, and never the
+// other way round.
+func (c RemovalCause) GrowsInto(other RemovalCause) bool {
+	askedFor := other == RemovalTemplateDeleted || other == RemovalClusterRemoved
+	return other != c && (c == "" || askedFor && c != RemovalTemplateDeleted)
+}
+
 // BindingReference names the binding of a work.
 type BindingReference struct {
 	// kind is PropagationBinding or ClusterPropagationBinding.

@@ -47,9 +47,11 @@ type Reconciler struct {
 	// Accepts says whether works may be written for a cluster: it exists, is not being removed, and
 	// its execution namespace is there.
 	Accepts func(cluster string) bool
-	Workers int
-	Log     *slog.Logger
-	Now     func() time.Time
+	// Terminating asks the API server whether a namespace is being deleted, or gone.
+	Terminating func(ctx context.Context, namespace string) (bool, error)
+	Workers     int
+	Log         *slog.Logger
+	Now         func() time.Time
 
 	unseen unseen
 }
@@ -188,12 +190,15 @@ func (r *Reconciler) render(ctx context.Context, binding workv1alpha1.Binding, t
 		if !r.Accepts(target.Name) {
 			continue // the cluster's controller wakes the binding when it does
 		}
+		existing := works[target.Name]
+		if existing != nil {
+			renderer.Keep(target.Name, existing)
+		}
 		desired, err := renderer.Work(target)
 		if err != nil {
 			_ = writes.Wait() // they are found out about again
 			return err
 		}
-		existing := works[target.Name]
 		switch {
 		case existing == nil:
 			writes.Go(func() error { return r.create(ctx, store.Key(binding), desired) })
@@ -259,8 +264,9 @@ func (r *Reconciler) finish(ctx context.Context, binding workv1alpha1.Binding, w
 	return nil
 }
 
-// removalCause is TemplateDeleted when the template is gone, or another object has taken its name;
-// otherwise somebody deleted the binding itself.
+// removalCause is TemplateDeleted when the template is gone, or another object has taken its name, or
+// its namespace is being deleted: that deletes bindings and templates in any order. Otherwise somebody
+// deleted the binding itself.
 func (r *Reconciler) removalCause(ctx context.Context, binding workv1alpha1.Binding) (workv1alpha1.RemovalCause, error) {
 	live, err := r.Templates.Live(ctx, store.TemplateKey(binding))
 	if err != nil {
@@ -269,14 +275,21 @@ func (r *Reconciler) removalCause(ctx context.Context, binding workv1alpha1.Bind
 	if live == nil || live.GetUID() != binding.GetSpec().Resource.UID || live.GetDeletionTimestamp() != nil {
 		return workv1alpha1.RemovalTemplateDeleted, nil
 	}
+	if namespace := live.GetNamespace(); namespace != "" {
+		if terminating, err := r.Terminating(ctx, namespace); err != nil || terminating {
+			return workv1alpha1.RemovalTemplateDeleted, err
+		}
+	}
 	return workv1alpha1.RemovalForced, nil
 }
 
+// remove removes works. One that is being removed already gets the cause if that weighs more than its
+// own: it may be held back in its member until somebody has asked for its end.
 func (r *Reconciler) remove(ctx context.Context, works map[string]*workv1alpha1.PropagationWork, cause workv1alpha1.RemovalCause, which func(cluster string) bool) error {
 	removals := errgroup.Group{}
 	removals.SetLimit(writesAtOnce)
 	for cluster, work := range works {
-		if work.DeletionTimestamp != nil || !which(cluster) {
+		if !which(cluster) || work.DeletionTimestamp != nil && !work.Spec.RemovalCause.GrowsInto(cause) {
 			continue
 		}
 		removals.Go(func() error {

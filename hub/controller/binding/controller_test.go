@@ -40,15 +40,17 @@ type world struct {
 	templates  *storetest.Templates
 	controller *Reconciler
 	closed     map[string]bool // clusters for which nothing may be written
+	ending     map[string]bool // namespaces that are being deleted
 	now        time.Time
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{Store: storetest.New(), templates: storetest.NewTemplates(), closed: map[string]bool{}, now: storetest.Began}
+	w := &world{Store: storetest.New(), templates: storetest.NewTemplates(), closed: map[string]bool{}, ending: map[string]bool{}, now: storetest.Began}
 	w.controller = &Reconciler{
 		Bindings: w.Bindings(), Works: w.Works(), Templates: w.templates, Log: slog.New(slog.DiscardHandler),
-		Accepts: func(cluster string) bool { return !w.closed[cluster] },
-		Now:     func() time.Time { return w.now },
+		Accepts:     func(cluster string) bool { return !w.closed[cluster] },
+		Terminating: func(_ context.Context, namespace string) (bool, error) { return w.ending[namespace], nil },
+		Now:         func() time.Time { return w.now },
 	}
 	works := func(old, new any) {
 		before, _ := old.(*workv1alpha1.PropagationWork)
@@ -306,6 +308,8 @@ func TestABindingThatIsDeletedGoesAfterItsLastWork(t *testing.T) {
 			w.templates.Put(leaving)
 		}, workv1alpha1.RemovalTemplateDeleted},
 		{"the template was deleted and made again", func(w *world) { w.templates.Put(configMap("u2", "blue")) }, workv1alpha1.RemovalTemplateDeleted},
+		{"the namespace is being deleted, and the binding's turn is before the template's", func(w *world) { w.ending["shop"] = true }, workv1alpha1.RemovalTemplateDeleted},
+		{"another namespace is being deleted", func(w *world) { w.ending["other"] = true }, workv1alpha1.RemovalForced},
 		{"somebody deleted the binding only", func(*world) {}, workv1alpha1.RemovalForced},
 		{"somebody deleted the binding, and the cache lacks the template", func(w *world) { w.templates.Forget(settings) }, workv1alpha1.RemovalForced},
 	}
@@ -340,6 +344,43 @@ func TestABindingThatIsDeletedGoesAfterItsLastWork(t *testing.T) {
 	}
 }
 
+func TestARemovalThatWaitsInAMemberTakesUpACauseThatSomebodyAskedFor(t *testing.T) {
+	leaveB := func(w *world) {
+		w.change(func(b *workv1alpha1.PropagationBinding) { b.Spec.Clusters = targets("a") })
+	}
+	tests := []struct {
+		reason string
+		before func(w *world)
+		then   func(w *world)
+		want   []string
+	}{
+		{"the cluster was deselected, and then the template was deleted", leaveB,
+			func(w *world) { w.templates.Delete(settings) }, []string{"remove TemplateDeleted karmada-es-a", "remove TemplateDeleted karmada-es-b"}},
+		{"the cluster was deselected, and then the namespace was deleted", leaveB,
+			func(w *world) { w.ending["shop"] = true }, []string{"remove TemplateDeleted karmada-es-a", "remove TemplateDeleted karmada-es-b"}},
+		{"the cluster was deselected, and then somebody deleted the binding: nobody asked for more", leaveB,
+			func(*world) {}, []string{"remove Forced karmada-es-a"}},
+		{"somebody deleted the binding, and then the template", func(w *world) { w.delete() },
+			func(w *world) { w.templates.Delete(settings) }, []string{"remove TemplateDeleted karmada-es-a", "remove TemplateDeleted karmada-es-b"}},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(t)
+			w.place("a", "b")
+			w.reconcile(t)
+			test.before(w)
+			w.reconcile(t)
+			w.PropagationWorks.Writes()
+			test.then(w)
+			w.delete()
+			w.reconcile(t)
+			w.wrote(t, test.want...)
+			w.reconcile(t)
+			w.wrote(t)
+		})
+	}
+}
+
 func TestNoWorkIsRemovedWhileTheServerDoesNotSayWhy(t *testing.T) {
 	w := newWorld(t)
 	w.place("a")
@@ -351,6 +392,20 @@ func TestNoWorkIsRemovedWhileTheServerDoesNotSayWhy(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 	w.wrote(t)
+
+	t.Run("of the namespace", func(t *testing.T) {
+		w := newWorld(t)
+		w.place("a")
+		w.reconcile(t)
+		w.PropagationWorks.Writes()
+		away := errors.New("no answer")
+		w.controller.Terminating = func(context.Context, string) (bool, error) { return false, away }
+		w.delete()
+		if _, err := w.controller.Reconcile(t.Context(), key); !errors.Is(err, away) {
+			t.Errorf("the error is %v", err)
+		}
+		w.wrote(t)
+	})
 }
 
 func TestABindingWithoutWorksGoesAtOnce(t *testing.T) {

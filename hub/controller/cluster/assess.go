@@ -123,17 +123,21 @@ func recordFacts(status *clusterv1alpha1.ClusterStatus, f facts) {
 	}
 }
 
-// recordHold says which deletions wait for a person, and what he types to let them happen.
+// recordHold says which deletions wait for a person, and what he types to let them happen. After a
+// restart of the hub nobody knows until the member has connected: until then what was said stands.
 func recordHold(status *clusterv1alpha1.ClusterStatus, f facts) {
 	hold := f.Member.Hold
+	if !f.Member.HoldKnown {
+		return
+	}
 	confirm := fmt.Sprintf("look at the works that are being deleted in namespace %s; to let it happen: kubectl annotate membercluster %s --overwrite %s=%s",
 		workv1alpha1.ExecutionNamespace(f.Cluster.Name), f.Cluster.Name, workv1alpha1.ConfirmDeletionsAnnotation, hold.ID)
 	switch {
 	case hold.Held > 0 && hold.Restoring:
-		setCondition(status, f, clusterv1alpha1.ClusterDeletionsHeld, metav1.ConditionTrue, "StoreRestored", fmt.Sprintf(
+		setCondition(status, f, clusterv1alpha1.ClusterDeletionsHeld, metav1.ConditionTrue, clusterv1alpha1.DeletionsHeldStoreRestored, fmt.Sprintf(
 			"the hub's store was restored from a backup that is older than what this cluster has: %d deletions wait for a person; %s", hold.Held, confirm))
 	case hold.Held > 0:
-		setCondition(status, f, clusterv1alpha1.ClusterDeletionsHeld, metav1.ConditionTrue, "TooManyDeletions", fmt.Sprintf(
+		setCondition(status, f, clusterv1alpha1.ClusterDeletionsHeld, metav1.ConditionTrue, clusterv1alpha1.DeletionsHeldTooMany, fmt.Sprintf(
 			"%d deletions wait for a person: more than %d within %s is unusual; %s", hold.Held, hold.Limit, hold.Window, confirm))
 	case meta.FindStatusCondition(status.Conditions, clusterv1alpha1.ClusterDeletionsHeld) != nil:
 		setCondition(status, f, clusterv1alpha1.ClusterDeletionsHeld, metav1.ConditionFalse, "NothingHeld", "no deletion waits for a person")

@@ -112,11 +112,29 @@ func (r *Reconciler) Reconcile(ctx context.Context, name string) (ctrl.Result, e
 		return ctrl.Result{}, nil
 	}
 	member := r.Roster.Get(name)
-	if id := cluster.Annotations[workv1alpha1.ConfirmDeletionsAnnotation]; member.Hold.Held > 0 && id == member.Hold.ID {
-		if err := r.Confirm(ctx, name, id); err != nil {
-			return ctrl.Result{}, fmt.Errorf("confirming the deletions in cluster %s: %w", name, err)
-		}
+	unconfirmed := r.confirm(ctx, cluster, member)
+	result, err := r.bringUpToDate(ctx, cluster, member)
+	if err == nil && unconfirmed != nil {
+		return ctrl.Result{}, unconfirmed
 	}
+	return result, err
+}
+
+// confirm lets the deletions happen that a person has confirmed. Only a member that is connected can
+// be told; the beginning of its next session wakes the cluster.
+func (r *Reconciler) confirm(ctx context.Context, cluster *clusterv1alpha1.MemberCluster, member roster.Member) error {
+	id := cluster.Annotations[workv1alpha1.ConfirmDeletionsAnnotation]
+	if !member.Connected || member.Hold.Held == 0 || id != member.Hold.ID {
+		return nil
+	}
+	if err := r.Confirm(ctx, cluster.Name, id); err != nil {
+		return fmt.Errorf("confirming the deletions in cluster %s: %w", cluster.Name, err)
+	}
+	return nil
+}
+
+func (r *Reconciler) bringUpToDate(ctx context.Context, cluster *clusterv1alpha1.MemberCluster, member roster.Member) (ctrl.Result, error) {
+	name := cluster.Name
 	if cluster.DeletionTimestamp != nil {
 		r.Accepting.set(name, false)
 		wait, err := r.remove(ctx, cluster)

@@ -539,6 +539,95 @@ func TestDeletionsThatWaitForAPersonAreSaidAndConfirmed(t *testing.T) {
 	}
 }
 
+func TestAConfirmationThatCanNotBePassedOnHoldsUpNothing(t *testing.T) {
+	confirmed := 0
+	begin := func() *world {
+		w := newWorld()
+		confirmed = 0
+		w.controller.Confirm = func(context.Context, string, string) error { confirmed++; return nil }
+		w.leaving(t)
+		w.MemberClusters.Change("", "a", func(c *clusterv1alpha1.MemberCluster) {
+			c.DeletionTimestamp = nil
+			c.Annotations = map[string]string{workv1alpha1.ConfirmDeletionsAnnotation: "h1"}
+		})
+		w.roster.Connected("a", 1, "v0.1.0", "uid")
+		w.roster.Hold("a", session.Hold{ID: "h1", Held: 2, Limit: 1, Window: 5 * time.Minute})
+		w.roster.Disconnected("a", 1)
+		w.now = w.now.Add(grace)
+		return w
+	}
+	t.Run("a cluster whose agent is gone is said to be unreachable", func(t *testing.T) {
+		w := begin()
+		w.reconcile(t)
+		got, _ := w.MemberClusters.Get("", "a")
+		if ready := meta.FindStatusCondition(got.Status.Conditions, clusterv1alpha1.ClusterReady); ready == nil || ready.Status != metav1.ConditionUnknown {
+			t.Errorf("Ready is %+v", ready)
+		}
+		if len(got.Spec.Taints) != 1 || confirmed != 0 {
+			t.Errorf("taints %v, confirmed %d times", got.Spec.Taints, confirmed)
+		}
+		t.Run("and hears of the confirmation when it is back", func(t *testing.T) {
+			w.roster.Connected("a", 2, "v0.1.0", "uid")
+			w.reconcile(t)
+			if confirmed != 1 {
+				t.Errorf("confirmed %d times", confirmed)
+			}
+		})
+	})
+	t.Run("and can be removed", func(t *testing.T) {
+		w := begin()
+		w.MemberClusters.Change("", "a", func(c *clusterv1alpha1.MemberCluster) { c.DeletionTimestamp = &metav1.Time{Time: now} })
+		for range 3 { // its works are marked, let go, and then itself
+			w.reconcile(t)
+		}
+		if _, ok := w.MemberClusters.Get("", "a"); ok {
+			t.Error("the cluster's object stays")
+		}
+	})
+	t.Run("any other failure is told, after the rest is done", func(t *testing.T) {
+		w := begin()
+		w.roster.Connected("a", 2, "v0.1.0", "uid")
+		w.roster.Facts("a", &linkv1.ClusterFacts{ApiReady: true})
+		changed := errors.New("what waits has changed")
+		w.controller.Confirm = func(context.Context, string, string) error { return changed }
+		if _, err := w.controller.Reconcile(t.Context(), "a"); !errors.Is(err, changed) {
+			t.Errorf("the error is %v", err)
+		}
+		got, _ := w.MemberClusters.Get("", "a")
+		if !meta.IsStatusConditionTrue(got.Status.Conditions, clusterv1alpha1.ClusterReady) {
+			t.Errorf("the conditions are %+v", got.Status.Conditions)
+		}
+	})
+}
+
+func TestWhatWaitsIsNotDeniedAfterARestartOfTheHubBeforeTheMemberHasSaidSo(t *testing.T) {
+	w := newWorld()
+	w.MemberClusters.Put(member(func(c *clusterv1alpha1.MemberCluster) {
+		meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: clusterv1alpha1.ClusterDeletionsHeld, Status: metav1.ConditionTrue, Reason: "TooManyDeletions"})
+	}))
+	held := func() bool {
+		c, _ := w.MemberClusters.Get("", "a")
+		return meta.IsStatusConditionTrue(c.Status.Conditions, clusterv1alpha1.ClusterDeletionsHeld)
+	}
+	steps := []struct {
+		reason string
+		happen func()
+		want   bool
+	}{
+		{"the member is not connected", func() {}, true},
+		{"it is, and was not compared yet", func() { w.roster.Connected("a", 1, "v0.1.0", "uid") }, true},
+		{"they wait still", func() { w.roster.Hold("a", session.Hold{ID: "h1", Held: 3}) }, true},
+		{"they wait no longer", func() { w.roster.Hold("a", session.Hold{}) }, false},
+	}
+	for _, step := range steps {
+		step.happen()
+		w.reconcile(t)
+		if held() != step.want {
+			t.Errorf("%s: held %t", step.reason, held())
+		}
+	}
+}
+
 func TestAnExecutionNamespaceThatIsDeletedIsMadeAgain(t *testing.T) {
 	w := newWorld()
 	w.MemberClusters.Put(member(nil))

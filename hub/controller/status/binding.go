@@ -4,6 +4,7 @@
 package status
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -19,11 +20,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/store"
 	"windlass.dev/windlass/hub/templates"
@@ -47,6 +50,7 @@ type Events interface {
 type BindingReconciler struct {
 	Bindings  store.Bindings
 	Works     store.Works
+	Clusters  store.Kind[*clusterv1alpha1.MemberCluster]
 	Templates Templates
 	Workers   int
 	// Settle is how long a status that is still moving waits for more reports before it is written.
@@ -82,7 +86,9 @@ func (r *BindingReconciler) Setup(mgr manager.Manager) error {
 			}
 		},
 	})
-	for _, source := range append(store.Sources(r.Bindings.Scoped, bindingChanged), source.TypedSource[types.NamespacedName](wake), store.Source(r.Works.Informer, workChanged)) {
+	sources := append(store.Sources(r.Bindings.Scoped, bindingChanged), source.TypedSource[types.NamespacedName](wake),
+		store.Source(r.Works.Informer, workChanged), store.Source(r.Clusters.Informer, r.clusterChanged))
+	for _, source := range sources {
 		if err := c.Watch(source); err != nil {
 			return err
 		}
@@ -108,6 +114,48 @@ func workChanged(old, new *workv1alpha1.PropagationWork) []types.NamespacedName 
 		return nil
 	}
 	return []types.NamespacedName{{Namespace: work.Spec.Binding.Namespace, Name: work.Spec.Binding.Name}}
+}
+
+// clusterChanged wakes the bindings whose removal from a cluster begins or ends to wait for a person.
+func (r *BindingReconciler) clusterChanged(old, new *clusterv1alpha1.MemberCluster) []types.NamespacedName {
+	cluster := cmp.Or(new, old)
+	if holding(old) == holding(new) {
+		return nil
+	}
+	objs, err := r.Works.Informer.GetIndexer().ByIndex(cache.NamespaceIndex, workv1alpha1.ExecutionNamespace(cluster.Name))
+	if err != nil {
+		panic(err) // the index is made with the informer
+	}
+	keys := []types.NamespacedName{}
+	for _, obj := range objs {
+		if work := obj.(*workv1alpha1.PropagationWork); work.DeletionTimestamp != nil {
+			keys = append(keys, workChanged(nil, work)...)
+		}
+	}
+	return keys
+}
+
+// holding says why deletions in a cluster wait for a person; empty when none does.
+func holding(cluster *clusterv1alpha1.MemberCluster) string {
+	if cluster == nil {
+		return ""
+	}
+	condition := meta.FindStatusCondition(cluster.Status.Conditions, clusterv1alpha1.ClusterDeletionsHeld)
+	if condition == nil || condition.Status != metav1.ConditionTrue {
+		return ""
+	}
+	return condition.Reason
+}
+
+// isHeld says whether the removal of a work waits for a person. While a member's brake holds anything
+// it holds all that nobody asked for, and after a restore everything.
+func (r *BindingReconciler) isHeld(cluster string, work *workv1alpha1.PropagationWork) bool {
+	if work.DeletionTimestamp == nil {
+		return false
+	}
+	member, _ := r.Clusters.Get("", cluster)
+	why := holding(member)
+	return why == clusterv1alpha1.DeletionsHeldStoreRestored || why != "" && work.Spec.RemovalCause != workv1alpha1.RemovalTemplateDeleted
 }
 
 // Reconcile adds up the reports of one binding.
@@ -176,13 +224,16 @@ func (r *BindingReconciler) gather(key types.NamespacedName, binding workv1alpha
 	if err != nil {
 		return aggregate.Input{}, nil, err
 	}
-	works := map[string]*workv1alpha1.PropagationWork{}
+	facts := aggregate.Input{Binding: binding, TemplateHash: hash, Works: map[string]*workv1alpha1.PropagationWork{}}
 	for _, work := range r.Works.ByIndex(store.ByBinding, store.BindingIndex(key)) {
-		if work.DeletionTimestamp == nil {
-			works[strings.TrimPrefix(work.Namespace, workv1alpha1.ExecutionNamespacePrefix)] = work
+		switch cluster := strings.TrimPrefix(work.Namespace, workv1alpha1.ExecutionNamespacePrefix); {
+		case work.DeletionTimestamp == nil:
+			facts.Works[cluster] = work
+		case r.isHeld(cluster, work):
+			facts.Held = append(facts.Held, cluster)
 		}
 	}
-	return aggregate.Input{Binding: binding, TemplateHash: hash, Works: works}, template, nil
+	return facts, template, nil
 }
 
 // moving remembers since when a status differs from what is written.

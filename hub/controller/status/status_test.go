@@ -17,6 +17,7 @@ import (
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/store/storetest"
@@ -51,7 +52,7 @@ func (w *world) Event(about runtime.Object, kind, reason, message string) {
 func newWorld(t *testing.T) *world {
 	w := &world{Store: storetest.New(), templates: storetest.NewTemplates(), now: storetest.Began}
 	now := func() time.Time { return w.now }
-	w.bindings = &BindingReconciler{Bindings: w.Bindings(), Works: w.Works(), Templates: w.templates, Settle: settle, Now: now, Events: w}
+	w.bindings = &BindingReconciler{Bindings: w.Bindings(), Works: w.Works(), Clusters: w.MemberClusters.Kind(), Templates: w.templates, Settle: settle, Now: now, Events: w}
 	w.policies = &PolicyReconciler{Policies: w.Policies(), Bindings: w.Bindings(), Kinds: w.templates, Every: time.Second, Now: now}
 	w.templates.Put(deployment("u1"))
 	binding := w.PropagationBindings.Put(&workv1alpha1.PropagationBinding{
@@ -292,6 +293,80 @@ func TestAWorkThatIsBeingRemovedIsNoWordOfItsCluster(t *testing.T) {
 	if got := w.status().Summary; got.Applied != 1 || got.Clusters != 2 {
 		t.Errorf("the summary is %+v", got)
 	}
+}
+
+func TestABindingIsNotFullyAppliedWhileItsRemovalFromAClusterIsHeld(t *testing.T) {
+	const nobodyAsked, somebodyAsked = workv1alpha1.RemovalNotSelected, workv1alpha1.RemovalTemplateDeleted
+	holds := func(reason string) *clusterv1alpha1.MemberCluster {
+		status := metav1.ConditionTrue
+		if reason == "" {
+			status, reason = metav1.ConditionFalse, "NothingHeld"
+		}
+		return &clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "b"}, Status: clusterv1alpha1.ClusterStatus{
+			Conditions: []metav1.Condition{{Type: clusterv1alpha1.ClusterDeletionsHeld, Status: status, Reason: reason}}}}
+	}
+	tests := []struct {
+		reason  string
+		cause   workv1alpha1.RemovalCause
+		cluster *clusterv1alpha1.MemberCluster
+		held    bool
+	}{
+		{"its member's brake holds removals", nobodyAsked, holds(clusterv1alpha1.DeletionsHeldTooMany), true},
+		{"the brake holds others, and the end of this one was asked for", somebodyAsked, holds(clusterv1alpha1.DeletionsHeldTooMany), false},
+		{"after a restore everything is held", somebodyAsked, holds(clusterv1alpha1.DeletionsHeldStoreRestored), true},
+		{"it is only on its way", nobodyAsked, holds(""), false},
+		{"nothing was ever held", nobodyAsked, &clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "b"}}, false},
+		{"its cluster is gone", nobodyAsked, nil, false},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(t)
+			w.report("a", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+			if test.cluster != nil {
+				w.MemberClusters.Put(test.cluster)
+			}
+			w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) { b.Spec.Clusters = b.Spec.Clusters[:1] })
+			for _, work := range w.PropagationWorks.List() {
+				if work.Namespace == "karmada-es-b" {
+					w.PropagationWorks.Change(work.Namespace, work.Name, func(work *workv1alpha1.PropagationWork) {
+						work.DeletionTimestamp, work.Spec.RemovalCause = &metav1.Time{Time: storetest.Began}, test.cause
+					})
+				}
+			}
+			if result := w.reconcile(t); (result.RequeueAfter > 0) != test.held {
+				t.Errorf("it waits %s: one that has passed already is done in a moment", result.RequeueAfter)
+			}
+			w.now = w.now.Add(settle)
+			w.reconcile(t)
+			got := fullyApplied(w.status())
+			if isHeld := got.Reason == aggregate.ReasonRemovalHeld; isHeld != test.held || (got.Status == metav1.ConditionTrue) == test.held {
+				t.Errorf("FullyApplied is %+v", got)
+			}
+			if told := len(w.events) == 1 && strings.Contains(w.events[0], "Warning RemovalHeld"); told != test.held {
+				t.Errorf("the events are %v", w.events)
+			}
+			if !test.held {
+				return
+			}
+			t.Run("until it is confirmed", func(t *testing.T) {
+				after := holds("")
+				w.MemberClusters.Put(after)
+				if diff := cmp.Diff([]types.NamespacedName{key}, w.bindings.clusterChanged(test.cluster, after)); diff != "" {
+					t.Errorf("the end of the hold wakes (-want +got):\n%s", diff)
+				}
+				w.reconcile(t)
+				if got := fullyApplied(w.status()); got.Status != metav1.ConditionTrue {
+					t.Errorf("FullyApplied is %+v", got)
+				}
+			})
+		})
+	}
+	t.Run("a heartbeat wakes nothing", func(t *testing.T) {
+		w := newWorld(t)
+		if keys := w.bindings.clusterChanged(holds("TooManyDeletions"), holds("TooManyDeletions")); len(keys) > 0 {
+			t.Errorf("woken: %v", keys)
+		}
+	})
 }
 
 func basePolicy() *policyv1alpha1.PropagationPolicy {

@@ -1,0 +1,118 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"windlass.dev/windlass/e2e/fleet"
+)
+
+func TestAMassMoveIsHeldIsToldAndEndsWithTheNamespace(t *testing.T) {
+	f := fleet.Shared(t)
+	name := unique("moved-from")
+	const many = 14 // more than may go within five minutes
+	member := f.Member("member1")
+	attach(t, f, member, name)
+	namespace := f.Hub().Namespace(t)
+	var all strings.Builder
+	for i := range many {
+		fmt.Fprintf(&all, "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: many-%02d, namespace: %s, labels: {many: \"yes\"}}\n", i, namespace)
+	}
+	f.Hub().Apply(t, strings.ReplaceAll(all.String()+fill(namespace, `
+---
+apiVersion: policy.karmada.io/v1alpha1
+kind: PropagationPolicy
+metadata: {name: many, namespace: NAMESPACE}
+spec:
+  resourceSelectors: [{apiVersion: v1, kind: ConfigMap, labelSelector: {matchLabels: {many: "yes"}}}]
+  placement: {clusterAffinity: {clusterNames: [CLUSTER, member2]}}
+`), "CLUSTER", name))
+	f.Hub().Eventually(t, policy(namespace, "many"), fleet.Field("status.applied", many), fleet.ConditionIs("Ready", "True"))
+
+	f.Hub().Patch(t, policy(namespace, "many"), "spec: {placement: {clusterAffinity: {clusterNames: [member2]}}}")
+	f.Hub().Eventually(t, fleet.Cluster(name), fleet.ConditionIs("DeletionsHeld", "True"))
+	f.Hub().Eventually(t, policy(namespace, "many"), fleet.ConditionIs("Ready", "False"), fleet.ConditionSays("Ready", "held back until a person confirms it"))
+	fleet.WaitFor(t, "the command line to say how to confirm", func() error {
+		said, err := f.Hub().CLI(t.Context(), "status", "--check")
+		if err == nil {
+			return errors.New("all is fine")
+		}
+		if !strings.Contains(said, "confirm-deletions=") || !strings.Contains(said, "cluster "+name+": ") {
+			return fmt.Errorf("it says\n%s", said)
+		}
+		return nil
+	})
+	left := 0
+	for i := range many {
+		if !member.Lacks(t, configMap(namespace, fmt.Sprintf("many-%02d", i))) {
+			left++
+		}
+	}
+	if left == 0 {
+		t.Error("nothing was held back")
+	}
+
+	// Now somebody asks for the end of everything, and no confirmation is needed, in whatever order the hub's namespace
+	// controller deletes what is in it.
+	shop := fleet.Object{APIVersion: "v1", Kind: "Namespace", Name: namespace}
+	f.Hub().Delete(t, shop)
+	f.Hub().EventuallyGone(t, shop)
+	for i := range many {
+		member.EventuallyGone(t, configMap(namespace, fmt.Sprintf("many-%02d", i)))
+	}
+	f.Hub().Eventually(t, fleet.Cluster(name), fleet.ConditionIs("DeletionsHeld", "False"))
+}
+
+func TestAWorkloadThatIsScaledToNothingStopsInItsMembersAndStartsAgain(t *testing.T) {
+	f := fleet.Shared(t)
+	namespace := f.Hub().Namespace(t)
+	web := deployment(namespace, "web")
+	f.Hub().Apply(t, fill(namespace, `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: NAMESPACE}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: "example.test/web:1"}]}
+---
+apiVersion: policy.karmada.io/v1alpha1
+kind: PropagationPolicy
+metadata: {name: web, namespace: NAMESPACE}
+spec:
+  resourceSelectors: [{apiVersion: apps/v1, kind: Deployment, name: web}]
+  placement:
+    clusterAffinity: {clusterNames: [member1, member2]}
+    replicaScheduling:
+      replicaSchedulingType: Divided
+      replicaDivisionPreference: Weighted
+      weightPreference:
+        staticWeightList:
+        - {targetCluster: {clusterNames: [member1]}, weight: 2}
+        - {targetCluster: {clusterNames: [member2]}, weight: 1}
+`))
+	runs := func(replicas, one, two int) {
+		t.Helper()
+		for member, n := range map[string]int{"member1": one, "member2": two} {
+			checks := []fleet.Check{fleet.Field("spec.replicas", n)}
+			if n > 0 {
+				checks = append(checks, fleet.Field("status.readyReplicas", n))
+			}
+			f.Member(member).Eventually(t, web, checks...)
+		}
+		f.Hub().Eventually(t, fleet.Binding(web), fleet.Field("spec.replicas", replicas), fleet.ConditionIs("FullyApplied", "True"))
+	}
+	runs(3, 2, 1)
+	kept := f.Member("member1").Get(t, web).GetUID()
+	f.Hub().Patch(t, web, "spec: {replicas: 0}")
+	runs(0, 0, 0)
+	f.Hub().Patch(t, web, "spec: {replicas: 6}")
+	runs(6, 4, 2)
+	if uid := f.Member("member1").Get(t, web).GetUID(); uid != kept {
+		t.Error("the Deployment is another object than before")
+	}
+}
