@@ -6,6 +6,8 @@
 #   e2e    real hubs, members and agents
 #   docs   a quickstart beside the user's own, and on it every command that README and docs show
 #   race   every package that does not link the API server, with the race detector
+# Nothing is vetted here: the first time that takes minutes, for it reads all of Kubernetes. make verify
+# does it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,15 +23,15 @@ unit() {
 	local list
 	# Apart from the use: a failure inside an argument would go unnoticed.
 	list=$(packages free | sed '/\/e2e/d')
-	go test $list
+	go test -vet=off $list
 }
 api() {
 	local list
 	list=$(packages links)
 	[ -n "$list" ] || return 0
-	go test -timeout 10m $list
+	go test -vet=off -timeout 10m $list
 }
-e2e() { WINDLASS_E2E_BIN=$PWD/bin go test -count=1 -timeout 20m ${RUN:+-run "$RUN" -v} ./e2e/...; }
+e2e() { WINDLASS_E2E_BIN=$PWD/bin go test -vet=off -count=1 -timeout 20m ${RUN:+-run "$RUN" -v} ./e2e/...; }
 docs() {
 	# In a subshell, as every part is: the trap is its own, and outlives what is local to a function.
 	docs_dir=$(mktemp -d)
@@ -37,7 +39,7 @@ docs() {
 	trap 'docs_end $?' EXIT
 	make --no-print-directory quickstart >"$docs_dir/quickstart.log" 2>&1
 	KUBECONFIG=$WINDLASS_QUICKSTART_DIR/kubeconfig WINDLASS_DOCTEST_DIR=$PWD \
-		go test -count=1 -timeout 10m -run TestTheCommandsOfTheDocumentsWork -v ./docs/doctest
+		go test -vet=off -count=1 -timeout 10m -run TestTheCommandsOfTheDocumentsWork -v ./docs/doctest
 }
 # What went wrong is in the logs, which end with the quickstart.
 docs_end() {
@@ -57,7 +59,7 @@ race() {
 	# The flow's own tests are left out: what they prove happens in programs that they start, which are
 	# not built with the detector. The parts of those programs are in the packages that are tested here.
 	list=$(packages free | sed '/\/e2e$/d')
-	WINDLASS_E2E_BIN=$PWD/bin CGO_ENABLED=1 go test -race $list
+	WINDLASS_E2E_BIN=$PWD/bin CGO_ENABLED=1 go test -vet=off -race $list
 }
 
 timings=""
