@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -334,6 +335,53 @@ func TestAgentsThatMayNotComeInAreToldWhatToDo(t *testing.T) {
 			case <-time.After(generous):
 				t.Errorf("%s: the agent goes on trying; its problem is %q", c.reason, a.link.Status().Problem)
 			}
+		})
+	}
+}
+
+func TestWhoeverIsNotTheHubCanNotTellAnAgentThatItIsRefused(t *testing.T) {
+	for name, alert := range map[string]byte{"bad certificate": 42, "revoked": 44, "expired": 45, "unknown certificate": 46, "unknown authority": 48, "certificate required": 116} {
+		t.Run(name, func(t *testing.T) {
+			h := newHub(t, quickly)
+			between, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer between.Close()
+			answered := make(chan struct{}, 64)
+			go func() {
+				for {
+					conn, err := between.Accept()
+					if err != nil {
+						return
+					}
+					_, _ = conn.Read(make([]byte, 4096))
+					_, _ = conn.Write([]byte{21, 3, 3, 0, 2, 2, alert})
+					_ = conn.Close()
+					answered <- struct{}{}
+				}
+			}()
+			var open atomic.Bool
+			a := h.newAgent(h.issue("eu", time.Hour), func(c *agentlink.Config) {
+				direct := c.Dial
+				c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+					if !open.Load() {
+						address = between.Addr().String()
+					}
+					return direct(ctx, network, address)
+				}
+			})
+			for range 3 {
+				select {
+				case <-answered:
+				case err := <-a.ended:
+					t.Fatalf("the agent has ended: %v", err)
+				case <-time.After(generous):
+					t.Fatal("the agent does not try again")
+				}
+			}
+			open.Store(true)
+			eventually(t, "the agent is in when its way leads to the hub again", a.synchronised)
 		})
 	}
 }
