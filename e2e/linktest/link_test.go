@@ -386,6 +386,45 @@ func TestWhoeverIsNotTheHubCanNotTellAnAgentThatItIsRefused(t *testing.T) {
 	}
 }
 
+func TestASessionThatBreaksDownInTheHubIsOver(t *testing.T) {
+	var broken atomic.Bool
+	h := newHub(t, func(c *hublink.Config) {
+		quickly(c)
+		c.Works = breakable{c.Works, &broken}
+	})
+	a := h.newAgent(h.issue("eu", time.Hour), func(c *agentlink.Config) {
+		c.Backoff = agentlink.BackoffSettings{Least: 24 * time.Hour, Most: 24 * time.Hour}
+	})
+	eventually(t, "the agent is in", a.synchronised)
+	broken.Store(true)
+	h.store.put("eu", 10, "a")
+	eventually(t, "the member is known to be gone", func() bool { return slices.Contains(h.store.recorded("eu"), "disconnected 1") })
+	eventually(t, "the agent notices", func() bool { return a.link.Status().Problem != "" })
+	if info, connected := h.server.Presence("eu"); connected {
+		t.Errorf("the session is still the member's: %+v", info)
+	}
+	if err := h.server.End(t.Context(), "eu", linkv1.GoodbyeReason_GOODBYE_REASON_BEGIN_ANEW, "again"); err != nil {
+		t.Errorf("ending a session that has broken down: %v", err)
+	}
+
+	broken.Store(false)
+	again := h.newAgent(h.issue("eu", time.Hour), nil)
+	eventually(t, "the next session is in order", func() bool { return again.member.has(h.store, "eu") && again.synchronised() })
+}
+
+// breakable are works whose reader panics on demand.
+type breakable struct {
+	hublink.Works
+	broken *atomic.Bool
+}
+
+func (b breakable) Get(cluster, key string) (session.Item, bool) {
+	if b.broken.Load() {
+		panic("a mistake in the hub")
+	}
+	return b.Works.Get(cluster, key)
+}
+
 func TestARevokedMemberIsThrownOut(t *testing.T) {
 	h := newHub(t, quickly)
 	a := h.newAgent(h.issue("eu", time.Hour), nil)
