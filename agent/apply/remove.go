@@ -83,7 +83,7 @@ func (e *Engine) removeLeft(ctx context.Context, key, uid string, order state.Re
 		if err != nil {
 			return false, err
 		}
-		owner := manifest.OwnerOf(live, e.config.HubID)
+		owner := manifest.OwnerOf(live, e.config.HubID, e.config.WorkNamespace)
 		if owner.Ownership == manifest.Ours && owner.Work == (manifest.WorkRef{Namespace: e.config.WorkNamespace, Name: key}) {
 			left = append(left, o)
 		}
@@ -199,7 +199,7 @@ func (e *Engine) locate(ctx context.Context, o manifest.Object) (dynamic.Resourc
 
 // mayRemove says whether an object is ours, and this work's.
 func (e *Engine) mayRemove(key string, o manifest.Object, live *unstructured.Unstructured) bool {
-	owner := manifest.OwnerOf(live, e.config.HubID)
+	owner := manifest.OwnerOf(live, e.config.HubID, e.config.WorkNamespace)
 	if owner.Ownership != manifest.Ours {
 		return false
 	}

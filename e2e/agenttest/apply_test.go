@@ -186,6 +186,33 @@ func TestAnObjectOfAnotherHubIsRefusedEvenWithOverwrite(t *testing.T) {
 	}
 }
 
+func TestAnObjectOfAnotherClusterOfTheHubIsRefusedAndNeverRemoved(t *testing.T) {
+	r := newRig(t)
+	r.makeNamespace()
+	other := r.configMap("c", map[string]any{"a": "theirs"})
+	other["metadata"].(map[string]any)["annotations"] = map[string]any{
+		workv1alpha1.HubIDAnnotation: hubID, workv1alpha1.WorkNamespaceAnnotation: "karmada-es-elsewhere", workv1alpha1.WorkNameAnnotation: "c",
+	}
+	r.create(configMaps, other)
+	r.put(work("c", 1, r.configMap("c", map[string]any{"a": "ours"})))
+	if report := r.refused("c", "Conflict"); !strings.Contains(report.Message, "in cluster elsewhere") || !strings.Contains(report.Message, "under two names") {
+		t.Errorf("the message is %q, want the other cluster in it", report.Message)
+	}
+	r.remove("c", false)
+	r.removed("c")
+	if live := r.get(configMaps, "c"); text(live, "data") != "map[a:theirs]" {
+		t.Errorf("the removal touched it: %v", live.Object)
+	}
+
+	takeOver := work("taken", 1, r.configMap("c", map[string]any{"a": "ours"}))
+	takeOver.ConflictResolution = linkv1.ConflictResolution_CONFLICT_RESOLUTION_OVERWRITE
+	r.put(takeOver)
+	r.applied("taken", 1)
+	if namespace := r.get(configMaps, "c").GetAnnotations()[workv1alpha1.WorkNamespaceAnnotation]; namespace != workNamespace {
+		t.Errorf("after it was taken over it belongs to %s", namespace)
+	}
+}
+
 func TestANewGenerationPrunesWhatItDoesNotHold(t *testing.T) {
 	r := newRig(t)
 	r.put(work("w", 1, r.configMap("one", nil), r.configMap("two", nil)))
