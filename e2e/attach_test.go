@@ -235,21 +235,64 @@ func TestAClusterThatIsTakenOffTheHubIsLeftEmptyAndItsAgentIsToldSo(t *testing.T
 	f.Member("member2").Eventually(t, object, fleet.Field("metadata.uid", kept.GetUID()))
 	f.Hub().Eventually(t, fleet.Binding(object), fleet.Field("spec.clusters", []map[string]string{{"name": "member2"}}), fleet.ConditionIs("FullyApplied", "True"))
 
-	// Started again, as a Pod is, it hears the same.
+	// Started again, as a Pod is, it says the same.
+	endsAgainAsRemoved(t, agent, name)
+
+	// And with a new token, as it has said, the cluster comes back.
+	if err := agent.SetToken(f.Token(t, name)); err != nil {
+		t.Fatal(err)
+	}
+	if err := agent.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.Hub().Eventually(t, fleet.Cluster(name), fleet.ConditionIs("Ready", "True"))
+	member.Eventually(t, object, fleet.Field("data.greeting", "hello"))
+}
+
+// endsAgainAsRemoved starts the agent of a removed cluster and waits until it has ended as such.
+func endsAgainAsRemoved(t *testing.T, agent *cluster.Agent, name string) {
+	t.Helper()
 	if err := agent.Launch(); err != nil {
 		t.Fatal(err)
 	}
-	refused := func() error {
-		if log := agent.Process().Tail(3); !strings.Contains(log, "was removed from the hub") || agent.Process().Alive() {
-			return fmt.Errorf("the agent's last words are %s", log)
+	fleet.WaitFor(t, "the agent to end again", func() error {
+		lines := strings.Split(strings.TrimSpace(agent.Process().Tail(1)), "\n")
+		if last := lines[len(lines)-1]; agent.Process().Alive() || !strings.HasPrefix(last, "windlass-agent: cluster "+name+" was removed from the hub") {
+			return fmt.Errorf("the agent's last words are %s", last)
 		}
 		return nil
-	}
-	fleet.WaitFor(t, "the agent to end again", refused)
+	})
+}
 
-	// And with a new token the cluster can come back.
-	attach(t, f, member, name)
-	member.Eventually(t, object, fleet.Field("data.greeting", "hello"))
+func TestAClusterThatIsTakenOffTheHubWhileItsAgentIsAwayIsNotLookedAfterAnyMore(t *testing.T) {
+	f := fleet.Shared(t)
+	name := unique("forgotten")
+	member := f.Spare(t)
+	agent := attach(t, f, member, name)
+	namespace := f.Hub().Namespace(t)
+	object := configMap(namespace, "settings")
+	f.Hub().Apply(t, fill(namespace, settings)+"---"+policyFor(object, name))
+	uid := member.Eventually(t, object).GetUID()
+	f.Hub().Eventually(t, fleet.Binding(object), fleet.ConditionIs("FullyApplied", "True"))
+	if err := agent.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	f.Hub().Delete(t, fleet.Cluster(name))
+	f.Hub().EventuallyGone(t, fleet.Cluster(name))
+
+	endsAgainAsRemoved(t, agent, name) // it hears so once, and believes it from then on
+	member.Patch(t, object, "data: {greeting: changed in the cluster}")
+	endsAgainAsRemoved(t, agent, name)
+	member.Eventually(t, object, fleet.Field("data.greeting", "changed in the cluster"), fleet.Field("metadata.uid", uid))
+
+	if err := agent.SetToken(f.Token(t, name)); err != nil {
+		t.Fatal(err)
+	}
+	if err := agent.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	member.Eventually(t, object, fleet.Field("data.greeting", "hello"), fleet.Field("metadata.uid", uid))
+	f.Hub().Eventually(t, fleet.Binding(object), fleet.ConditionIs("FullyApplied", "True"))
 }
 
 func TestTakingAClusterWithManyObjectsOffTheHubWaitsForAPerson(t *testing.T) {

@@ -157,7 +157,7 @@ func verdictOf(e session.End, lasted time.Duration) outcome {
 	case linkv1.GoodbyeReason_GOODBYE_REASON_REVOKED, linkv1.GoodbyeReason_GOODBYE_REASON_WRONG_HUB, linkv1.GoodbyeReason_GOODBYE_REASON_WRONG_CLUSTER:
 		out.verdict = Reenrol
 	case linkv1.GoodbyeReason_GOODBYE_REASON_CLUSTER_REMOVED:
-		out.verdict = Stop
+		out.verdict = Removed
 	case linkv1.GoodbyeReason_GOODBYE_REASON_BEGIN_ANEW:
 		out.atOnce = e.ByPeer
 	case linkv1.GoodbyeReason_GOODBYE_REASON_CERTIFICATE_EXPIRED:

@@ -318,6 +318,16 @@ func TestAgentsThatMayNotComeInAreToldWhatToDo(t *testing.T) {
 			},
 			want: agentlink.Reenrol, says: "belongs to another cluster",
 		},
+		"a cluster that was removed": {
+			reason:   "a new token need not be one to rejoin",
+			identity: func(h *hub) *identity { return h.issue("eu", time.Hour) },
+			prepare: func(h *hub) {
+				h.store.claim = func(string, hublink.Claim) error {
+					return &hublink.Refusal{Reason: linkv1.GoodbyeReason_GOODBYE_REASON_CLUSTER_REMOVED, Message: "eu is on this hub no more"}
+				}
+			},
+			want: agentlink.Removed, says: "on this hub no more",
+		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
