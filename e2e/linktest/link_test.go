@@ -435,6 +435,28 @@ func (b breakable) Get(cluster, key string) (session.Item, bool) {
 	return b.Works.Get(cluster, key)
 }
 
+func TestAMemberThatWasRemovedLeavesNoBrakeBehind(t *testing.T) {
+	h := newHub(t, quickly)
+	for range 2 {
+		h.store.put("eu", 10, keys(10)...)
+		a := h.newAgent(h.issue("eu", time.Hour), nil)
+		eventually(t, "the member holds every work", func() bool { return a.member.has(h.store, "eu") && a.synchronised() })
+		// As many as the brake lets go at a time.
+		h.store.remove("eu", linkv1.RemovalCause_REMOVAL_CAUSE_NOT_SELECTED, keys(10)...)
+		eventually(t, "all of it is removed", func() bool { return h.store.works("eu") == 0 && a.member.count() == 0 })
+		if err := h.server.Remove(t.Context(), "eu", "eu was removed"); err != nil {
+			t.Fatal(err)
+		}
+		stopped := &agentlink.Stopped{}
+		if err := <-a.ended; !errors.As(err, &stopped) || stopped.Verdict != agentlink.Removed || !strings.Contains(err.Error(), "eu was removed") {
+			t.Errorf("the agent ended with %v", err)
+		}
+		if _, connected := h.server.Presence("eu"); connected {
+			t.Error("the member is still known")
+		}
+	}
+}
+
 func TestARevokedMemberIsThrownOut(t *testing.T) {
 	h := newHub(t, quickly)
 	a := h.newAgent(h.issue("eu", time.Hour), nil)
