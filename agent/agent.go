@@ -90,7 +90,7 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 	return config, err
 }
 
-// Run makes an agent and runs it until ctx ends, which is no error; an agent that has joined anew
+// Run makes an agent and runs it until ctx ends, which is no error; an agent whose identity has changed
 // begins anew. An error says in one line what a person has to do.
 func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 	for {
@@ -101,7 +101,7 @@ func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 		if err = a.Run(ctx); !errors.Is(err, errStartAgain) {
 			return err
 		}
-		logger.Info("The agent has joined the hub anew and starts again.")
+		logger.Info("The agent starts again: its identity has changed.")
 	}
 }
 
@@ -131,17 +131,16 @@ func (a *Agent) run(ctx context.Context, group *errgroup.Group) error {
 	if err := a.insist(ctx, "preparing namespace "+a.config.StateNamespace+" in the member", a.makeNamespace); err != nil {
 		return err
 	}
-	store, err := a.loadState(ctx)
+	uid, enroller, who, err := a.identity(ctx)
+	if err != nil {
+		return err
+	}
+	store, err := a.loadState(ctx, who)
 	if err != nil {
 		return err
 	}
 	group.Go(func() error { return store.Run(ctx) })
-
 	kinds := member.NewKinds(a.clients, a.logger)
-	uid, enroller, who, err := a.identity(ctx, store)
-	if err != nil {
-		return err
-	}
 	a.logger.Info("The agent knows who it is.", "cluster", who.ClusterName, "hub", a.config.Hub, "works", len(store.Keys()))
 	engine, observer, err := a.engine(who, store, kinds)
 	if err != nil {
@@ -200,19 +199,27 @@ func (a *Agent) makeNamespace(ctx context.Context) error {
 	return err
 }
 
-func (a *Agent) loadState(ctx context.Context) (*state.Store, error) {
-	store, err := state.New(state.Config{
-		Secrets: state.NewSecrets(a.clients.Core.Secrets(a.config.StateNamespace)),
-		Logger:  a.logger, Now: time.Now, Registry: a.registry,
-	})
+func (a *Agent) stateSecrets() state.Secrets {
+	return state.NewSecrets(a.clients.Core.Secrets(a.config.StateNamespace))
+}
+
+func (a *Agent) loadState(ctx context.Context, who *enroll.Identity) (*state.Store, error) {
+	store, err := state.New(state.Config{Secrets: a.stateSecrets(), Logger: a.logger, Now: time.Now, Registry: a.registry})
 	if err != nil {
 		return nil, err
 	}
-	return store, a.insist(ctx, "reading the desired state kept in the member", store.Load)
+	if err := a.insist(ctx, "reading the desired state kept in the member", store.Load); err != nil {
+		return nil, err
+	}
+	if before := store.Mark().HubID; before != "" && before != who.HubID {
+		return nil, fmt.Errorf("namespace %s of this member holds what another hub (%.12s…) wants of it: remove the cluster there first, or delete the Secrets with the label %s to leave its objects as they are",
+			a.config.StateNamespace, before, state.StateLabel)
+	}
+	return store, nil
 }
 
 // identity returns who the agent is, and enrols when it is nobody yet.
-func (a *Agent) identity(ctx context.Context, store *state.Store) (uid string, enroller *enroll.Enroller, who *enroll.Identity, err error) {
+func (a *Agent) identity(ctx context.Context) (uid string, enroller *enroll.Enroller, who *enroll.Identity, err error) {
 	err = a.insist(ctx, "finding out which cluster this is", func(ctx context.Context) (err error) {
 		uid, err = enroll.KubeSystemUID(ctx, a.core)
 		return err
@@ -226,6 +233,7 @@ func (a *Agent) identity(ctx context.Context, store *state.Store) (uid string, e
 		AgentVersion: version.Version, Token: enroll.TokenSource{File: a.config.TokenFile},
 		Store: enroll.NewSecretStore(a.core, a.config.StateNamespace), Dialer: a.dialer,
 		Log: a.logger, Registerer: a.registry, Now: time.Now,
+		Forget: func(ctx context.Context) error { return state.Forget(ctx, a.stateSecrets()) },
 		Waiting: func(problem error) {
 			a.standing.set("joining the hub at %s, so far without success: %s", a.config.Hub, oneLine(problem.Error()))
 		},
@@ -246,10 +254,6 @@ func (a *Agent) identity(ctx context.Context, store *state.Store) (uid string, e
 		return "", nil, nil, err
 	case stop != nil:
 		return "", nil, nil, stop
-	}
-	if before := store.Mark().HubID; before != "" && before != who.HubID {
-		return "", nil, nil, fmt.Errorf("namespace %s of this member holds what another hub (%.12s…) wants of it: remove the cluster there first, or delete the Secrets with the label %s to leave its objects as they are",
-			a.config.StateNamespace, before, state.StateLabel)
 	}
 	return uid, enroller, who, nil
 }

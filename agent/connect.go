@@ -32,7 +32,9 @@ type parts struct {
 }
 
 // connect keeps the agent connected until ctx ends. When the hub does not accept the agent's
-// identity any more it enrols anew if there is a token to do so, and stops otherwise.
+// identity any more it enrols anew if there is a token to do so, and stops otherwise. When the hub has
+// no such cluster any more the same follows from a new start, before anything is enforced: an agent
+// that is started again and again, as pods are, must not act for a hub that has let it go.
 func (a *Agent) connect(ctx context.Context, p parts) error {
 	a.standing.set("not yet connected to the hub at %s", a.config.Hub)
 	connection, err := a.newLink(p)
@@ -41,8 +43,15 @@ func (a *Agent) connect(ctx context.Context, p parts) error {
 	}
 	err = connection.Run(ctx)
 	var stopped *link.Stopped
-	if !errors.As(err, &stopped) || stopped.Verdict != link.Reenrol {
+	if !errors.As(err, &stopped) {
 		return err
+	}
+	a.logger.Warn("The hub does not take this agent as it is.", "problem", stopped)
+	if stopped.Verdict == link.Removed {
+		if err := p.enroller.Removed(ctx, p.who, oneLine(stopped.Error())); err != nil {
+			return fmt.Errorf("recording that the cluster was removed from the hub (%w): %w", stopped, err)
+		}
+		return errStartAgain
 	}
 	// The link's metrics and state belong to the identity it was made with, so the process begins
 	// anew with what enrolment has left behind.
@@ -55,8 +64,8 @@ func (a *Agent) connect(ctx context.Context, p parts) error {
 	return errStartAgain
 }
 
-// errStartAgain is returned when the agent has a new identity.
-var errStartAgain = errors.New("the agent has joined anew")
+// errStartAgain is returned when the agent has a new identity, or none any more.
+var errStartAgain = errors.New("the agent's identity has changed")
 
 func (a *Agent) newLink(p parts) (*link.Link, error) {
 	host, _, err := net.SplitHostPort(a.config.Hub)

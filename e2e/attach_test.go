@@ -29,7 +29,7 @@ func stateOf(t *testing.T, member *fleet.Member) (namespace fleet.Object, flag s
 	return namespace, "--state-namespace=" + namespace.Name
 }
 
-// attachable prepares an agent that makes a member of the fleet a second cluster; nothing of it is
+// attachable prepares an agent that makes the spare member a cluster of the hub; nothing of it is
 // left on the hub or in the member when the test ends.
 func attachable(t *testing.T, f *fleet.Fleet, member *fleet.Member, name, token string, flags ...string) *cluster.Agent {
 	t.Helper()
@@ -53,7 +53,7 @@ func attach(t *testing.T, f *fleet.Fleet, member *fleet.Member, name string) *cl
 func TestAMemberClusterThatIsMadeFirstWaitsForItsAgentAndKeepsWhatItSays(t *testing.T) {
 	f := fleet.Shared(t)
 	name := unique("made-first")
-	member := f.Member("member1")
+	member := f.Spare(t)
 	f.Hub().RemoveAfter(t, fleet.Cluster(name))
 	f.Hub().Apply(t, strings.ReplaceAll(`
 apiVersion: cluster.karmada.io/v1alpha1
@@ -117,7 +117,7 @@ func TestATokenWithoutANameMakesTheClusterThatTheAgentNames(t *testing.T) {
 	}
 	token = strings.TrimSpace(token)
 	f.Hub().DeleteAfter(t, joinToken(token))
-	agent := attachable(t, f, f.Member("member1"), name, token, "--labels=site=harbour", "--provider=own", "--region=north", "--zones=a,b")
+	agent := attachable(t, f, f.Spare(t), name, token, "--labels=site=harbour", "--provider=own", "--region=north", "--zones=a,b")
 	if err := agent.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestATokenWithoutANameMakesTheClusterThatTheAgentNames(t *testing.T) {
 func TestAnAgentThatIsInstalledAnewComesBackAndNothingIsAppliedAnew(t *testing.T) {
 	f := fleet.Shared(t)
 	name := unique("reinstalled")
-	member := f.Member("member1")
+	member := f.Spare(t)
 	f.Hub().RemoveAfter(t, fleet.Cluster(name))
 	state, flag := stateOf(t, member)
 	first := f.NewAgent(t, cluster.AgentConfig{ClusterName: name, Member: member.Cluster, Token: f.Token(t, name), Flags: []string{flag}})
@@ -172,7 +172,7 @@ func TestEveryRefusedTokenLeavesAnEventOnTheHub(t *testing.T) {
 	f := fleet.Shared(t)
 	ownerName := unique("token-owner")
 	used := f.Token(t, ownerName)
-	owner := attachable(t, f, f.Member("member1"), ownerName, used)
+	owner := attachable(t, f, f.Spare(t), ownerName, used)
 	if err := owner.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -200,6 +200,7 @@ func TestEveryRefusedTokenLeavesAnEventOnTheHub(t *testing.T) {
 		{"a token whose time is over", "token-expired", expired, "ended at", joinToken(expired), "TokenExpired"},
 		{"a token of another name", "token-mine", elsewhere, `is for cluster "token-other"`, joinToken(elsewhere), "TokenForAnotherCluster"},
 		{"a token with another secret", "token-guessed", strings.Join(guessed, "."), "with that secret", joinToken(strings.Join(guessed, ".")), "TokenSecretWrong"},
+		{"a cluster that has a name already", "token-guessed", f.Token(t, "token-guessed"), `has joined the hub already, as "member2"`, fleet.Cluster("member2"), "ClusterHasAnotherName"},
 		{"a name that another cluster has", ownerName, f.Token(t, ownerName, "--rejoin"), "is taken", fleet.Cluster(ownerName), "ClusterNameTaken"},
 	}
 	for _, c := range cases {
@@ -217,7 +218,7 @@ func TestEveryRefusedTokenLeavesAnEventOnTheHub(t *testing.T) {
 func TestAClusterThatIsTakenOffTheHubIsLeftEmptyAndItsAgentIsToldSo(t *testing.T) {
 	f := fleet.Shared(t)
 	name := unique("taken-off")
-	member := f.Member("member1")
+	member := f.Spare(t)
 	agent := attach(t, f, member, name)
 	namespace := f.Hub().Namespace(t)
 	object := configMap(namespace, "settings")
@@ -234,28 +235,71 @@ func TestAClusterThatIsTakenOffTheHubIsLeftEmptyAndItsAgentIsToldSo(t *testing.T
 	f.Member("member2").Eventually(t, object, fleet.Field("metadata.uid", kept.GetUID()))
 	f.Hub().Eventually(t, fleet.Binding(object), fleet.Field("spec.clusters", []map[string]string{{"name": "member2"}}), fleet.ConditionIs("FullyApplied", "True"))
 
-	// Started again, as a Pod is, it hears the same.
+	// Started again, as a Pod is, it says the same.
+	endsAgainAsRemoved(t, agent, name)
+
+	// And with a new token, as it has said, the cluster comes back.
+	if err := agent.SetToken(f.Token(t, name)); err != nil {
+		t.Fatal(err)
+	}
+	if err := agent.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.Hub().Eventually(t, fleet.Cluster(name), fleet.ConditionIs("Ready", "True"))
+	member.Eventually(t, object, fleet.Field("data.greeting", "hello"))
+}
+
+// endsAgainAsRemoved starts the agent of a removed cluster and waits until it has ended as such.
+func endsAgainAsRemoved(t *testing.T, agent *cluster.Agent, name string) {
+	t.Helper()
 	if err := agent.Launch(); err != nil {
 		t.Fatal(err)
 	}
-	refused := func() error {
-		if log := agent.Process().Tail(3); !strings.Contains(log, "was removed from the hub") || agent.Process().Alive() {
-			return fmt.Errorf("the agent's last words are %s", log)
+	fleet.WaitFor(t, "the agent to end again", func() error {
+		lines := strings.Split(strings.TrimSpace(agent.Process().Tail(1)), "\n")
+		if last := lines[len(lines)-1]; agent.Process().Alive() || !strings.HasPrefix(last, "windlass-agent: cluster "+name+" was removed from the hub") {
+			return fmt.Errorf("the agent's last words are %s", last)
 		}
 		return nil
-	}
-	fleet.WaitFor(t, "the agent to end again", refused)
+	})
+}
 
-	// And with a new token the cluster can come back.
-	attach(t, f, member, name)
-	member.Eventually(t, object, fleet.Field("data.greeting", "hello"))
+func TestAClusterThatIsTakenOffTheHubWhileItsAgentIsAwayIsNotLookedAfterAnyMore(t *testing.T) {
+	f := fleet.Shared(t)
+	name := unique("forgotten")
+	member := f.Spare(t)
+	agent := attach(t, f, member, name)
+	namespace := f.Hub().Namespace(t)
+	object := configMap(namespace, "settings")
+	f.Hub().Apply(t, fill(namespace, settings)+"---"+policyFor(object, name))
+	uid := member.Eventually(t, object).GetUID()
+	f.Hub().Eventually(t, fleet.Binding(object), fleet.ConditionIs("FullyApplied", "True"))
+	if err := agent.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	f.Hub().Delete(t, fleet.Cluster(name))
+	f.Hub().EventuallyGone(t, fleet.Cluster(name))
+
+	endsAgainAsRemoved(t, agent, name) // it hears so once, and believes it from then on
+	member.Patch(t, object, "data: {greeting: changed in the cluster}")
+	endsAgainAsRemoved(t, agent, name)
+	member.Eventually(t, object, fleet.Field("data.greeting", "changed in the cluster"), fleet.Field("metadata.uid", uid))
+
+	if err := agent.SetToken(f.Token(t, name)); err != nil {
+		t.Fatal(err)
+	}
+	if err := agent.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	member.Eventually(t, object, fleet.Field("data.greeting", "hello"), fleet.Field("metadata.uid", uid))
+	f.Hub().Eventually(t, fleet.Binding(object), fleet.ConditionIs("FullyApplied", "True"))
 }
 
 func TestTakingAClusterWithManyObjectsOffTheHubWaitsForAPerson(t *testing.T) {
 	f := fleet.Shared(t)
 	name := unique("much-in-it")
 	const many = 12 // more than may go within five minutes
-	member := f.Member("member1")
+	member := f.Spare(t)
 	attach(t, f, member, name)
 	namespace := f.Hub().Namespace(t)
 	var all strings.Builder
@@ -312,7 +356,7 @@ func confirmation(held *unstructured.Unstructured) []string {
 func TestATaintKeepsNewObjectsOutAndLeavesThoseThatAreThere(t *testing.T) {
 	f := fleet.Shared(t)
 	name := unique("tainted")
-	member := f.Member("member1")
+	member := f.Spare(t)
 	attach(t, f, member, name)
 	namespace := f.Hub().Namespace(t)
 	before := configMap(namespace, "settings")

@@ -125,7 +125,7 @@ func TestAnAgentWhoseClockIsFarOffDoesNotJoinAndSaysWhatTimeItThinksItIs(t *test
 
 func TestAnAgentWhoseClockGoesWrongSaysSoAndComesBackWhenItIsRight(t *testing.T) {
 	f := fleet.Shared(t)
-	member, name := f.Member("member1"), unique("clock")
+	member, name := f.Spare(t), unique("clock")
 	agent := attach(t, f, member, name)
 	hub, right := hubOfAnotherTime(t, f, time.Now().Add(3*day), time.Now().Add(300*day))
 	if err := agent.Stop(); err != nil {

@@ -71,12 +71,12 @@ func TestATokenIsGoodForOneAgent(t *testing.T) {
 	f := fleet.Shared(t)
 	token := f.Token(t, "twice")
 	first := f.NewAgent(t, cluster.AgentConfig{
-		ClusterName: "twice", Member: f.Member("member1").Cluster, Token: token, Flags: ownNamespace("twice"),
+		ClusterName: "twice", Member: f.Spare(t).Cluster, Token: token, Flags: ownNamespace("twice"),
 	})
 	if err := first.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	f.Hub().DeleteAfter(t, fleet.Cluster("twice"))
+	f.Hub().RemoveAfter(t, fleet.Cluster("twice"))
 	f.Hub().Eventually(t, fleet.Cluster("twice"), fleet.ConditionIs("Ready", "True"))
 	second := f.NewAgent(t, cluster.AgentConfig{
 		ClusterName: "twice", Member: f.Member("member2").Cluster, Token: token, Flags: ownNamespace("twice"),

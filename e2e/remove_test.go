@@ -13,7 +13,7 @@ func TestAMassMoveIsHeldIsToldAndEndsWithTheNamespace(t *testing.T) {
 	f := fleet.Shared(t)
 	name := unique("moved-from")
 	const many = 14 // more than may go within five minutes
-	member := f.Member("member1")
+	member := f.Spare(t)
 	attach(t, f, member, name)
 	namespace := f.Hub().Namespace(t)
 	var all strings.Builder

@@ -252,8 +252,8 @@ func (h *holds) confirm(ctx context.Context, cluster, id string) error {
 	return h.link.End(ctx, cluster, linkv1.GoodbyeReason_GOODBYE_REASON_BEGIN_ANEW, "the deletions were confirmed")
 }
 
-// removed tells the agent of a cluster that its work here is done.
+// removed forgets a cluster, and tells its agent that its work here is done.
 func (h *holds) removed(ctx context.Context, cluster string) error {
-	return h.link.End(ctx, cluster, linkv1.GoodbyeReason_GOODBYE_REASON_CLUSTER_REMOVED, fmt.Sprintf(
+	return h.link.Remove(ctx, cluster, fmt.Sprintf(
 		"cluster %s was removed from the hub; to attach it anew run `windlass token create --cluster %s` on the hub and give the token to the agent", cluster, cluster))
 }

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	linkv1 "windlass.dev/windlass/api/link/v1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 
 	"windlass.dev/windlass/agent/observe"
 	"windlass.dev/windlass/agent/state"
@@ -219,7 +220,8 @@ func (a *attempt) claim() error {
 	if guarded := e.guards(a.live); guarded != nil {
 		return guarded
 	}
-	switch owner := manifest.OwnerOf(a.live, e.config.HubID); owner.Ownership {
+	owner := manifest.OwnerOf(a.live, e.config.HubID, e.config.WorkNamespace)
+	switch owner.Ownership {
 	case manifest.Ours:
 		return nil
 	case manifest.OtherHub:
@@ -232,6 +234,11 @@ func (a *attempt) claim() error {
 	if a.entry.Work.GetConflictResolution() == linkv1.ConflictResolution_CONFLICT_RESOLUTION_OVERWRITE {
 		a.adopted = true
 		return nil
+	}
+	if owner.Ownership == manifest.OtherCluster {
+		return failf(reasonConflict, "%s belongs to what this hub has placed in cluster %s: if this is the same cluster, attached under two names, delete one of the two MemberClusters; "+
+			"if that was its former name, set spec.conflictResolution: Overwrite in the policy to take the object over",
+			o.ID, strings.TrimPrefix(owner.Work.Namespace, workv1alpha1.ExecutionNamespacePrefix))
 	}
 	return failf(reasonConflict, "%s exists in the member and is not managed by this hub: delete it there, or set spec.conflictResolution: Overwrite in the policy to take it over",
 		o.ID)

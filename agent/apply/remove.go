@@ -83,7 +83,7 @@ func (e *Engine) removeLeft(ctx context.Context, key, uid string, order state.Re
 		if err != nil {
 			return false, err
 		}
-		owner := manifest.OwnerOf(live, e.config.HubID)
+		owner := manifest.OwnerOf(live, e.config.HubID, e.config.WorkNamespace)
 		if owner.Ownership == manifest.Ours && owner.Work == (manifest.WorkRef{Namespace: e.config.WorkNamespace, Name: key}) {
 			left = append(left, o)
 		}
@@ -174,17 +174,20 @@ func (e *Engine) removeObject(ctx context.Context, key string, o manifest.Object
 }
 
 // locate returns the client for an object; nil when it is guarded, and when its kind is not served any
-// more and the object gone with it.
+// more and the object gone with it. That it is not served has to be known for sure: when what serves
+// the group is down, the object is still there.
 func (e *Engine) locate(ctx context.Context, o manifest.Object) (dynamic.ResourceInterface, error) {
 	if e.guardsID(o.ID) != nil {
 		return nil, nil
 	}
 	resource, err := e.config.Kinds.Lookup(ctx, o.GroupVersionKind())
 	var notServed *member.NotServedError
-	if errors.As(err, &notServed) {
+	switch {
+	case errors.As(err, &notServed) && notServed.Elsewhere != nil:
+		resource = *notServed.Elsewhere
+	case errors.As(err, &notServed) && notServed.Unsure == nil:
 		return nil, nil
-	}
-	if err != nil {
+	case err != nil:
 		return nil, err
 	}
 	client := e.config.Client.Resource(resource.GroupVersionResource)
@@ -196,7 +199,7 @@ func (e *Engine) locate(ctx context.Context, o manifest.Object) (dynamic.Resourc
 
 // mayRemove says whether an object is ours, and this work's.
 func (e *Engine) mayRemove(key string, o manifest.Object, live *unstructured.Unstructured) bool {
-	owner := manifest.OwnerOf(live, e.config.HubID)
+	owner := manifest.OwnerOf(live, e.config.HubID, e.config.WorkNamespace)
 	if owner.Ownership != manifest.Ours {
 		return false
 	}

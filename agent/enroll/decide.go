@@ -1,6 +1,7 @@
 package enroll
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -40,6 +41,7 @@ const (
 	valid
 	expired
 	refused
+	removed
 	damaged
 )
 
@@ -49,6 +51,8 @@ func (s situation) standing() standing {
 		return damaged
 	case s.held == nil:
 		return absent
+	case s.stored.Removed:
+		return removed
 	case s.stored.Refused != "":
 		return refused
 	case s.now.After(s.held.Certificate.NotAfter):
@@ -65,6 +69,7 @@ func (s situation) standing() standing {
 //	valid             | use                | use                   | use
 //	expired, refused, | stop: rejoin       | stop: rejoin          | enrol
 //	damaged           |                    |                       |
+//	removed           | stop: join         | stop: join            | enrol
 //
 // A token that was used is offered again only while there is no identity: then its answer was lost.
 // Before the table, whatever there is of an identity must fit this cluster, its name and the token's
@@ -86,6 +91,9 @@ func decide(s situation) (action, error) {
 	case state == expired:
 		return 0, stop("the agent's certificate for cluster %q ended at %s (this machine's clock says %s); %s",
 			s.held.ClusterName, s.held.Certificate.NotAfter.UTC().Format(time.RFC3339), s.now.UTC().Format(time.RFC3339), s.rejoinHint())
+	case state == removed:
+		return 0, stop("cluster %s was removed from the hub; to attach it anew %s; until then what it was given stays as it is in the cluster and is not looked after",
+			s.stored.ClusterName, s.hint(""))
 	case state == refused:
 		return 0, stop("the hub does not accept the agent's identity any more (%s); %s", s.stored.Refused, s.rejoinHint())
 	default:
@@ -109,11 +117,12 @@ func misplaced(s situation) error {
 	return nil
 }
 
-func (s situation) rejoinHint() string {
-	hint := fmt.Sprintf("run `windlass token create --cluster %s --rejoin` on the hub and give the token to the agent", s.stored.ClusterName)
-	if s.stored.ClusterName == "" {
-		hint = "run `windlass token create --cluster NAME --rejoin` on the hub and give the token to the agent"
-	}
+func (s situation) rejoinHint() string { return s.hint(" --rejoin") }
+
+// hint says how to come by a token that helps.
+func (s situation) hint(flags string) string {
+	name := cmp.Or(s.stored.ClusterName, "NAME")
+	hint := fmt.Sprintf("run `windlass token create --cluster %s%s` on the hub and give the token to the agent", name, flags)
 	switch {
 	case s.tokenErr != nil:
 		hint += fmt.Sprintf(" (now: %v)", s.tokenErr)

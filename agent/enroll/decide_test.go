@@ -33,6 +33,10 @@ func TestEveryStartHasItsAnswer(t *testing.T) {
 	valid, expired := until(start.Add(time.Hour)), until(start.Add(-time.Hour))
 	refused := until(start.Add(time.Hour))
 	refused.stored.Refused = "it was replaced"
+	removed := until(start.Add(time.Hour))
+	removed.stored.Refused, removed.stored.Removed = "cluster edge-1 was removed", true
+	removedLongAgo := until(start.Add(-time.Hour))
+	removedLongAgo.stored.Removed = true
 	damaged := until(start.Add(time.Hour))
 	damaged.held, damaged.damaged = nil, errors.New("the key: it is not a private key in PEM")
 	bare := situation{damaged: errors.New("x"), stored: Stored{Key: []byte("x")}}
@@ -66,6 +70,12 @@ func TestEveryStartHasItsAnswer(t *testing.T) {
 		{reason: "refused by the hub, no token", identity: refused, says: "any more (it was replaced); " + hint},
 		{reason: "refused by the hub, only the token that was used", identity: refused, token: used, says: hint},
 		{reason: "refused by the hub, a new token", identity: refused, token: fresh, want: enrol},
+
+		{reason: "removed from the hub, no token", identity: removed, says: "cluster edge-1 was removed from the hub; to attach it anew run `windlass token create --cluster edge-1` on the hub and give the token to the agent"},
+		{reason: "removed from the hub, only the token that was used", identity: removed, token: used, says: "(the token that it has now, used, is the one that was used)"},
+		{reason: "removed from the hub, the token cannot be read", identity: removed, tokenErr: unreadable, says: "(now: --token-file /t does not exist)"},
+		{reason: "removed from the hub, a new token", identity: removed, token: fresh, want: enrol},
+		{reason: "removed from the hub long ago: that its certificate has ended as well does not matter", identity: removedLongAgo, says: "was removed from the hub"},
 
 		{reason: "damaged, no token", identity: damaged, says: "in Secret x/y is damaged (the key: it is not a private key in PEM); " + hint},
 		{reason: "damaged, only the token that was used", identity: damaged, token: used, says: hint},

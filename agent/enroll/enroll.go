@@ -33,6 +33,10 @@ type Config struct {
 	Zones            []string
 	AgentVersion     string
 
+	// Forget is called before a cluster that was removed from the hub joins anew: what it holds of its
+	// former membership is not to be compared with what the hub wants of the new one, which is nothing
+	// at first, or all of it would be removed. nil means that nothing is held.
+	Forget func(ctx context.Context) error
 	// Waiting is told why an attempt to enrol has failed that is made again. nil means that nobody is.
 	Waiting func(problem error)
 
@@ -80,6 +84,9 @@ func New(c Config) (*Enroller, error) {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Forget == nil {
+		c.Forget = func(context.Context) error { return nil }
 	}
 	if c.Waiting == nil {
 		c.Waiting = func(error) {}
@@ -157,6 +164,12 @@ func (e *Enroller) settle(ctx context.Context, stored Stored) (*Identity, error)
 		}
 		return held, nil
 	}
+	if stored.Removed {
+		if err := e.Forget(ctx); err != nil {
+			return nil, err
+		}
+		e.Log.Info("the cluster was removed from the hub and joins anew; what it was given before stays as it is until the hub wants it again", "cluster", stored.ClusterName)
+	}
 	return e.join(ctx, stored, *token)
 }
 
@@ -182,7 +195,8 @@ func (e *Enroller) join(ctx context.Context, stored Stored, token identity.Token
 	if err != nil {
 		return nil, err
 	}
-	next.TokenID, next.KubeSystemUID, next.Hub, next.Refused = token.ID, e.KubeSystemUID, e.Hub, ""
+	next.TokenID, next.KubeSystemUID, next.Hub = token.ID, e.KubeSystemUID, e.Hub
+	next.Refused, next.Removed = "", false
 	next.PendingKey, next.PendingToken = nil, ""
 	if _, err := e.Store.Save(ctx, next); err != nil {
 		return nil, err
@@ -214,10 +228,21 @@ func (e *Enroller) pendingKey(ctx context.Context, stored Stored, token identity
 // from the next start on a token other than the used one is redeemed, and without one the agent
 // stops and says why. An identity that was replaced in the meantime stays as it is.
 func (e *Enroller) Refused(ctx context.Context, refused *Identity, reason string) error {
+	return e.give(ctx, refused, reason, false)
+}
+
+// Removed is Refused for an identity whose cluster the hub does not have any more: a token that lets
+// it come back need not be one to rejoin.
+func (e *Enroller) Removed(ctx context.Context, removed *Identity, reason string) error {
+	return e.give(ctx, removed, reason, true)
+}
+
+// give gives an identity up.
+func (e *Enroller) give(ctx context.Context, up *Identity, reason string, removed bool) error {
 	return e.change(ctx, func(stored *Stored) error {
 		held, err := stored.Identity()
-		if err == nil && held != nil && held.Certificate.Equal(refused.Certificate) {
-			stored.Refused = reason
+		if err == nil && held != nil && held.Certificate.Equal(up.Certificate) {
+			stored.Refused, stored.Removed = reason, removed
 		}
 		return nil
 	})

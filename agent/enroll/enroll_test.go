@@ -536,6 +536,50 @@ func TestAnIdentityThatTheHubRefusesIsUsedNoMore(t *testing.T) {
 	}
 }
 
+func TestAClusterThatWasRemovedComesBackWithANewToken(t *testing.T) {
+	h := newHub(t, honest(t))
+	e, store, _ := newAgent(t, h.addr, h.token(t))
+	held, err := e.Identity(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Removed(t.Context(), held, "the hub has ended the session"); err != nil {
+		t.Fatal(err)
+	}
+	var stopped *StopError
+	for range 2 {
+		if _, err := e.Identity(t.Context()); !errors.As(err, &stopped) || !strings.Contains(err.Error(), "was removed from the hub") || strings.Contains(err.Error(), "--rejoin") {
+			t.Errorf("with the token that was used: %v", err)
+		}
+	}
+	forgotten := 0
+	again, _, _ := newAgent(t, h.addr, h.token(t), func(c *Config) {
+		c.Store = store
+		c.Forget = func(context.Context) error {
+			if forgotten++; forgotten == 1 {
+				return errors.New("the member does not answer")
+			}
+			return nil
+		}
+	})
+	if _, err := again.Identity(t.Context()); err == nil || !strings.Contains(err.Error(), "does not answer") {
+		t.Errorf("it joins though the former membership is not forgotten: %v", err)
+	}
+	next, err := again.Identity(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if next.Key.Equal(held.Key) {
+		t.Error("the key of the former membership is used again")
+	}
+	if restarted, err := again.Identity(t.Context()); err != nil || !restarted.Certificate.Equal(next.Certificate) {
+		t.Errorf("after the next start: %v", err)
+	}
+	if forgotten != 2 {
+		t.Errorf("what was held was forgotten %d times", forgotten)
+	}
+}
+
 func TestARenewalReplacesKeyAndCertificate(t *testing.T) {
 	h := newHub(t, honest(t))
 	e, store, _ := newAgent(t, h.addr, h.token(t))
@@ -742,7 +786,7 @@ func TestTheSecretKeepsEverything(t *testing.T) {
 		}
 		want := Stored{
 			Key: []byte("k"), Certificate: []byte("c"), HubCA: []byte("ca"), HubID: "h", ClusterName: "n", ClusterID: "i", Hub: "a", KubeSystemUID: "u",
-			TokenID: "t", Refused: "r", PendingKey: []byte("p"), PendingToken: "pt",
+			TokenID: "t", Refused: "r", Removed: true, PendingKey: []byte("p"), PendingToken: "pt",
 		}
 		saved, err := store.Save(t.Context(), want)
 		if err != nil {
@@ -759,11 +803,11 @@ func TestTheSecretKeepsEverything(t *testing.T) {
 		if diff := cmp.Diff(saved, loaded); diff != "" {
 			t.Error(diff)
 		}
-		loaded.PendingKey, loaded.Refused = nil, ""
+		loaded.PendingKey, loaded.Refused, loaded.Removed = nil, "", false
 		if _, err := store.Save(t.Context(), loaded); err != nil {
 			t.Fatal(err)
 		}
-		if again, err := store.Load(t.Context()); err != nil || again.PendingKey != nil || again.Refused != "" {
+		if again, err := store.Load(t.Context()); err != nil || again.PendingKey != nil || again.Refused != "" || again.Removed {
 			t.Errorf("what was taken away is still there: %+v, %v", again, err)
 		}
 		for _, stale := range []Stored{loaded, {}} {

@@ -47,8 +47,10 @@ type Stored struct {
 	KubeSystemUID string
 	// TokenID is the token that was used for it.
 	TokenID string
-	// Refused is why the hub does not accept the identity any more; empty while it does.
+	// Refused is why the hub does not accept the identity any more; empty while it does. Removed says
+	// that the reason is that the hub has no such cluster any more.
 	Refused string
+	Removed bool
 	// PendingKey is the key of an enrolment with PendingToken that was begun.
 	PendingKey   []byte
 	PendingToken string

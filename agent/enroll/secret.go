@@ -26,6 +26,7 @@ const (
 	keyKubeSystemUID = "kube-system-uid"
 	keyTokenID       = "token-id"
 	keyRefused       = "refused"
+	keyRemoved       = "removed"
 	keyPendingKey    = "pending.key"
 	keyPendingToken  = "pending-token-id"
 )
@@ -64,7 +65,7 @@ func fromSecret(secret *corev1.Secret) Stored {
 	return Stored{
 		Key: secret.Data[keyKey], Certificate: secret.Data[keyCertificate], HubCA: secret.Data[keyHubCA],
 		HubID: text(keyHubID), ClusterName: text(keyClusterName), ClusterID: text(keyClusterID), Hub: text(keyHub),
-		KubeSystemUID: text(keyKubeSystemUID), TokenID: text(keyTokenID), Refused: text(keyRefused),
+		KubeSystemUID: text(keyKubeSystemUID), TokenID: text(keyTokenID), Refused: text(keyRefused), Removed: text(keyRemoved) != "",
 		PendingKey: secret.Data[keyPendingKey], PendingToken: text(keyPendingToken),
 		Version: secret.ResourceVersion,
 	}
@@ -76,6 +77,9 @@ func toData(s Stored) map[string][]byte {
 		keyHubID: []byte(s.HubID), keyClusterName: []byte(s.ClusterName), keyClusterID: []byte(s.ClusterID), keyHub: []byte(s.Hub),
 		keyKubeSystemUID: []byte(s.KubeSystemUID), keyTokenID: []byte(s.TokenID), keyRefused: []byte(s.Refused),
 		keyPendingKey: s.PendingKey, keyPendingToken: []byte(s.PendingToken),
+	}
+	if s.Removed {
+		data[keyRemoved] = []byte("true")
 	}
 	for key, value := range data {
 		if len(value) == 0 {

@@ -111,7 +111,7 @@ func (l *Link) classify(err error, conn *observedConn) outcome {
 		}
 		presented = conn.Conn.ConnectionState().PeerCertificates
 	}
-	if refusal := refusedCertificate(cause); refusal != "" {
+	if refusal := refusedCertificate(cause); refusal != "" && conn.authenticated() {
 		return outcome{verdict: Reenrol, err: fmt.Errorf("the hub at %s does not accept this agent's certificate (%s): give the agent a new join token, made with windlass token create --rejoin", l.config.Address, refusal)}
 	}
 	switch status.Code(err) {
@@ -122,6 +122,13 @@ func (l *Link) classify(err error, conn *observedConn) outcome {
 		err = l.config.Explain(err, l.config.Address, presented)
 	}
 	return outcome{err: err}
+}
+
+// authenticated says whether it was the hub that this connection led to. Only a complete handshake shows that: until the
+// server's Finished anybody on the way can answer in the hub's place, an alert before it in seven bytes of plain text. A
+// hub that refuses a certificate, which in TLS 1.3 it has not seen before, says so after it.
+func (c *observedConn) authenticated() bool {
+	return c != nil && c.Conn.ConnectionState().HandshakeComplete
 }
 
 // refusedCertificate recognises the alert with which a TLS peer refuses our certificate; empty for everything else. The
@@ -150,7 +157,7 @@ func verdictOf(e session.End, lasted time.Duration) outcome {
 	case linkv1.GoodbyeReason_GOODBYE_REASON_REVOKED, linkv1.GoodbyeReason_GOODBYE_REASON_WRONG_HUB, linkv1.GoodbyeReason_GOODBYE_REASON_WRONG_CLUSTER:
 		out.verdict = Reenrol
 	case linkv1.GoodbyeReason_GOODBYE_REASON_CLUSTER_REMOVED:
-		out.verdict = Stop
+		out.verdict = Removed
 	case linkv1.GoodbyeReason_GOODBYE_REASON_BEGIN_ANEW:
 		out.atOnce = e.ByPeer
 	case linkv1.GoodbyeReason_GOODBYE_REASON_CERTIFICATE_EXPIRED:

@@ -39,8 +39,8 @@ const (
 	Retry Verdict = iota
 	// Reenrol: the hub does not accept this identity any more; only a new join token helps.
 	Reenrol
-	// Stop: the hub has nothing more to say to this agent.
-	Stop
+	// Removed: the cluster is no member of the hub any more; only a new join token makes it one again.
+	Removed
 )
 
 // A Stopped error is returned when trying again is of no use.

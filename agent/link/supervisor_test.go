@@ -91,7 +91,7 @@ func TestWaitsBetweenAttempts(t *testing.T) {
 }
 
 func TestTheSupervisorEndsWhenTryingAgainIsOfNoUse(t *testing.T) {
-	for _, verdict := range []Verdict{Reenrol, Stop} {
+	for _, verdict := range []Verdict{Reenrol, Removed} {
 		s := supervisor{
 			settings: BackoffSettings{}.withDefaults(), draw: func() float64 { return 0 },
 			attempt: func(context.Context) outcome { return outcome{verdict: verdict, err: errors.New("revoked")} },

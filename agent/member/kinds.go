@@ -29,9 +29,18 @@ type Resource struct {
 }
 
 // NotServedError says that the member does not serve a kind.
-type NotServedError struct{ Kind schema.GroupVersionKind }
+type NotServedError struct {
+	Kind schema.GroupVersionKind
+	// Unsure is why that proves nothing: the member did not tell all that it serves of the kind's group.
+	Unsure error
+	// Elsewhere is where the kind is served in another version.
+	Elsewhere *Resource
+}
 
 func (e *NotServedError) Error() string {
+	if e.Unsure != nil {
+		return fmt.Sprintf("the member does not say whether it serves %s, Kind=%s: %v", e.Kind.GroupVersion(), e.Kind.Kind, e.Unsure)
+	}
 	return fmt.Sprintf("the member does not serve %s, Kind=%s: install what defines it there, or propagate its CustomResourceDefinition too",
 		e.Kind.GroupVersion(), e.Kind.Kind)
 }
@@ -58,6 +67,7 @@ type Kinds struct {
 	mu        sync.Mutex
 	kinds     map[schema.GroupVersionKind]Resource
 	partial   bool
+	failed    map[schema.GroupVersion]error // what discovery did not tell, when it was asked last
 	asked     time.Time
 	schemas   map[schema.GroupVersionKind]*manifest.Schema
 	listeners []func()
@@ -87,7 +97,25 @@ func (k *Kinds) Lookup(ctx context.Context, kind schema.GroupVersionKind) (Resou
 	if resource, known := k.known(kind); known {
 		return resource, nil
 	}
-	return Resource{}, &NotServedError{Kind: kind}
+	return Resource{}, k.notServed(kind)
+}
+
+// notServed says what is known of a kind that is not.
+func (k *Kinds) notServed(kind schema.GroupVersionKind) *NotServedError {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	e := &NotServedError{Kind: kind}
+	for version, err := range k.failed {
+		if version.Group == kind.Group {
+			e.Unsure = fmt.Errorf("what serves %s there does not answer: %w", version, err)
+		}
+	}
+	for known, resource := range k.kinds {
+		if known.GroupKind() == kind.GroupKind() {
+			e.Elsewhere = &resource
+		}
+	}
+	return e
 }
 
 func (k *Kinds) known(kind schema.GroupVersionKind) (Resource, bool) {
@@ -202,7 +230,7 @@ func (k *Kinds) ask(ctx context.Context) error {
 		}
 	}
 	changed := !maps.Equal(k.kinds, kinds) || k.partial != partial
-	k.kinds, k.partial, k.asked = kinds, partial, time.Now()
+	k.kinds, k.partial, k.failed, k.asked = kinds, partial, failed, time.Now()
 	k.mu.Unlock()
 	if changed {
 		for _, f := range k.listeners {

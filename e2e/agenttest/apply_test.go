@@ -1,6 +1,7 @@
 package agenttest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	linkv1 "windlass.dev/windlass/api/link/v1"
@@ -184,6 +186,33 @@ func TestAnObjectOfAnotherHubIsRefusedEvenWithOverwrite(t *testing.T) {
 	}
 }
 
+func TestAnObjectOfAnotherClusterOfTheHubIsRefusedAndNeverRemoved(t *testing.T) {
+	r := newRig(t)
+	r.makeNamespace()
+	other := r.configMap("c", map[string]any{"a": "theirs"})
+	other["metadata"].(map[string]any)["annotations"] = map[string]any{
+		workv1alpha1.HubIDAnnotation: hubID, workv1alpha1.WorkNamespaceAnnotation: "karmada-es-elsewhere", workv1alpha1.WorkNameAnnotation: "c",
+	}
+	r.create(configMaps, other)
+	r.put(work("c", 1, r.configMap("c", map[string]any{"a": "ours"})))
+	if report := r.refused("c", "Conflict"); !strings.Contains(report.Message, "in cluster elsewhere") || !strings.Contains(report.Message, "under two names") {
+		t.Errorf("the message is %q, want the other cluster in it", report.Message)
+	}
+	r.remove("c", false)
+	r.removed("c")
+	if live := r.get(configMaps, "c"); text(live, "data") != "map[a:theirs]" {
+		t.Errorf("the removal touched it: %v", live.Object)
+	}
+
+	takeOver := work("taken", 1, r.configMap("c", map[string]any{"a": "ours"}))
+	takeOver.ConflictResolution = linkv1.ConflictResolution_CONFLICT_RESOLUTION_OVERWRITE
+	r.put(takeOver)
+	r.applied("taken", 1)
+	if namespace := r.get(configMaps, "c").GetAnnotations()[workv1alpha1.WorkNamespaceAnnotation]; namespace != workNamespace {
+		t.Errorf("after it was taken over it belongs to %s", namespace)
+	}
+}
+
 func TestANewGenerationPrunesWhatItDoesNotHold(t *testing.T) {
 	r := newRig(t)
 	r.put(work("w", 1, r.configMap("one", nil), r.configMap("two", nil)))
@@ -256,6 +285,50 @@ func TestWhatAnAgentLeftBehindIsRemovedByItsMark(t *testing.T) {
 	r.absent(configMaps, "left")
 	r.get(configMaps, "other")
 	r.get(configMaps, "theirs")
+}
+
+func TestARemovalWaitsWhileWhatServesTheKindIsDown(t *testing.T) {
+	r := newRig(t)
+	// An aggregated API whose server does not answer.
+	services := r.clients.Dynamic.Resource(schema.GroupVersionResource{Group: "apiregistration.k8s.io", Version: "v1", Resource: "apiservices"})
+	_, err := services.Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+		"metadata": map[string]any{"name": "v1.down.example"},
+		"spec": map[string]any{
+			"group": "down.example", "version": "v1", "groupPriorityMinimum": 10, "versionPriority": 10, "insecureSkipTLSVerify": true,
+			"service": map[string]any{"namespace": "default", "name": "there-is-none"},
+		},
+	}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := false
+	end := func() {
+		if !ended {
+			ended = true
+			if err := services.Delete(context.Background(), "v1.down.example", metav1.DeleteOptions{}); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	t.Cleanup(end)
+	widget := map[string]any{
+		"apiVersion": "down.example/v1", "kind": "Widget", "metadata": map[string]any{"name": "w", "namespace": r.namespace},
+	}
+	r.put(work("w", 1, r.configMap("beside", nil), widget))
+	report := r.reported("w", "the kind that is not heard of", func(report *linkv1.Report) bool {
+		return report.Reason == "KindNotServed" && strings.Contains(report.Message, "does not answer")
+	})
+	if report.Applied {
+		t.Error("the work counts as applied")
+	}
+	r.remove("w", false)
+	r.reported("w", "the removal to wait", func(report *linkv1.Report) bool {
+		return report.Phase == linkv1.Phase_PHASE_REMOVING && report.Reason == "Removing" && strings.Contains(report.Message, "Widget") && strings.Contains(report.Message, "does not answer")
+	})
+	r.absent(configMaps, "beside")
+	end()
+	r.removed("w")
 }
 
 func TestARemovalWithAnotherUIDTouchesNothing(t *testing.T) {

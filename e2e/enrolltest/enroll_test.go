@@ -340,6 +340,15 @@ func TestARefusalIsReadOnTheAgentAndSeenOnTheHub(t *testing.T) {
 			code: identity.CodeClusterAlreadyJoined, says: "`windlass token create --cluster edge-1 --rejoin`", event: "ClusterAlreadyJoined",
 		},
 		{
+			reason: "the same cluster under another name",
+			arrange: func(t *testing.T, h *hub) settings {
+				first, second := h.token(t), h.token(t, bound("edge-2"))
+				h.joins(t, start(t, settings{hub: h.addr, name: "edge-1", token: &first}))
+				return settings{name: "edge-2", token: &second}
+			},
+			code: identity.CodeClusterHasAnotherName, says: `has joined the hub already, as "edge-1"`, event: "ClusterHasAnotherName",
+		},
+		{
 			reason: "a MemberCluster that waits for a token of its own",
 			arrange: func(t *testing.T, h *hub) settings {
 				if _, err := h.clusters.Create(t.Context(), &clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "edge-1"}}); err != nil {
@@ -625,7 +634,6 @@ func TestTheIssuedCertificateOpensTheLink(t *testing.T) {
 }
 
 func TestAClockFarOffIsNamedWithItsAmount(t *testing.T) {
-	h := newHub(t)
 	for _, c := range []struct {
 		reason string
 		off    time.Duration
@@ -638,6 +646,7 @@ func TestAClockFarOffIsNamedWithItsAmount(t *testing.T) {
 		{"two hours ahead: it joins and warns", 2 * time.Hour, "this machine's clock is 2h0m", false},
 	} {
 		t.Run(c.reason, func(t *testing.T) {
+			h := newHub(t)
 			token := h.token(t)
 			a := start(t, settings{hub: h.addr, name: strings.ToLower(token.ID), token: &token, now: func() time.Time { return time.Now().Add(c.off) }})
 			_, err := a.Identity(t.Context())

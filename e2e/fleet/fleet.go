@@ -31,6 +31,7 @@ type Fleet struct {
 	bin     string
 	hub     *Hub
 	members []*Member
+	spare   *Member // nil until a test asks for it
 	network *cluster.Namespace
 	whyNot  error // why no member is behind NAT
 }
@@ -119,6 +120,21 @@ func (f *Fleet) Member(name string) *Member {
 		}
 	}
 	panic(fmt.Sprintf("the fleet has no member %q", name))
+}
+
+// Spare returns a member cluster that has not joined the hub, for tests of joining: a cluster joins
+// under one name only. It is started when the first test asks for it; each test takes from the hub
+// again what it has attached.
+func (f *Fleet) Spare(t *testing.T) *Member {
+	t.Helper()
+	if f.spare == nil {
+		spare, err := f.startMember(t.Context(), "spare", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.spare = spare
+	}
+	return f.spare
 }
 
 // BehindNAT returns the member in a network namespace of its own; nil, and why, where the machine can make none.
@@ -301,7 +317,13 @@ func (f *Fleet) startClusters(ctx context.Context, hubAddress string) error {
 		if i == len(f.config.Members) {
 			return f.startHub(ctx, hubAddress)
 		}
-		return f.startMember(ctx, i)
+		var network *cluster.Namespace
+		if i == len(f.config.Members)-1 {
+			network = f.network
+		}
+		var err error
+		f.members[i], err = f.startMember(ctx, f.config.Members[i], network)
+		return err
 	})
 }
 
@@ -321,22 +343,18 @@ func (f *Fleet) startHub(ctx context.Context, address string) error {
 	return nil
 }
 
-func (f *Fleet) startMember(ctx context.Context, i int) error {
-	name := f.config.Members[i]
-	config := cluster.MemberConfig{Name: name, Dir: filepath.Join(f.dir, name), Binary: f.Binary("member"), Fsync: f.config.Fsync}
-	if i == len(f.config.Members)-1 {
-		config.Network = f.network
-	}
-	member, err := cluster.StartMember(ctx, config)
+func (f *Fleet) startMember(ctx context.Context, name string, network *cluster.Namespace) (*Member, error) {
+	member, err := cluster.StartMember(ctx, cluster.MemberConfig{
+		Name: name, Dir: filepath.Join(f.dir, name), Binary: f.Binary("member"), Fsync: f.config.Fsync, Network: network,
+	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	api, err := newAPI(name, member.Kubeconfig(), member.Dial())
 	if err != nil {
-		return err
+		return nil, errors.Join(err, member.Kill())
 	}
-	f.members[i] = &Member{API: api, Cluster: member}
-	return nil
+	return &Member{API: api, Cluster: member}, nil
 }
 
 func (f *Fleet) join(ctx context.Context, m *Member) error {
@@ -365,7 +383,7 @@ func (f *Fleet) join(ctx context.Context, m *Member) error {
 // Stop ends everything at once: nothing of it is needed any more.
 func (f *Fleet) Stop() {
 	var failures []error
-	for _, m := range f.members {
+	for _, m := range append(f.members, f.spare) {
 		if m == nil {
 			continue
 		}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -317,6 +318,16 @@ func TestAgentsThatMayNotComeInAreToldWhatToDo(t *testing.T) {
 			},
 			want: agentlink.Reenrol, says: "belongs to another cluster",
 		},
+		"a cluster that was removed": {
+			reason:   "a new token need not be one to rejoin",
+			identity: func(h *hub) *identity { return h.issue("eu", time.Hour) },
+			prepare: func(h *hub) {
+				h.store.claim = func(string, hublink.Claim) error {
+					return &hublink.Refusal{Reason: linkv1.GoodbyeReason_GOODBYE_REASON_CLUSTER_REMOVED, Message: "eu is on this hub no more"}
+				}
+			},
+			want: agentlink.Removed, says: "on this hub no more",
+		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -335,6 +346,114 @@ func TestAgentsThatMayNotComeInAreToldWhatToDo(t *testing.T) {
 				t.Errorf("%s: the agent goes on trying; its problem is %q", c.reason, a.link.Status().Problem)
 			}
 		})
+	}
+}
+
+func TestWhoeverIsNotTheHubCanNotTellAnAgentThatItIsRefused(t *testing.T) {
+	for name, alert := range map[string]byte{"bad certificate": 42, "revoked": 44, "expired": 45, "unknown certificate": 46, "unknown authority": 48, "certificate required": 116} {
+		t.Run(name, func(t *testing.T) {
+			h := newHub(t, quickly)
+			between, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer between.Close()
+			answered := make(chan struct{}, 64)
+			go func() {
+				for {
+					conn, err := between.Accept()
+					if err != nil {
+						return
+					}
+					_, _ = conn.Read(make([]byte, 4096))
+					_, _ = conn.Write([]byte{21, 3, 3, 0, 2, 2, alert})
+					_ = conn.Close()
+					answered <- struct{}{}
+				}
+			}()
+			var open atomic.Bool
+			a := h.newAgent(h.issue("eu", time.Hour), func(c *agentlink.Config) {
+				direct := c.Dial
+				c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+					if !open.Load() {
+						address = between.Addr().String()
+					}
+					return direct(ctx, network, address)
+				}
+			})
+			for range 3 {
+				select {
+				case <-answered:
+				case err := <-a.ended:
+					t.Fatalf("the agent has ended: %v", err)
+				case <-time.After(generous):
+					t.Fatal("the agent does not try again")
+				}
+			}
+			open.Store(true)
+			eventually(t, "the agent is in when its way leads to the hub again", a.synchronised)
+		})
+	}
+}
+
+func TestASessionThatBreaksDownInTheHubIsOver(t *testing.T) {
+	var broken atomic.Bool
+	h := newHub(t, func(c *hublink.Config) {
+		quickly(c)
+		c.Works = breakable{c.Works, &broken}
+	})
+	a := h.newAgent(h.issue("eu", time.Hour), func(c *agentlink.Config) {
+		c.Backoff = agentlink.BackoffSettings{Least: 24 * time.Hour, Most: 24 * time.Hour}
+	})
+	eventually(t, "the agent is in", a.synchronised)
+	broken.Store(true)
+	h.store.put("eu", 10, "a")
+	eventually(t, "the member is known to be gone", func() bool { return slices.Contains(h.store.recorded("eu"), "disconnected 1") })
+	eventually(t, "the agent notices", func() bool { return a.link.Status().Problem != "" })
+	if info, connected := h.server.Presence("eu"); connected {
+		t.Errorf("the session is still the member's: %+v", info)
+	}
+	if err := h.server.End(t.Context(), "eu", linkv1.GoodbyeReason_GOODBYE_REASON_BEGIN_ANEW, "again"); err != nil {
+		t.Errorf("ending a session that has broken down: %v", err)
+	}
+
+	broken.Store(false)
+	again := h.newAgent(h.issue("eu", time.Hour), nil)
+	eventually(t, "the next session is in order", func() bool { return again.member.has(h.store, "eu") && again.synchronised() })
+}
+
+// breakable are works whose reader panics on demand.
+type breakable struct {
+	hublink.Works
+	broken *atomic.Bool
+}
+
+func (b breakable) Get(cluster, key string) (session.Item, bool) {
+	if b.broken.Load() {
+		panic("a mistake in the hub")
+	}
+	return b.Works.Get(cluster, key)
+}
+
+func TestAMemberThatWasRemovedLeavesNoBrakeBehind(t *testing.T) {
+	h := newHub(t, quickly)
+	for range 2 {
+		h.store.put("eu", 10, keys(10)...)
+		a := h.newAgent(h.issue("eu", time.Hour), nil)
+		eventually(t, "the member holds every work", func() bool { return a.member.has(h.store, "eu") && a.synchronised() })
+		// As many as the brake lets go at a time.
+		h.store.remove("eu", linkv1.RemovalCause_REMOVAL_CAUSE_NOT_SELECTED, keys(10)...)
+		eventually(t, "all of it is removed", func() bool { return h.store.works("eu") == 0 && a.member.count() == 0 })
+		if err := h.server.Remove(t.Context(), "eu", "eu was removed"); err != nil {
+			t.Fatal(err)
+		}
+		stopped := &agentlink.Stopped{}
+		if err := <-a.ended; !errors.As(err, &stopped) || stopped.Verdict != agentlink.Removed || !strings.Contains(err.Error(), "eu was removed") {
+			t.Errorf("the agent ended with %v", err)
+		}
+		if _, connected := h.server.Presence("eu"); connected {
+			t.Error("the member is still known")
+		}
 	}
 }
 

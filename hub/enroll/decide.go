@@ -32,8 +32,8 @@ type ask struct {
 // A ruling is the answer to an ask. Without a refusal the agent gets its certificate.
 type ruling struct {
 	refusal *identity.Refusal
-	// aboutCluster says that the refusal concerns the cluster more than the token.
-	aboutCluster bool
+	// about is the cluster that the refusal concerns more than the token; nil for none.
+	about *clusterv1alpha1.MemberCluster
 	// rejoin says that the cluster has joined before: what was issued to it then is revoked.
 	rejoin bool
 }
@@ -61,13 +61,43 @@ func joined(cluster *clusterv1alpha1.MemberCluster) bool {
 }
 
 // decide says what becomes of an ask with a token whose secret was right. cluster is nil when there
-// is none of that name. It is asked anew whenever token or cluster have changed.
+// is none of that name; all are those of every name. It is asked anew whenever token or cluster have
+// changed.
+//
+// A cluster is attached under one name. Two agents for two names in one cluster would each put right
+// what the other has applied, replicas would be counted twice, and taking one name off the hub would
+// delete what the other has.
+func decide(token *windlassv1alpha1.JoinToken, cluster *clusterv1alpha1.MemberCluster, all []*clusterv1alpha1.MemberCluster, a ask) ruling {
+	r := decideName(token, cluster, a)
+	if r.refusal != nil || cluster != nil && joined(cluster) {
+		return r
+	}
+	if other := namesake(all, a); other != nil {
+		return ruling{about: other, refusal: refuse(identity.CodeClusterHasAnotherName,
+			"this cluster has joined the hub already, as %q (the UID of its kube-system namespace is the same); a cluster has one name and one agent: stop this agent, or, to attach the cluster as %q instead, delete the MemberCluster %s on the hub first",
+			other.Name, a.clusterName, other.Name)}
+	}
+	return r
+}
+
+// namesake finds the other name under which the cluster that asks is on the hub. One that is being
+// removed is none any more.
+func namesake(all []*clusterv1alpha1.MemberCluster, a ask) *clusterv1alpha1.MemberCluster {
+	for _, other := range all {
+		if other.Name != a.clusterName && other.DeletionTimestamp == nil && joined(other) && other.Status.Agent.KubeSystemUID == a.kubeSystemUID {
+			return other
+		}
+	}
+	return nil
+}
+
+// decideName is the decision about token and name alone.
 //
 // A token is consumed in two steps: first publicKeyHash and clusterName bind it to one key and one
 // name, and when everything else is recorded usedTime completes it. A key that comes again in
 // between goes on where it was cut off; one that comes after it gets a new certificate for the same
 // cluster, unless that was removed or joined by another token since.
-func decide(token *windlassv1alpha1.JoinToken, cluster *clusterv1alpha1.MemberCluster, a ask) ruling {
+func decideName(token *windlassv1alpha1.JoinToken, cluster *clusterv1alpha1.MemberCluster, a ask) ruling {
 	if refusal := decideToken(token, a); refusal != nil {
 		return ruling{refusal: refusal}
 	}
@@ -79,7 +109,7 @@ func decide(token *windlassv1alpha1.JoinToken, cluster *clusterv1alpha1.MemberCl
 	case cluster == nil:
 		return ruling{}
 	case cluster.DeletionTimestamp != nil:
-		return ruling{aboutCluster: true, refusal: refuse(identity.CodeClusterRemoved,
+		return ruling{about: cluster, refusal: refuse(identity.CodeClusterRemoved,
 			"the MemberCluster %q is being removed from the hub; wait until it is gone, then start the agent again", a.clusterName)}
 	}
 	return decideAttached(token, cluster, a)
@@ -116,7 +146,7 @@ func decideAttached(token *windlassv1alpha1.JoinToken, cluster *clusterv1alpha1.
 	ours := cluster.Annotations[JoinTokenAnnotation] == token.Name
 	switch {
 	case joined(cluster) && cluster.Status.Agent.KubeSystemUID != a.kubeSystemUID:
-		return ruling{aboutCluster: true, refusal: refuse(identity.CodeClusterNameTaken,
+		return ruling{about: cluster, refusal: refuse(identity.CodeClusterNameTaken,
 			"the name %q is taken: a cluster with another kube-system namespace has joined under it; choose another --cluster-name, or delete the MemberCluster %s on the hub first if that cluster is no more", a.clusterName, a.clusterName)}
 	case ours:
 		// A rejoin that was cut off after the claim still has to revoke what was issued before it.
@@ -128,12 +158,12 @@ func decideAttached(token *windlassv1alpha1.JoinToken, cluster *clusterv1alpha1.
 	case joined(cluster) && bound && token.Spec.Rejoin:
 		return ruling{rejoin: true}
 	case joined(cluster):
-		return ruling{aboutCluster: true, refusal: refuse(identity.CodeClusterAlreadyJoined,
+		return ruling{about: cluster, refusal: refuse(identity.CodeClusterAlreadyJoined,
 			"the cluster %q has joined this hub before; to give it a new identity run `windlass token create --cluster %s --rejoin` on the hub and give that token to the agent", a.clusterName, a.clusterName)}
 	case bound:
 		return ruling{}
 	default:
-		return ruling{aboutCluster: true, refusal: refuse(identity.CodeClusterWaitsForToken,
+		return ruling{about: cluster, refusal: refuse(identity.CodeClusterWaitsForToken,
 			"the MemberCluster %q was made on the hub beforehand and waits for a token that is bound to its name; run `windlass token create --cluster %s` on the hub, or choose another --cluster-name", a.clusterName, a.clusterName)}
 	}
 }

@@ -520,6 +520,25 @@ func TestRefusals(t *testing.T) {
 			code: identity.CodeClusterRemoved, says: "is being removed", event: "MemberCluster/edge-1 ClusterRemoved",
 		},
 		{
+			reason: "a cluster that is on the hub under another name",
+			prepare: func(t *testing.T, h *hub) identity.EnrollRequest {
+				h.enrolled(t, request(t, h.token(t), newKey(t)))
+				return request(t, h.token(t), newKey(t), named("edge-2"))
+			},
+			code: identity.CodeClusterHasAnotherName, says: `has joined the hub already, as "edge-1" (the UID of its kube-system namespace is the same)`, event: "MemberCluster/edge-1 ClusterHasAnotherName",
+		},
+		{
+			reason: "the other name was made on the hub for it, with a token of its own",
+			prepare: func(t *testing.T, h *hub) identity.EnrollRequest {
+				h.enrolled(t, request(t, h.token(t), newKey(t)))
+				if _, err := h.clusters.Create(t.Context(), &clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "edge-2"}}); err != nil {
+					t.Fatal(err)
+				}
+				return request(t, h.token(t, bound("edge-2")), newKey(t), named("edge-2"))
+			},
+			code: identity.CodeClusterHasAnotherName, says: `to attach the cluster as "edge-2" instead, delete the MemberCluster edge-1 on the hub first`, event: "MemberCluster/edge-1 ClusterHasAnotherName",
+		},
+		{
 			reason: "a token whose cluster has joined with a later token",
 			prepare: func(t *testing.T, h *hub) identity.EnrollRequest {
 				first, key := h.token(t), newKey(t)
@@ -632,6 +651,26 @@ func checkEvents(t *testing.T, h *hub, want, message string) {
 			t.Errorf("the metric counts %v of %s", n, reason)
 		}
 	}
+}
+
+func TestAClusterWhoseFormerNameIsLeavingTheHubJoinsUnderAnother(t *testing.T) {
+	h := newHub(t)
+	h.enrolled(t, request(t, h.token(t), newKey(t)))
+	former, err := h.clusters.Get(t.Context(), "edge-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.clusters.Delete("edge-1")
+	leaving := former.DeepCopy()
+	now := metav1.NewTime(start)
+	leaving.ResourceVersion, leaving.DeletionTimestamp, leaving.Finalizers = "", &now, []string{"x"}
+	if _, err := h.clusters.Create(t.Context(), leaving); err != nil {
+		t.Fatal(err)
+	}
+	h.enrolled(t, request(t, h.token(t), newKey(t), named("edge-2")))
+
+	// And a cluster that does not share its UID with anybody is not concerned.
+	h.enrolled(t, request(t, h.token(t), newKey(t), named("edge-3"), ofCluster("6b0ffd4e-0000-4000-8000-000000000003")))
 }
 
 func TestAReinstalledAgentComesBackUnderItsName(t *testing.T) {

@@ -92,12 +92,16 @@ func (s *Server) redeemOnce(ctx context.Context, a application) (*grant, error) 
 	if err != nil {
 		return nil, err
 	}
+	all, err := s.Clusters.List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading which clusters there are: %w", err)
+	}
 	now := s.Now()
-	r := decide(token, cluster, ask{keyHash: a.keyHash, clusterName: a.ClusterName, kubeSystemUID: a.KubeSystemUID, now: now})
+	r := decide(token, cluster, all, ask{keyHash: a.keyHash, clusterName: a.ClusterName, kubeSystemUID: a.KubeSystemUID, now: now})
 	if r.refusal != nil {
 		answer := &refused{Refusal: r.refusal, about: token, reason: string(r.refusal.Code)}
-		if r.aboutCluster {
-			answer.about = cluster
+		if r.about != nil {
+			answer.about = r.about
 		}
 		return nil, answer
 	}

@@ -308,27 +308,39 @@ func (s *Server) Confirm(ctx context.Context, cluster, id string) (int, error) {
 	return released, err
 }
 
-// End closes the member's session, if there is one, with the reason that the agent acts upon: a revoked identity, a
-// removed cluster, or GOODBYE_REASON_BEGIN_ANEW when a person has ended its restore mode.
+// End closes the member's session, if there is one, with the reason that the agent acts upon: a revoked identity, or
+// GOODBYE_REASON_BEGIN_ANEW when a person has ended its restore mode.
 func (s *Server) End(ctx context.Context, cluster string, reason linkv1.GoodbyeReason, message string) error {
-	err := s.within(ctx, cluster, func(m *session.Hub) error { m.Close(reason, message, 0); return nil })
-	return ignore(err, ErrNotConnected)
+	return end(ctx, s.members.current(cluster), reason, message)
+}
+
+// Remove forgets a member whose cluster is on the hub no more, and tells its agent so if it is connected.
+func (s *Server) Remove(ctx context.Context, cluster, message string) error {
+	return end(ctx, s.members.forget(cluster), linkv1.GoodbyeReason_GOODBYE_REASON_CLUSTER_REMOVED, message)
+}
+
+func end(ctx context.Context, st *stream, reason linkv1.GoodbyeReason, message string) error {
+	return ignore(st.within(ctx, func(m *session.Hub) error { m.Close(reason, message, 0); return nil }), ErrNotConnected)
 }
 
 // within runs a function in the member's session loop.
 func (s *Server) within(ctx context.Context, cluster string, f func(*session.Hub) error) error {
-	current := s.members.current(cluster)
-	if current == nil {
+	return s.members.current(cluster).within(ctx, f)
+}
+
+// within runs a function in the loop of a session, nil for none.
+func (st *stream) within(ctx context.Context, f func(*session.Hub) error) error {
+	if st == nil {
 		return ErrNotConnected
 	}
 	result := make(chan error, 1)
-	if !current.post(func(m *session.Hub, _ time.Time) { result <- f(m) }) {
+	if !st.post(func(m *session.Hub, _ time.Time) { result <- f(m) }) {
 		return ErrNotConnected
 	}
 	select {
 	case err := <-result:
 		return err
-	case <-current.done:
+	case <-st.done:
 		return ErrNotConnected
 	case <-ctx.Done():
 		return ctx.Err()

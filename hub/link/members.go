@@ -71,13 +71,28 @@ func (m *members) leave(s *stream, last SessionInfo) bool {
 // presence is the member's session, or how the last one ended.
 func (m *members) presence(cluster string) (info SessionInfo, connected bool) {
 	m.mu.Lock()
-	known := m.of(cluster)
-	current, last := known.current, known.last
-	m.mu.Unlock()
-	if current != nil {
-		return current.describe(), true
+	var known member
+	if there := m.byName[cluster]; there != nil {
+		known = *there
 	}
-	return last, false
+	m.mu.Unlock()
+	if known.current != nil {
+		return known.current.describe(), true
+	}
+	return known.last, false
+}
+
+// forget drops what is known of a member that was removed, its brake too: whatever comes under its name from now on is
+// another. It returns the session that is still there.
+func (m *members) forget(cluster string) *stream {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := m.byName[cluster]
+	delete(m.byName, cluster)
+	if known == nil {
+		return nil
+	}
+	return known.current
 }
 
 func (m *members) current(cluster string) *stream {

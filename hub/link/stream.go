@@ -144,8 +144,7 @@ func (st *stream) run(ctx context.Context) error {
 	go st.receive(received, broken)
 	go st.send(sent)
 	defer close(st.gone)
-	why := st.converse(ctx, received, broken)
-	st.close(why)
+	st.talk(ctx, received, broken)
 	if st.ended == nil {
 		return nil
 	}
@@ -156,6 +155,14 @@ func (st *stream) run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	return nil
+}
+
+// talk is converse and the session's end, however that comes about: were a session that has broken down to stay, its
+// member would seem to be there, and whoever asks something of it would wait for ever.
+func (st *stream) talk(ctx context.Context, received <-chan *linkv1.FromAgent, broken <-chan error) {
+	why := "the session broke down in the hub"
+	defer func() { st.close(why) }()
+	why = st.converse(ctx, received, broken)
 }
 
 // converse is the loop. It returns why the session is over.

@@ -322,9 +322,7 @@ func (w *Watcher) informer(gvk schema.GroupVersionKind, resource schema.GroupVer
 	})
 	_ = informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, _ *cache.Reflector, err error) {
 		if apierrors.IsNotFound(err) { // the CustomResourceDefinition is gone
-			w.drop(gvk, entry)
-			w.set(gvk, &kind{problem: fmt.Errorf("the hub no longer serves kind %s in %s", gvk.Kind, gvk.GroupVersion())})
-			ring(w.lost)
+			w.lose(gvk, entry)
 			return
 		}
 		w.config.Log.Warn("watching templates is interrupted", "kind", gvk.Kind, "err", err)
@@ -372,6 +370,26 @@ func (w *Watcher) set(gvk schema.GroupVersionKind, entry *kind) {
 		w.config.Log.Warn("templates can't be watched", "kind", gvk.Kind, "group", gvk.GroupVersion(), "err", entry.problem)
 		w.tellKind(gvk)
 	}
+}
+
+// lose stops a watch on a kind that is served no longer. One step from the watch to the problem, and
+// only if the watch is still the kind's: the news may be late, and another watch runs by then, or
+// nobody wants one.
+func (w *Watcher) lose(gvk schema.GroupVersionKind, entry *kind) {
+	problem := fmt.Errorf("the hub no longer serves kind %s in %s", gvk.Kind, gvk.GroupVersion())
+	w.mu.Lock()
+	current := w.kinds[gvk] == entry
+	if current {
+		w.kinds[gvk] = &kind{problem: problem}
+	}
+	w.mu.Unlock()
+	entry.stop()
+	if !current {
+		return
+	}
+	w.config.Log.Warn("templates can't be watched", "kind", gvk.Kind, "group", gvk.GroupVersion(), "err", problem)
+	w.tellKind(gvk)
+	ring(w.lost)
 }
 
 func (w *Watcher) drop(gvk schema.GroupVersionKind, entry *kind) {

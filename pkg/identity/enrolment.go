@@ -55,6 +55,7 @@ const (
 	CodeClusterWaitsForToken   Code = "ClusterWaitsForToken"
 	CodeClusterNameTaken       Code = "ClusterNameTaken"
 	CodeClusterAlreadyJoined   Code = "ClusterAlreadyJoined"
+	CodeClusterHasAnotherName  Code = "ClusterHasAnotherName"
 	CodeClusterRemoved         Code = "ClusterRemoved"
 	CodeInvalidRequest         Code = "InvalidRequest"
 	CodeRequestTooLarge        Code = "RequestTooLarge"

@@ -347,15 +347,23 @@ func must[T any](value T, err error) T {
 
 func TestOwnership(t *testing.T) {
 	object := parse(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: {mine: x}}")
-	if owner := OwnerOf(object, "hub"); owner.Ownership != Unmanaged {
+	if owner := OwnerOf(object, "hub", "karmada-es-m1"); owner.Ownership != Unmanaged {
 		t.Errorf("without marks it is %v", owner)
 	}
 	Mark(object, "hub", WorkRef{Namespace: "karmada-es-m1", Name: "w"})
-	if owner := OwnerOf(object, "hub"); owner.Ownership != Ours || owner.Work.Name != "w" || object.GetLabels()["mine"] != "x" {
+	if owner := OwnerOf(object, "hub", "karmada-es-m1"); owner.Ownership != Ours || owner.Work.Name != "w" || object.GetLabels()["mine"] != "x" {
 		t.Errorf("with our marks it is %v", owner)
 	}
-	if owner := OwnerOf(object, "other"); owner.Ownership != OtherHub || owner.HubID != "hub" {
+	if owner := OwnerOf(object, "hub", "karmada-es-m2"); owner.Ownership != OtherCluster || owner.Work.Namespace != "karmada-es-m1" {
+		t.Errorf("to the same hub's agent of another cluster it is %v", owner)
+	}
+	if owner := OwnerOf(object, "other", "karmada-es-m1"); owner.Ownership != OtherHub || owner.HubID != "hub" {
 		t.Errorf("to another hub it is %v", owner)
+	}
+	shared := parse(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}")
+	Mark(shared, "hub", WorkRef{})
+	if owner := OwnerOf(shared, "hub", "karmada-es-m1"); owner.Ownership != Ours {
+		t.Errorf("what was made for several works is %v", owner)
 	}
 }
 

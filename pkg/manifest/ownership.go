@@ -18,8 +18,10 @@ type Ownership int
 const (
 	// Unmanaged: it carries no hub's mark.
 	Unmanaged Ownership = iota
-	// Ours: it carries the mark of the hub that was asked for.
+	// Ours: it carries the mark of the hub that was asked for, and not that of another cluster's works.
 	Ours
+	// OtherCluster: it carries the mark of that hub, for the works of another of its clusters.
+	OtherCluster
 	// OtherHub: it carries the mark of another hub.
 	OtherHub
 )
@@ -53,8 +55,9 @@ func Mark(object *unstructured.Unstructured, hubID string, work WorkRef) {
 	object.SetAnnotations(annotations)
 }
 
-// OwnerOf reads the marks of a live object as the hub with the given id sees them.
-func OwnerOf(live *unstructured.Unstructured, hubID string) Owner {
+// OwnerOf reads the marks of a live object as the hub with the given id sees them in the cluster whose
+// works lie in the given namespace.
+func OwnerOf(live *unstructured.Unstructured, hubID, workNamespace string) Owner {
 	annotations := live.GetAnnotations()
 	owner := Owner{
 		HubID: annotations[workv1alpha1.HubIDAnnotation],
@@ -68,6 +71,9 @@ func OwnerOf(live *unstructured.Unstructured, hubID string) Owner {
 		owner.Ownership = Unmanaged
 	case hubID:
 		owner.Ownership = Ours
+		if owner.Work.Namespace != "" && owner.Work.Namespace != workNamespace {
+			owner.Ownership = OtherCluster
+		}
 	default:
 		owner.Ownership = OtherHub
 	}

@@ -39,7 +39,7 @@ type Reconciler struct {
 	Accepting *Accepting
 	// Confirm lets the deletions happen that a cluster's hold names by this id.
 	Confirm func(ctx context.Context, cluster, id string) error
-	// Removed ends the session of a cluster that is on the hub no more.
+	// Removed ends the session of a cluster that is on the hub no more, and has the link forget it.
 	Removed func(ctx context.Context, cluster string) error
 	// Process names this hub process.
 	Process string
