@@ -223,7 +223,7 @@ func (c *Config) Validate() error {
 		"apply.fightCorrections": c.Apply.FightCorrections < 0, "apply.fightWindow": c.Apply.FightWindow.Duration < 0,
 		"facts.interval": c.Facts.Interval.Duration < 0, "facts.threshold": c.Facts.Threshold < 0, "facts.maxAge": c.Facts.MaxAge.Duration < 0,
 		"reports.settle": c.Reports.Settle.Duration < 0,
-		"brake.least":    c.Brake.Least < 0, "brake.percent": c.Brake.Percent < 0 || c.Brake.Percent > 100, "brake.window": c.Brake.Window.Duration < 0,
+		"brake.least":    c.Brake.Least < 1, "brake.percent": c.Brake.Percent < 1 || c.Brake.Percent > 100, "brake.window": c.Brake.Window.Duration <= 0,
 		"link.minBackoff": c.Link.MinBackoff.Duration < 0, "link.maxBackoff": c.Link.MaxBackoff.Duration < c.Link.MinBackoff.Duration,
 		"link.stableAfter": c.Link.StableAfter.Duration < 0,
 	} {

@@ -61,6 +61,8 @@ func TestEveryWrongSettingIsNamedByItsFlag(t *testing.T) {
 		{"guard.namespaces[1]", func(c *Config) { c.Guard.Namespaces = []string{"team-*", "Team"} }},
 		{"guard.kinds[0]", func(c *Config) { c.Guard.Kinds = []string{"secrets"} }},
 		{"brake.percent", func(c *Config) { c.Brake.Percent = 101 }},
+		{"brake.percent", func(c *Config) { c.Brake.Percent = 0 }}, // would mean the default
+		{"brake.least", func(c *Config) { c.Brake.Least = 0 }},
 	} {
 		config := DefaultConfig()
 		config.Hub = "hub:8443"

@@ -230,7 +230,7 @@ func (h *hub) serveControllers(ctx context.Context) error {
 		return ignoreCancelled(ctx, err)
 	}
 	h.metrics.MustRegister(newMetrics(h.kinds, h.roster)...)
-	h.api.AddCollectors(h.metrics)
+	h.api.AddCollectors(h.metrics, controllerMetrics())
 	if err := h.keepNamespacesPolicy(ctx); err != nil {
 		return ignoreCancelled(ctx, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -35,9 +36,18 @@ func (h *hub) openLink() (net.Listener, error) {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("the link cannot listen on %s: another process uses the port", h.config.LinkListen)
 	case err != nil:
-		return nil, fmt.Errorf("the link cannot listen on %s: %w", h.config.LinkListen, err)
+		return nil, fmt.Errorf("the link cannot listen on %s: %w", h.config.LinkListen, listenCause(err))
 	}
 	return listener, nil
+}
+
+// listenCause is what the system said, without the words of the packages in between.
+func listenCause(err error) error {
+	var call *os.SyscallError
+	if errors.As(err, &call) {
+		return call.Err
+	}
+	return err
 }
 
 // advertisedLinkPort is the port that agents dial.
@@ -78,19 +88,13 @@ func (h *hub) makeLink(ctx context.Context, history *incarnation.Keeper) (*link.
 			name, id, err := enrolment.Authenticate(ctx, certificate)
 			return name, id, goodbyeFor(err)
 		},
-		Works:    h.view,
-		Store:    &linkStore{hubID: h.pki.HubID(), history: history, works: h.api.Stores.Works},
-		Recorder: &linkRecorder{view: h.view, roster: h.roster, clusters: clusters},
-		Renewer:  enrolment,
-		Version:  version.Version,
-		Settings: session.Settings{
-			Window:            h.config.Link.Window,
-			HeartbeatInterval: h.config.Link.HeartbeatInterval.Duration,
-			HeartbeatTimeout:  h.config.Link.HeartbeatTimeout.Duration,
-		},
-		Brake: session.BrakeSettings{
-			Window: h.config.Link.DeletionWindow.Duration, Least: h.config.Link.DeletionLimit, Percent: h.config.Link.DeletionPercent,
-		},
+		Works:      h.view,
+		Store:      &linkStore{hubID: h.pki.HubID(), history: history, works: h.api.Stores.Works},
+		Recorder:   &linkRecorder{view: h.view, roster: h.roster, clusters: clusters},
+		Renewer:    enrolment,
+		Version:    version.Version,
+		Settings:   h.config.Link.Session(),
+		Brake:      h.config.Link.Brake(),
 		Registerer: h.metrics,
 		Logger:     h.log.With("part", "link"),
 	})

@@ -2,7 +2,9 @@ package hub
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	controllerruntime "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	"windlass.dev/windlass/hub/roster"
@@ -23,6 +25,16 @@ func newMetrics(k *kinds, members *roster.Roster) []prometheus.Collector {
 		gauge("bindings", "Bindings of both scopes.", func() int { return len(k.bindings.List()) }),
 		gauge("works", "Works of all clusters.", func() int { return len(k.works.Informer.GetStore().ListKeys()) }),
 	}
+}
+
+// controllerMetrics are what controller-runtime counts of the controllers: reconciles, their errors, and
+// queues. They bear the hub's prefix, because the API server in this process has metrics of the same
+// names. What is said there of the process as a whole, the API server says already.
+func controllerMetrics() prometheus.Collector {
+	registry := controllerruntime.Registry.(*prometheus.Registry)
+	registry.Unregister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.Unregister(collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsAll)))
+	return prometheus.WrapCollectorWithPrefix("windlass_hub_", registry)
 }
 
 func readyClusters(k *kinds) int {

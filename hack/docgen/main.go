@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -93,6 +94,13 @@ func render() ([]page, error) {
 		}
 		counted = append(counted, metrics...)
 	}
+	controllers, err := libraryMetrics("windlass_hub_", "sigs.k8s.io/controller-runtime/pkg/metrics",
+		"sigs.k8s.io/controller-runtime/pkg/internal/controller/metrics", "sigs.k8s.io/controller-runtime/pkg/internal/metrics")
+	if err != nil {
+		return nil, fmt.Errorf("reading the metrics of the controllers: %w", err)
+	}
+	counted = append(counted, controllers...)
+	slices.SortStableFunc(counted, func(a, b metric) int { return strings.Compare(a.name, b.name) })
 	add("metrics.md", metricsPage(counted))
 	return pages, nil
 }

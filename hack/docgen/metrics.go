@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"go/ast"
 	"maps"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -41,6 +43,42 @@ func metricsBelow(dir string) ([]metric, error) {
 		}
 	}
 	slices.SortFunc(found, func(a, b metric) int { return strings.Compare(a.name, b.name) })
+	return found, nil
+}
+
+// libraryMetrics finds the metrics of a library's packages, which the hub shows under a prefix of its
+// own. Of the package constants nothing is read but the names that the others have from it.
+func libraryMetrics(prefix, constants string, packages ...string) ([]metric, error) {
+	packages = append(packages, constants)
+	dirs := make([]string, len(packages))
+	for i, path := range packages {
+		dir, err := exec.Command("go", "list", "-f", "{{.Dir}}", path).Output()
+		if err != nil {
+			return nil, fmt.Errorf("looking for %s: %w", path, err)
+		}
+		dirs[i] = strings.TrimSpace(string(dir))
+	}
+	source, err := parse(dirs...)
+	if err != nil {
+		return nil, err
+	}
+	var found []metric
+	for _, file := range source.files {
+		if filepath.Dir(source.positions.Position(file.Pos()).Filename) == dirs[len(dirs)-1] {
+			continue
+		}
+		metrics, err := metricsOf(source, file)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range metrics {
+			m.name, m.help = prefix+m.name, strings.TrimSuffix(m.help, ".")+"."
+			found = append(found, m)
+		}
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("%s have no metrics", strings.Join(packages, ", "))
+	}
 	return found, nil
 }
 

@@ -13,19 +13,24 @@ import (
 	"time"
 )
 
-// source is the syntax of a package, without its tests, in the order of its files.
+// source is the syntax of a package, or of several that stand for one, without tests, in the order of
+// their files.
 type source struct {
 	positions *token.FileSet
 	files     []*ast.File
 }
 
-func parse(dir string) (*source, error) {
+func parse(dirs ...string) (*source, error) {
 	s := &source{positions: token.NewFileSet()}
-	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil {
-		return nil, err
+	var paths []string
+	for _, dir := range dirs {
+		found, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil {
+			return nil, err
+		}
+		slices.Sort(found)
+		paths = append(paths, found...)
 	}
-	slices.Sort(paths)
 	for _, path := range paths {
 		if strings.HasSuffix(path, "_test.go") {
 			continue
@@ -37,7 +42,7 @@ func parse(dir string) (*source, error) {
 		s.files = append(s.files, file)
 	}
 	if len(s.files) == 0 {
-		return nil, fmt.Errorf("no Go files in %s", dir)
+		return nil, fmt.Errorf("no Go files in %s", strings.Join(dirs, ", "))
 	}
 	return s, nil
 }
@@ -159,6 +164,9 @@ func valueOf(expression ast.Expr, known map[string]ast.Expr) (string, error) {
 	case *ast.SelectorExpr:
 		if unit, ok := units[e.Sel.Name]; ok {
 			return short(unit), nil
+		}
+		if literal, ok := known[e.Sel.Name].(*ast.BasicLit); ok { // of another package that is read too
+			return valueOf(literal, known)
 		}
 	}
 	return "", fmt.Errorf("can't be read: write it as a literal")

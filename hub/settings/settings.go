@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -15,7 +16,10 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
+
+	"windlass.dev/windlass/pkg/session"
 )
 
 // Config is every setting of a hub. The same names stand in the YAML file that --config names; a
@@ -195,8 +199,18 @@ func (c *Config) Complete() error {
 	if c.AdvertiseAddress == "" {
 		c.AdvertiseAddress = firstAddress()
 	}
-	if _, _, err := net.SplitHostPort(c.AdvertiseAddress); err == nil {
+	if !isHost(c.AdvertiseAddress) {
 		refuse("advertiseAddress (--advertise-address) is %q: want a host name or IP address without a port", c.AdvertiseAddress)
+	}
+	for _, name := range c.TLSSANs {
+		if !isHost(strings.TrimPrefix(name, "*.")) {
+			refuse("tlsSANs (--tls-san) has %q: want a host name or IP address without a port", name)
+		}
+	}
+	for _, server := range c.Etcd.Servers {
+		if !isURL(server) {
+			refuse("etcd.servers (--etcd-servers) has %q: want a URL such as https://etcd.example.com:2379", server)
+		}
 	}
 	if c.AdvertiseLinkPort < 0 || c.AdvertiseLinkPort > 65535 {
 		refuse("advertiseLinkPort is %d: want a port", c.AdvertiseLinkPort)
@@ -218,15 +232,17 @@ func (c *Config) Complete() error {
 	}
 	if c.Link.HeartbeatTimeout.Duration <= c.Link.HeartbeatInterval.Duration {
 		refuse("link.heartbeatTimeout (%s) must be longer than link.heartbeatInterval (%s)", c.Link.HeartbeatTimeout.Duration, c.Link.HeartbeatInterval.Duration)
+	} else if err := c.Link.Session().WithDefaults().Validate(); err != nil {
+		refuse("link.%w", err)
 	}
 	if c.Link.Window < 1 {
 		refuse("link.window is %d: want 1 or more", c.Link.Window)
 	}
-	if c.Link.DeletionLimit < 0 {
-		refuse("link.deletionLimit is %d: want 0 or more", c.Link.DeletionLimit)
+	if c.Link.DeletionLimit < 1 {
+		refuse("link.deletionLimit is %d: want 1 or more", c.Link.DeletionLimit)
 	}
-	if c.Link.DeletionPercent < 0 || c.Link.DeletionPercent > 100 {
-		refuse("link.deletionPercent is %d: want 0 to 100", c.Link.DeletionPercent)
+	if c.Link.DeletionPercent < 1 || c.Link.DeletionPercent > 100 {
+		refuse("link.deletionPercent is %d: want 1 to 100", c.Link.DeletionPercent)
 	}
 	for _, d := range []struct {
 		name  string
@@ -239,13 +255,37 @@ func (c *Config) Complete() error {
 		{"controllers.kindRetryInterval", c.Controllers.KindRetryInterval, time.Millisecond},
 		{"controllers.kindRetryMost", c.Controllers.KindRetryMost, c.Controllers.KindRetryInterval.Duration},
 		{"link.heartbeatInterval", c.Link.HeartbeatInterval, time.Millisecond},
-		{"link.deletionWindow", c.Link.DeletionWindow, 0},
+		{"link.deletionWindow", c.Link.DeletionWindow, time.Second},
 	} {
 		if d.value.Duration < d.least {
 			refuse("%s is %s: want %s or more", d.name, d.value.Duration, d.least)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Session is what the sessions with agents are told of it. The zero values in it mean defaults there, so
+// none of those stands for something here.
+func (c LinkConfig) Session() session.Settings {
+	return session.Settings{Window: c.Window, HeartbeatInterval: c.HeartbeatInterval.Duration, HeartbeatTimeout: c.HeartbeatTimeout.Duration}
+}
+
+// Brake is what the brakes of the members are told of it.
+func (c LinkConfig) Brake() session.BrakeSettings {
+	return session.BrakeSettings{Window: c.DeletionWindow.Duration, Least: c.DeletionLimit, Percent: c.DeletionPercent}
+}
+
+// isHost says whether agents and users can dial it, and certificates bear it. Underscores are in no name
+// of the internet, and in many of private networks.
+func isHost(name string) bool {
+	plain := strings.ReplaceAll(strings.ToLower(strings.TrimSuffix(name, ".")), "_", "-")
+	return net.ParseIP(name) != nil || len(validation.IsDNS1123Subdomain(plain)) == 0
+}
+
+// isURL says whether etcd's client can dial it.
+func isURL(text string) bool {
+	parsed, err := url.Parse(text)
+	return err == nil && (parsed.Scheme == "http" || parsed.Scheme == "https") && parsed.Hostname() != "" && parsed.Path == ""
 }
 
 // firstAddress is the first address of this machine that others can dial, or loopback.

@@ -47,7 +47,7 @@ controllers:
   propagateNamespaces: true
 link:
   heartbeatInterval: 5s
-  heartbeatTimeout: 6s
+  heartbeatTimeout: 11s
   window: 7
   deletionLimit: 9
   deletionPercent: 11
@@ -70,7 +70,7 @@ func TestEverySettingCanStandInTheFile(t *testing.T) {
 			KeepEmptyWorkloads: true, PropagateNamespaces: true,
 		},
 		Link: LinkConfig{
-			HeartbeatInterval: duration(5 * time.Second), HeartbeatTimeout: duration(6 * time.Second), Window: 7,
+			HeartbeatInterval: duration(5 * time.Second), HeartbeatTimeout: duration(11 * time.Second), Window: 7,
 			DeletionLimit: 9, DeletionPercent: 11, DeletionWindow: duration(90 * time.Minute),
 		},
 	}
@@ -129,6 +129,16 @@ func TestTheDefaultsAreAHub(t *testing.T) {
 	}
 }
 
+func TestAddressesOfAllKindsAreTaken(t *testing.T) {
+	config := DefaultConfig()
+	config.AdvertiseAddress = "2001:db8::1"
+	config.TLSSANs = []string{"hub", "my_hub", "Hub.Example.com", "hub.example.com.", "*.example.com", "192.0.2.1", "::1"}
+	config.Etcd.Servers = []string{"http://127.0.0.1:2379", "https://[2001:db8::2]:2379", "https://etcd"}
+	if err := config.Complete(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAFileThatCanNotBeReadSaysWhereItIsWrong(t *testing.T) {
 	for _, c := range []struct{ reason, text, says string }{
 		{"an unknown name", "dataDirectory: /data\n", `unknown field "dataDirectory"`},
@@ -179,6 +189,17 @@ func TestWhatCanNotWorkIsRefusedByItsName(t *testing.T) {
 		{"looking for a kind without a pause", "controllers.kindRetryInterval is 0s", func(c *Config) { c.Controllers.KindRetryInterval = duration(0) }},
 		{"heartbeats without a pause", "link.heartbeatInterval is 0s", func(c *Config) { c.Link.HeartbeatInterval = duration(0) }},
 		{"a timeout before the next heartbeat", "link.heartbeatTimeout (20s) must be longer than link.heartbeatInterval (20s)", func(c *Config) { c.Link.HeartbeatTimeout = c.Link.HeartbeatInterval }},
+		{"a timeout that one lost heartbeat is enough for", "link.heartbeatTimeout is 39s: use at least twice the heartbeatInterval", func(c *Config) { c.Link.HeartbeatTimeout = duration(39 * time.Second) }},
+		{"room for more than there may be", "link.window is 1000000", func(c *Config) { c.Link.Window = 1000000 }},
+		{"an address with a space", `advertiseAddress (--advertise-address) is "a b"`, func(c *Config) { c.AdvertiseAddress = "a b" }},
+		{"an address that is a URL", `advertiseAddress (--advertise-address) is "https://hub"`, func(c *Config) { c.AdvertiseAddress = "https://hub" }},
+		{"a name that no certificate bears", `tlsSANs (--tls-san) has "bad host!"`, func(c *Config) { c.TLSSANs = []string{"hub", "bad host!"} }},
+		{"an etcd without scheme", `etcd.servers (--etcd-servers) has "foo"`, func(c *Config) { c.Etcd.Servers = []string{"foo"} }},
+		{"an etcd without host", `etcd.servers (--etcd-servers) has "https://"`, func(c *Config) { c.Etcd.Servers = []string{"https://"} }},
+		{"an etcd of another kind", `etcd.servers (--etcd-servers) has "etcd:2379"`, func(c *Config) { c.Etcd.Servers = []string{"etcd:2379"} }},
+		{"a limit that would not be one", "link.deletionLimit is 0: want 1 or more", func(c *Config) { c.Link.DeletionLimit = 0 }},
+		{"a share that would not be one", "link.deletionPercent is 0: want 1 to 100", func(c *Config) { c.Link.DeletionPercent = 0 }},
+		{"a window that would not be one", "link.deletionWindow is 0s: want 1s or more", func(c *Config) { c.Link.DeletionWindow = duration(0) }},
 		{"room for nothing", "link.window is 0", func(c *Config) { c.Link.Window = 0 }},
 		{"a negative limit", "link.deletionLimit is -1", func(c *Config) { c.Link.DeletionLimit = -1 }},
 		{"more than all", "link.deletionPercent is 101", func(c *Config) { c.Link.DeletionPercent = 101 }},
