@@ -183,8 +183,9 @@ func TestAWorkWrittenByHandTellsOfEachOfItsObjects(t *testing.T) {
 	f.Hub().Apply(t, fill(namespace, `
 apiVersion: work.karmada.io/v1alpha1
 kind: PropagationWork
-metadata: {name: NAMESPACE, namespace: karmada-es-member1}
+metadata: {name: NAMESPACE, namespace: karmada-es-member1, finalizers: [karmada.io/execution-controller]}
 spec:
+  removalCause: TemplateDeleted # which no brake counts, however often this test runs
   workload:
     manifests:
     - {apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: NAMESPACE}, data: {a: b}}
