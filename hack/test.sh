@@ -39,7 +39,7 @@ docs() {
 	trap 'docs_end $?' EXIT
 	make --no-print-directory quickstart >"$docs_dir/quickstart.log" 2>&1
 	KUBECONFIG=$WINDLASS_QUICKSTART_DIR/kubeconfig WINDLASS_DOCTEST_DIR=$PWD \
-		go test -vet=off -count=1 -timeout 10m -run TestTheCommandsOfTheDocumentsWork -v ./docs/doctest
+		go test -vet=off -count=1 -timeout 10m -parallel 6 -run TestTheCommandsOfTheDocumentsWork -v ./docs/doctest
 }
 # What went wrong is in the logs, which end with the quickstart.
 docs_end() {

@@ -266,6 +266,8 @@ func TestTheCommandsOfTheDocumentsWork(t *testing.T) {
 			continue
 		}
 		t.Run(d.path, func(t *testing.T) {
+			// Every document has namespaces of its own, and most of its time is waiting.
+			t.Parallel()
 			for _, s := range steps {
 				if err := s.run(t.Context(), dir); err != nil {
 					t.Fatalf("%s:%d: $ %s\n%v", d.path, s.line, s.command, err) // what follows builds on it
