@@ -3,8 +3,12 @@ package e2e
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"windlass.dev/windlass/e2e/fleet"
 )
@@ -53,6 +57,98 @@ func TestAHubThatCrashesLosesNothingAndDeletesNothing(t *testing.T) {
 			fleet.Field("data.greeting", "after the restart"), fleet.Field("metadata.uid", uids[member.Cluster.Name()]))
 	}
 	f.Hub().Eventually(t, fleet.Binding(object), fleet.ConditionIs("FullyApplied", "True"))
+	for _, member := range f.Members() {
+		if cluster := f.Hub().Get(t, fleet.Cluster(member.Cluster.Name())); confirmation(cluster) != nil {
+			t.Errorf("the crash of the hub was taken for a restored backup: %v", cluster.Object["status"])
+		}
+	}
+}
+
+// TestAHubRestoredFromABackupDeletesNothingUnconfirmed: what came after the backup stays in the members, also when the
+// restored hub has written more than they have ever seen before they come back; and the user is told, and decides.
+func TestAHubRestoredFromABackupDeletesNothingUnconfirmed(t *testing.T) {
+	f := fleet.Shared(t)
+	older, _ := arrive(t, f)
+	stop := func() {
+		t.Helper()
+		if err := f.Hub().Stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start := func() {
+		t.Helper()
+		if err := f.Hub().Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop()
+	restore := f.Backup(t)
+	start()
+	f.AwaitReady(t)
+	newer, uids := arrive(t, f)
+	for _, member := range f.Members() {
+		if err := member.Agent.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// More than any agent can have seen.
+	f.Hub().Patch(t, newer, "metadata: {annotations: {e2e/last: write}}")
+	last := revision(t, f.Hub().Get(t, newer))
+
+	stop()
+	restore()
+	start()
+	if !f.Hub().Lacks(t, newer) {
+		t.Fatal("the restored hub has what was made after the backup")
+	}
+	for n := 0; revision(t, f.Hub().Get(t, older)) <= last; n++ {
+		f.Hub().Patch(t, older, fmt.Sprintf("data: {greeting: after the restore %d}", n))
+	}
+	f.Hub().Patch(t, older, "data: {greeting: after the restore}")
+	for _, member := range f.Members() {
+		if err := member.Agent.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	for _, member := range f.Members() {
+		name := member.Cluster.Name()
+		f.Hub().Eventually(t, fleet.Cluster(name), fleet.ConditionIs("DeletionsHeld", "True"),
+			fleet.ConditionSays("DeletionsHeld", "restored from a backup"), fleet.ConditionSays("DeletionsHeld", newer.Name+"-configmap"))
+		// What the hub has still arrives, and after that what it lacks is there as it was.
+		member.Eventually(t, older, fleet.Field("data.greeting", "after the restore"))
+		if got := member.Get(t, newer); got.GetUID() != uids[name] || got.GetDeletionTimestamp() != nil {
+			t.Errorf("%s lost what was made after the backup: it has %v", name, got.Object)
+		}
+	}
+	if status, err := f.Hub().CLI(t.Context(), "status"); !strings.Contains(status, "restored from a backup") {
+		t.Errorf("windlass status does not tell of the restore: %v\n%s", err, status)
+	}
+
+	for _, member := range f.Members() {
+		name := fleet.Cluster(member.Cluster.Name())
+		fleet.WaitFor(t, "the confirmation to count for "+name.String(), func() error {
+			cluster := f.Hub().Get(t, name)
+			if command := confirmation(cluster); command != nil {
+				if _, err := f.Hub().CLI(t.Context(), command...); err != nil {
+					return err
+				}
+			}
+			return fleet.ConditionIs("DeletionsHeld", "False")(cluster)
+		})
+		member.EventuallyGone(t, newer)
+		member.Eventually(t, older, fleet.Field("data.greeting", "after the restore"))
+	}
+	f.AwaitReady(t)
+}
+
+func revision(t *testing.T, object *unstructured.Unstructured) int64 {
+	t.Helper()
+	number, err := strconv.ParseInt(object.GetResourceVersion(), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return number
 }
 
 func TestWhatIsDeletedWhileTheAgentIsAwayGoesWhenItIsBack(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/dynamic"
@@ -58,6 +59,9 @@ func Run(ctx context.Context, config settings.Config, log *slog.Logger) error {
 	return h.serve(ctx)
 }
 
+// storeTimeout bounds the wait for a store that does not answer at the start.
+const storeTimeout = 30 * time.Second
+
 // hub is a running hub. Its fields are written by open and not after.
 type hub struct {
 	config  settings.Config
@@ -66,6 +70,7 @@ type hub struct {
 
 	pki       *pki.Set
 	store     *etcd.Etcd
+	history   *incarnation.Keeper
 	api       *apiserver.Server
 	kube      kubernetes.Interface
 	kinds     *kinds
@@ -78,6 +83,7 @@ type hub struct {
 	// serving is true while controllers and link run.
 	serving atomic.Bool
 
+	storeClient  *clientv3.Client
 	linkListener net.Listener
 	events       record.EventRecorder
 	stopEvents   func()
@@ -170,6 +176,9 @@ func (h *hub) serve(ctx context.Context) error {
 	defer stopAPI()
 	failed, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
+	if err := h.beginEra(ctx, fail); err != nil {
+		return ignoreCancelled(ctx, err)
+	}
 
 	apiDone := make(chan struct{})
 	var apiErr error
@@ -201,20 +210,31 @@ func (h *hub) serve(ctx context.Context) error {
 	return err
 }
 
+// beginEra begins an era of the store's history, when nothing can refuse the start any more and before
+// the API server writes anything.
+func (h *hub) beginEra(ctx context.Context, fail func(error)) (err error) {
+	if h.storeClient, err = h.store.Client(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	h.history, err = incarnation.Begin(ctx, h.storeClient, fail)
+	return err
+}
+
 // serveControllers runs everything that stands on the API, until the context ends.
 func (h *hub) serveControllers(ctx context.Context) error {
 	if err := h.api.WaitReady(ctx); err != nil {
 		return ignoreCancelled(ctx, err)
 	}
-	history, err := incarnation.Open(ctx, h.kube)
+	if err := h.history.TakeOverFormer(ctx, h.kube); err != nil {
+		return ignoreCancelled(ctx, err)
+	}
+	link, err := h.makeLink(ctx)
 	if err != nil {
 		return ignoreCancelled(ctx, err)
 	}
-	link, err := h.makeLink(ctx, history)
-	if err != nil {
-		return ignoreCancelled(ctx, err)
-	}
-	mgr, place, ready, err := h.makeControllers(&holds{link: link, history: history})
+	mgr, place, ready, err := h.makeControllers(&holds{link})
 	if err != nil {
 		return err
 	}
@@ -321,6 +341,9 @@ func (h *hub) close() {
 	}
 	if h.linkListener != nil {
 		_ = h.linkListener.Close()
+	}
+	if h.storeClient != nil {
+		_ = h.storeClient.Close()
 	}
 	if h.store != nil {
 		h.store.Close()

@@ -15,8 +15,6 @@ import (
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	linkv1 "windlass.dev/windlass/api/link/v1"
-	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
-	"windlass.dev/windlass/hub/apiserver"
 	"windlass.dev/windlass/hub/enroll"
 	"windlass.dev/windlass/hub/incarnation"
 	"windlass.dev/windlass/hub/link"
@@ -56,7 +54,7 @@ func (h *hub) advertisedLinkPort() int {
 }
 
 // makeLink makes the link and enrolment. The store must be serving.
-func (h *hub) makeLink(ctx context.Context, history *incarnation.Keeper) (*link.Server, error) {
+func (h *hub) makeLink(ctx context.Context) (*link.Server, error) {
 	certificate := &servingCertificate{pki: h.pki, hosts: append([]string{h.config.AdvertiseAddress, "localhost", "127.0.0.1", "::1"}, h.config.TLSSANs...)}
 	if _, err := certificate.get(nil); err != nil {
 		return nil, err
@@ -89,7 +87,7 @@ func (h *hub) makeLink(ctx context.Context, history *incarnation.Keeper) (*link.
 			return name, id, goodbyeFor(err)
 		},
 		Works:      h.view,
-		Store:      &linkStore{hubID: h.pki.HubID(), history: history, works: h.api.Stores.Works},
+		Store:      &linkStore{hubID: h.pki.HubID(), history: h.history, works: h.view},
 		Recorder:   &linkRecorder{view: h.view, roster: h.roster, clusters: clusters},
 		Renewer:    enrolment,
 		Version:    version.Version,
@@ -148,29 +146,27 @@ func (c *servingCertificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error)
 type linkStore struct {
 	hubID   string
 	history *incarnation.Keeper
-	works   *apiserver.Store[*workv1alpha1.PropagationWork]
+	works   *works.View
 }
-
-// noNamespace holds nothing: a list of it costs nothing and shows the revision of the store.
-const noNamespace = "karmada-es-"
 
 // View implements link.Store.
 func (s *linkStore) View(ctx context.Context, cluster string) (session.StoreView, error) {
-	_, at, err := s.works.List(ctx, apiserver.ListOptions{Namespace: noNamespace})
-	if err != nil {
-		return session.StoreView{}, fmt.Errorf("reading the revision of the store: %w", err)
-	}
-	return session.StoreView{
-		HubID: s.hubID, Incarnation: s.history.Incarnation(), Revision: works.Revision(at), Restoring: s.history.Restoring(cluster),
-	}, nil
+	view, err := s.history.View(ctx, cluster, s.works.Revision())
+	view.HubID = s.hubID
+	return view, err
 }
 
 // EnterRestore implements link.Store.
-func (s *linkStore) EnterRestore(ctx context.Context, cluster string, seen session.Mark, _ string) (session.StoreView, error) {
-	if err := s.history.EnterRestore(ctx, cluster, seen.Incarnation); err != nil {
+func (s *linkStore) EnterRestore(ctx context.Context, cluster string, e session.RestoreDetected) (session.StoreView, error) {
+	if err := s.history.EnterRestore(ctx, cluster, e.Unnoticed); err != nil {
 		return session.StoreView{}, err
 	}
 	return s.View(ctx, cluster)
+}
+
+// LeaveRestore implements link.Store.
+func (s *linkStore) LeaveRestore(ctx context.Context, cluster string) error {
+	return s.history.LeaveRestore(ctx, cluster)
 }
 
 // linkRecorder writes down what agents say: of works into the store, of themselves into the roster.
@@ -236,24 +232,11 @@ func (r *linkRecorder) RecordHold(_ context.Context, cluster string, hold sessio
 }
 
 // holds lets deletions happen that wait for a person, and ends sessions.
-type holds struct {
-	link    *link.Server
-	history *incarnation.Keeper
-}
+type holds struct{ link *link.Server }
 
-// confirm ends restore mode too: whoever confirms has looked at what the store and the member do
-// not agree on.
 func (h *holds) confirm(ctx context.Context, cluster, id string) error {
-	if _, err := h.link.Confirm(ctx, cluster, id); err != nil {
-		return err
-	}
-	if !h.history.Restoring(cluster) {
-		return nil
-	}
-	if err := h.history.LeaveRestore(ctx, cluster); err != nil {
-		return err
-	}
-	return h.link.End(ctx, cluster, linkv1.GoodbyeReason_GOODBYE_REASON_BEGIN_ANEW, "the deletions were confirmed")
+	_, err := h.link.Confirm(ctx, cluster, id)
+	return err
 }
 
 // removed forgets a cluster, and tells its agent that its work here is done.

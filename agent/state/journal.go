@@ -111,9 +111,10 @@ func (s *Store) commitBatch(ctx context.Context, batch []*pending) error {
 	mark := s.mark
 	for _, change := range batch {
 		if change.mark != nil {
-			mark = *change.mark
+			mark = advance(mark, *change.mark)
 			continue
 		}
+		mark = advance(mark, seenIn(mark, change.work))
 		s.sequence++
 		change.Sequence = s.sequence
 		s.journal = append(s.journal, change.record)
@@ -137,6 +138,23 @@ func (s *Store) commitBatch(ctx context.Context, batch []*pending) error {
 	}
 	s.askForFlush()
 	return nil
+}
+
+// seenIn returns the mark as far as a work shows it. The mark must never be below what is held: an agent that holds what
+// a restored hub does not have, and does not know it, would take it for deleted.
+func seenIn(mark session.Mark, work *linkv1.Work) session.Mark {
+	if work.GetIncarnation() == mark.Incarnation {
+		mark.Revision = work.GetRevision()
+	}
+	return mark
+}
+
+// advance returns the next mark. Marks of one incarnation come in any order, and none takes back what another has seen.
+func advance(mark, next session.Mark) session.Mark {
+	if next.HubID == mark.HubID && next.Incarnation == mark.Incarnation {
+		next.Revision, next.Epoch = max(next.Revision, mark.Revision), max(next.Epoch, mark.Epoch)
+	}
+	return next
 }
 
 // adopt makes a durable change visible. The caller holds the lock.

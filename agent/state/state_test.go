@@ -526,3 +526,33 @@ func TestTheRemovalOfWhatWasLeftBehindIsDurable(t *testing.T) {
 		t.Error("a removal that was carried out is still there")
 	}
 }
+
+func TestTheMarkIsNeverBelowWhatIsHeld(t *testing.T) {
+	secrets := newFakeSecrets()
+	// Manifests are not written in this test: what is known of the work is in the journal alone, as after a crash.
+	store, _ := open(t, secrets, func(c *Config) { c.FlushInterval = time.Hour })
+	if err := store.SetMark(t.Context(), session.Mark{HubID: "h", Incarnation: "i", Revision: 5, Epoch: 2}); err != nil {
+		t.Fatal(err)
+	}
+	put := func(key, incarnation string, revision int64) {
+		t.Helper()
+		if err := store.Put(t.Context(), &linkv1.Work{Key: key, Uid: "u", Generation: 1, Revision: revision, Incarnation: incarnation}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("a", "i", 9)
+	put("b", "another", 100)
+	if err := store.SetMark(t.Context(), session.Mark{HubID: "h", Incarnation: "i", Revision: 7, Epoch: 3}); err != nil {
+		t.Fatal(err)
+	}
+	crashed, _ := open(t, secrets.clone())
+	if got, want := crashed.Mark(), (session.Mark{HubID: "h", Incarnation: "i", Revision: 9, Epoch: 3}); got != want {
+		t.Errorf("after a crash the mark is %+v, want %+v", got, want)
+	}
+	if err := store.SetMark(t.Context(), session.Mark{HubID: "h", Incarnation: "next", Revision: 3, Epoch: 4}); err != nil {
+		t.Fatal(err)
+	}
+	if got := store.Mark(); got.Revision != 3 {
+		t.Errorf("another store has revisions of its own; the mark is %+v", got)
+	}
+}

@@ -273,6 +273,24 @@ func (f *Fleet) RestartAgentWith(t *testing.T, m *Member, more string) {
 	restart(agentConfig + more)
 }
 
+// Backup copies the store of the hub, which must not run, and returns what puts the copy in its place,
+// while the hub does not run either.
+func (f *Fleet) Backup(t *testing.T) (restore func()) {
+	t.Helper()
+	store, backup := filepath.Join(f.hub.DataDir(), "etcd"), filepath.Join(f.Dir(t), "etcd")
+	replace := func(target, source string) {
+		t.Helper()
+		if err := os.RemoveAll(target); err != nil {
+			t.Fatal(err)
+		}
+		if output, err := exec.Command("cp", "-a", source, target).CombinedOutput(); err != nil {
+			t.Fatalf("copying the hub's store: %v: %s", err, output)
+		}
+	}
+	replace(backup, store)
+	return func() { t.Helper(); replace(store, backup) }
+}
+
 // AwaitReady returns when the hub calls every member ready.
 func (f *Fleet) AwaitReady(t *testing.T) {
 	t.Helper()

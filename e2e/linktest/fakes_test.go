@@ -33,8 +33,7 @@ var (
 type fakeStore struct {
 	mu          sync.Mutex
 	revision    int64
-	incarnation string
-	former      map[string]bool
+	history     session.History
 	restoring   map[string]bool
 	epochs      map[string]int64
 	clusters    map[string]map[string]*fakeWork
@@ -65,7 +64,7 @@ type subscriber struct {
 
 func newFakeStore() *fakeStore {
 	return &fakeStore{
-		revision: 100, incarnation: "one", former: map[string]bool{}, restoring: map[string]bool{}, epochs: map[string]int64{},
+		revision: 100, history: session.History{}.Begin("one", 0), restoring: map[string]bool{}, epochs: map[string]int64{},
 		clusters: map[string]map[string]*fakeWork{}, subscribers: map[int]subscriber{}, facts: map[string]*linkv1.ClusterFacts{},
 		holds: map[string]session.Hold{}, presence: map[string][]string{},
 	}
@@ -153,7 +152,7 @@ func (s *fakeStore) Subscribe(cluster string, dirty func(keys ...string)) func()
 }
 
 func (s *fakeStore) view(cluster string) session.StoreView {
-	return session.StoreView{HubID: "hub", Incarnation: s.incarnation, Revision: s.revision, Restoring: s.restoring[cluster]}
+	return session.StoreView{HubID: "hub", History: s.history, Revision: s.revision, Restoring: s.restoring[cluster]}
 }
 
 func (s *fakeStore) View(_ context.Context, cluster string) (session.StoreView, error) {
@@ -162,15 +161,19 @@ func (s *fakeStore) View(_ context.Context, cluster string) (session.StoreView, 
 	return s.view(cluster), nil
 }
 
-func (s *fakeStore) EnterRestore(_ context.Context, cluster string, seen session.Mark, _ string) (session.StoreView, error) {
+func (s *fakeStore) EnterRestore(_ context.Context, cluster string, _ session.RestoreDetected) (session.StoreView, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.former[seen.Incarnation] {
-		s.former[seen.Incarnation], s.former[s.incarnation] = true, true
-		s.incarnation += "+"
-	}
+	s.revision++
 	s.restoring[cluster] = true
 	return s.view(cluster), nil
+}
+
+func (s *fakeStore) LeaveRestore(_ context.Context, cluster string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.restoring[cluster] = false
+	return nil
 }
 
 func (s *fakeStore) ClaimEpoch(_ context.Context, cluster string, c hublink.Claim) (int64, error) {

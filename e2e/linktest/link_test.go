@@ -490,15 +490,19 @@ func TestARestoredHubDeletesNothing(t *testing.T) {
 	eventually(t, "the removal waits for a person", func() bool {
 		h.store.mu.Lock()
 		defer h.store.mu.Unlock()
-		return h.store.holds["eu"].Held == 1
+		return h.store.holds["eu"].Held == 16
 	})
 	h.store.mu.Lock()
 	id := h.store.holds["eu"].ID
 	h.store.mu.Unlock()
-	if n, err := h.server.Confirm(t.Context(), "eu", id); n != 1 || err != nil {
+	if n, err := h.server.Confirm(t.Context(), "eu", id); n != 16 || err != nil {
 		t.Errorf("confirmed %d removals, error %v", n, err)
 	}
-	eventually(t, "what was confirmed is removed", func() bool { return a.member.count() == 19 })
+	eventually(t, "what was confirmed is removed, and restore mode ends", func() bool {
+		h.store.mu.Lock()
+		defer h.store.mu.Unlock()
+		return a.member.count() == 4 && !h.store.restoring["eu"] && !h.store.holds["eu"].Restoring
+	})
 }
 
 func TestEnrolmentNeedsNoCertificateAndTheStreamDoes(t *testing.T) {

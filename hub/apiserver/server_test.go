@@ -283,7 +283,19 @@ func TestARestartFindsEverythingAgain(t *testing.T) {
 		t.Errorf("stopping took %s", took)
 	}
 
-	second := startForTest(t, dir, nil)
+	alone, err := etcd.Start(t.Context(), etcd.Config{DataDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := revisionOf(t, alone)
+	alone.Close()
+	second := startForTest(t, dir, func(*apiserver.Server) error {
+		// The first write of a process has to be the beginning of an era of the store.
+		if after := revisionOf(t, &etcd.Etcd{Endpoints: []string{"unix://" + filepath.Join(dir, "run", "etcd.sock")}}); after != before {
+			t.Errorf("before it runs, a server has brought the store from revision %d to %d", before, after)
+		}
+		return nil
+	})
 	kept, err := second.client.CoreV1().Secrets("default").Get(t.Context(), "kept", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -297,6 +309,20 @@ func TestARestartFindsEverythingAgain(t *testing.T) {
 	if err := second.stop(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func revisionOf(t *testing.T, store *etcd.Etcd) int64 {
+	t.Helper()
+	client, err := store.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	reply, err := client.Get(t.Context(), "/registry/", clientv3.WithPrefix(), clientv3.WithCountOnly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply.Header.Revision
 }
 
 func TestAStoreOfAnotherHubIsRefusedBeforeAnythingIsWritten(t *testing.T) {

@@ -1,140 +1,183 @@
-// Package incarnation remembers which history the hub's store tells: its name, the names of the
-// histories that a restored backup has cut off, and which members have yet to agree with it.
+// Package incarnation remembers the history of the hub's store: which start of a hub began which era
+// of it, and which members have seen more than it has and have yet to agree with it.
 package incarnation
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 
 	"github.com/google/uuid"
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/util/retry"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"windlass.dev/windlass/pkg/session"
 )
 
-const (
-	namespace = metav1.NamespaceSystem
-	name      = "windlass-store"
-	key       = "history"
-)
+// key lies under the API server's prefix, so that whatever copies the API's data copies it too. It is
+// no object of the API: an era has to begin before the API server writes anything, and nobody's rights
+// on ConfigMaps shall be enough to end a restore mode.
+const key = "/registry/windlass-history"
 
-// history is what is stored.
-type history struct {
-	// Incarnation names the present history.
-	Incarnation string `json:"incarnation"`
-	// Former are incarnations that this store, or one that a member has seen, had before.
-	Former []string `json:"former,omitempty"`
+// record is what is stored.
+type record struct {
+	session.History
 	// Restoring are the members that have seen more than the store has, and for which somebody has
 	// to confirm every deletion.
 	Restoring []string `json:"restoring,omitempty"`
 }
 
-// A Keeper keeps the history of one store. It is safe for concurrent use.
+// A Keeper keeps the history of one store for one process. It is safe for concurrent use.
 type Keeper struct {
-	kube kubernetes.Interface
+	store  clientv3.KV
+	broken func(error)
 
-	mu      sync.RWMutex
-	present history
+	mu sync.Mutex
+	// seen is the highest revision that this process knows the store has had, and written the highest
+	// at which the record was written.
+	seen, written int64
 }
 
-// Open reads the history of the store, and begins one in a store that has none.
-func Open(ctx context.Context, kube kubernetes.Interface) (*Keeper, error) {
-	k := &Keeper{kube: kube}
-	return k, k.change(ctx, func(h *history) {
-		if h.Incarnation == "" {
-			h.Incarnation = uuid.NewString()
-		}
-	})
+// Begin begins an era. That has to be the first write of a process to the store, and no other process
+// may tell agents of the store any more: then no agent has seen more than the store has at this
+// moment, unless the store was cut back. Broken is called when it is cut back later, under this
+// process: what the process has in its caches is of another history then, and it has to end.
+func Begin(ctx context.Context, store clientv3.KV, broken func(error)) (*Keeper, error) {
+	k := &Keeper{store: store, broken: broken}
+	_, _, err := k.change(ctx, func(r *record, revision int64) { r.History = r.Begin(uuid.NewString(), revision) })
+	return k, err
 }
 
-// Incarnation names the present history.
-func (k *Keeper) Incarnation() string {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	return k.present.Incarnation
-}
-
-// Restoring says whether every deletion in a member has to be confirmed.
-func (k *Keeper) Restoring(cluster string) bool {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	return slices.Contains(k.present.Restoring, cluster)
-}
-
-// EnterRestore puts a member into restore mode that has seen more, in the incarnation seen, than
-// the store has. Unless that was noticed before, by another member, the store gets a new
-// incarnation, so that the same backup restored twice is noticed twice.
-func (k *Keeper) EnterRestore(ctx context.Context, cluster, seen string) error {
-	return k.change(ctx, func(h *history) {
-		if !slices.Contains(h.Former, seen) {
-			for _, former := range []string{h.Incarnation, seen} {
-				if former != "" && !slices.Contains(h.Former, former) {
-					h.Former = append(h.Former, former)
-				}
-			}
-			h.Incarnation = uuid.NewString()
-		}
-		if !slices.Contains(h.Restoring, cluster) {
-			h.Restoring = append(h.Restoring, cluster)
-		}
-	})
-}
-
-// LeaveRestore takes a member out of restore mode: somebody has confirmed what is to be deleted.
-func (k *Keeper) LeaveRestore(ctx context.Context, cluster string) error {
-	return k.change(ctx, func(h *history) {
-		h.Restoring = slices.DeleteFunc(h.Restoring, func(c string) bool { return c == cluster })
-	})
-}
-
-// change writes the history before anybody is told of it.
-func (k *Keeper) change(ctx context.Context, change func(*history)) error {
-	client := k.kube.CoreV1().ConfigMaps(namespace)
-	err := retry.OnError(retry.DefaultBackoff, lost, func() error {
-		stored, err := client.Get(ctx, name, metav1.GetOptions{})
-		missing := apierrors.IsNotFound(err)
-		if err != nil && !missing {
-			return err
-		}
-		var h history
-		if !missing {
-			if err := json.Unmarshal([]byte(stored.Data[key]), &h); err != nil {
-				return fmt.Errorf("it is not readable: %w", err)
-			}
-		}
-		before, _ := json.Marshal(h)
-		change(&h)
-		after, err := json.Marshal(h)
-		if err != nil {
-			return err
-		}
-		if missing {
-			_, err = client.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string]string{key: string(after)}}, metav1.CreateOptions{})
-		} else if string(before) != string(after) {
-			stored.Data = map[string]string{key: string(after)}
-			_, err = client.Update(ctx, stored, metav1.UpdateOptions{})
-		}
-		if err != nil {
-			return err
-		}
-		k.mu.Lock()
-		k.present = h
-		k.mu.Unlock()
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("keeping the history of the store in ConfigMap %s/%s: %w", namespace, name, err)
+// View is what the store says of itself to a member whose agent is about to be let in. Seen is a
+// revision of the store of which this process has heard elsewhere. An era of which an agent may have
+// heard is marked as told before.
+func (k *Keeper) View(ctx context.Context, cluster string, seen int64) (session.StoreView, error) {
+	k.saw(seen, 0)
+	r, _, revision, err := k.read(ctx)
+	if err == nil && !r.Told {
+		r, revision, err = k.change(ctx, func(r *record, _ int64) { r.Told = true })
 	}
-	return nil
+	if err != nil {
+		return session.StoreView{}, err
+	}
+	return session.StoreView{History: r.History, Revision: revision, Restoring: slices.Contains(r.Restoring, cluster)}, nil
 }
 
-// lost says whether another writer, or the making of the namespace at the very first start, was in
-// the way.
-func lost(err error) bool {
-	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err)
+// EnterRestore puts a member into restore mode. When the history does not show why, it gets an era
+// that takes over nothing of those before.
+func (k *Keeper) EnterRestore(ctx context.Context, cluster string, unnoticed bool) error {
+	_, _, err := k.change(ctx, func(r *record, _ int64) {
+		if unnoticed {
+			r.History = r.Begin(uuid.NewString(), 0)
+		}
+		if !slices.Contains(r.Restoring, cluster) {
+			r.Restoring = append(r.Restoring, cluster)
+		}
+	})
+	return err
+}
+
+// LeaveRestore takes a member out of restore mode, if it is in it: somebody has confirmed what is to
+// be deleted.
+func (k *Keeper) LeaveRestore(ctx context.Context, cluster string) error {
+	_, _, err := k.change(ctx, func(r *record, _ int64) {
+		r.Restoring = slices.DeleteFunc(r.Restoring, func(c string) bool { return c == cluster })
+	})
+	return err
+}
+
+// change writes the record, if there is anything to be changed, before anybody is told of it. Change
+// gets a revision that the store has had before the write, and may be called more than once.
+func (k *Keeper) change(ctx context.Context, change func(*record, int64)) (record, int64, error) {
+	for {
+		r, version, revision, err := k.read(ctx)
+		if err != nil {
+			return r, 0, err
+		}
+		before := r.encode()
+		change(&r, revision)
+		if r.encode() == before {
+			return r, revision, nil
+		}
+		written, err := k.write(ctx, r, version)
+		if err != nil || written > 0 {
+			return r, written, err
+		}
+	}
+}
+
+// write replaces the record of a version, and returns the revision of that; 0 when it is another
+// version by now.
+func (k *Keeper) write(ctx context.Context, r record, version int64) (int64, error) {
+	reply, err := k.store.Txn(ctx).
+		If(clientv3.Compare(clientv3.ModRevision(key), "=", version)).
+		Then(clientv3.OpPut(key, r.encode())).
+		Commit()
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("writing the history of the store: %w", err)
+	case !reply.Succeeded:
+		return 0, nil
+	}
+	k.saw(reply.Header.Revision, reply.Header.Revision)
+	return reply.Header.Revision, nil
+}
+
+// read reads the record, its version, and the revision of the store at that moment.
+func (k *Keeper) read(ctx context.Context) (r record, version, revision int64, err error) {
+	seen, written := k.saw(0, 0)
+	reply, err := k.store.Get(ctx, key)
+	if err != nil {
+		return r, 0, 0, fmt.Errorf("reading the history of the store: %w", err)
+	}
+	revision = reply.Header.Revision
+	if len(reply.Kvs) > 0 {
+		version = reply.Kvs[0].ModRevision
+		if err := json.Unmarshal(reply.Kvs[0].Value, &r); err != nil {
+			return r, 0, 0, fmt.Errorf("reading the history of the store: etcd key %s: %w", key, err)
+		}
+	}
+	if revision < seen || version < written {
+		return r, 0, 0, k.breakOff(ctx, r, version, fmt.Errorf(
+			"the store was restored from a backup while this hub was running: it is at revision %d and was at %d before. "+
+				"The hub ends, because what it remembers is of another history; start it again", revision, seen))
+	}
+	k.saw(revision, version)
+	return r, version, revision, nil
+}
+
+// breakOff begins an era that takes over nothing of those before, since nobody knows how far the
+// store was cut back, and ends the process.
+func (k *Keeper) breakOff(ctx context.Context, r record, version int64, why error) error {
+	r.History = r.Begin(uuid.NewString(), 0)
+	reply, err := k.store.Txn(ctx).
+		If(clientv3.Compare(clientv3.ModRevision(key), "=", version)).
+		Then(clientv3.OpPut(key, r.encode())).
+		Commit()
+	if err == nil && !reply.Succeeded {
+		err = errors.New("another process has written it at the same time")
+	}
+	if err != nil {
+		why = fmt.Errorf("%w (writing the history of the store: %w)", why, err)
+	}
+	k.broken(why)
+	return why
+}
+
+// saw raises what is known of the store, and returns it.
+func (k *Keeper) saw(seen, written int64) (int64, int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.seen, k.written = max(k.seen, seen), max(k.written, written)
+	return k.seen, k.written
+}
+
+func (r record) encode() string {
+	text, err := json.Marshal(r)
+	if err != nil {
+		panic(err) // it holds strings and numbers
+	}
+	return string(text)
 }

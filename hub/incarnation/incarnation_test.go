@@ -1,53 +1,273 @@
 package incarnation
 
 import (
-	"slices"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
+
+	"windlass.dev/windlass/hub/etcd"
+	"windlass.dev/windlass/pkg/session"
 )
 
-func TestARestoredStoreGetsANewIncarnationOncePerBackup(t *testing.T) {
-	ctx := t.Context()
-	kube := fake.NewSimpleClientset()
-	k, err := Open(ctx, kube)
+// world is a real etcd in a directory that can be copied and put back, and a hub's process on it.
+type world struct {
+	*testing.T
+	dir    string
+	etcd   *etcd.Etcd
+	client *clientv3.Client
+	*Keeper
+	broken error
+}
+
+func newWorld(t *testing.T) *world {
+	dir, err := os.MkdirTemp("", "era") // t.TempDir is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := k.Incarnation()
-	if first == "" || k.Restoring("a") {
-		t.Fatalf("a new store has incarnation %q, member a restoring: %t", first, k.Restoring("a"))
-	}
+	w := &world{T: t, dir: dir}
+	w.startEtcd()
+	t.Cleanup(func() { w.stopEtcd(); _ = os.RemoveAll(dir) })
+	return w
+}
 
-	// Member a has seen more of the first incarnation than the store has.
-	if err := k.EnterRestore(ctx, "a", first); err != nil {
-		t.Fatal(err)
+func (w *world) startEtcd() {
+	w.Helper()
+	var err error
+	if w.etcd, err = etcd.Start(w.Context(), etcd.Config{DataDir: filepath.Join(w.dir, "data")}); err != nil {
+		w.Fatal(err)
 	}
-	second := k.Incarnation()
-	if second == first || !k.Restoring("a") || k.Restoring("b") {
-		t.Fatalf("incarnation %q after %q, restoring a: %t, b: %t", second, first, k.Restoring("a"), k.Restoring("b"))
+	if w.client, err = w.etcd.Client(); err != nil {
+		w.Fatal(err)
 	}
+	if w.Keeper != nil {
+		w.store = w.client // the process has reconnected
+	}
+}
 
-	// Member b was away: it still knows the first one, which is known to be cut off.
-	if err := k.EnterRestore(ctx, "b", first); err != nil {
-		t.Fatal(err)
+func (w *world) copy(to, from string) {
+	w.Helper()
+	if output, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
+		w.Fatalf("copying the store: %v: %s", err, output)
 	}
-	if k.Incarnation() != second || !k.Restoring("b") {
-		t.Fatal("the same restore was noticed as another one")
-	}
+}
 
-	// The same history is found again by the next process.
-	again, err := Open(ctx, kube)
+func (w *world) stopEtcd() {
+	_ = w.client.Close()
+	w.etcd.Close()
+}
+
+// startHub is the start of a process.
+func (w *world) startHub() {
+	w.Helper()
+	var err error
+	if w.Keeper, err = Begin(w.Context(), w.client, func(err error) { w.broken = err }); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// write lets the store grow.
+func (w *world) write(times int) {
+	w.Helper()
+	for range times {
+		if _, err := w.client.Put(w.Context(), "/registry/something", "else"); err != nil {
+			w.Fatal(err)
+		}
+	}
+}
+
+func (w *world) backup() {
+	w.Helper()
+	w.stopEtcd()
+	w.copy(filepath.Join(w.dir, "backup"), filepath.Join(w.dir, "data", "etcd"))
+	w.startEtcd()
+}
+
+func (w *world) restore() {
+	w.Helper()
+	w.stopEtcd()
+	store := filepath.Join(w.dir, "data", "etcd")
+	if err := os.RemoveAll(store); err != nil {
+		w.Fatal(err)
+	}
+	w.copy(store, filepath.Join(w.dir, "backup"))
+	w.startEtcd()
+}
+
+// mark is what an agent that is let in now remembers.
+func (w *world) mark() session.Mark {
+	w.Helper()
+	view, err := w.View(w.Context(), "a", 0)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return session.Mark{Incarnation: view.History.Present(), Revision: view.Revision}
+}
+
+func (w *world) expect(reason string, seen session.Mark, noticed bool) {
+	w.Helper()
+	view, err := w.View(w.Context(), "a", 0)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if why := view.History.Lacks(seen, view.Revision); (why != "") != noticed {
+		w.Errorf("%s: %q, want noticed %t; the history is %+v, the mark %+v", reason, why, noticed, view.History, seen)
+	}
+}
+
+func TestAnOlderStoreIsNoticedHoweverMuchIsWrittenToIt(t *testing.T) {
+	w := newWorld(t)
+	w.startHub()
+	w.write(3)
+	early := w.mark()
+	w.startHub()
+	w.expect("a restart", early, false)
+	w.backup()
+	w.startHub()
+	w.write(1)
+	first := w.mark()
+	w.expect("the agent comes back to the same process", first, false)
+	w.startHub()
+	w.write(100)
+	w.expect("or to the next", first, false)
+
+	w.restore()
+	w.startHub()
+	w.write(200)
+	w.expect("the backup is older than the era that the agent knows", first, true)
+	w.expect("this one has seen nothing that the backup lacks", early, false)
+	second := w.mark()
+	w.restore()
+	w.startHub()
+	w.write(200)
+	w.startHub()
+	w.expect("the same backup is restored again", second, true)
+	w.expect("what it lacked the first time, it lacks still", first, true)
+}
+
+func TestAStoreThatIsCutBackWithinAnEraIsNoticed(t *testing.T) {
+	w := newWorld(t)
+	w.startHub()
+	w.mark()
+	w.backup()
+	w.write(1) // the process goes on over the pause
+	seen := w.mark()
+	w.restore()
+	w.startHub()
+	w.write(100)
+	w.expect("one write more than the backup has", seen, true)
+}
+
+func TestEveryStartThatFailsAfterItsFirstWriteLeavesTheBound(t *testing.T) {
+	w := newWorld(t)
+	w.startHub()
+	w.backup()
+	w.write(1)
+	seen := w.mark()
+	w.restore()
+	for range 3 {
+		w.startHub() // and the process dies, after it has written something
+		w.write(50)
+	}
+	w.expect("the agent has seen one write more than the backup has", seen, true)
+	view, err := w.View(t.Context(), "a", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again.Incarnation() != second || !again.Restoring("a") || !slices.Contains(again.present.Former, first) {
-		t.Fatalf("after a restart: %+v", again.present)
+	if n := len(view.History.Eras); n > 2 {
+		t.Errorf("%d eras are remembered, but agents have heard of two: %+v", n, view.History)
 	}
-	if err := again.LeaveRestore(ctx, "a"); err != nil {
+}
+
+func TestAStoreThatIsCutBackUnderTheHubEndsIt(t *testing.T) {
+	w := newWorld(t)
+	w.startHub()
+	early := w.mark()
+	w.backup()
+	w.write(5)
+	late := w.mark()
+	w.restore()
+	if _, err := w.View(t.Context(), "a", 0); err == nil || w.broken == nil || !strings.Contains(w.broken.Error(), "restored from a backup while this hub was running") {
+		t.Fatalf("the view fails with %v, the process ends with %v", err, w.broken)
+	}
+	w.write(100)
+	w.startHub()
+	w.expect("what was lost", late, true)
+	w.expect("nobody knows what else was lost", early, true)
+}
+
+func TestRestoreModeLiesInTheStore(t *testing.T) {
+	w := newWorld(t)
+	w.startHub()
+	restoring := func(cluster string) bool {
+		view, err := w.View(t.Context(), cluster, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return view.Restoring
+	}
+	seen := w.mark()
+	if err := w.EnterRestore(t.Context(), "a", false); err != nil {
 		t.Fatal(err)
 	}
-	if again.Restoring("a") || !again.Restoring("b") {
-		t.Fatal("leaving restore mode is for one member")
+	w.expect("restore mode of one member says nothing about others", seen, false)
+	w.startHub()
+	if !restoring("a") || restoring("b") {
+		t.Errorf("after a restart: a %t, b %t", restoring("a"), restoring("b"))
+	}
+	if err := w.EnterRestore(t.Context(), "b", true); err != nil {
+		t.Fatal(err)
+	}
+	w.expect("a cut that the history does not show concerns everybody", seen, true)
+	for _, cluster := range []string{"a", "a", "c"} {
+		if err := w.LeaveRestore(t.Context(), cluster); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if restoring("a") || !restoring("b") {
+		t.Errorf("in the end: a %t, b %t", restoring("a"), restoring("b"))
+	}
+}
+
+func TestWhatAnEarlierVersionLeftIsTakenOver(t *testing.T) {
+	w := newWorld(t)
+	w.write(7)
+	kube := fake.NewSimpleClientset(&corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: formerNamespace, Name: formerName},
+		Data:       map[string]string{formerKey: `{"incarnation":"i2","former":["i1"],"restoring":["a"]}`},
+	})
+	w.startHub()
+	w.write(20)
+	for range 2 {
+		if err := w.TakeOverFormer(t.Context(), kube); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.expect("an agent that has seen all there was", session.Mark{Incarnation: "i2", Revision: 8}, false)
+	w.expect("one that has seen more", session.Mark{Incarnation: "i2", Revision: 9}, true)
+	w.expect("one that was away when a restore was noticed", session.Mark{Incarnation: "i1", Revision: 2}, true)
+	if view, err := w.View(t.Context(), "a", 0); err != nil || !view.Restoring {
+		t.Errorf("a is in restore mode: %t, %v", view.Restoring, err)
+	}
+	if _, err := kube.CoreV1().ConfigMaps(formerNamespace).Get(t.Context(), formerName, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("reading the ConfigMap: %v", err)
+	}
+}
+
+func TestARecordThatCannotBeReadStopsTheStart(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.client.Put(t.Context(), key, "{"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Begin(t.Context(), w.client, nil); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("etcd key %s", key)) {
+		t.Errorf("error %v", err)
 	}
 }

@@ -23,6 +23,8 @@ func (st *stream) carryOut(effects []session.HubEffect) {
 			st.server.log.Warn("The hub's store is older than what a member has seen: entering restore mode, in which nothing is deleted unconfirmed.",
 				"cluster", st.cluster, "why", e.Message)
 			go st.enterRestore(e)
+		case session.RestoreSettled:
+			go st.leaveRestore()
 		case session.RecordReport:
 			st.recordReport(e.Report)
 		case session.RecordRemoval:
@@ -148,7 +150,7 @@ func (st *stream) enter(epoch int64, hello *linkv1.Hello) bool {
 func (st *stream) enterRestore(e session.RestoreDetected) {
 	ctx, cancel := context.WithTimeout(st.rpc.Context(), admitTimeout)
 	defer cancel()
-	view, err := st.server.config.Store.EnterRestore(ctx, st.cluster, e.Seen, e.Message)
+	view, err := st.server.config.Store.EnterRestore(ctx, st.cluster, e)
 	if err == nil && !view.Restoring {
 		err = errors.New("the store did not enter restore mode")
 	}
@@ -157,6 +159,19 @@ func (st *stream) enterRestore(e session.RestoreDetected) {
 		return
 	}
 	st.post(func(m *session.Hub, now time.Time) { m.Admit(st.epoch, view, now) })
+}
+
+func (st *stream) leaveRestore() {
+	ctx, cancel := context.WithTimeout(st.rpc.Context(), admitTimeout)
+	defer cancel()
+	if err := st.server.config.Store.LeaveRestore(ctx, st.cluster); err != nil {
+		st.refuse(fmt.Errorf("leaving restore mode: %w", err))
+		return
+	}
+	st.server.log.Info("A member has left restore mode: what waited was confirmed.", "cluster", st.cluster)
+	st.post(func(m *session.Hub, _ time.Time) {
+		m.Close(linkv1.GoodbyeReason_GOODBYE_REASON_BEGIN_ANEW, "restore mode has ended", 0)
+	})
 }
 
 func (st *stream) renew(request *linkv1.RenewalRequest) {

@@ -41,9 +41,10 @@ type Works interface {
 type Store interface {
 	// View is read linearizably: its revision is not older than the call.
 	View(ctx context.Context, cluster string) (session.StoreView, error)
-	// EnterRestore durably puts the member into restore mode; session.RestoreDetected says when the store gets a new
-	// incarnation.
-	EnterRestore(ctx context.Context, cluster string, seen session.Mark, why string) (session.StoreView, error)
+	// EnterRestore durably does what session.RestoreDetected says.
+	EnterRestore(ctx context.Context, cluster string, e session.RestoreDetected) (session.StoreView, error)
+	// LeaveRestore durably takes the member out of restore mode, if it is in it.
+	LeaveRestore(ctx context.Context, cluster string) error
 }
 
 // Recorder writes down what agents say. Calls about one key of one member come one after another. An error has the
@@ -308,8 +309,7 @@ func (s *Server) Confirm(ctx context.Context, cluster, id string) (int, error) {
 	return released, err
 }
 
-// End closes the member's session, if there is one, with the reason that the agent acts upon: a revoked identity, or
-// GOODBYE_REASON_BEGIN_ANEW when a person has ended its restore mode.
+// End closes the member's session, if there is one, with the reason that the agent acts upon: a revoked identity.
 func (s *Server) End(ctx context.Context, cluster string, reason linkv1.GoodbyeReason, message string) error {
 	return end(ctx, s.members.current(cluster), reason, message)
 }

@@ -200,23 +200,36 @@ func (a *Agent) receiveWelcome(w *linkv1.Welcome, now time.Time) {
 	if n := w.GetReportWindow(); n > 0 {
 		a.settings.ReportWindow = min(int(n), maxWindow)
 	}
-	other := a.mark.Incarnation != "" && a.mark.Incarnation != w.GetIncarnation()
-	older := a.mark.Incarnation == w.GetIncarnation() && w.GetRevision() < a.mark.Revision
-	a.restoring = w.GetRestore() || other || older
+	first, other := a.mark.Incarnation == "", a.mark.Incarnation != w.GetIncarnation()
+	// Within one history, which a hub that starts goes on with under another name, revisions only grow.
+	older := !first && (!other || w.GetContinues()) && w.GetRevision() < a.mark.Revision
+	a.restoring = w.GetRestore() || older || (!first && other && !w.GetContinues())
 	a.mark.HubID = w.GetHubId()
 	a.mark.Epoch = max(a.mark.Epoch, w.GetSessionEpoch())
 	if a.restoring {
 		// What the store knew of this member's reports may be lost as well.
 		a.ReportsDirty(sortedKeys(a.holds)...)
 	}
-	if a.mark.Incarnation == "" || (other && w.GetRestore()) {
-		// From here on the agent obeys this store and is wary of any other. When the hub is in restore mode it has
-		// stored that, and will know of it the next time as well.
-		a.mark.Incarnation, a.mark.Revision, a.seen = w.GetIncarnation(), 0, 0
+	a.followStore(w, first)
+	if other {
 		a.remember(now)
 	}
 	a.scheduleBeat(now)
 	a.do(Welcomed{Welcome: w})
+}
+
+// followStore takes the mark into the hub's present era. That is done before anything of that era is obeyed, and the
+// owner makes it durable first: a work that is held must never be of a later era than the mark.
+func (a *Agent) followStore(w *linkv1.Welcome, first bool) {
+	switch {
+	case w.GetContinues():
+		a.mark.Incarnation = w.GetIncarnation()
+	case first, w.GetRestore():
+		// From here on the agent obeys this store and is wary of any other. The hub, if it is in restore mode, has
+		// stored that at a revision that is not above this one: it will know of it the next time as well, or its store
+		// will have been cut back once more, and below this mark.
+		a.mark.Incarnation, a.mark.Revision, a.seen = w.GetIncarnation(), w.GetRevision(), w.GetRevision()
+	}
 }
 
 // SetFacts has the facts sent as soon as the hub has let this agent in.

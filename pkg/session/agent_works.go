@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -158,7 +159,7 @@ func (a *Agent) receiveComplete(c *linkv1.Complete, now time.Time) {
 	if c.GetRound() != a.absentRound {
 		absent = nil
 	}
-	if why := a.distrust(c, len(absent)); why != "" {
+	if why := a.distrust(c, absent); why != "" {
 		a.absent = nil
 		a.conclude("", c.GetSequence(), linkv1.AckOutcome_ACK_OUTCOME_REFUSED, why)
 		return
@@ -188,13 +189,14 @@ func (a *Agent) receiveComplete(c *linkv1.Complete, now time.Time) {
 }
 
 // distrust says why a list is not taken as complete; empty when it is.
-func (a *Agent) distrust(c *linkv1.Complete, noted int) string {
+func (a *Agent) distrust(c *linkv1.Complete, absent map[string]*linkv1.Removal) string {
+	noted := len(absent)
 	switch {
 	case c.GetIncarnation() != a.welcome.GetIncarnation():
 		return fmt.Sprintf("the list is of incarnation %q and the welcome was of %q", c.GetIncarnation(), a.welcome.GetIncarnation())
 	case c.GetAbsent() != uint64(noted):
 		return fmt.Sprintf("the list lacks %d works that are held here and %d were named", c.GetAbsent(), noted)
-	case noted > 0 && a.restoring:
+	case a.restoring && slices.ContainsFunc(slices.Collect(maps.Values(absent)), func(r *linkv1.Removal) bool { return !r.GetConfirmed() }):
 		return "the hub's store is older than what was seen here: nothing is removed because a list lacks it"
 	case noted > 0 && a.mark.Incarnation == c.GetIncarnation() && c.GetRevision() < a.seen:
 		return fmt.Sprintf("the list is of revision %d and revision %d was seen here", c.GetRevision(), a.seen)

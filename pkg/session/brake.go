@@ -49,6 +49,8 @@ type Brake struct {
 	confirmed map[RemovalID]struct{}
 	// sum is the order-independent checksum of held.
 	sum uint64
+	// agreement: a person has confirmed what was held in restore mode, so that mode may end.
+	agreement bool
 }
 
 // NewBrake makes a brake that has counted nothing.
@@ -172,6 +174,18 @@ func (b *Brake) Held() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.held)
+}
+
+func (b *Brake) agree(yes bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.agreement = yes
+}
+
+func (b *Brake) agreed() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.agreement
 }
 
 // sumOf names what is held: it changes with the set, whatever the order.

@@ -27,10 +27,13 @@
 // # What must always hold
 //
 //   - Absence never means delete. An agent removes a work on an explicit removal that names its UID; or on the Complete
-//     of a list that lacks it, if the list has the incarnation of the store that the agent obeys, is not older than
-//     what the agent has seen, and arrived whole.
-//   - A store that is older than what an agent has seen, or is another one, deletes nothing at that agent: the hub is
-//     put into restore mode for that member before the agent is welcomed, and then every removal waits for a person.
+//     of a list that lacks it, if the list is of the store that the agent obeys, is not older than what the agent has
+//     seen, and arrived whole.
+//   - A store that was cut back below what an agent has seen, however much has been written to it since, or is another
+//     one, deletes nothing at that agent: the hub is put into restore mode for that member before the agent is welcomed,
+//     and then every removal waits for a person. See History.
+//   - What an agent remembers of the store is never less than what it holds: the mark moves into a new era before
+//     anything of that era is obeyed.
 //   - More removals than the brake allows wait for a person, on either side.
 //   - A report that the agent was not told is recorded is sent again, in this session or the next.
 package session

@@ -20,13 +20,16 @@ type (
 	// or Close.
 	Hail struct{ Hello *linkv1.Hello }
 	// RestoreDetected: this member has seen more than the store has, or another store. Durably enter restore mode for
-	// the member and call Admit with the new view. Unless Seen.Incarnation is one of the store's former incarnations
-	// (then the member was only away while another one noticed), the store first gets a new incarnation, and both its
-	// own and the one in Seen become former ones; otherwise a backup that is restored twice looks like the first time.
+	// the member and call Admit with the new view.
 	RestoreDetected struct {
-		Seen    Mark
-		Message string
+		// Unnoticed is true when the store's history does not show that it was cut back. It is first to get a new era
+		// that takes over nothing of those before, so that every other member is found out at its next hello.
+		Unnoticed bool
+		Message   string
 	}
+	// RestoreSettled: a person has confirmed what waited in restore mode, and a comparison after that found nothing else
+	// that only the member has. Durably leave restore mode for the member and close with BEGIN_ANEW.
+	RestoreSettled struct{}
 	// RecordReport: write the report to the store, then call Recorded with its key and sequence. A newer report of the
 	// same key makes an older one that is not yet written superfluous.
 	RecordReport struct{ Report *linkv1.Report }
@@ -99,8 +102,10 @@ type End struct {
 
 // A Mark is what an agent remembers of the hub it obeys.
 type Mark struct {
-	HubID, Incarnation string
-	// Revision is the highest store revision the agent has obeyed within the incarnation.
+	HubID string
+	// Incarnation is the era of the store in which the agent was last let in.
+	Incarnation string
+	// Revision is the highest store revision that the agent has seen by then: it is part of that era's history.
 	Revision int64
 	// Epoch is the last session's.
 	Epoch int64
@@ -126,21 +131,22 @@ func (m Mark) Raise(held []*linkv1.WorkRef) Mark {
 type Hold struct {
 	// ID changes with the set of what is held. A confirmation repeats it, so nobody confirms what he has not seen.
 	ID string
-	// Held removals, and how many of them the agent's own brake holds. Unknown are works that the member has and the
-	// store does not, in restore mode.
+	// Held removals; how many of them the agent's own brake holds; and how many are of works that the member has and
+	// the store does not.
 	Held, HeldByAgent, Unknown int
 	// Restoring is true when the member is in restore mode, where everything is held.
 	Restoring bool
 	// Limit and Window of the hub's brake.
 	Limit  int
 	Window time.Duration
-	// Examples are a few of the held, in no order.
+	// Examples are the first few of the held; those that the store does not have come first.
 	Examples []RemovalID
 }
 
 func (SendToAgent) hubEffect()     {}
 func (Hail) hubEffect()            {}
 func (RestoreDetected) hubEffect() {}
+func (RestoreSettled) hubEffect()  {}
 func (RecordReport) hubEffect()    {}
 func (RecordRemoval) hubEffect()   {}
 func (RecordFacts) hubEffect()     {}

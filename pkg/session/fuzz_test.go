@@ -58,7 +58,7 @@ func FuzzAgentReceive(f *testing.F) {
 				return
 			}
 			for _, uid := range named(m) {
-				w.deleted[uid] = true
+				w.store.asked[uid] = true
 			}
 			w.agent.Receive(m, w.now)
 			w.settle()

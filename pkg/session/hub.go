@@ -70,8 +70,8 @@ type Source interface {
 // A StoreView is what the hub knows about its store.
 type StoreView struct {
 	HubID string
-	// Incarnation changes when the store was replaced or found to be older than what an agent has seen.
-	Incarnation string
+	// History of the store; its present era is the incarnation that the agent is told. It was durable before.
+	History History
 	// Revision of the store at or after the moment at which the agent said hello: a linearizable read.
 	Revision int64
 	// Restoring is true while this member is in restore mode.
@@ -129,9 +129,10 @@ type Hub struct {
 	absentSent map[string]struct{}
 	complete   *flight
 
-	// held are the removals that wait for a person, by key; unknown is how many works only the member has.
-	held        map[string]heldRemoval
-	unknown     int
+	// held are the removals that wait for a person, by key.
+	held map[string]heldRemoval
+	// clean: the comparison found nothing that only the member has.
+	clean       bool
 	holdChanged bool
 
 	reportAcks []*linkv1.ReportAck
@@ -267,21 +268,18 @@ func (h *Hub) Admit(epoch int64, view StoreView, now time.Time) {
 		h.Close(linkv1.GoodbyeReason_GOODBYE_REASON_INTERNAL,
 			fmt.Sprintf("the session got epoch %d and the agent's last one was %d", epoch, seen.Epoch), time.Minute)
 		return
-	case seen.Incarnation != "" && seen.Incarnation != view.Incarnation && !view.Restoring:
-		h.do(RestoreDetected{Seen: seen, Message: fmt.Sprintf(
-			"the agent obeys incarnation %q of the store and this one is %q", seen.Incarnation, view.Incarnation)})
-		return
-	case seen.Incarnation == view.Incarnation && seen.Revision > view.Revision:
-		h.do(RestoreDetected{Seen: seen, Message: fmt.Sprintf(
-			"the agent has seen revision %d of the store, which is at %d: it was restored from a backup", seen.Revision, view.Revision)})
+	}
+	lacks := view.History.Lacks(seen, view.Revision)
+	if lacks != "" && !view.Restoring {
+		h.do(RestoreDetected{Message: lacks})
 		return
 	}
 	h.epoch, h.store = epoch, view
 	version, _ := chooseVersion(h.hello.GetProtocolVersion(), h.hello.GetOldestProtocolVersion())
 	h.send(&linkv1.FromHub{Message: &linkv1.FromHub_Welcome{Welcome: &linkv1.Welcome{
 		ProtocolVersion: version, Capabilities: h.config.Capabilities, HubVersion: h.config.Version,
-		HubId: view.HubID, Incarnation: view.Incarnation, Revision: view.Revision,
-		SessionEpoch: epoch, Restore: view.Restoring,
+		HubId: view.HubID, Incarnation: view.History.Present(), Revision: view.Revision,
+		SessionEpoch: epoch, Restore: view.Restoring, Continues: seen.Incarnation != "" && lacks == "",
 		HeartbeatInterval: durationpb.New(h.settings.HeartbeatInterval),
 		HeartbeatTimeout:  durationpb.New(h.settings.HeartbeatTimeout),
 		ReportWindow:      uint32(h.settings.ReportWindow),

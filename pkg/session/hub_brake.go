@@ -12,8 +12,9 @@ import (
 // not counted; in restore mode the request may be older than what the member has, so there everything waits.
 func (h *Hub) brakes(id RemovalID, cause linkv1.RemovalCause, now time.Time) bool {
 	if h.store.Restoring {
-		h.brake.Hold(id)
-		return true
+		// What the member does not have is not deleted there; waiting would only hide what it has in its place.
+		state := h.work(id.Key)
+		return state.held.UID == id.UID || state.offered
 	}
 	if cause == linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED {
 		return false
@@ -50,6 +51,16 @@ func (h *Hub) releaseHold(key string, item Item) {
 	h.unhold(key)
 }
 
+// replaced drops the hold on an absent work in whose place the member has another one by now.
+func (h *Hub) replaced(key, uid string) {
+	if h.absentUID[key] != "" && h.absentUID[key] != uid {
+		delete(h.absentUID, key)
+		if r := h.held[key]; r.absent {
+			h.unhold(key)
+		}
+	}
+}
+
 func (h *Hub) unhold(key string) {
 	if r, there := h.held[key]; there {
 		delete(h.held, key)
@@ -71,34 +82,53 @@ func (h *Hub) receiveBrake(n *linkv1.BrakeNotice) {
 	}
 }
 
-// Hold tells what waits for a person.
+// examples is how many of the held removals are named.
+const examples = 10
+
+// Hold tells what waits for a person. In restore mode there is something to confirm even when nothing is held: that
+// the store is right as it is.
 func (h *Hub) Hold() Hold {
-	hold := Hold{
-		Held: len(h.held), Unknown: h.unknown, Restoring: h.store.Restoring,
-		Limit: h.brake.Limit(h.counted), Window: h.brake.Window(),
-	}
-	if len(h.held) > 0 {
+	hold := Hold{Held: len(h.held), Restoring: h.store.Restoring, Limit: h.brake.Limit(h.counted), Window: h.brake.Window()}
+	switch {
+	case len(h.held) > 0:
 		hold.ID = fmt.Sprintf("%016x", h.brake.sumOf())
+	case h.store.Restoring:
+		// The name of the era is in it, so that yesterday's confirmation of nothing does not confirm tomorrow's.
+		hold.ID = fmt.Sprintf("%016x", checksum(RemovalID{Key: h.store.History.Present()}))
 	}
-	for key, r := range h.held {
+	var rest []RemovalID
+	for _, key := range sortedKeys(h.held) {
+		r := h.held[key]
+		id := RemovalID{Key: key, UID: r.uid}
 		if r.byAgent {
 			hold.HeldByAgent++
 		}
-		if len(hold.Examples) < 10 {
-			hold.Examples = append(hold.Examples, RemovalID{Key: key, UID: r.uid})
+		switch {
+		case r.absent:
+			hold.Unknown++
+			hold.Examples = append(hold.Examples, id)
+		case len(rest) < examples:
+			rest = append(rest, id)
 		}
 	}
+	hold.Examples = append(hold.Examples, rest...)
+	hold.Examples = hold.Examples[:min(examples, len(hold.Examples))]
 	return hold
 }
 
 // Confirm releases what is held, if it is what the person who confirms has seen, and returns how many removals it were.
+// Restore mode ends when a comparison after that finds nothing more.
 func (h *Hub) Confirm(id string) (int, error) {
 	hold := h.Hold()
-	if hold.Held == 0 {
+	if hold.ID == "" {
 		return 0, fmt.Errorf("no removal waits for a confirmation")
 	}
 	if hold.ID != id {
 		return 0, fmt.Errorf("what waits has changed: %d removals are held now, under the id %s; look at them and confirm that id", hold.Held, hold.ID)
+	}
+	if hold.Restoring {
+		h.brake.agree(true)
+		h.reprobe = true
 	}
 	var agents []*linkv1.RemovalRef
 	for _, key := range sortedKeys(h.held) {

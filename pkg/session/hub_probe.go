@@ -120,16 +120,20 @@ func (h *Hub) compare(refs []Ref, now time.Time) {
 	if older, found := h.storeIsOlder(listed, theirs); found {
 		h.probe = nil
 		h.become(Admit)
-		h.do(RestoreDetected{Seen: Mark{HubID: h.store.HubID, Incarnation: h.store.Incarnation, Revision: h.store.Revision, Epoch: h.epoch}, Message: older})
+		h.do(RestoreDetected{Unnoticed: true, Message: older})
 		return
 	}
 	h.probe = nil
 	h.catching = map[string]struct{}{}
 	h.held = map[string]heldRemoval{}
 	var unreported []string
+	h.clean = true
 	for _, l := range listed {
 		their := theirs[l.Key]
 		delete(theirs, l.Key)
+		if their.UID != "" && their.UID != l.UID {
+			h.clean = false // should this one be removed now, the other will turn out to be the member's alone
+		}
 		state := h.work(l.Key)
 		state.held, state.offered, state.removing = their, false, ""
 		if !l.Removing {
@@ -155,8 +159,8 @@ func (h *Hub) compare(refs []Ref, now time.Time) {
 	h.become(Snapshot)
 }
 
-// storeIsOlder finds a work of which the agent has a later generation than the store: proof that the store was
-// restored, even if its revision has since grown past the agent's mark.
+// storeIsOlder finds a work of which the agent has a later generation than the store: proof that the store was cut back
+// in a way that its history does not show, for instance restored with a revision that was raised by hand.
 func (h *Hub) storeIsOlder(listed []Listed, theirs map[string]Ref) (string, bool) {
 	if h.store.Restoring {
 		return "", false
@@ -185,22 +189,19 @@ func (h *Hub) forgetWorksNotIn(listed []Listed) {
 	}
 }
 
-// absentAre takes the works that the agent holds and the store lacks. In restore mode nothing is said about them.
+// absentAre takes the works that the agent holds and the store lacks. In restore mode all of them wait for a person.
 func (h *Hub) absentAre(theirs map[string]Ref, now time.Time) {
-	h.unknown = 0
+	h.clean = h.clean && len(theirs) == 0
 	h.absentUID, h.absentSent = map[string]string{}, map[string]struct{}{}
-	if h.store.Restoring {
-		h.unknown = len(theirs)
-		return
-	}
 	refs := make([]Ref, 0, len(theirs))
 	for _, r := range theirs {
 		refs = append(refs, r)
 	}
 	sortRefs(refs)
 	for _, r := range refs {
+		id := RemovalID{Key: r.Key, UID: r.UID}
 		h.absentUID[r.Key] = r.UID
-		if h.brake.Pass(RemovalID{Key: r.Key, UID: r.UID}, h.counted+len(refs), now) {
+		if h.brake.Confirmed(id) || (!h.store.Restoring && h.brake.Pass(id, h.counted+len(refs), now)) {
 			h.absent.push(r.Key)
 		} else {
 			h.hold(r.Key, heldRemoval{uid: r.UID, absent: true})
@@ -221,7 +222,7 @@ func (h *Hub) sendComplete(now time.Time) {
 	h.sequence++
 	h.complete = &flight{sequence: h.sequence, at: now}
 	h.sendWorks(&linkv1.WorksFromHub{Message: &linkv1.WorksFromHub_Complete{Complete: &linkv1.Complete{
-		Sequence: h.sequence, Round: h.round, Incarnation: h.store.Incarnation, Revision: h.revision,
+		Sequence: h.sequence, Round: h.round, Incarnation: h.store.History.Present(), Revision: h.revision,
 		Works: uint64(h.wanted), Absent: uint64(len(h.absentSent)),
 	}}})
 }

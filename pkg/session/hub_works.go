@@ -178,6 +178,7 @@ func (h *Hub) receiveAck(a *linkv1.Ack, now time.Time) {
 	switch {
 	case f.kind == flightPut && a.GetOutcome() == linkv1.AckOutcome_ACK_OUTCOME_DURABLE:
 		h.work(key).held = f.ref
+		h.replaced(key, f.ref.UID)
 	case f.kind == flightRemoval && a.GetOutcome() == linkv1.AckOutcome_ACK_OUTCOME_DURABLE:
 		h.work(key).removing = f.ref.UID
 	case f.kind == flightRemoval && a.GetOutcome() == linkv1.AckOutcome_ACK_OUTCOME_GONE:
@@ -203,8 +204,24 @@ func (h *Hub) completed(a *linkv1.Ack, now time.Time) {
 			// Works that should be gone are still there. Say it once more, from the start, but not in a circle.
 			h.reprobe, h.reprobeAt = true, now.Add(h.settings.AnswerTimeout)
 		}
+	} else {
+		h.settleRestore()
 	}
 	h.become(Replicate)
+}
+
+// settleRestore ends restore mode when a person has agreed to it and nothing is left that he has not seen. What he has
+// confirmed goes first, and then it is compared once more.
+func (h *Hub) settleRestore() {
+	switch {
+	case !h.store.Restoring:
+		h.brake.agree(false)
+	case !h.brake.agreed() || len(h.held) > 0:
+	case h.clean:
+		h.do(RestoreSettled{})
+	default:
+		h.reprobe = true
+	}
 }
 
 // caught notes that a key of the snapshot is settled.

@@ -121,8 +121,11 @@ func (w *world) command(t *testing.T, words []string) {
 		w.restore()
 	case "replace-store":
 		w.replaceStore()
-	case "end-restore":
-		w.endRestore()
+	case "restore-with-a-raised-revision":
+		w.backup.revision += 1000
+		w.restore()
+	case "restore-under-the-hub":
+		w.restoreUnderTheHub()
 	case "connect":
 		w.connect()
 	case "cut":
@@ -148,7 +151,7 @@ func (w *world) command(t *testing.T, words []string) {
 	case "member", "store": // member slow|fast|failing|sound|work
 		w.condition(t, words[0], arg(1))
 	case "confirm":
-		n, err := w.hub.Confirm(w.hub.Hold().ID)
+		n, err := w.confirm()
 		w.log("confirmed %d, error %v", n, err)
 	case "show":
 		w.show()

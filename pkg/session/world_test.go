@@ -21,15 +21,15 @@ type world struct {
 	faults   []string
 
 	// The hub's store, and a backup of it.
-	store  store
-	backup store
-	// deleted are the UIDs whose removal somebody asked for. Nothing else may ever be removed.
-	deleted            map[string]bool
-	uids, incarnations int
+	store      store
+	backup     store
+	uids, eras int
 
-	// The hub's process.
+	// The hub's process: its session with the agent, and the highest revision it has seen.
 	hub      *Hub
 	hubBrake *Brake
+	highest  int64
+	recorded int
 	// The agent's process, and what survives it.
 	agent      *Agent
 	agentBrake *Brake
@@ -48,13 +48,17 @@ type world struct {
 type wire struct{ bytes []byte }
 
 type store struct {
-	incarnation string
-	former      map[string]bool
-	revision    int64
-	restoring   bool
-	works       map[string]stored
-	reports     map[string]string
-	epoch       int64
+	history History
+	// recorded counts how often what concerns the history was written.
+	recorded  int
+	revision  int64
+	restoring bool
+	works     map[string]stored
+	reports   map[string]string
+	epoch     int64
+	// asked are the UIDs whose removal somebody asked for, or confirmed. Nothing else may ever be removed. They are as
+	// old as the rest of the store: a restored one was not asked for what was asked since.
+	asked map[string]bool
 }
 
 type stored struct {
@@ -74,16 +78,20 @@ func newWorld() *world {
 	w := &world{
 		now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC), log: func(string, ...any) {},
 		settings: Settings{Window: 4, ReportWindow: 4}, brakes: BrakeSettings{Least: 3, Percent: 5},
-		store:   store{incarnation: "I1", revision: 100, former: map[string]bool{}, works: map[string]stored{}, reports: map[string]string{}},
-		member:  member{holds: map[string]Ref{}, marks: map[string]*linkv1.WorkRef{}, removed: map[string]string{}},
-		deleted: map[string]bool{}, incarnations: 1,
+		store:  newStore(100),
+		member: member{holds: map[string]Ref{}, marks: map[string]*linkv1.WorkRef{}, removed: map[string]string{}},
 	}
-	w.hubBrake, w.agentBrake = NewBrake(w.brakes), NewBrake(w.brakes)
+	w.agentBrake = NewBrake(w.brakes)
+	w.startHub()
 	return w
 }
 
+func newStore(revision int64) store {
+	return store{revision: revision, works: map[string]stored{}, reports: map[string]string{}, asked: map[string]bool{}}
+}
+
 func (s store) copy() store {
-	s.works, s.reports, s.former = maps.Clone(s.works), maps.Clone(s.reports), maps.Clone(s.former)
+	s.works, s.reports, s.asked = maps.Clone(s.works), maps.Clone(s.reports), maps.Clone(s.asked)
 	return s
 }
 
@@ -125,7 +133,7 @@ func (w *world) put(key string) {
 		w.uids++
 		s.ref = Ref{Key: key, UID: fmt.Sprintf("u%d", w.uids)}
 	}
-	w.store.revision++
+	w.write()
 	s.revision = w.store.revision
 	s.ref.Generation++
 	s.ref.Hash = fmt.Sprintf("h%d", s.ref.Generation)
@@ -138,45 +146,55 @@ func (w *world) remove(key string, cause linkv1.RemovalCause) {
 	if !there || s.removing != nil && (cause != linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED || cause == s.removing.Cause) {
 		return // the cause of a removal only grows into one that somebody asked for
 	}
-	w.store.revision++
+	w.write()
 	s.revision = w.store.revision
 	s.removing = &Removing{UID: s.ref.UID, Cause: cause}
-	w.deleted[s.ref.UID] = true
+	w.store.asked[s.ref.UID] = true
 	w.store.works[key] = s
 	w.dirty(key)
+}
+
+// write raises the store's revision; the hub's process sees it.
+func (w *world) write() {
+	w.store.revision++
+	w.highest = max(w.highest, w.store.revision)
 }
 
 // vanish takes a work out of the store without its finalizer having been served.
 func (w *world) vanish(key string) {
 	if s, there := w.store.works[key]; there {
-		w.store.revision++
-		w.deleted[s.ref.UID] = true
+		w.write()
+		w.store.asked[s.ref.UID] = true
 		delete(w.store.works, key)
 		w.dirty(key)
 	}
 }
 
+// restore puts the backup into the store's place while no hub runs, and starts one.
 func (w *world) restore() {
+	w.store, w.backup = w.backup, w.backup.copy()
+	w.restartHub()
+}
+
+// restoreUnderTheHub does the same to a store behind the back of a hub that goes on running.
+func (w *world) restoreUnderTheHub() {
 	w.cut()
 	w.store, w.backup = w.backup, w.backup.copy()
-	w.hubBrake = NewBrake(w.brakes)
 }
 
 func (w *world) replaceStore() {
-	w.cut()
-	w.incarnations++
-	w.store = store{incarnation: fmt.Sprintf("I%d", w.incarnations), revision: 1, former: map[string]bool{}, works: map[string]stored{}, reports: map[string]string{}}
-	w.hubBrake = NewBrake(w.brakes)
+	w.store = newStore(1)
+	w.restartHub()
 }
 
-// endRestore is a person's word that the store is right as it is: what it lacks may go.
-func (w *world) endRestore() {
-	w.store.restoring = false
-	for key, r := range w.member.holds {
-		if w.store.works[key].ref.UID != r.UID {
-			w.deleted[r.UID] = true
+// confirm is a person's word that what waits may go.
+func (w *world) confirm() (int, error) {
+	for key, r := range w.hub.held {
+		if r.absent && w.member.holds[key].UID == r.uid {
+			w.store.asked[r.uid] = true
 		}
 	}
+	return w.hub.Confirm(w.hub.Hold().ID)
 }
 
 func (w *world) dirty(key string) {
@@ -208,7 +226,24 @@ func (w *world) cut() {
 
 func (w *world) restartHub() {
 	w.cut()
-	w.hubBrake = NewBrake(w.brakes)
+	w.startHub()
+}
+
+// startHub is the beginning of a hub's process: its first write to the store is a new era.
+func (w *world) startHub() {
+	w.hubBrake, w.highest = NewBrake(w.brakes), w.store.revision
+	w.beginEra(w.store.revision)
+}
+
+func (w *world) beginEra(after int64) {
+	w.eras++
+	w.store.history = w.store.history.Begin(fmt.Sprintf("I%d", w.eras), after)
+	w.record()
+}
+
+func (w *world) record() {
+	w.store.recorded++
+	w.recorded = w.store.recorded
 }
 
 func (w *world) restartAgent() {
@@ -266,17 +301,28 @@ func (w *world) hubEffect(e HubEffect) {
 		w.log("hub>   %s", describeFromHub(e.Message))
 		w.toAgent = append(w.toAgent, marshal(e.Message))
 	case Hail:
+		if w.store.revision < w.highest || w.store.recorded < w.recorded {
+			w.log("hub:   ends: its store was cut back")
+			w.beginEra(0)
+			w.restartHub()
+			return
+		}
 		w.store.epoch = max(w.store.epoch, e.Hello.GetSessionEpoch()) + 1
 		w.hub.Admit(w.store.epoch, w.view(), w.now)
 	case RestoreDetected:
 		w.log("hub:   restore detected: %s", e.Message)
-		if !w.store.former[e.Seen.Incarnation] {
-			w.store.former[e.Seen.Incarnation], w.store.former[w.store.incarnation] = true, true
-			w.incarnations++
-			w.store.incarnation = fmt.Sprintf("I%d", w.incarnations)
+		if e.Unnoticed {
+			w.beginEra(0)
 		}
+		w.write()
+		w.record()
 		w.store.restoring = true
 		w.hub.Admit(w.store.epoch, w.view(), w.now)
+	case RestoreSettled:
+		w.log("hub:   restore mode ends")
+		w.record()
+		w.store.restoring = false
+		w.hub.Close(linkv1.GoodbyeReason_GOODBYE_REASON_BEGIN_ANEW, "the deletions were confirmed", 0)
 	case RecordReport:
 		hub := w.hub
 		w.inStore(func() {
@@ -288,7 +334,7 @@ func (w *world) hubEffect(e HubEffect) {
 		w.inStore(func() {
 			w.log("hub:   removal of %s %s done", e.Key, e.UID)
 			if s := w.store.works[e.Key]; s.ref.UID == e.UID && s.removing != nil {
-				w.store.revision++
+				w.write()
 				delete(w.store.works, e.Key)
 				delete(w.store.reports, e.Key)
 			}
@@ -341,7 +387,7 @@ func (w *world) agentEffect(e AgentEffect) {
 			}
 			if w.member.holds[key].UID == uid {
 				w.log("agent: removes %s %s", key, uid)
-				if !w.deleted[uid] {
+				if !w.store.asked[uid] {
 					w.fault("%s %s was removed and nobody had asked for it (cause %s)", key, uid, e.Removal.GetCause())
 				}
 				delete(w.member.holds, key)
@@ -351,6 +397,9 @@ func (w *world) agentEffect(e AgentEffect) {
 			agent.ReportsDirty(key)
 		})
 	case Remember:
+		if w.member.mark.Incarnation != e.Mark.Incarnation {
+			w.log("agent: follows %s from revision %d", e.Mark.Incarnation, e.Mark.Revision)
+		}
 		w.member.mark = e.Mark
 	case ReportRecorded:
 		if e.Phase == linkv1.Phase_PHASE_REMOVED && w.member.removed[e.Key] == e.UID {
@@ -366,7 +415,11 @@ func (w *world) agentEffect(e AgentEffect) {
 }
 
 func (w *world) view() StoreView {
-	return StoreView{HubID: "H", Incarnation: w.store.incarnation, Revision: w.store.revision, Restoring: w.store.restoring}
+	if !w.store.history.Told {
+		w.store.history.Told = true
+		w.record()
+	}
+	return StoreView{HubID: "H", History: w.store.history, Revision: w.store.revision, Restoring: w.store.restoring}
 }
 
 func (w *world) inStore(f func()) {
@@ -467,7 +520,7 @@ func unmarshal[M proto.Message](b wire, m M) M {
 func describeFromHub(m *linkv1.FromHub) string {
 	switch m := m.GetMessage().(type) {
 	case *linkv1.FromHub_Welcome:
-		return fmt.Sprintf("welcome epoch=%d incarnation=%s revision=%d restore=%v", m.Welcome.GetSessionEpoch(), m.Welcome.GetIncarnation(), m.Welcome.GetRevision(), m.Welcome.GetRestore())
+		return fmt.Sprintf("welcome epoch=%d incarnation=%s revision=%d restore=%v continues=%v", m.Welcome.GetSessionEpoch(), m.Welcome.GetIncarnation(), m.Welcome.GetRevision(), m.Welcome.GetRestore(), m.Welcome.GetContinues())
 	case *linkv1.FromHub_Heartbeat:
 		return fmt.Sprintf("heartbeat %d", m.Heartbeat.GetNumber())
 	case *linkv1.FromHub_Goodbye:

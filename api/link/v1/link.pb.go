@@ -800,9 +800,10 @@ type Hello struct {
 	Capabilities []string `protobuf:"bytes,3,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
 	AgentVersion string   `protobuf:"bytes,4,opt,name=agent_version,json=agentVersion,proto3" json:"agent_version,omitempty"`
 	// What the agent remembers of the hub it last obeyed; empty at the first contact.
-	HubId       string `protobuf:"bytes,5,opt,name=hub_id,json=hubId,proto3" json:"hub_id,omitempty"`
+	HubId string `protobuf:"bytes,5,opt,name=hub_id,json=hubId,proto3" json:"hub_id,omitempty"`
+	// The era of the hub's store in which it was last let in.
 	Incarnation string `protobuf:"bytes,6,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	// The highest store revision that the agent has obeyed within that incarnation.
+	// The highest revision of the store that the agent has seen, in that era or before.
 	HighWaterRevision int64 `protobuf:"varint,7,opt,name=high_water_revision,json=highWaterRevision,proto3" json:"high_water_revision,omitempty"`
 	// The last session epoch the agent was given. A hub gives a higher one.
 	SessionEpoch int64 `protobuf:"varint,8,opt,name=session_epoch,json=sessionEpoch,proto3" json:"session_epoch,omitempty"`
@@ -913,7 +914,8 @@ type Welcome struct {
 	Capabilities    []string `protobuf:"bytes,2,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
 	HubVersion      string   `protobuf:"bytes,3,opt,name=hub_version,json=hubVersion,proto3" json:"hub_version,omitempty"`
 	HubId           string   `protobuf:"bytes,4,opt,name=hub_id,json=hubId,proto3" json:"hub_id,omitempty"`
-	Incarnation     string   `protobuf:"bytes,5,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// The present era of the store: every start of a hub begins one.
+	Incarnation string `protobuf:"bytes,5,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// The store's revision when the hub read its works for this session.
 	Revision int64 `protobuf:"varint,6,opt,name=revision,proto3" json:"revision,omitempty"`
 	// Strictly rising with every session of this member. Every report repeats it.
@@ -924,7 +926,9 @@ type Welcome struct {
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,9,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
 	HeartbeatTimeout  *durationpb.Duration `protobuf:"bytes,10,opt,name=heartbeat_timeout,json=heartbeatTimeout,proto3" json:"heartbeat_timeout,omitempty"`
 	// How many reports the agent may have sent that the hub has not yet recorded.
-	ReportWindow  uint32 `protobuf:"varint,11,opt,name=report_window,json=reportWindow,proto3" json:"report_window,omitempty"`
+	ReportWindow uint32 `protobuf:"varint,11,opt,name=report_window,json=reportWindow,proto3" json:"report_window,omitempty"`
+	// What the agent has seen is part of the store's history, though the incarnation may be another by now.
+	Continues     bool `protobuf:"varint,12,opt,name=continues,proto3" json:"continues,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1034,6 +1038,13 @@ func (x *Welcome) GetReportWindow() uint32 {
 		return x.ReportWindow
 	}
 	return 0
+}
+
+func (x *Welcome) GetContinues() bool {
+	if x != nil {
+		return x.Continues
+	}
+	return false
 }
 
 // Heartbeat shows that the peer itself, and not something in between, is alive. The hub sends the agent's number back.
@@ -3638,7 +3649,7 @@ const file_api_link_v1_link_proto_rawDesc = "" +
 	"\vincarnation\x18\x06 \x01(\tR\vincarnation\x12.\n" +
 	"\x13high_water_revision\x18\a \x01(\x03R\x11highWaterRevision\x12#\n" +
 	"\rsession_epoch\x18\b \x01(\x03R\fsessionEpoch\x12&\n" +
-	"\x0fkube_system_uid\x18\t \x01(\tR\rkubeSystemUid\"\xc4\x03\n" +
+	"\x0fkube_system_uid\x18\t \x01(\tR\rkubeSystemUid\"\xe2\x03\n" +
 	"\aWelcome\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x12\"\n" +
 	"\fcapabilities\x18\x02 \x03(\tR\fcapabilities\x12\x1f\n" +
@@ -3652,7 +3663,8 @@ const file_api_link_v1_link_proto_rawDesc = "" +
 	"\x12heartbeat_interval\x18\t \x01(\v2\x19.google.protobuf.DurationR\x11heartbeatInterval\x12F\n" +
 	"\x11heartbeat_timeout\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationR\x10heartbeatTimeout\x12#\n" +
-	"\rreport_window\x18\v \x01(\rR\freportWindow\"#\n" +
+	"\rreport_window\x18\v \x01(\rR\freportWindow\x12\x1c\n" +
+	"\tcontinues\x18\f \x01(\bR\tcontinues\"#\n" +
 	"\tHeartbeat\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\"\x98\x01\n" +
 	"\aGoodbye\x127\n" +

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +17,7 @@ import (
 	linkv1 "windlass.dev/windlass/api/link/v1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/roster"
+	"windlass.dev/windlass/pkg/session"
 )
 
 // facts is everything that the assessment of a cluster stands on.
@@ -130,18 +132,38 @@ func recordHold(status *clusterv1alpha1.ClusterStatus, f facts) {
 	if !f.Member.HoldKnown {
 		return
 	}
-	confirm := fmt.Sprintf("look at the works that are being deleted in namespace %s; to let it happen: kubectl annotate membercluster %s --overwrite %s=%s",
-		workv1alpha1.ExecutionNamespace(f.Cluster.Name), f.Cluster.Name, workv1alpha1.ConfirmDeletionsAnnotation, hold.ID)
+	confirm := fmt.Sprintf("kubectl annotate membercluster %s --overwrite %s=%s", f.Cluster.Name, workv1alpha1.ConfirmDeletionsAnnotation, hold.ID)
+	look := fmt.Sprintf("look at the works that are being deleted in namespace %s", workv1alpha1.ExecutionNamespace(f.Cluster.Name))
 	switch {
-	case hold.Held > 0 && hold.Restoring:
-		setCondition(status, f, clusterv1alpha1.ClusterDeletionsHeld, metav1.ConditionTrue, clusterv1alpha1.DeletionsHeldStoreRestored, fmt.Sprintf(
-			"the hub's store was restored from a backup that is older than what this cluster has: %d deletions wait for a person; %s", hold.Held, confirm))
+	case hold.Restoring:
+		setCondition(status, f, clusterv1alpha1.ClusterDeletionsHeld, metav1.ConditionTrue, clusterv1alpha1.DeletionsHeldStoreRestored,
+			"the hub's store was restored from a backup that is older than what this cluster has: "+restored(hold, look)+confirm)
 	case hold.Held > 0:
 		setCondition(status, f, clusterv1alpha1.ClusterDeletionsHeld, metav1.ConditionTrue, clusterv1alpha1.DeletionsHeldTooMany, fmt.Sprintf(
-			"%d deletions wait for a person: more than %d within %s is unusual; %s", hold.Held, hold.Limit, hold.Window, confirm))
+			"%d deletions wait for a person: more than %d within %s is unusual; %s; to let it happen: %s", hold.Held, hold.Limit, hold.Window, look, confirm))
 	case meta.FindStatusCondition(status.Conditions, clusterv1alpha1.ClusterDeletionsHeld) != nil:
 		setCondition(status, f, clusterv1alpha1.ClusterDeletionsHeld, metav1.ConditionFalse, "NothingHeld", "no deletion waits for a person")
 	}
+}
+
+// restored says what waits in a cluster that has seen more than the hub's store has.
+func restored(hold session.Hold, look string) string {
+	switch {
+	case hold.Held == 0:
+		return "every deletion there will wait for a person, until somebody says that the hub is right as it is; to let it happen: "
+	case hold.Unknown == 0:
+		return fmt.Sprintf("%d deletions wait for a person; %s; to let it happen: ", hold.Held, look)
+	}
+	names := make([]string, min(hold.Unknown, len(hold.Examples)))
+	for i := range names {
+		names[i] = hold.Examples[i].Key
+	}
+	more := ""
+	if hold.Unknown > len(names) {
+		more = ", ..."
+	}
+	return fmt.Sprintf("%d deletions wait for a person, %d of them of works that only the cluster has (%s%s); "+
+		"apply to the hub again what shall stay, and then, to let it happen: ", hold.Held, hold.Unknown, strings.Join(names, ", "), more)
 }
 
 // quantities leaves out what does not parse: it comes from another cluster.

@@ -124,7 +124,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, name string) (ctrl.Result, e
 // be told; the beginning of its next session wakes the cluster.
 func (r *Reconciler) confirm(ctx context.Context, cluster *clusterv1alpha1.MemberCluster, member roster.Member) error {
 	id := cluster.Annotations[workv1alpha1.ConfirmDeletionsAnnotation]
-	if !member.Connected || member.Hold.Held == 0 || id != member.Hold.ID {
+	if !member.Connected || id == "" || id != member.Hold.ID {
 		return nil
 	}
 	if err := r.Confirm(ctx, cluster.Name, id); err != nil {
