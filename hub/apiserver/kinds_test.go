@@ -128,7 +128,7 @@ func TestKubectlShowsTheColumnsOfEachKind(t *testing.T) {
 		{
 			path:    "/apis/policy.karmada.io/v1alpha1/namespaces/tables/propagationpolicies",
 			columns: []string{"Name", "Conflict-Resolution", "Priority", "Ready", "Templates", "Applied", "Healthy", "Age"},
-			first:   []any{"p", "Abort", 0.0, 0.0, 0.0, 0.0},
+			first:   []any{"p", "Abort", 0.0, "", 0.0, 0.0, 0.0},
 		},
 		{
 			path:    "/apis/work.karmada.io/v1alpha1/namespaces/tables/propagationbindings",
