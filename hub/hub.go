@@ -51,12 +51,19 @@ func Run(ctx context.Context, config settings.Config, log *slog.Logger) error {
 	if err := config.Complete(); err != nil {
 		return err
 	}
+	defer context.AfterFunc(ctx, func() { log.Info("the hub is stopping") })()
 	h := &hub{config: config, log: log, process: uuid.NewString()}
-	defer h.close()
-	if err := h.open(ctx); err != nil {
-		return err
+	err := h.open(ctx)
+	if err == nil {
+		err = h.serve(ctx)
+	} else if ctx.Err() != nil {
+		err = nil // whoever ends a hub that is starting has nothing to mend
 	}
-	return h.serve(ctx)
+	h.close()
+	if err == nil {
+		log.Info("the hub has stopped")
+	}
+	return err
 }
 
 // storeTimeout bounds the wait for a store that does not answer at the start.
@@ -91,6 +98,9 @@ type hub struct {
 
 // open makes everything that can fail because of the machine: directories, keys, ports.
 func (h *hub) open(ctx context.Context) (err error) {
+	if h.linkListener, err = h.openLink(); err != nil {
+		return err
+	}
 	if h.pki, err = pki.LoadOrCreate(h.config.PKIDir, time.Now()); err != nil {
 		return err
 	}
@@ -102,7 +112,7 @@ func (h *hub) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	h.api, err = apiserver.New(apiserver.Config{
+	h.api, err = apiserver.New(ctx, apiserver.Config{
 		Store: h.store, PKI: h.pki, Listen: h.config.APIListen,
 		AdvertiseAddress: h.config.AdvertiseAddress, ServingNames: h.config.TLSSANs,
 		Flags: h.config.APIServerFlags,
@@ -124,9 +134,6 @@ func (h *hub) open(ctx context.Context) (err error) {
 		return err
 	}
 	if err := h.makeControllerParts(); err != nil {
-		return err
-	}
-	if h.linkListener, err = h.openLink(); err != nil {
 		return err
 	}
 	if h.events, h.stopEvents, err = newEvents(h.kube); err != nil {

@@ -21,6 +21,8 @@ import (
 )
 
 func main() {
+	// Flags that libraries declare for every program mean nothing here, and cobra would take them.
+	pflag.CommandLine = pflag.NewFlagSet("windlass-agent", pflag.ContinueOnError)
 	// The agent shares its node with what the cluster is there for: it collects garbage earlier than
 	// Go does by default, which costs it next to nothing. GOGC and GOMEMLIMIT say otherwise.
 	if os.Getenv("GOGC") == "" {
@@ -52,6 +54,7 @@ func newCommand() *cobra.Command {
 			}
 			logger := newLog(config.LogLevel)
 			klog.SetSlogLogger(logger)
+			slog.SetDefault(logger)
 			return agent.Run(command.Context(), config, logger)
 		},
 	}

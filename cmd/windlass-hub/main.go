@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -15,24 +16,31 @@ import (
 
 	"windlass.dev/windlass/hub"
 	"windlass.dev/windlass/hub/settings"
+	"windlass.dev/windlass/hub/stray"
+	"windlass.dev/windlass/pkg/version"
 )
 
 func main() {
+	stderr := stray.Stderr()
+	// Flags that libraries declare for every program, such as the API server's own --version, mean
+	// nothing here, and cobra would take them.
+	pflag.CommandLine = pflag.NewFlagSet("windlass-hub", pflag.ContinueOnError)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := newCommand().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "windlass-hub: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+	if err := newCommand(stderr).ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(stderr, "windlass-hub: "+strings.ReplaceAll(err.Error(), "\n", "; "))
 		os.Exit(1)
 	}
 }
 
-func newCommand() *cobra.Command {
+func newCommand(stderr io.Writer) *cobra.Command {
 	config := settings.DefaultConfig()
 	var file string
 	command := &cobra.Command{
-		Use:   "windlass-hub",
-		Short: "Run the hub: its Kubernetes API, the controllers, and the link to the agents",
-		Args:  cobra.NoArgs,
+		Use:     "windlass-hub",
+		Short:   "Run the hub: its Kubernetes API, the controllers, and the link to the agents",
+		Version: version.Version,
+		Args:    cobra.NoArgs,
 		// Errors are printed once, by main, and are no reason to print all flags.
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -41,7 +49,12 @@ func newCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return hub.Run(command.Context(), config, newLog(config.LogLevel))
+			log := newLog(stderr, config.LogLevel)
+			slog.SetDefault(log)
+			if err := stray.Divert(log); err != nil {
+				return err
+			}
+			return hub.Run(command.Context(), config, log)
 		},
 	}
 	command.Flags().StringVar(&file, "config", "", "YAML file with any setting; flags win over it")
@@ -89,8 +102,8 @@ func resolve(given *pflag.FlagSet, file string) (settings.Config, error) {
 	return config, err
 }
 
-func newLog(level string) *slog.Logger {
+func newLog(to io.Writer, level string) *slog.Logger {
 	var lowest slog.Level
 	_ = lowest.UnmarshalText([]byte(level)) // Config.Complete says what is wrong with it
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: lowest}))
+	return slog.New(slog.NewTextHandler(to, &slog.HandlerOptions{Level: lowest}))
 }

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -52,6 +54,7 @@ var notCollected = map[schema.GroupResource]struct{}{
 // all of them have stopped. The server must be ready, and of several processes on one store only
 // one should run them; two do no harm but each other's work.
 func (s *Server) RunControllers(ctx context.Context) error {
+	s.life.until(ctx)
 	var runs []func(context.Context)
 	for _, controller := range []struct {
 		name string
@@ -107,7 +110,7 @@ func (s *Server) garbageCollector(ctx context.Context, config *rest.Config, clie
 	started := make(chan struct{})
 	close(started)
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(client.Discovery()))
-	sources := metadataInformers{metadatainformer.NewSharedInformerFactory(objects, 0)}
+	sources := metadataInformers{metadatainformer.NewSharedInformerFactory(namingMetadata{objects}, 0)}
 	controller, err := garbagecollector.NewGarbageCollector(ctx, client, objects, mapper, notCollected, sources, started)
 	if err != nil {
 		return nil, err
@@ -118,6 +121,46 @@ func (s *Server) garbageCollector(ctx context.Context, config *rest.Config, clie
 		wg.Go(func() { controller.Run(ctx, collectorWorkers, collectorDiscovery) })
 		wg.Wait()
 	}, nil
+}
+
+// namingMetadata names the resource in its errors: of those that an informer of metadata logs, nothing
+// else would say what they are about.
+type namingMetadata struct{ metadata.Interface }
+
+func (c namingMetadata) Resource(resource schema.GroupVersionResource) metadata.Getter {
+	getter := c.Interface.Resource(resource)
+	return namingGetter{namingLists{getter, resource}, getter}
+}
+
+type namingGetter struct {
+	namingLists
+	getter metadata.Getter
+}
+
+func (g namingGetter) Namespace(namespace string) metadata.ResourceInterface {
+	return namingLists{g.getter.Namespace(namespace), g.resource}
+}
+
+type namingLists struct {
+	metadata.ResourceInterface
+	resource schema.GroupVersionResource
+}
+
+func (l namingLists) List(ctx context.Context, options metav1.ListOptions) (*metav1.PartialObjectMetadataList, error) {
+	list, err := l.ResourceInterface.List(ctx, options)
+	return list, l.name(err)
+}
+
+func (l namingLists) Watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+	events, err := l.ResourceInterface.Watch(ctx, options)
+	return events, l.name(err)
+}
+
+func (l namingLists) name(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s of %s: %w", l.resource.Resource, l.resource.GroupVersion(), err)
 }
 
 // metadataInformers are the informers that the garbage collector takes, of metadata only.

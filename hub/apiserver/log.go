@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"k8s.io/klog/v2"
 )
@@ -12,8 +13,23 @@ import (
 // routeLogs sends what the API server and its libraries log, all of it through klog and for the
 // whole process, to log. Their notion of a warning does not survive the way: klog hands warnings
 // over as information, so at slog.LevelWarn and above only errors are seen.
-func routeLogs(log *slog.Logger, lowest slog.Level) {
-	klog.SetSlogLogger(slog.New(&klogHandler{Handler: log.Handler(), lowest: lowest}))
+func routeLogs(log *slog.Logger, lowest slog.Level) *lifetime {
+	life := &lifetime{}
+	klog.SetSlogLogger(slog.New(&klogHandler{Handler: log.Handler(), lowest: lowest, life: life}))
+	return life
+}
+
+// lifetime knows whether what runs on the API server is being stopped.
+type lifetime struct {
+	atomic.Pointer[context.Context]
+}
+
+// until sets the context that ends it.
+func (l *lifetime) until(ctx context.Context) { l.Store(&ctx) }
+
+func (l *lifetime) over() bool {
+	ctx := l.Load()
+	return ctx != nil && (*ctx).Err() != nil
 }
 
 // ofNoConsequence begins errors that belong to a start or a stop of a hub and call for nothing.
@@ -38,6 +54,7 @@ var passing = []string{
 type klogHandler struct {
 	slog.Handler
 	lowest slog.Level
+	life   *lifetime
 }
 
 func (h *klogHandler) Enabled(ctx context.Context, level slog.Level) bool {
@@ -48,6 +65,12 @@ func (h *klogHandler) Handle(ctx context.Context, record slog.Record) error {
 	record.Message = strings.TrimSpace(record.Message)
 	if callsForNothing(record) {
 		return nil
+	}
+	if h.life.over() {
+		// Whoever is stopped in the middle of something says so, and so do those who were waiting for it.
+		if record.Level = slog.LevelDebug; !h.Handler.Enabled(ctx, record.Level) {
+			return nil
+		}
 	}
 	return h.Handler.Handle(ctx, record)
 }
@@ -71,9 +94,9 @@ func isPassing(text string) bool {
 }
 
 func (h *klogHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &klogHandler{Handler: h.Handler.WithAttrs(attrs), lowest: h.lowest}
+	return &klogHandler{Handler: h.Handler.WithAttrs(attrs), lowest: h.lowest, life: h.life}
 }
 
 func (h *klogHandler) WithGroup(name string) slog.Handler {
-	return &klogHandler{Handler: h.Handler.WithGroup(name), lowest: h.lowest}
+	return &klogHandler{Handler: h.Handler.WithGroup(name), lowest: h.lowest, life: h.life}
 }

@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log/slog"
 	"strings"
@@ -9,11 +10,18 @@ import (
 )
 
 func TestOnlyMessagesThatCallForSomethingAreShown(t *testing.T) {
+	ended, end := context.WithCancel(t.Context())
+	end()
+	cancelled := func(l *slog.Logger) { l.Error("Unhandled Error", "err", context.Canceled) }
 	for _, c := range []struct {
 		reason string
 		log    func(*slog.Logger)
+		ctx    context.Context // nil: it runs on
 		shown  bool
 	}{
+		{reason: "what is cancelled while the server runs is shown", log: cancelled, ctx: t.Context(), shown: true},
+		{reason: "and before it does", log: cancelled, shown: true},
+		{reason: "what is cancelled by a stop is not", log: cancelled, ctx: ended},
 		{reason: "an error is shown", log: func(l *slog.Logger) { l.Error("disk is full\n") }, shown: true},
 		{reason: "information is below the level", log: func(l *slog.Logger) { l.Info("starting") }},
 		{reason: "a part of every start is of no consequence", log: func(l *slog.Logger) { l.Error("The manifest file is empty, ignoring.") }},
@@ -35,7 +43,11 @@ func TestOnlyMessagesThatCallForSomethingAreShown(t *testing.T) {
 	} {
 		t.Run(c.reason, func(t *testing.T) {
 			var out bytes.Buffer
-			c.log(slog.New(&klogHandler{Handler: slog.NewTextHandler(&out, nil), lowest: slog.LevelWarn}))
+			life := &lifetime{}
+			if c.ctx != nil {
+				life.until(c.ctx)
+			}
+			c.log(slog.New(&klogHandler{Handler: slog.NewTextHandler(&out, nil), lowest: slog.LevelWarn, life: life}))
 			if shown := out.Len() > 0; shown != c.shown {
 				t.Errorf("shown: %t, want %t: %s", shown, c.shown, out.String())
 			}

@@ -102,7 +102,7 @@ func startWith(dir string, prepare func(*apiserver.Server) error, flags ...strin
 	for i := 0; i < len(flags); i += 2 {
 		config.Flags[flags[i]] = flags[i+1]
 	}
-	p.server, err = apiserver.New(config)
+	p.server, err = apiserver.New(ctx, config)
 	if err == nil && prepare != nil {
 		err = prepare(p.server)
 	}

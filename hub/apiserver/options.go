@@ -74,6 +74,7 @@ func newOptions(c Config, listener net.Listener) (options.CompletedOptions, erro
 
 	o.GenericServerRunOptions.AdvertiseAddress = advertisedIP(c.AdvertiseAddress, ip)
 	o.GenericServerRunOptions.ExternalHost = externalHost(c.AdvertiseAddress, ip)
+	o.GenericServerRunOptions.ShutdownWatchTerminationGracePeriod = watchesEnd
 	o.SystemNamespaces = []string{metav1.NamespaceSystem, metav1.NamespacePublic, metav1.NamespaceDefault}
 
 	o.Etcd.StorageConfig.Transport.ServerList = c.Store.Endpoints

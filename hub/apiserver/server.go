@@ -33,7 +33,11 @@ import (
 const (
 	// shutdownTimeout bounds how long a stopping server waits for requests that are under way.
 	shutdownTimeout = 3 * time.Second
-	// claimTimeout bounds the wait for a store that does not answer at the start.
+	// watchesEnd bounds how long it waits for watches, which are told to end at once.
+	watchesEnd = time.Second
+	// claimTimeout bounds the wait for a store that does not answer at the start, and claimAttempt is how
+	// often it is said meanwhile what is waited for.
+	claimAttempt = 3 * time.Second
 	claimTimeout = 15 * time.Second
 )
 
@@ -84,17 +88,19 @@ type Server struct {
 	listener net.Listener
 	pki      *pki.Set
 	log      *slog.Logger
+	life     *lifetime
 }
 
 // New takes the store for this hub, takes the port, and builds the server; it serves nothing until
 // Run. Every error is one line. A server that is built must be run, or its process must end: only
 // Run gives back what New took.
-func New(c Config) (*Server, error) {
+// The context bounds the wait for a store that does not answer.
+func New(ctx context.Context, c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	routeLogs(c.Log, c.LogLevel)
-	if err := claim(c); err != nil {
+	life := routeLogs(c.Log, c.LogLevel)
+	if err := claim(ctx, c); err != nil {
 		return nil, err
 	}
 	listener, err := listen(c.Listen)
@@ -106,14 +112,25 @@ func New(c Config) (*Server, error) {
 		_ = listener.Close()
 		return nil, fmt.Errorf("building the API server: %w", oneLine(err))
 	}
+	s.life = life
 	return s, nil
 }
 
-// claim makes sure that the store is this hub's before anything is written to it.
-func claim(c Config) error {
-	ctx, cancel := context.WithTimeout(context.Background(), claimTimeout)
+// claim makes sure that the store is this hub's before anything is written to it. While the store does
+// not answer it says so, and why.
+func claim(ctx context.Context, c Config) error {
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
-	return c.Store.Claim(ctx, c.PKI.HubID())
+	for {
+		attempt, endAttempt := context.WithTimeout(ctx, claimAttempt)
+		err := c.Store.Claim(attempt, c.PKI.HubID())
+		late := attempt.Err() != nil && ctx.Err() == nil
+		endAttempt()
+		if err == nil || !late {
+			return err
+		}
+		c.Log.Warn("waiting for the store", "error", err, "for", claimTimeout)
+	}
 }
 
 func listen(address string) (net.Listener, error) {

@@ -339,7 +339,7 @@ func TestAStoreOfAnotherHubIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = apiserver.New(apiserver.Config{Store: store, PKI: set, Listen: "127.0.0.1:0", LogLevel: slog.LevelError})
+	_, err = apiserver.New(t.Context(), apiserver.Config{Store: store, PKI: set, Listen: "127.0.0.1:0", LogLevel: slog.LevelError})
 	if err == nil || !strings.Contains(err.Error(), "belongs to the hub another") {
 		t.Errorf("error %v", err)
 	}
@@ -407,7 +407,7 @@ func TestAMistakeInTheSettingsIsOneClearLine(t *testing.T) {
 		t.Run(c.reason, func(t *testing.T) {
 			config := apiserver.Config{Store: store, PKI: set, Listen: "127.0.0.1:0", LogLevel: slog.LevelError}
 			c.change(&config)
-			_, err := apiserver.New(config)
+			_, err := apiserver.New(t.Context(), config)
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("error %v, want one line that says %q", err, c.want)
 			}

@@ -1,0 +1,163 @@
+package e2e
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"windlass.dev/windlass/e2e/fleet"
+	"windlass.dev/windlass/hack/cluster"
+)
+
+// newHub prepares, without starting it, a hub of a test's own. It is killed when the test ends.
+func newHub(t *testing.T, f *fleet.Fleet, flags ...string) *cluster.Hub {
+	t.Helper()
+	hub, err := cluster.NewHub(cluster.HubConfig{Dir: f.Dir(t), Binary: f.Binary("windlass-hub"), CLI: f.Binary("windlass"), Flags: flags})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if hub.Process() != nil {
+			_ = hub.Kill()
+		}
+	})
+	return hub
+}
+
+func TestAHubThatIsAskedToStopSaysSoAndEndsItsWatches(t *testing.T) {
+	f := fleet.Shared(t)
+	hub := newHub(t, f)
+	if err := hub.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", hub.Kubeconfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	watching, err := client.CoreV1().ConfigMaps("").Watch(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(watching.Stop)
+	cutOff(t, hub.APIAddress())
+	if err := hub.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if code := hub.Process().ExitCode(); code != 0 {
+		t.Errorf("it ended with code %d", code)
+	}
+	log := hub.Process().Tail(1000)
+	lines := strings.Split(strings.TrimSpace(log), "\n")
+	for _, line := range lines {
+		if !strings.HasPrefix(line, "time=") || strings.Contains(line, "level=ERROR") {
+			t.Errorf("the log has a line that should not be there: %s", line)
+		}
+	}
+	if !strings.Contains(log, `msg="the hub is stopping"`) || !strings.Contains(lines[len(lines)-1], `msg="the hub has stopped"`) {
+		t.Errorf("the log does not say that the hub is stopping, or not in the end that it has stopped:\n%s", log)
+	}
+}
+
+// cutOff begins to speak HTTP/2 with a server and cuts the connection.
+func cutOff(t *testing.T, address string) {
+	t.Helper()
+	raw, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	connection := tls.Client(raw, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+	if err := connection.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	_ = raw.(*net.TCPConn).SetLinger(0) // a reset
+	_ = raw.Close()
+}
+
+func TestAHubThatIsAskedToStopWhileItWaitsForItsStoreStops(t *testing.T) {
+	f := fleet.Shared(t)
+	silent := listen(t, func(net.Conn) {})
+	hub := newHub(t, f, "--etcd-servers=http://"+silent)
+	if err := hub.Launch(); err != nil {
+		t.Fatal(err)
+	}
+	fleet.WaitFor(t, "the hub to say what it waits for", func() error {
+		if log := hub.Process().Tail(20); !strings.Contains(log, "waiting for the store") {
+			return errors.New(log)
+		}
+		return nil
+	})
+	if err := hub.Process().Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := hub.Process().Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if code, log := hub.Process().ExitCode(), hub.Process().Tail(20); code != 0 || !strings.Contains(log, "the hub has stopped") {
+		t.Errorf("it ended with code %d:\n%s", code, log)
+	}
+}
+
+func TestProgramsSayTheirVersionAndTheirOwnFlagsOnly(t *testing.T) {
+	f := fleet.Shared(t)
+	flag := regexp.MustCompile(`--[a-z][a-z-]*`)
+	for program, page := range map[string]string{"windlass-hub": "hub-flags.md", "windlass-agent": "agent-flags.md"} {
+		version, err := exec.CommandContext(t.Context(), f.Binary(program), "--version").Output()
+		if err != nil || !strings.HasPrefix(string(version), program+" version v") || strings.Count(string(version), "\n") != 1 {
+			t.Errorf("%s --version: %v: %s", program, err, version)
+		}
+		help, err := exec.CommandContext(t.Context(), f.Binary(program), "--help").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		reference, err := os.ReadFile(filepath.Join("..", "docs", "reference", page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		documented := append(flag.FindAllString(string(reference), -1), "--help", "--version")
+		for line := range strings.Lines(string(help)) {
+			if name := flag.FindString(line); name != "" && !slices.Contains(documented, name) {
+				t.Errorf("%s has the flag %s, which is not in %s", program, name, page)
+			}
+		}
+		// Flags that libraries declare for every program are not taken, shown or not.
+		for _, foreign := range []string{"--log-flush-frequency=1s", "--version=raw"} {
+			output, err := exec.CommandContext(t.Context(), f.Binary(program), foreign, "--help=false", "--config=/nowhere").CombinedOutput()
+			if err == nil || strings.Contains(string(output), "/nowhere") {
+				t.Errorf("%s takes %s: %v: %s", program, foreign, err, output)
+			}
+		}
+	}
+}
+
+func TestTheHubsMetricsTellOfItsControllers(t *testing.T) {
+	f := fleet.Shared(t)
+	text, err := f.Hub().CLI(t.Context(), "kubectl", "get", "--raw", "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`windlass_hub_controller_runtime_reconcile_total{controller="policy",result="success"}`,
+		`windlass_hub_controller_runtime_reconcile_errors_total{controller="scheduler"}`,
+		`windlass_hub_workqueue_depth{controller="binding"`,
+	} {
+		if !strings.Contains(text, "\n"+want) {
+			t.Errorf("there is no %s", want)
+		}
+	}
+}
