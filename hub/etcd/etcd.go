@@ -214,7 +214,7 @@ func (e *Etcd) Claim(ctx context.Context, hubID string) error {
 // explain puts why the first request to the store failed into one line that says what to check.
 func (e *Etcd) explain(ctx context.Context, err error) error {
 	at := strings.Join(e.Endpoints, ",")
-	if e.server != nil || ctx.Err() == nil {
+	if e.server != nil || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("reading whose store etcd at %s is: %w", at, err)
 	}
 	// The client has tried until ctx ended and says no more than that.
