@@ -302,20 +302,7 @@ func TestTakingAClusterWithManyObjectsOffTheHubWaitsForAPerson(t *testing.T) {
 	member := f.Spare(t)
 	attach(t, f, member, name)
 	namespace := f.Hub().Namespace(t)
-	var all strings.Builder
-	for i := range many {
-		fmt.Fprintf(&all, "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: many-%d, namespace: %s, labels: {many: \"yes\"}}\n", i, namespace)
-	}
-	f.Hub().Apply(t, strings.ReplaceAll(all.String()+fill(namespace, `
----
-apiVersion: policy.karmada.io/v1alpha1
-kind: PropagationPolicy
-metadata: {name: many, namespace: NAMESPACE}
-spec:
-  resourceSelectors: [{apiVersion: v1, kind: ConfigMap, labelSelector: {matchLabels: {many: "yes"}}}]
-  placement: {clusterAffinity: {clusterNames: [CLUSTER]}}
-`), "CLUSTER", name))
-	f.Hub().Eventually(t, policy(namespace, "many"), fleet.Field("status.applied", many), fleet.ConditionIs("Ready", "True"))
+	placeMany(t, f, namespace, many, name)
 
 	f.Hub().Delete(t, fleet.Cluster(name))
 	f.Hub().Eventually(t, fleet.Cluster(name), fleet.ConditionIs("DeletionsHeld", "True"),
@@ -336,7 +323,7 @@ spec:
 		return errors.Join(errors.New("it is there"), err)
 	})
 	for i := range many {
-		member.EventuallyGone(t, configMap(namespace, fmt.Sprintf("many-%d", i)))
+		member.EventuallyGone(t, configMap(namespace, fmt.Sprintf("many-%02d", i)))
 	}
 }
 

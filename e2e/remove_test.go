@@ -16,20 +16,7 @@ func TestAMassMoveIsHeldIsToldAndEndsWithTheNamespace(t *testing.T) {
 	member := f.Spare(t)
 	attach(t, f, member, name)
 	namespace := f.Hub().Namespace(t)
-	var all strings.Builder
-	for i := range many {
-		fmt.Fprintf(&all, "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: many-%02d, namespace: %s, labels: {many: \"yes\"}}\n", i, namespace)
-	}
-	f.Hub().Apply(t, strings.ReplaceAll(all.String()+fill(namespace, `
----
-apiVersion: policy.karmada.io/v1alpha1
-kind: PropagationPolicy
-metadata: {name: many, namespace: NAMESPACE}
-spec:
-  resourceSelectors: [{apiVersion: v1, kind: ConfigMap, labelSelector: {matchLabels: {many: "yes"}}}]
-  placement: {clusterAffinity: {clusterNames: [CLUSTER, member2]}}
-`), "CLUSTER", name))
-	f.Hub().Eventually(t, policy(namespace, "many"), fleet.Field("status.applied", many), fleet.ConditionIs("Ready", "True"))
+	placeMany(t, f, namespace, many, name, "member2")
 
 	f.Hub().Patch(t, policy(namespace, "many"), "spec: {placement: {clusterAffinity: {clusterNames: [member2]}}}")
 	f.Hub().Eventually(t, fleet.Cluster(name), fleet.ConditionIs("DeletionsHeld", "True"))
@@ -115,4 +102,24 @@ spec:
 	if uid := f.Member("member1").Get(t, web).GetUID(); uid != kept {
 		t.Error("the Deployment is another object than before")
 	}
+}
+
+// placeMany places so many ConfigMaps, called many-00 and so on, by the policy many, and waits until they
+// are in all the clusters.
+func placeMany(t *testing.T, f *fleet.Fleet, namespace string, many int, clusters ...string) {
+	t.Helper()
+	var all strings.Builder
+	for i := range many {
+		fmt.Fprintf(&all, "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: many-%02d, namespace: %s, labels: {many: \"yes\"}}\n", i, namespace)
+	}
+	f.Hub().Apply(t, strings.ReplaceAll(all.String()+fill(namespace, `
+---
+apiVersion: policy.karmada.io/v1alpha1
+kind: PropagationPolicy
+metadata: {name: many, namespace: NAMESPACE}
+spec:
+  resourceSelectors: [{apiVersion: v1, kind: ConfigMap, labelSelector: {matchLabels: {many: "yes"}}}]
+  placement: {clusterAffinity: {clusterNames: [CLUSTERS]}}
+`), "CLUSTERS", strings.Join(clusters, ", ")))
+	f.Hub().Eventually(t, policy(namespace, "many"), fleet.Field("status.applied", many), fleet.ConditionIs("Ready", "True"))
 }
