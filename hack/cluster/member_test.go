@@ -97,7 +97,7 @@ func TestAMemberRunsWhatADeploymentAsksForAndKeepsItOverARestart(t *testing.T) {
 func TestAMemberThatCannotStartNamesTheProcessAndItsLog(t *testing.T) {
 	dir := t.TempDir()
 	broken := filepath.Join(dir, "member")
-	if err := os.WriteFile(broken, []byte("#!/bin/sh\necho the disk is full >&2\nexit 3\n"), 0o755); err != nil {
+	if err := os.WriteFile(broken, []byte("#!/bin/sh\n[ \"$1\" = etcd ] || exec sleep 60\necho the disk is full >&2\nexit 3\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	_, err := StartMember(t.Context(), MemberConfig{Name: "m1", Dir: filepath.Join(dir, "m1"), Binary: broken})

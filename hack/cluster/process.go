@@ -250,6 +250,9 @@ func (p *Process) ended() error {
 	if p.Alive() {
 		return nil
 	}
+	if p.exited != nil {
+		<-p.exited // it has ended, and is about to be waited for: only then is it known how
+	}
 	how := "ended"
 	if p.exited != nil && p.err != nil {
 		how = "ended with " + p.err.Error()
