@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -121,7 +122,16 @@ func (a *API) Namespace(t *testing.T) string {
 // Apply applies every object of a YAML text, as `kubectl apply --server-side` does, and deletes them when the test ends.
 func (a *API) Apply(t *testing.T, manifests string) {
 	t.Helper()
-	if err := a.TryApply(t, manifests); err != nil {
+	var err error
+	// A kind is listed a moment after its definition is established.
+	_ = await(t.Context(), func() error {
+		var unlisted *meta.NoKindMatchError
+		if err = a.TryApply(t, manifests); errors.As(err, &unlisted) {
+			return err
+		}
+		return nil
+	})
+	if err != nil {
 		t.Fatalf("applying to %s: %v", a.name, err)
 	}
 }
