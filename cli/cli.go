@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"windlass.dev/windlass/pkg/version"
 )
 
 // Streams are what a command reads and writes. Results go to Out, explanations to Err.
@@ -58,6 +60,7 @@ reachable from. This is its command line; what it does can also be done with kub
 
 Exit codes: 0 done, 1 failed, 2 used wrongly, 3 something is not fine (status --check only),
 4 no such object, 5 not allowed, 6 the hub can't be reached. "windlass kubectl" keeps kubectl's own.`,
+		Version:                    version.Version,
 		SilenceErrors:              true,
 		SilenceUsage:               true,
 		SuggestionsMinimumDistance: 2,

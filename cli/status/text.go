@@ -63,7 +63,7 @@ func (r Report) headline(w *writer) {
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func (r Report) clusterRows(now time.Time, wide bool) [][]string {
-	header := []string{"CLUSTER", "READY", "VERSION", "NODES", "AGENT", "LAST WORD", "WORKS"}
+	header := []string{"CLUSTER", "READY", "VERSION", "NODES", "AGENT", "SINCE", "WORKS"}
 	if wide {
 		header = append(header, "REGION", "PROVIDER", "TAINTS")
 	}
@@ -71,7 +71,7 @@ func (r Report) clusterRows(now time.Time, wide bool) [][]string {
 	for _, c := range r.Clusters {
 		row := []string{
 			c.Name, c.Ready, dash(c.KubernetesVersion), fmt.Sprintf("%d/%d", c.NodesReady, c.Nodes),
-			dash(c.AgentVersion), lastWord(c, now), worksCell(c.Works),
+			dash(c.AgentVersion), since(c, now), worksCell(c.Works),
 		}
 		if wide {
 			row = append(row, dash(c.Region), dash(c.Provider), dash(strings.Join(c.Taints, ",")))
@@ -81,17 +81,16 @@ func (r Report) clusterRows(now time.Time, wide bool) [][]string {
 	return rows
 }
 
-// lastWord says since when a connected cluster is as it is, and when one that is not was last heard.
-func lastWord(c Cluster, now time.Time) string {
+// since says for how long READY has been what it is. When the agent was last heard is known to the hub
+// alone: what is stored changes with READY.
+func since(c Cluster, now time.Time) string {
 	switch {
 	case !c.Joined:
-		return "never"
+		return "never joined"
 	case c.Since == nil:
 		return "-"
-	case c.Connected:
-		return "connected " + duration.HumanDuration(now.Sub(*c.Since))
 	}
-	return duration.HumanDuration(now.Sub(*c.Since)) + " ago"
+	return duration.HumanDuration(now.Sub(*c.Since))
 }
 
 func worksCell(c WorkCount) string {

@@ -317,7 +317,7 @@ func show(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, "bin/windlass", args...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	fmt.Println("$ bin/windlass " + strings.Join(args, " "))
+	fmt.Println("$ KUBECONFIG=" + fromHere(kubeconfig) + " bin/windlass " + strings.Join(args, " "))
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("running bin/windlass %s: %w", strings.Join(args, " "), err)
 	}

@@ -65,7 +65,7 @@ func assess(f facts) assessment {
 		out.RecheckAfter = f.Grace - f.Now.Sub(f.Member.Since)
 	default:
 		setCondition(&status, f, clusterv1alpha1.ClusterReady, metav1.ConditionUnknown, "AgentNotConnected",
-			"the agent is not connected; see its log in the cluster (objects there stay as they are, and the agent goes on correcting drift)")
+			"the agent is not connected; see its log in the cluster (objects there stay as they are; an agent that runs goes on correcting drift)")
 	}
 	if joined {
 		recordSession(&status, f)
