@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 )
 
 // Rule names what refused a cluster.
@@ -157,7 +158,28 @@ func refusals(out []refused) []Refusal {
 }
 
 func noClusterFits(p *problem, out []refused) Decision {
-	return Decision{Reason: ReasonNoClusterFit, Message: summary(p.Fleet.Len(), out), Refused: refusals(out)}
+	return Decision{Reason: ReasonNoClusterFit, Message: summary(p.Fleet.Len(), out) + strangers(p), Refused: refusals(out)}
+}
+
+// strangers names what the affinity calls by name and the fleet does not have: mostly a slip of the pen.
+func strangers(p *problem) string {
+	wanted := p.Placement.affinity
+	if wanted == nil || wanted.names == nil {
+		return ""
+	}
+	names := slices.DeleteFunc(sets.List(wanted.names), func(name string) bool {
+		_, known := slices.BinarySearchFunc(p.Fleet.clusters, name, func(c *Cluster, name string) int { return strings.Compare(c.name, name) })
+		return known
+	})
+	if len(names) == 0 {
+		return ""
+	}
+	more := ""
+	if len(names) > maxCauses {
+		more = fmt.Sprintf(" and %d more", len(names)-maxCauses)
+		names = names[:maxCauses]
+	}
+	return fmt.Sprintf("; no cluster is called %s%s", strings.Join(names, ", "), more)
 }
 
 // maxCauses bounds the causes in a summary: clusters may have a taint each.

@@ -65,6 +65,7 @@ func Decide(facts Facts) Decision {
 		return noClusterFits(p, refused)
 	}
 	decision := p.divide(p.choose(fit))
+	decision.Message += strangers(p)
 	decision.Refused = refusals(refused)
 	return decision
 }

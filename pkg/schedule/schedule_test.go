@@ -749,3 +749,26 @@ func BenchmarkStaticDivisionOver1000Clusters(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "decisions/s")
 }
+
+func TestClustersThatDoNotExistAreNamed(t *testing.T) {
+	for _, test := range []struct {
+		reason string
+		names  []string
+		want   string
+	}{
+		{"all of them exist", []string{"a", "b"}, "3 replicas in each of 2 clusters"},
+		{"one does not, and the others get theirs", []string{"a", "bb"}, "3 replicas in each of 1 cluster; no cluster is called bb"},
+		{"none does", []string{"y", "x"}, "0 of 2 clusters fit: 2 are not in the affinity; no cluster is called x, y"},
+		{"many do not", []string{"1", "2", "3", "4", "5", "6", "7"}, "0 of 2 clusters fit: 2 are not in the affinity; no cluster is called 1, 2, 3, 4, 5 and 2 more"},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			decision := Decide(Facts{
+				Template: Template{Kind: deployment}, Replicas: ptr.To[int32](3), Fleet: fleet(member("a"), member("b")),
+				Placement: compiled(t, &policyv1alpha1.Placement{ClusterAffinity: &policyv1alpha1.ClusterAffinity{ClusterNames: test.names}}),
+			})
+			if decision.Message != test.want {
+				t.Errorf("message %q, want %q", decision.Message, test.want)
+			}
+		})
+	}
+}
