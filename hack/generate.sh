@@ -11,7 +11,7 @@ if [ "${1:-}" = --check ]; then
 	copy=$(mktemp -d)
 	trap 'rm -rf "$copy"' EXIT
 	git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' f; do if [ -e "$f" ]; then printf '%s\0' "$f"; fi; done | tar --null -T - -cf - | tar -C "$copy" -xf -
-	mkdir -p "$copy/bin" && ln -s "$tools" "$copy/bin/tools"
+	mkdir -p "$tools" "$copy/bin" && ln -s "$tools" "$copy/bin/tools"
 	(cd "$copy" && bash hack/generate.sh)
 	stale=$(cd "$copy" && find . -name 'zz_generated.*' -o -name '*.pb.go' -o -name 'generated.proto' -o -path './docs/reference/*.md' | sort | while read -r f; do
 		cmp -s "$f" "$root/$f" || echo "$f"
