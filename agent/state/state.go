@@ -202,7 +202,7 @@ func (s *Store) Hold(work *linkv1.Work) bool {
 }
 
 // Put records a work. It returns when the journal that names it is written; until then nothing of
-// it may be applied. An error means that this is not known: the work may still become held.
+// it may be applied, unless Hold has taken it. An error means that this is not known: the work may still become held.
 func (s *Store) Put(ctx context.Context, work *linkv1.Work) error {
 	return s.commit(ctx, &pending{record: record{
 		Key: work.GetKey(), UID: work.GetUid(), Generation: work.GetGeneration(), Hash: work.GetHash(),
