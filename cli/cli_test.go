@@ -43,6 +43,7 @@ type fakeHub struct {
 	deleted  []string
 	bodies   []string
 	clusters []string       // names of the clusters that it knows
+	joined   []string       // those of them that have joined
 	lists    map[string]any // of our other kinds, by their resource; nil for a server that does not have them
 }
 
@@ -88,7 +89,11 @@ func (f *fakeHub) serve(w http.ResponseWriter, r *http.Request) {
 		f.deleted = append(f.deleted, filepath.Base(r.URL.Path))
 		answer(w, http.StatusOK, &metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusSuccess})
 	case filepath.Dir(r.URL.Path) == clustersPath && slices.Contains(f.clusters, filepath.Base(r.URL.Path)):
-		answer(w, http.StatusOK, &clusterv1alpha1.MemberCluster{TypeMeta: metav1.TypeMeta{APIVersion: "cluster.karmada.io/v1alpha1", Kind: "MemberCluster"}})
+		cluster := clusterv1alpha1.MemberCluster{TypeMeta: metav1.TypeMeta{APIVersion: "cluster.karmada.io/v1alpha1", Kind: "MemberCluster"}}
+		if slices.Contains(f.joined, filepath.Base(r.URL.Path)) {
+			cluster.Status.Conditions = []metav1.Condition{{Type: clusterv1alpha1.ClusterJoined, Status: metav1.ConditionTrue}}
+		}
+		answer(w, http.StatusOK, &cluster)
 	case strings.HasPrefix(r.URL.Path, tokensPath+"/"), filepath.Dir(r.URL.Path) == clustersPath, strings.HasPrefix(r.URL.Path, "/api/v1/namespaces/kube-public/"):
 		answer(w, http.StatusNotFound, &metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure,
 			Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound, Message: "not found", Details: &metav1.StatusDetails{Name: filepath.Base(r.URL.Path)}})
@@ -484,6 +489,11 @@ func TestStatusCheckEndsWithAnExitCodeOfItsOwn(t *testing.T) {
 	kind := func(group, kind string) metav1.TypeMeta {
 		return metav1.TypeMeta{APIVersion: group + "/v1alpha1", Kind: kind}
 	}
+	none := metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadataList"}}
+	forgotten := none
+	forgotten.Items = []metav1.PartialObjectMetadata{{
+		TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadata"}, ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"},
+	}}
 	waiting := clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "edge-1"}}
 	hub.lists = map[string]any{
 		"memberclusters":             clusterv1alpha1.MemberClusterList{TypeMeta: kind("cluster.karmada.io", "MemberClusterList"), Items: []clusterv1alpha1.MemberCluster{waiting}},
@@ -492,11 +502,17 @@ func TestStatusCheckEndsWithAnExitCodeOfItsOwn(t *testing.T) {
 		"propagationbindings":        workv1alpha1.PropagationBindingList{TypeMeta: kind("work.karmada.io", "PropagationBindingList")},
 		"clusterpropagationbindings": workv1alpha1.ClusterPropagationBindingList{TypeMeta: kind("work.karmada.io", "ClusterPropagationBindingList")},
 		"propagationworks":           workv1alpha1.PropagationWorkList{TypeMeta: kind("work.karmada.io", "PropagationWorkList")},
+		"deployments":                forgotten,
+		"statefulsets":               none,
+		"daemonsets":                 none,
+		"jobs":                       none,
+		"cronjobs":                   none,
 	}
 	config := hub.kubeconfig(t)
 	r := windlass(t, "status", "--kubeconfig", config)
 	r.want(t, CodeFine)
-	if !strings.HasPrefix(r.Out, "NOT FINE\n  cluster edge-1: no agent has enrolled yet") {
+	if !strings.HasPrefix(r.Out, "NOT FINE\n  cluster edge-1: no agent has enrolled yet") ||
+		!strings.Contains(r.Out, "\nClaimed by no policy, so in no cluster: Deployment shop/web\n") {
 		t.Errorf("the status is:\n%s", r.Out)
 	}
 	r = windlass(t, "status", "--check", "-o", "json", "--kubeconfig", config)
@@ -507,6 +523,20 @@ func TestStatusCheckEndsWithAnExitCodeOfItsOwn(t *testing.T) {
 	}
 	if r.Err != "" || report.Fine || len(report.Problems) != 1 || report.Problems[0].Reason != "NotJoined" {
 		t.Errorf("the report is %+v, standard error %q", report, r.Err)
+	}
+}
+
+func TestATokenForAClusterThatHasJoinedSaysThatItWillBeRefused(t *testing.T) {
+	hub := startFakeHub(t)
+	hub.clusters, hub.joined = []string{"edge-1", "edge-2"}, []string{"edge-1"}
+	config := hub.kubeconfig(t)
+	r := windlass(t, "token", "create", "--cluster", "edge-1", "--kubeconfig", config)
+	r.want(t, CodeFine, "Warning: cluster edge-1 has joined already", "--rejoin")
+	for _, args := range [][]string{{"--cluster", "edge-1", "--rejoin"}, {"--cluster", "edge-2"}, {"--cluster", "edge-3"}, {}} {
+		r := windlass(t, append([]string{"token", "create", "--kubeconfig", config}, args...)...)
+		if r.want(t, CodeFine); strings.Contains(r.Err, "Warning") {
+			t.Errorf("token create %v warns: %s", args, r.Err)
+		}
 	}
 }
 

@@ -137,6 +137,10 @@ func gatherStatus(ctx context.Context, h *hub) (status.Facts, error) {
 			return l.Items
 		})
 	fill(ctx, group, h, workv1alpha1.SchemeGroupVersion.WithResource("propagationworks"), &facts.Works, worksWithoutManifests)
+	group.Go(func() (err error) {
+		facts.Unclaimed, err = unclaimed(ctx, h)
+		return err
+	})
 	if err := group.Wait(); err != nil {
 		return status.Facts{}, err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
 
@@ -108,10 +109,8 @@ second time. Only the result goes to standard output, explanations go to standar
 			if err != nil {
 				return err
 			}
-			if options.rejoin {
-				if err := h.hasCluster(command.Context(), options.cluster); err != nil {
-					return err
-				}
+			if err := h.checkCluster(command.Context(), options, streams.Err); err != nil {
+				return err
 			}
 			created, err := createToken(command.Context(), h, options)
 			if err != nil {
@@ -131,21 +130,34 @@ second time. Only the result goes to standard output, explanations go to standar
 	return command
 }
 
-// hasCluster is an error when the hub does not know the cluster that is to come back: a token to rejoin
-// would wait for nobody. Who may make tokens and not look at clusters is believed.
-func (h *hub) hasCluster(ctx context.Context, name string) error {
+// checkCluster is an error when the hub does not know the cluster that is to come back: a token to rejoin
+// would wait for nobody. It warns of a token that a cluster can't use because it has joined already. Who
+// may make tokens and not look at clusters is believed.
+func (h *hub) checkCluster(ctx context.Context, options tokenOptions, warnings io.Writer) error {
+	if options.cluster == "" {
+		return nil
+	}
 	client, err := h.client(clusterv1alpha1.SchemeGroupVersion)
 	if err != nil {
 		return err
 	}
-	err = client.Get().Resource("memberclusters").Name(name).Do(ctx).Into(&clusterv1alpha1.MemberCluster{})
+	var cluster clusterv1alpha1.MemberCluster
+	err = client.Get().Resource("memberclusters").Name(options.cluster).Do(ctx).Into(&cluster)
 	switch {
-	case err == nil, apierrors.IsForbidden(err):
+	case apierrors.IsForbidden(err):
 		return nil
 	case apierrors.IsNotFound(err) && !noSuchResource(err):
-		return &Failure{Code: CodeNotFound, Err: fmt.Errorf("--rejoin: the hub has no cluster %q that could come back; if the name is right, leave --rejoin away, and the token attaches it anew", name)}
+		if options.rejoin {
+			return &Failure{Code: CodeNotFound, Err: fmt.Errorf("--rejoin: the hub has no cluster %q that could come back; if the name is right, leave --rejoin away, and the token attaches it anew", options.cluster)}
+		}
+		return nil
+	case err != nil:
+		return h.describe(fmt.Errorf("looking for cluster %s on the hub: %w", options.cluster, err))
 	}
-	return h.describe(fmt.Errorf("looking for cluster %s on the hub: %w", name, err))
+	if !options.rejoin && meta.IsStatusConditionTrue(cluster.Status.Conditions, clusterv1alpha1.ClusterJoined) {
+		fmt.Fprintf(warnings, "Warning: cluster %s has joined already, and its name is its own: no other cluster can use this token. If its agent was reinstalled, make a token with --rejoin.\n", options.cluster)
+	}
+	return nil
 }
 
 // createdToken is a new token and what is needed to use it. It is also the output of -o json.

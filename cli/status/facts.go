@@ -27,6 +27,8 @@ type Facts struct {
 	Bindings        []workv1alpha1.PropagationBinding
 	ClusterBindings []workv1alpha1.ClusterPropagationBinding
 	Works           []workv1alpha1.PropagationWork
+	// Unclaimed are workloads that bear no policy's mark.
+	Unclaimed []Template
 }
 
 // Report is what is said about a hub. It is also the JSON output: fields may be added, none
@@ -39,6 +41,9 @@ type Report struct {
 	Problems []Problem `json:"problems"`
 	Clusters []Cluster `json:"clusters"`
 	Bindings []Binding `json:"bindings"`
+	// Unclaimed are workloads on the hub that no policy claims, so that they run nowhere. That is no
+	// problem by itself: a policy may be about to come.
+	Unclaimed []Template `json:"unclaimed"`
 }
 
 // Problem is one thing that is not fine, and where.

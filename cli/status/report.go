@@ -26,7 +26,7 @@ const certificateWarning = 14 * 24 * time.Hour
 
 // Make makes the report. It does not change the facts.
 func Make(facts Facts) Report {
-	report := Report{APIVersion: APIVersion, Kind: "Status", Problems: []Problem{}, Clusters: []Cluster{}, Bindings: []Binding{}}
+	report := Report{APIVersion: APIVersion, Kind: "Status", Problems: []Problem{}, Clusters: []Cluster{}, Bindings: []Binding{}, Unclaimed: []Template{}}
 	connected := map[string]bool{}
 	for i := range facts.Clusters {
 		cluster, problems := describeCluster(&facts.Clusters[i], facts)
@@ -43,6 +43,7 @@ func Make(facts Facts) Report {
 			report.Problems = append(report.Problems, *problem)
 		}
 	}
+	report.Unclaimed = append(report.Unclaimed, withoutBinding(facts.Unclaimed, report.Bindings)...)
 	slices.SortFunc(report.Clusters, func(a, b Cluster) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(report.Bindings, func(a, b Binding) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
@@ -168,6 +169,19 @@ func idlePolicies(facts Facts) []Problem {
 		add("policy "+p.Name, p.Generation, p.Status)
 	}
 	return problems
+}
+
+// withoutBinding leaves out released templates: their clusters have them, and their binding is listed.
+func withoutBinding(unclaimed []Template, bindings []Binding) []Template {
+	bound := map[Template]bool{}
+	for _, b := range bindings {
+		bound[b.Template] = true
+	}
+	rest := slices.DeleteFunc(slices.Clone(unclaimed), func(t Template) bool { return bound[t] })
+	slices.SortFunc(rest, func(a, b Template) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+	})
+	return rest
 }
 
 func describeBinding(b binding, works map[string]work, connected map[string]bool) (Binding, *Problem) {

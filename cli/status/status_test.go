@@ -174,6 +174,16 @@ func held() Facts {
 	return facts
 }
 
+// forgotten is a fleet whose Deployment "web" was released, and beside it workloads that nobody wrote a policy for.
+func forgotten() Facts {
+	facts := sample()
+	facts.Bindings[1].Annotations = nil
+	for _, name := range []string{"f", "e", "d", "c", "b", "a", "web"} {
+		facts.Unclaimed = append(facts.Unclaimed, Template{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "default", Name: name})
+	}
+	return facts
+}
+
 func crowd() Facts {
 	facts := sample()
 	for i := range 60 {
@@ -200,6 +210,7 @@ func TestTextIsAsInTheGoldenFile(t *testing.T) {
 		{name: "trouble", reason: "what is not fine comes first, with its cause", facts: trouble()},
 		{name: "crowd", reason: "of many bindings only those are listed that are not fine", facts: crowd()},
 		{name: "held", reason: "deletions that wait for a person are a problem of the cluster, with what to type", facts: held()},
+		{name: "unclaimed", reason: "a workload without a policy runs nowhere, and that is said; a released one has its binding", facts: forgotten()},
 		{name: "empty", reason: "a new hub says what to do", facts: Facts{Now: now}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -18,6 +18,7 @@ const shownBindings = 50
 func (r Report) Text(out io.Writer, now time.Time, wide bool) error {
 	w := &writer{out: out}
 	r.headline(w)
+	r.unclaimed(w, wide)
 	if len(r.Clusters) > 0 {
 		w.table(r.clusterRows(now, wide))
 	}
@@ -58,6 +59,24 @@ func (r Report) headline(w *writer) {
 	for _, problem := range r.Problems {
 		w.line("  %s: %s", problem.Object, oneLine(problem.Message))
 	}
+}
+
+// shownUnclaimed is how many workloads without a policy are named before they are only counted.
+const shownUnclaimed = 5
+
+func (r Report) unclaimed(w *writer, wide bool) {
+	if len(r.Unclaimed) == 0 {
+		return
+	}
+	var names []string
+	for i, t := range r.Unclaimed {
+		if i == shownUnclaimed && !wide {
+			names = append(names, fmt.Sprintf("and %d more (-o wide names them)", len(r.Unclaimed)-i))
+			break
+		}
+		names = append(names, t.String())
+	}
+	w.line("Claimed by no policy, so in no cluster: %s", strings.Join(names, ", "))
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -102,12 +102,22 @@ func run(ctx context.Context, count int, interval time.Duration, direct bool) er
 		return err
 	}
 	fmt.Printf("creating %d Deployments, one every %v, %d of them to warm up\n", count+warmUp, interval, warmUp)
+	began := time.Now()
+	before, err := usage(f)
+	if err != nil {
+		return err
+	}
 	if err := create(ctx, targets, seen, count+warmUp, interval); err != nil {
 		return err
 	}
 	if err := seen.wait(ctx, count+warmUp); err != nil {
 		return err
 	}
+	after, err := usage(f)
+	if err != nil {
+		return err
+	}
+	reportUsage(before, after, time.Since(began), count+warmUp)
 	if direct {
 		return report(seen, "create in the members to object in a member", "create in the members to object in all members", "create in the members to ready in all of them")
 	}
