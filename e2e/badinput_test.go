@@ -47,7 +47,7 @@ func TestAPolicyThatSelectsNothingSaysSoUntilThereIsSomething(t *testing.T) {
 	object := configMap(namespace, "settings")
 	f.Hub().Apply(t, policyFor(object))
 	f.Hub().Eventually(t, policy(namespace, "configmap-settings"),
-		fleet.ConditionIs("Ready", "False"), fleet.ConditionSays("Ready", "NothingSelected: No object matches the resource selectors"))
+		fleet.ConditionIs("Ready", "False"), fleet.ConditionSays("Ready", "NothingSelected: No object is claimed: there is no ConfigMap in namespace"))
 	othersArrive(t, f, namespace)
 
 	f.Hub().Apply(t, fill(namespace, settings))

@@ -27,17 +27,17 @@ const certificateWarning = 14 * 24 * time.Hour
 // Make makes the report. It does not change the facts.
 func Make(facts Facts) Report {
 	report := Report{APIVersion: APIVersion, Kind: "Status", Problems: []Problem{}, Clusters: []Cluster{}, Bindings: []Binding{}, Unclaimed: []Template{}}
-	connected := map[string]bool{}
+	connected, holds := map[string]bool{}, map[string]string{}
 	for i := range facts.Clusters {
 		cluster, problems := describeCluster(&facts.Clusters[i], facts)
-		connected[cluster.Name] = cluster.Connected
+		connected[cluster.Name], holds[cluster.Name] = cluster.Connected, holding(&facts.Clusters[i])
 		report.Clusters = append(report.Clusters, cluster)
 		report.Problems = append(report.Problems, problems...)
 	}
 	report.Problems = append(report.Problems, idlePolicies(facts)...)
 	works := facts.worksByBinding()
 	for _, b := range facts.bindings() {
-		described, problem := describeBinding(b, works[bindingKey{b.kind, b.GetNamespace(), b.GetName()}], connected)
+		described, problem := describeBinding(b, works[bindingKey{b.kind, b.GetNamespace(), b.GetName()}], connected, holds)
 		report.Bindings = append(report.Bindings, described)
 		if problem != nil {
 			report.Problems = append(report.Problems, *problem)
@@ -184,7 +184,16 @@ func withoutBinding(unclaimed []Template, bindings []Binding) []Template {
 	return rest
 }
 
-func describeBinding(b binding, works map[string]work, connected map[string]bool) (Binding, *Problem) {
+// holding says why deletions in a cluster wait for a person; empty when none does.
+func holding(c *clusterv1alpha1.MemberCluster) string {
+	held := meta.FindStatusCondition(c.Status.Conditions, clusterv1alpha1.ClusterDeletionsHeld)
+	if held == nil || held.Status != metav1.ConditionTrue {
+		return ""
+	}
+	return held.Reason
+}
+
+func describeBinding(b binding, works map[string]work, connected map[string]bool, holds map[string]string) (Binding, *Problem) {
 	described := Binding{
 		Namespace: b.GetNamespace(), Name: b.GetName(),
 		Template: templateOf(b.spec.Resource), Policy: policyOf(b),
@@ -192,6 +201,9 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 	}
 	for _, target := range b.spec.Clusters {
 		placement := describePlacement(target, b.spec, works[target.Name].object)
+		if work := works[target.Name].object; work != nil && work.DeletionTimestamp != nil && !described.Removing {
+			placement.Applied, placement.Message = false, whyRemovedFirst(work, target.Name, holds[target.Name])
+		}
 		placement.Stale = !connected[target.Name]
 		described.Placements = append(described.Placements, placement)
 		if placement.Applied {
@@ -209,10 +221,14 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 		return described, nil
 	}
 	problem := bindingProblem(b, described, scheduled)
+	held := heldNote(described, works, holds)
 	if problem != nil {
+		problem.Message = strings.Join(slices.DeleteFunc([]string{problem.Message, held}, func(s string) bool { return s == "" }), "; ")
 		described.Message = problem.Message
+	} else if held != "" {
+		described.Message = held // the problem is the cluster's, once for all of its bindings
 	} else if whole := meta.FindStatusCondition(b.status.Conditions, workv1alpha1.BindingFullyApplied); whole != nil && whole.Reason == aggregate.ReasonRemovalHeld {
-		described.Message = whole.Message // the problem is the cluster's, once for all of its bindings
+		described.Message = whole.Message
 	}
 	return described, problem
 }
@@ -238,6 +254,44 @@ func describePlacement(target workv1alpha1.TargetCluster, spec *workv1alpha1.Bin
 		placement.Ready = readyReplicas(manifest)
 	}
 	return placement
+}
+
+// whyRemovedFirst says of a cluster that shall have a template again while what it had is being removed why that takes
+// its time.
+func whyRemovedFirst(w *workv1alpha1.PropagationWork, cluster, hold string) string {
+	if isHeld(w, hold) {
+		return fmt.Sprintf("what it had is removed first, and that is held back until a person confirms it: see cluster %s", cluster)
+	}
+	return "what it had is removed first"
+}
+
+// isHeld says whether a removal waits for a person in a cluster that holds deletions for a reason: there everything does
+// that nobody asked for, and after a restore everything.
+func isHeld(w *workv1alpha1.PropagationWork, hold string) bool {
+	return w.DeletionTimestamp != nil &&
+		(hold == clusterv1alpha1.DeletionsHeldStoreRestored || hold != "" && w.Spec.RemovalCause != workv1alpha1.RemovalTemplateDeleted)
+}
+
+// heldNote says from where a template should be gone and is not, because a person has to confirm it. Of clusters that
+// shall have it again, their placement says so.
+func heldNote(described Binding, works map[string]work, holds map[string]string) string {
+	var clusters []string
+	for cluster, w := range works {
+		placed := slices.ContainsFunc(described.Placements, func(p Placement) bool { return p.Cluster == cluster })
+		if isHeld(w.object, holds[cluster]) && (described.Removing || !placed) {
+			clusters = append(clusters, cluster)
+		}
+	}
+	if len(clusters) == 0 {
+		return ""
+	}
+	slices.Sort(clusters)
+	first := clusters[:min(len(clusters), namedClusters)]
+	said := fmt.Sprintf("its removal from %s is held back until a person confirms it: see cluster %s", count(len(clusters), "cluster"), strings.Join(first, ", cluster "))
+	if more := len(clusters) - len(first); more > 0 {
+		said += fmt.Sprintf(" and %d more", more)
+	}
+	return said
 }
 
 func whyNotApplied(w *workv1alpha1.PropagationWork) string {

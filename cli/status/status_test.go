@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -161,7 +162,7 @@ func held() Facts {
 	facts := sample()
 	facts.Clusters[1].Status.Conditions = append(facts.Clusters[1].Status.Conditions, metav1.Condition{
 		Type: clusterv1alpha1.ClusterDeletionsHeld, Status: metav1.ConditionTrue, Reason: clusterv1alpha1.DeletionsHeldTooMany,
-		Message: "20 deletions wait for a person: more than 10 within 5m0s is unusual; look at the works that are being deleted in namespace karmada-es-member1; " +
+		Message: "20 deletions wait for a person (ConfigMap default/s-0, ConfigMap default/s-1, ConfigMap default/s-2 and 17 more): more than 10 within 5m0s is unusual; look at the works that are being deleted in namespace karmada-es-member1; " +
 			"to let it happen: kubectl annotate membercluster member1 --overwrite windlass.dev/confirm-deletions=4f1c",
 	})
 	moved := boundTo(template("ConfigMap", "settings"), nil, to("member2", 0))
@@ -220,6 +221,46 @@ func TestTextIsAsInTheGoldenFile(t *testing.T) {
 			}
 			compareGolden(t, test.name+".txt", out.Bytes(), test.reason)
 		})
+	}
+}
+
+func TestARemovalThatIsHeldIsTheCauseThatIsTold(t *testing.T) {
+	leaving := func(cause workv1alpha1.RemovalCause) func(*workv1alpha1.PropagationWork) {
+		return func(w *workv1alpha1.PropagationWork) {
+			w.DeletionTimestamp, w.Generation, w.Spec.RemovalCause = &metav1.Time{Time: now}, 2, cause
+		}
+	}
+	unreported := func(w *workv1alpha1.PropagationWork) { w.Status = workv1alpha1.WorkStatus{} }
+	moved, deleted := workv1alpha1.RemovalNotSelected, workv1alpha1.RemovalTemplateDeleted
+	both := boundTo(template("ConfigMap", "settings"), nil, to("member1", 0), to("member2", 0))
+	second := boundTo(template("ConfigMap", "settings"), nil, to("member2", 0))
+	going := *both.DeepCopy()
+	going.DeletionTimestamp = &metav1.Time{Time: now}
+	for _, test := range []struct {
+		reason  string
+		holds   string // why member1 does
+		binding workv1alpha1.PropagationBinding
+		works   []workv1alpha1.PropagationWork
+		want    string
+	}{
+		{"a cluster shall have it again", "TooManyDeletions", both, []workv1alpha1.PropagationWork{workOf(both, "member1", "", leaving(moved)), workOf(both, "member2", "")},
+			"applied in 1 of 2 clusters: member1: what it had is removed first, and that is held back until a person confirms it: see cluster member1"},
+		{"so it shall, and nothing is held", "", both, []workv1alpha1.PropagationWork{workOf(both, "member1", "", leaving(moved)), workOf(both, "member2", "")},
+			"applied in 1 of 2 clusters: member1: what it had is removed first"},
+		{"it has moved, and has not arrived", "TooManyDeletions", second, []workv1alpha1.PropagationWork{workOf(second, "member1", "", leaving(moved)), workOf(second, "member2", "", unreported)},
+			"applied in 0 of 1 cluster: member2: the cluster has not reported yet; its removal from 1 cluster is held back until a person confirms it: see cluster member1"},
+		{"it is deleted, and the store was restored", "StoreRestored", going, []workv1alpha1.PropagationWork{workOf(going, "member1", "", leaving(deleted)), workOf(going, "member2", "", leaving(deleted))},
+			"it is being removed from 2 clusters; its removal from 1 cluster is held back until a person confirms it: see cluster member1"},
+		{"it is deleted, which is never too much", "TooManyDeletions", going, []workv1alpha1.PropagationWork{workOf(going, "member1", "", leaving(deleted))},
+			"it is being removed from 2 clusters"},
+	} {
+		facts := Facts{Now: now, Clusters: []clusterv1alpha1.MemberCluster{cluster("member1"), cluster("member2")}, Bindings: []workv1alpha1.PropagationBinding{test.binding}, Works: test.works}
+		if test.holds != "" {
+			meta.SetStatusCondition(&facts.Clusters[0].Status.Conditions, metav1.Condition{Type: clusterv1alpha1.ClusterDeletionsHeld, Status: metav1.ConditionTrue, Reason: test.holds})
+		}
+		if got := Make(facts).Bindings[0].Message; got != test.want {
+			t.Errorf("%s: it says\n%s\nwant\n%s", test.reason, got, test.want)
+		}
 	}
 }
 

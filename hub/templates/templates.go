@@ -83,10 +83,10 @@ type Handler struct {
 
 // kind is one wanted kind. All fields but problem are written once, before it is put into the map.
 type kind struct {
-	resource schema.GroupVersionResource
-	informer cache.SharedIndexInformer // nil while the kind is not served
-	stop     context.CancelFunc
-	problem  error
+	clusterScoped bool
+	informer      cache.SharedIndexInformer // nil while the kind is not served
+	stop          context.CancelFunc
+	problem       error
 }
 
 func (k *kind) synced() bool { return k.informer != nil && k.informer.HasSynced() }
@@ -160,6 +160,16 @@ func (w *Watcher) List(gvk schema.GroupVersionKind, namespace string) []*unstruc
 		out[i] = obj.(*unstructured.Unstructured)
 	}
 	return out
+}
+
+// Scope says whether objects of a kind are in no namespace. Known is false while List can't tell all of them, because the
+// kind is not served or its first list is not complete.
+func (w *Watcher) Scope(gvk schema.GroupVersionKind) (cluster, known bool) {
+	kind, ok := w.kind(gvk)
+	if !ok || !kind.synced() {
+		return false, false
+	}
+	return kind.clusterScoped, true
 }
 
 // Problem says why a wanted kind is not watched; nil when it is, or when nobody has looked yet.
@@ -272,14 +282,14 @@ func (w *Watcher) converge(ctx context.Context) {
 }
 
 func (w *Watcher) start(ctx context.Context, gvk schema.GroupVersionKind) {
-	resource, err := w.resolve(gvk)
+	mapping, err := w.resolve(gvk)
 	if err != nil {
 		w.set(gvk, &kind{problem: err})
 		return
 	}
 	running, stop := context.WithCancel(ctx)
-	entry := &kind{resource: resource, stop: stop}
-	entry.informer = w.informer(gvk, resource, entry)
+	entry := &kind{clusterScoped: mapping.Scope.Name() == meta.RESTScopeNameRoot, stop: stop}
+	entry.informer = w.informer(gvk, mapping.Resource, entry)
 	w.set(gvk, entry)
 	go entry.informer.RunWithContext(running)
 	go func() {
@@ -291,15 +301,15 @@ func (w *Watcher) start(ctx context.Context, gvk schema.GroupVersionKind) {
 }
 
 // resolve finds the resource of a kind, if the API server serves it and it can be watched.
-func (w *Watcher) resolve(gvk schema.GroupVersionKind) (schema.GroupVersionResource, error) {
+func (w *Watcher) resolve(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
 	mapping, err := w.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 	if meta.IsNoMatchError(err) {
-		return schema.GroupVersionResource{}, fmt.Errorf("the hub serves no kind %s in %s; apply its CustomResourceDefinition to the hub, or mend the policy", gvk.Kind, gvk.GroupVersion())
+		return nil, fmt.Errorf("the hub serves no kind %s in %s; apply its CustomResourceDefinition to the hub, or mend the policy", gvk.Kind, gvk.GroupVersion())
 	}
 	if err != nil {
-		return schema.GroupVersionResource{}, fmt.Errorf("looking for kind %s in %s: %w", gvk.Kind, gvk.GroupVersion(), err)
+		return nil, fmt.Errorf("looking for kind %s in %s: %w", gvk.Kind, gvk.GroupVersion(), err)
 	}
-	return mapping.Resource, nil
+	return mapping, nil
 }
 
 func (w *Watcher) informer(gvk schema.GroupVersionKind, resource schema.GroupVersionResource, entry *kind) cache.SharedIndexInformer {

@@ -40,6 +40,7 @@ var (
 var resources = map[schema.GroupVersionResource]string{
 	{Group: "apps", Version: "v1", Resource: "deployments"}:                               "DeploymentList",
 	{Version: "v1", Resource: "configmaps"}:                                               "ConfigMapList",
+	{Version: "v1", Resource: "namespaces"}:                                               "NamespaceList",
 	{Group: "example.com", Version: "v1", Resource: "widgets"}:                            "WidgetList",
 	{Group: "example.com", Version: "v2", Resource: "widgets"}:                            "WidgetList",
 	{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}: "CustomResourceDefinitionList",
@@ -70,7 +71,7 @@ func newWorldWith(retryFirst, retryMost time.Duration, objects ...runtime.Object
 	}
 	w.serve(
 		list("apps/v1", metav1.APIResource{Name: "deployments", Kind: "Deployment", Namespaced: true}),
-		list("v1", metav1.APIResource{Name: "configmaps", Kind: "ConfigMap", Namespaced: true}),
+		list("v1", metav1.APIResource{Name: "configmaps", Kind: "ConfigMap", Namespaced: true}, metav1.APIResource{Name: "namespaces", Kind: "Namespace"}),
 	)
 	w.watcher = templates.New(templates.Config{
 		Dynamic: w.server, Discovery: kube{world: w}, Log: slog.New(slog.DiscardHandler), RetryFirst: retryFirst, RetryMost: retryMost,
@@ -244,6 +245,22 @@ func TestAKindIsWatchedWhileSomebodyWantsIt(t *testing.T) {
 		w.watcher.Want("bindings", nil)
 		w.until(t, "the watch stops", func() bool { return !w.known(web) })
 	})
+}
+
+func TestTheScopeOfAKindIsKnownWithItsObjects(t *testing.T) {
+	w := newWorld()
+	w.run(t)
+	namespaces := schema.GroupVersionKind{Version: "v1", Kind: "Namespace"}
+	if cluster, known := w.watcher.Scope(namespaces); cluster || known {
+		t.Errorf("before anybody wants it: %t, known %t", cluster, known)
+	}
+	w.watcher.Want("policies", []schema.GroupVersionKind{deployments, namespaces})
+	for kind, want := range map[schema.GroupVersionKind]bool{deployments: false, namespaces: true} {
+		w.until(t, kind.Kind+" is known", func() bool { _, known := w.watcher.Scope(kind); return known })
+		if cluster, _ := w.watcher.Scope(kind); cluster != want {
+			t.Errorf("%s is in no namespace: %t", kind.Kind, cluster)
+		}
+	}
 }
 
 func TestAKindThatIsNotServedIsAProblemUntilItIs(t *testing.T) {

@@ -33,6 +33,8 @@ type PolicyInput struct {
 	Bindings []workv1alpha1.Binding
 	// MissingKinds are selected kinds that the hub does not serve, such as "example.com/v1 Widget".
 	MissingKinds []string
+	// WhyIdle says why there are no bindings: policy.WhyIdle.
+	WhyIdle string
 }
 
 // Policy makes a policy's status; now is the time of a transition, if there is one. changed is false,
@@ -68,7 +70,7 @@ func Policy(in PolicyInput, old *policyv1alpha1.PropagationStatus, now metav1.Ti
 			strings.Join(slices.Sorted(slices.Values(in.MissingKinds)), ", "))
 	case total == 0:
 		ready.Reason = ReasonNothingSelected
-		ready.Message = "No object matches the resource selectors, or all that do are claimed by other policies or made by the hub for itself."
+		ready.Message = joinNonEmpty(": ", "No object is claimed", truncate(in.WhyIdle, maxMessage))
 	case len(unscheduled) > 0:
 		ready.Reason = ReasonNotScheduled
 		ready.Message = fmt.Sprintf("No cluster was found for %d of %d templates: %s", len(unscheduled), total, unscheduled)

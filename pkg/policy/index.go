@@ -217,20 +217,20 @@ func selected(ranked []candidate) Decision {
 	message := fmt.Sprintf("%s selects it %s", best.Matcher, best.how)
 	for _, next := range ranked[1:] {
 		if next.Matcher != best.Matcher {
-			message += fmt.Sprintf(" and comes before %s: %s", next.Matcher, best.lead(next))
+			message += fmt.Sprintf(" and comes before %s: %s", next.Matcher, best.lead(next, "the other"))
 			break
 		}
 	}
 	return Decision{Policy: best.policy, Reason: ReasonSelected, Message: message}
 }
 
-// lead says why a candidate comes before another.
-func (c candidate) lead(other candidate) string {
+// lead says why a candidate comes before another, which is called by the given words.
+func (c candidate) lead(other candidate, called string) string {
 	switch {
 	case c.priority != other.priority:
-		return fmt.Sprintf("its priority is %d, the other's %d", c.priority, other.priority)
+		return fmt.Sprintf("its priority is %d, %s's %d", c.priority, called, other.priority)
 	case c.how != other.how:
-		return fmt.Sprintf("the other selects it %s", other.how)
+		return fmt.Sprintf("%s selects it %s", called, other.how)
 	}
 	return "all else is equal and its name sorts first"
 }

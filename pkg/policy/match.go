@@ -140,12 +140,7 @@ func (m *Matcher) match(t *Template) specificity {
 	return best
 }
 
-func (m *Matcher) String() string {
-	if namespaced(m.policy) {
-		return "PropagationPolicy " + m.mark.Namespace + "/" + m.mark.Name
-	}
-	return "ClusterPropagationPolicy " + m.mark.Name
-}
+func (m *Matcher) String() string { return m.mark.String() }
 
 func compareKinds(a, b schema.GroupVersionKind) int {
 	return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Version, b.Version), cmp.Compare(a.Kind, b.Kind))

@@ -60,11 +60,12 @@ type ClusterSpec struct {
 	// +optional
 	Zones []string `json:"zones,omitempty" protobuf:"bytes,6,rep,name=zones"`
 
-	// taints keep templates away that do not tolerate them.
+	// taints keep templates away that do not tolerate them. Not supported yet: the effect
+	// PreferNoSchedule is refused.
 	// +optional
 	Taints []corev1.Taint `json:"taints,omitempty" protobuf:"bytes,7,rep,name=taints"`
 
-	// resourceModels describe nodes by grades of size.
+	// resourceModels describe nodes by grades of size. Not supported yet: refused.
 	// +optional
 	ResourceModels []ResourceModel `json:"resourceModels,omitempty" protobuf:"bytes,8,rep,name=resourceModels"`
 

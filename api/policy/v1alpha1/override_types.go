@@ -12,7 +12,7 @@ type OverridePolicy struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty" protobuf:"bytes,1,opt,name=metadata"`
 
-	// spec is what the user wants.
+	// spec is what the user wants. Not supported yet: refused.
 	Spec OverrideSpec `json:"spec" protobuf:"bytes,2,opt,name=spec"`
 
 	// status says what became of it.
@@ -38,7 +38,7 @@ type ClusterOverridePolicy struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty" protobuf:"bytes,1,opt,name=metadata"`
 
-	// spec is what the user wants.
+	// spec is what the user wants. Not supported yet: refused.
 	Spec OverrideSpec `json:"spec" protobuf:"bytes,2,opt,name=spec"`
 
 	// status says what became of it.

@@ -68,7 +68,7 @@ type PropagationSpec struct {
 	Association bool `json:"association,omitempty" protobuf:"varint,2,opt,name=association"`
 
 	// propagateDeps sends what a workload refers to (ConfigMaps, Secrets, ServiceAccounts,
-	// PersistentVolumeClaims) to the same clusters.
+	// PersistentVolumeClaims) to the same clusters. Not supported yet: true is refused.
 	// +optional
 	PropagateDeps bool `json:"propagateDeps,omitempty" protobuf:"varint,3,opt,name=propagateDeps"`
 
@@ -83,16 +83,17 @@ type PropagationSpec struct {
 	Priority *int32 `json:"priority,omitempty" protobuf:"varint,5,opt,name=priority"`
 
 	// preemption says whether this policy may take over templates that another policy of lower
-	// priority has claimed: Always or Never (the default).
+	// priority has claimed: Always or Never (the default). Not supported yet: Always is refused.
 	// +optional
 	Preemption PreemptionBehavior `json:"preemption,omitempty" protobuf:"bytes,6,opt,name=preemption,casttype=PreemptionBehavior"`
 
 	// dependentOverrides names override policies that must exist before this policy takes effect.
+	// Not supported yet: refused.
 	// +optional
 	DependentOverrides []string `json:"dependentOverrides,omitempty" protobuf:"bytes,7,rep,name=dependentOverrides"`
 
 	// schedulerName is the scheduler that places the selected templates; "default-scheduler" is
-	// the hub's own. It can't be changed.
+	// the hub's own. It can't be changed. Not supported yet: any other is refused.
 	// +optional
 	SchedulerName string `json:"schedulerName,omitempty" protobuf:"bytes,8,opt,name=schedulerName"`
 
@@ -107,7 +108,7 @@ type PropagationSpec struct {
 	ConflictResolution ConflictResolution `json:"conflictResolution,omitempty" protobuf:"bytes,10,opt,name=conflictResolution,casttype=ConflictResolution"`
 
 	// activationPreference Lazy makes changes of this policy wait until the template itself
-	// changes; by default they take effect at once.
+	// changes; by default they take effect at once. Not supported yet: refused.
 	// +optional
 	ActivationPreference ActivationPreference `json:"activationPreference,omitempty" protobuf:"bytes,11,opt,name=activationPreference,casttype=ActivationPreference"`
 
@@ -120,7 +121,8 @@ type PropagationSpec struct {
 	// +optional
 	PreserveResourcesOnDeletion *bool `json:"preserveResourcesOnDeletion,omitempty" protobuf:"varint,13,opt,name=preserveResourcesOnDeletion"`
 
-	// schedulePriority is the rank of the selected templates in the scheduler's queue.
+	// schedulePriority is the rank of the selected templates in the scheduler's queue. Not
+	// supported yet: refused.
 	// +optional
 	SchedulePriority *SchedulePriority `json:"schedulePriority,omitempty" protobuf:"bytes,14,opt,name=schedulePriority"`
 }
@@ -177,12 +179,12 @@ const DefaultSchedulerName = "default-scheduler"
 
 // Suspension pauses the dispatching of works.
 type Suspension struct {
-	// dispatching true pauses it to every cluster.
+	// dispatching true pauses it to every cluster. Not supported yet: true is refused.
 	// +optional
 	Dispatching *bool `json:"dispatching,omitempty" protobuf:"varint,1,opt,name=dispatching"`
 
 	// dispatchingOnClusters pauses it to the named clusters; it can't stand beside
-	// dispatching: true.
+	// dispatching: true. Not supported yet: refused.
 	// +optional
 	DispatchingOnClusters *SuspendClusters `json:"dispatchingOnClusters,omitempty" protobuf:"bytes,2,opt,name=dispatchingOnClusters"`
 }
@@ -212,10 +214,11 @@ const KubePriorityClass PriorityClassSource = "KubePriorityClass"
 // FailoverBehavior says what happens when an application or a cluster fails.
 type FailoverBehavior struct {
 	// application moves a workload that stays unhealthy in a cluster. It requires propagateDeps.
+	// Not supported yet: refused.
 	// +optional
 	Application *ApplicationFailoverBehavior `json:"application,omitempty" protobuf:"bytes,1,opt,name=application"`
 
-	// cluster says how a workload leaves a cluster that failed.
+	// cluster says how a workload leaves a cluster that failed. Not supported yet: refused.
 	// +optional
 	Cluster *ClusterFailoverBehavior `json:"cluster,omitempty" protobuf:"bytes,2,opt,name=cluster"`
 }
@@ -292,7 +295,7 @@ type Placement struct {
 	ClusterAffinity *ClusterAffinity `json:"clusterAffinity,omitempty" protobuf:"bytes,1,opt,name=clusterAffinity"`
 
 	// clusterAffinities are groups of clusters, tried in order until one fits. It can't stand
-	// beside clusterAffinity.
+	// beside clusterAffinity. Not supported yet: refused.
 	// +optional
 	ClusterAffinities []ClusterAffinityTerm `json:"clusterAffinities,omitempty" protobuf:"bytes,2,rep,name=clusterAffinities"`
 
@@ -300,7 +303,7 @@ type Placement struct {
 	// +optional
 	ClusterTolerations []corev1.Toleration `json:"clusterTolerations,omitempty" protobuf:"bytes,3,rep,name=clusterTolerations"`
 
-	// spreadConstraints bound how many groups of clusters are used.
+	// spreadConstraints bound how many groups of clusters are used. Not supported yet: refused.
 	// +optional
 	SpreadConstraints []SpreadConstraint `json:"spreadConstraints,omitempty" protobuf:"bytes,4,rep,name=spreadConstraints"`
 
@@ -308,7 +311,7 @@ type Placement struct {
 	// +optional
 	ReplicaScheduling *ReplicaSchedulingStrategy `json:"replicaScheduling,omitempty" protobuf:"bytes,5,opt,name=replicaScheduling"`
 
-	// workloadAffinity puts workloads near to or far from one another.
+	// workloadAffinity puts workloads near to or far from one another. Not supported yet: refused.
 	// +optional
 	WorkloadAffinity *WorkloadAffinity `json:"workloadAffinity,omitempty" protobuf:"bytes,6,opt,name=workloadAffinity"`
 }
@@ -405,7 +408,7 @@ type ReplicaSchedulingStrategy struct {
 	ReplicaSchedulingType ReplicaSchedulingType `json:"replicaSchedulingType,omitempty" protobuf:"bytes,1,opt,name=replicaSchedulingType,casttype=ReplicaSchedulingType"`
 
 	// replicaDivisionPreference is how Divided divides: Weighted (the default) or Aggregated into
-	// as few clusters as possible.
+	// as few clusters as possible. Not supported yet: Aggregated is refused.
 	// +optional
 	ReplicaDivisionPreference ReplicaDivisionPreference `json:"replicaDivisionPreference,omitempty" protobuf:"bytes,2,opt,name=replicaDivisionPreference,casttype=ReplicaDivisionPreference"`
 
@@ -440,7 +443,7 @@ type ClusterPreferences struct {
 	StaticWeightList []StaticClusterWeight `json:"staticWeightList,omitempty" protobuf:"bytes,1,rep,name=staticWeightList"`
 
 	// dynamicWeight takes the weights from the clusters' state (AvailableReplicas) and wins over
-	// staticWeightList.
+	// staticWeightList. Not supported yet: refused.
 	// +optional
 	DynamicWeight DynamicWeightFactor `json:"dynamicWeight,omitempty" protobuf:"bytes,2,opt,name=dynamicWeight,casttype=DynamicWeightFactor"`
 }

@@ -162,11 +162,12 @@ func validatePolicyUpdate(policy, old Policy) field.ErrorList {
 	if equality.Semantic.DeepEqual(policy.GetSpec(), old.GetSpec()) {
 		return errs
 	}
+	var changes field.ErrorList
 	if was, is := old.GetSpec().SchedulerName, policy.GetSpec().SchedulerName; was != is {
-		errs = append(errs, field.Invalid(field.NewPath("spec", "schedulerName"), is,
+		changes = append(changes, field.Invalid(field.NewPath("spec", "schedulerName"), is,
 			fmt.Sprintf("can't be changed from %q: delete the policy and create it again with the other scheduler", was)))
 	}
-	return append(errs, validatePolicySpec(policy)...)
+	return append(errs, validatePolicySpec(policy, changes...)...)
 }
 
 func validatePermanentIDUpdate(policy, old Policy) field.ErrorList {
@@ -179,10 +180,19 @@ func validatePermanentIDUpdate(policy, old Policy) field.ErrorList {
 		fmt.Sprintf("can't be changed or removed: templates are claimed under it; set it back to %q", was))}
 }
 
-func validatePolicySpec(policy Policy) field.ErrorList {
+// validatePolicySpec checks a spec; changes are errors about how it differs from the one before.
+func validatePolicySpec(policy Policy, changes ...*field.Error) field.ErrorList {
 	spec, path := policy.GetSpec(), field.NewPath("spec")
+	errs := append(changes, policyValues(policy, path)...)
+	errs = refuseNotYet(notYetInPlacement, &spec.Placement, path.Child("placement"), errs)
+	return refuseNotYet(notYetInPolicy, spec, path, errs)
+}
+
+// policyValues checks the values of all fields, as if everything was supported.
+func policyValues(policy Policy, path *field.Path) field.ErrorList {
+	spec := policy.GetSpec()
 	errs := validateResourceSelectors(policy, path.Child("resourceSelectors"))
-	errs = append(errs, ValidatePlacement(&spec.Placement, path.Child("placement"))...)
+	errs = append(errs, placementValues(&spec.Placement, path.Child("placement"))...)
 	errs = append(errs, validatePreemption(spec, path)...)
 	for i, name := range spec.DependentOverrides {
 		if name == "" {
@@ -193,8 +203,7 @@ func validatePolicySpec(policy Policy) field.ErrorList {
 	errs = append(errs, ValidateConflictResolution(spec.ConflictResolution, path.Child("conflictResolution"))...)
 	errs = append(errs, oneOf(spec.ActivationPreference, path.Child("activationPreference"), LazyActivation)...)
 	errs = append(errs, validateSuspension(spec.Suspension, path.Child("suspension"))...)
-	errs = append(errs, validateSchedulePriority(spec.SchedulePriority, path.Child("schedulePriority"))...)
-	return append(errs, refuseNotYet(notYetInPolicy, spec, path)...)
+	return append(errs, validateSchedulePriority(spec.SchedulePriority, path.Child("schedulePriority"))...)
 }
 
 func validateResourceSelectors(policy Policy, path *field.Path) field.ErrorList {
@@ -279,8 +288,8 @@ func validatePreemption(spec *PropagationSpec, path *field.Path) field.ErrorList
 	}
 	for i := range spec.ResourceSelectors {
 		if spec.ResourceSelectors[i].Name == "" {
-			errs = append(errs, field.Required(path.Child("resourceSelectors").Index(i).Child("name"),
-				"preemption: Always takes templates from other policies, so every selector must name its template"))
+			errs = append(errs, field.Invalid(path.Child("preemption"), spec.Preemption,
+				fmt.Sprintf("Always takes templates from other policies, so every selector must name its template: resourceSelectors[%d] has no name", i)))
 		}
 	}
 	return errs
@@ -293,8 +302,8 @@ func validateFailover(spec *PropagationSpec, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if application := spec.Failover.Application; application != nil {
 		if !spec.PropagateDeps {
-			errs = append(errs, field.Invalid(field.NewPath("spec", "propagateDeps"), spec.PropagateDeps,
-				"must be true beside failover.application: a workload that moves needs its ConfigMaps and Secrets at its new place"))
+			errs = append(errs, field.Forbidden(path.Child("application"),
+				"needs propagateDeps: true, for a workload that moves needs its ConfigMaps and Secrets at its new place"))
 		}
 		errs = append(errs, validateApplicationFailover(application, path.Child("application"))...)
 	}
@@ -379,6 +388,11 @@ func ValidateConflictResolution(resolution ConflictResolution, path *field.Path)
 // ValidatePlacement checks a placement, of a policy or as it was copied into a binding, and refuses
 // the parts that are not supported yet.
 func ValidatePlacement(placement *Placement, path *field.Path) field.ErrorList {
+	return refuseNotYet(notYetInPlacement, placement, path, placementValues(placement, path))
+}
+
+// placementValues checks the values of all fields, as if everything was supported.
+func placementValues(placement *Placement, path *field.Path) field.ErrorList {
 	errs := validateClusterAffinity(placement.ClusterAffinity, path.Child("clusterAffinity"))
 	errs = append(errs, validateClusterAffinities(placement, path)...)
 	for i := range placement.ClusterTolerations {
@@ -386,8 +400,7 @@ func ValidatePlacement(placement *Placement, path *field.Path) field.ErrorList {
 	}
 	errs = append(errs, validateSpreadConstraints(placement.SpreadConstraints, path.Child("spreadConstraints"))...)
 	errs = append(errs, validateReplicaScheduling(placement.ReplicaScheduling, path.Child("replicaScheduling"))...)
-	errs = append(errs, validateWorkloadAffinity(placement.WorkloadAffinity, path.Child("workloadAffinity"))...)
-	return append(errs, refuseNotYet(notYetInPlacement, placement, path)...)
+	return append(errs, validateWorkloadAffinity(placement.WorkloadAffinity, path.Child("workloadAffinity"))...)
 }
 
 func validateClusterAffinity(affinity *ClusterAffinity, path *field.Path) field.ErrorList {

@@ -65,7 +65,8 @@ type BindingSpec struct {
 	// resource is the template.
 	Resource ObjectReference `json:"resource" protobuf:"bytes,1,opt,name=resource"`
 
-	// propagateDeps sends what the template refers to along with it.
+	// propagateDeps sends what the template refers to along with it. Not supported yet: true is
+	// refused.
 	// +optional
 	PropagateDeps bool `json:"propagateDeps,omitempty" protobuf:"varint,2,opt,name=propagateDeps"`
 
@@ -78,7 +79,8 @@ type BindingSpec struct {
 	// +optional
 	ReplicaRequirements *ReplicaRequirements `json:"replicaRequirements,omitempty" protobuf:"bytes,4,opt,name=replicaRequirements"`
 
-	// components are the parts of a workload that has several kinds of pods.
+	// components are the parts of a workload that has several kinds of pods. Not supported yet:
+	// refused.
 	// +optional
 	Components []Component `json:"components,omitempty" protobuf:"bytes,5,rep,name=components"`
 
@@ -90,19 +92,21 @@ type BindingSpec struct {
 	// +optional
 	Placement *policyv1alpha1.Placement `json:"placement,omitempty" protobuf:"bytes,7,opt,name=placement"`
 
-	// gracefulEvictionTasks are the clusters that the template is leaving.
+	// gracefulEvictionTasks are the clusters that the template is leaving. Not supported yet:
+	// refused.
 	// +optional
 	GracefulEvictionTasks []GracefulEvictionTask `json:"gracefulEvictionTasks,omitempty" protobuf:"bytes,8,rep,name=gracefulEvictionTasks"`
 
-	// requiredBy are the bindings whose templates refer to this one.
+	// requiredBy are the bindings whose templates refer to this one. Not supported yet: refused.
 	// +optional
 	RequiredBy []BindingSnapshot `json:"requiredBy,omitempty" protobuf:"bytes,9,rep,name=requiredBy"`
 
-	// schedulerName is the scheduler that writes clusters.
+	// schedulerName is the scheduler that writes clusters. Not supported yet: any other than
+	// default-scheduler is refused.
 	// +optional
 	SchedulerName string `json:"schedulerName,omitempty" protobuf:"bytes,10,opt,name=schedulerName"`
 
-	// failover is the policy's.
+	// failover is the policy's. Not supported yet: refused.
 	// +optional
 	Failover *policyv1alpha1.FailoverBehavior `json:"failover,omitempty" protobuf:"bytes,11,opt,name=failover"`
 
@@ -110,11 +114,12 @@ type BindingSpec struct {
 	// +optional
 	ConflictResolution policyv1alpha1.ConflictResolution `json:"conflictResolution,omitempty" protobuf:"bytes,12,opt,name=conflictResolution,casttype=windlass.dev/windlass/api/policy/v1alpha1.ConflictResolution"`
 
-	// rescheduleTriggeredAt asks the scheduler to start afresh.
+	// rescheduleTriggeredAt asks the scheduler to start afresh. Not supported yet: refused.
 	// +optional
 	RescheduleTriggeredAt *metav1.Time `json:"rescheduleTriggeredAt,omitempty" protobuf:"bytes,13,opt,name=rescheduleTriggeredAt"`
 
-	// suspension pauses dispatching or scheduling.
+	// suspension pauses dispatching or scheduling. Not supported yet: true, and names of clusters,
+	// are refused.
 	// +optional
 	Suspension *BindingSuspension `json:"suspension,omitempty" protobuf:"bytes,14,opt,name=suspension"`
 
@@ -122,11 +127,12 @@ type BindingSpec struct {
 	// +optional
 	PreserveResourcesOnDeletion *bool `json:"preserveResourcesOnDeletion,omitempty" protobuf:"varint,15,opt,name=preserveResourcesOnDeletion"`
 
-	// schedulePriority is the rank in the scheduler's queue.
+	// schedulePriority is the rank in the scheduler's queue. Not supported yet: refused.
 	// +optional
 	SchedulePriority *BindingSchedulePriority `json:"schedulePriority,omitempty" protobuf:"bytes,16,opt,name=schedulePriority"`
 
-	// workloadAffinityGroups are the values of the labels that group this workload with others.
+	// workloadAffinityGroups are the values of the labels that group this workload with others. Not
+	// supported yet: refused.
 	// +optional
 	WorkloadAffinityGroups *WorkloadAffinityGroups `json:"workloadAffinityGroups,omitempty" protobuf:"bytes,17,opt,name=workloadAffinityGroups"`
 }
@@ -211,7 +217,7 @@ type TargetCluster struct {
 	// +optional
 	Replicas int32 `json:"replicas,omitempty" protobuf:"varint,2,opt,name=replicas"`
 
-	// components with their replicas in that cluster.
+	// components with their replicas in that cluster. Not supported yet: refused.
 	// +optional
 	Components []TargetComponent `json:"components,omitempty" protobuf:"bytes,3,rep,name=components"`
 }

@@ -313,7 +313,7 @@ func schema_windlass_api_cluster_v1alpha1_ClusterSpec(ref common.ReferenceCallba
 					},
 					"taints": {
 						SchemaProps: spec.SchemaProps{
-							Description: "taints keep templates away that do not tolerate them.",
+							Description: "taints keep templates away that do not tolerate them. Not supported yet: the effect PreferNoSchedule is refused.",
 							Type:        []string{"array"},
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
@@ -326,7 +326,7 @@ func schema_windlass_api_cluster_v1alpha1_ClusterSpec(ref common.ReferenceCallba
 					},
 					"resourceModels": {
 						SchemaProps: spec.SchemaProps{
-							Description: "resourceModels describe nodes by grades of size.",
+							Description: "resourceModels describe nodes by grades of size. Not supported yet: refused.",
 							Type:        []string{"array"},
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
@@ -1044,7 +1044,7 @@ func schema_windlass_api_policy_v1alpha1_ClusterOverridePolicy(ref common.Refere
 					},
 					"spec": {
 						SchemaProps: spec.SchemaProps{
-							Description: "spec is what the user wants.",
+							Description: "spec is what the user wants. Not supported yet: refused.",
 							Default:     map[string]interface{}{},
 							Ref:         ref(policyv1alpha1.OverrideSpec{}.OpenAPIModelName()),
 						},
@@ -1136,7 +1136,7 @@ func schema_windlass_api_policy_v1alpha1_ClusterPreferences(ref common.Reference
 					},
 					"dynamicWeight": {
 						SchemaProps: spec.SchemaProps{
-							Description: "dynamicWeight takes the weights from the clusters' state (AvailableReplicas) and wins over staticWeightList.",
+							Description: "dynamicWeight takes the weights from the clusters' state (AvailableReplicas) and wins over staticWeightList. Not supported yet: refused.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -1321,13 +1321,13 @@ func schema_windlass_api_policy_v1alpha1_FailoverBehavior(ref common.ReferenceCa
 				Properties: map[string]spec.Schema{
 					"application": {
 						SchemaProps: spec.SchemaProps{
-							Description: "application moves a workload that stays unhealthy in a cluster. It requires propagateDeps.",
+							Description: "application moves a workload that stays unhealthy in a cluster. It requires propagateDeps. Not supported yet: refused.",
 							Ref:         ref(policyv1alpha1.ApplicationFailoverBehavior{}.OpenAPIModelName()),
 						},
 					},
 					"cluster": {
 						SchemaProps: spec.SchemaProps{
-							Description: "cluster says how a workload leaves a cluster that failed.",
+							Description: "cluster says how a workload leaves a cluster that failed. Not supported yet: refused.",
 							Ref:         ref(policyv1alpha1.ClusterFailoverBehavior{}.OpenAPIModelName()),
 						},
 					},
@@ -1652,7 +1652,7 @@ func schema_windlass_api_policy_v1alpha1_OverridePolicy(ref common.ReferenceCall
 					},
 					"spec": {
 						SchemaProps: spec.SchemaProps{
-							Description: "spec is what the user wants.",
+							Description: "spec is what the user wants. Not supported yet: refused.",
 							Default:     map[string]interface{}{},
 							Ref:         ref(policyv1alpha1.OverrideSpec{}.OpenAPIModelName()),
 						},
@@ -1940,7 +1940,7 @@ func schema_windlass_api_policy_v1alpha1_Placement(ref common.ReferenceCallback)
 					},
 					"clusterAffinities": {
 						SchemaProps: spec.SchemaProps{
-							Description: "clusterAffinities are groups of clusters, tried in order until one fits. It can't stand beside clusterAffinity.",
+							Description: "clusterAffinities are groups of clusters, tried in order until one fits. It can't stand beside clusterAffinity. Not supported yet: refused.",
 							Type:        []string{"array"},
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
@@ -1966,7 +1966,7 @@ func schema_windlass_api_policy_v1alpha1_Placement(ref common.ReferenceCallback)
 					},
 					"spreadConstraints": {
 						SchemaProps: spec.SchemaProps{
-							Description: "spreadConstraints bound how many groups of clusters are used.",
+							Description: "spreadConstraints bound how many groups of clusters are used. Not supported yet: refused.",
 							Type:        []string{"array"},
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
@@ -1985,7 +1985,7 @@ func schema_windlass_api_policy_v1alpha1_Placement(ref common.ReferenceCallback)
 					},
 					"workloadAffinity": {
 						SchemaProps: spec.SchemaProps{
-							Description: "workloadAffinity puts workloads near to or far from one another.",
+							Description: "workloadAffinity puts workloads near to or far from one another. Not supported yet: refused.",
 							Ref:         ref(policyv1alpha1.WorkloadAffinity{}.OpenAPIModelName()),
 						},
 					},
@@ -2163,7 +2163,7 @@ func schema_windlass_api_policy_v1alpha1_PropagationSpec(ref common.ReferenceCal
 					},
 					"propagateDeps": {
 						SchemaProps: spec.SchemaProps{
-							Description: "propagateDeps sends what a workload refers to (ConfigMaps, Secrets, ServiceAccounts, PersistentVolumeClaims) to the same clusters.",
+							Description: "propagateDeps sends what a workload refers to (ConfigMaps, Secrets, ServiceAccounts, PersistentVolumeClaims) to the same clusters. Not supported yet: true is refused.",
 							Type:        []string{"boolean"},
 							Format:      "",
 						},
@@ -2184,14 +2184,14 @@ func schema_windlass_api_policy_v1alpha1_PropagationSpec(ref common.ReferenceCal
 					},
 					"preemption": {
 						SchemaProps: spec.SchemaProps{
-							Description: "preemption says whether this policy may take over templates that another policy of lower priority has claimed: Always or Never (the default).",
+							Description: "preemption says whether this policy may take over templates that another policy of lower priority has claimed: Always or Never (the default). Not supported yet: Always is refused.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
 					},
 					"dependentOverrides": {
 						SchemaProps: spec.SchemaProps{
-							Description: "dependentOverrides names override policies that must exist before this policy takes effect.",
+							Description: "dependentOverrides names override policies that must exist before this policy takes effect. Not supported yet: refused.",
 							Type:        []string{"array"},
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
@@ -2205,7 +2205,7 @@ func schema_windlass_api_policy_v1alpha1_PropagationSpec(ref common.ReferenceCal
 					},
 					"schedulerName": {
 						SchemaProps: spec.SchemaProps{
-							Description: "schedulerName is the scheduler that places the selected templates; \"default-scheduler\" is the hub's own. It can't be changed.",
+							Description: "schedulerName is the scheduler that places the selected templates; \"default-scheduler\" is the hub's own. It can't be changed. Not supported yet: any other is refused.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -2225,7 +2225,7 @@ func schema_windlass_api_policy_v1alpha1_PropagationSpec(ref common.ReferenceCal
 					},
 					"activationPreference": {
 						SchemaProps: spec.SchemaProps{
-							Description: "activationPreference Lazy makes changes of this policy wait until the template itself changes; by default they take effect at once.",
+							Description: "activationPreference Lazy makes changes of this policy wait until the template itself changes; by default they take effect at once. Not supported yet: refused.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -2245,7 +2245,7 @@ func schema_windlass_api_policy_v1alpha1_PropagationSpec(ref common.ReferenceCal
 					},
 					"schedulePriority": {
 						SchemaProps: spec.SchemaProps{
-							Description: "schedulePriority is the rank of the selected templates in the scheduler's queue.",
+							Description: "schedulePriority is the rank of the selected templates in the scheduler's queue. Not supported yet: refused.",
 							Ref:         ref(policyv1alpha1.SchedulePriority{}.OpenAPIModelName()),
 						},
 					},
@@ -2345,7 +2345,7 @@ func schema_windlass_api_policy_v1alpha1_ReplicaSchedulingStrategy(ref common.Re
 					},
 					"replicaDivisionPreference": {
 						SchemaProps: spec.SchemaProps{
-							Description: "replicaDivisionPreference is how Divided divides: Weighted (the default) or Aggregated into as few clusters as possible.",
+							Description: "replicaDivisionPreference is how Divided divides: Weighted (the default) or Aggregated into as few clusters as possible. Not supported yet: Aggregated is refused.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -2642,14 +2642,14 @@ func schema_windlass_api_policy_v1alpha1_Suspension(ref common.ReferenceCallback
 				Properties: map[string]spec.Schema{
 					"dispatching": {
 						SchemaProps: spec.SchemaProps{
-							Description: "dispatching true pauses it to every cluster.",
+							Description: "dispatching true pauses it to every cluster. Not supported yet: true is refused.",
 							Type:        []string{"boolean"},
 							Format:      "",
 						},
 					},
 					"dispatchingOnClusters": {
 						SchemaProps: spec.SchemaProps{
-							Description: "dispatchingOnClusters pauses it to the named clusters; it can't stand beside dispatching: true.",
+							Description: "dispatchingOnClusters pauses it to the named clusters; it can't stand beside dispatching: true. Not supported yet: refused.",
 							Ref:         ref(policyv1alpha1.SuspendClusters{}.OpenAPIModelName()),
 						},
 					},
@@ -3096,7 +3096,7 @@ func schema_windlass_api_work_v1alpha1_BindingSpec(ref common.ReferenceCallback)
 					},
 					"propagateDeps": {
 						SchemaProps: spec.SchemaProps{
-							Description: "propagateDeps sends what the template refers to along with it.",
+							Description: "propagateDeps sends what the template refers to along with it. Not supported yet: true is refused.",
 							Type:        []string{"boolean"},
 							Format:      "",
 						},
@@ -3116,7 +3116,7 @@ func schema_windlass_api_work_v1alpha1_BindingSpec(ref common.ReferenceCallback)
 					},
 					"components": {
 						SchemaProps: spec.SchemaProps{
-							Description: "components are the parts of a workload that has several kinds of pods.",
+							Description: "components are the parts of a workload that has several kinds of pods. Not supported yet: refused.",
 							Type:        []string{"array"},
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
@@ -3148,7 +3148,7 @@ func schema_windlass_api_work_v1alpha1_BindingSpec(ref common.ReferenceCallback)
 					},
 					"gracefulEvictionTasks": {
 						SchemaProps: spec.SchemaProps{
-							Description: "gracefulEvictionTasks are the clusters that the template is leaving.",
+							Description: "gracefulEvictionTasks are the clusters that the template is leaving. Not supported yet: refused.",
 							Type:        []string{"array"},
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
@@ -3161,7 +3161,7 @@ func schema_windlass_api_work_v1alpha1_BindingSpec(ref common.ReferenceCallback)
 					},
 					"requiredBy": {
 						SchemaProps: spec.SchemaProps{
-							Description: "requiredBy are the bindings whose templates refer to this one.",
+							Description: "requiredBy are the bindings whose templates refer to this one. Not supported yet: refused.",
 							Type:        []string{"array"},
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
@@ -3174,14 +3174,14 @@ func schema_windlass_api_work_v1alpha1_BindingSpec(ref common.ReferenceCallback)
 					},
 					"schedulerName": {
 						SchemaProps: spec.SchemaProps{
-							Description: "schedulerName is the scheduler that writes clusters.",
+							Description: "schedulerName is the scheduler that writes clusters. Not supported yet: any other than default-scheduler is refused.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
 					},
 					"failover": {
 						SchemaProps: spec.SchemaProps{
-							Description: "failover is the policy's.",
+							Description: "failover is the policy's. Not supported yet: refused.",
 							Ref:         ref(policyv1alpha1.FailoverBehavior{}.OpenAPIModelName()),
 						},
 					},
@@ -3194,13 +3194,13 @@ func schema_windlass_api_work_v1alpha1_BindingSpec(ref common.ReferenceCallback)
 					},
 					"rescheduleTriggeredAt": {
 						SchemaProps: spec.SchemaProps{
-							Description: "rescheduleTriggeredAt asks the scheduler to start afresh.",
+							Description: "rescheduleTriggeredAt asks the scheduler to start afresh. Not supported yet: refused.",
 							Ref:         ref("k8s.io/apimachinery/pkg/apis/meta/v1.Time"),
 						},
 					},
 					"suspension": {
 						SchemaProps: spec.SchemaProps{
-							Description: "suspension pauses dispatching or scheduling.",
+							Description: "suspension pauses dispatching or scheduling. Not supported yet: true, and names of clusters, are refused.",
 							Ref:         ref(workv1alpha1.BindingSuspension{}.OpenAPIModelName()),
 						},
 					},
@@ -3213,13 +3213,13 @@ func schema_windlass_api_work_v1alpha1_BindingSpec(ref common.ReferenceCallback)
 					},
 					"schedulePriority": {
 						SchemaProps: spec.SchemaProps{
-							Description: "schedulePriority is the rank in the scheduler's queue.",
+							Description: "schedulePriority is the rank in the scheduler's queue. Not supported yet: refused.",
 							Ref:         ref(workv1alpha1.BindingSchedulePriority{}.OpenAPIModelName()),
 						},
 					},
 					"workloadAffinityGroups": {
 						SchemaProps: spec.SchemaProps{
-							Description: "workloadAffinityGroups are the values of the labels that group this workload with others.",
+							Description: "workloadAffinityGroups are the values of the labels that group this workload with others. Not supported yet: refused.",
 							Ref:         ref(workv1alpha1.WorkloadAffinityGroups{}.OpenAPIModelName()),
 						},
 					},
@@ -3325,14 +3325,14 @@ func schema_windlass_api_work_v1alpha1_BindingSuspension(ref common.ReferenceCal
 				Properties: map[string]spec.Schema{
 					"dispatching": {
 						SchemaProps: spec.SchemaProps{
-							Description: "dispatching true pauses it to every cluster.",
+							Description: "dispatching true pauses it to every cluster. Not supported yet: true is refused.",
 							Type:        []string{"boolean"},
 							Format:      "",
 						},
 					},
 					"dispatchingOnClusters": {
 						SchemaProps: spec.SchemaProps{
-							Description: "dispatchingOnClusters pauses it to the named clusters; it can't stand beside dispatching: true.",
+							Description: "dispatchingOnClusters pauses it to the named clusters; it can't stand beside dispatching: true. Not supported yet: refused.",
 							Ref:         ref(policyv1alpha1.SuspendClusters{}.OpenAPIModelName()),
 						},
 					},
@@ -4211,7 +4211,7 @@ func schema_windlass_api_work_v1alpha1_TargetCluster(ref common.ReferenceCallbac
 					},
 					"components": {
 						SchemaProps: spec.SchemaProps{
-							Description: "components with their replicas in that cluster.",
+							Description: "components with their replicas in that cluster. Not supported yet: refused.",
 							Type:        []string{"array"},
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{

@@ -17,13 +17,14 @@ import (
 	linkv1 "windlass.dev/windlass/api/link/v1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/roster"
-	"windlass.dev/windlass/pkg/session"
 )
 
 // facts is everything that the assessment of a cluster stands on.
 type facts struct {
 	Cluster *clusterv1alpha1.MemberCluster
 	Member  roster.Member
+	// Held names the first few of the objects whose deletion waits for a person.
+	Held []string
 	// Grace is how long a cluster may be without a session before it is called unreachable.
 	Grace   time.Duration
 	Process string
@@ -132,27 +133,63 @@ func recordHold(status *clusterv1alpha1.ClusterStatus, f facts) {
 	if !f.Member.HoldKnown {
 		return
 	}
-	confirm := fmt.Sprintf("kubectl annotate membercluster %s --overwrite %s=%s", f.Cluster.Name, workv1alpha1.ConfirmDeletionsAnnotation, hold.ID)
+	confirm := confirmation(f)
 	look := fmt.Sprintf("look at the works that are being deleted in namespace %s", workv1alpha1.ExecutionNamespace(f.Cluster.Name))
 	switch {
 	case hold.Restoring:
 		setCondition(status, f, clusterv1alpha1.ClusterDeletionsHeld, metav1.ConditionTrue, clusterv1alpha1.DeletionsHeldStoreRestored,
-			"the hub's store was restored from a backup that is older than what this cluster has: "+restored(hold, look)+confirm)
+			"the hub's store was restored from a backup that is older than what this cluster has: "+restored(f, look)+"; "+confirm)
 	case hold.Held > 0:
 		setCondition(status, f, clusterv1alpha1.ClusterDeletionsHeld, metav1.ConditionTrue, clusterv1alpha1.DeletionsHeldTooMany, fmt.Sprintf(
-			"%d deletions wait for a person: more than %d within %s is unusual; %s; to let it happen: %s", hold.Held, hold.Limit, hold.Window, look, confirm))
+			"%s: more than %d within %s is unusual; %s; %s", waiting(f), hold.Limit, hold.Window, look, confirm))
 	case meta.FindStatusCondition(status.Conditions, clusterv1alpha1.ClusterDeletionsHeld) != nil:
 		setCondition(status, f, clusterv1alpha1.ClusterDeletionsHeld, metav1.ConditionFalse, "NothingHeld", "no deletion waits for a person")
 	}
 }
 
+// confirmation says what to type, after what was typed in vain.
+func confirmation(f facts) string {
+	command := fmt.Sprintf("to let it happen: kubectl annotate membercluster %s --overwrite %s=%s", f.Cluster.Name, workv1alpha1.ConfirmDeletionsAnnotation, f.Member.Hold.ID)
+	if other := unheeded(f); other != "" {
+		return other + "; " + command
+	}
+	return command
+}
+
+// unheeded says of a confirmation that names something else than what waits that it lets nothing happen.
+func unheeded(f facts) string {
+	id := f.Cluster.Annotations[workv1alpha1.ConfirmDeletionsAnnotation]
+	if id == "" || f.Member.Hold.ID == "" || id == f.Member.Hold.ID {
+		return ""
+	}
+	return fmt.Sprintf("the annotation %s=%.64q confirms nothing, for what waits has another id", workv1alpha1.ConfirmDeletionsAnnotation, id)
+}
+
+// waiting says how many deletions wait, and names the first few.
+func waiting(f facts) string {
+	count := f.Member.Hold.Held
+	text := fmt.Sprintf("%d deletions wait for a person", count)
+	if count == 1 {
+		text = "1 deletion waits for a person"
+	}
+	if len(f.Held) == 0 {
+		return text
+	}
+	text += " (" + strings.Join(f.Held, ", ")
+	if more := count - len(f.Held); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text + ")"
+}
+
 // restored says what waits in a cluster that has seen more than the hub's store has.
-func restored(hold session.Hold, look string) string {
+func restored(f facts, look string) string {
+	hold := f.Member.Hold
 	switch {
 	case hold.Held == 0:
-		return "every deletion there will wait for a person, until somebody says that the hub is right as it is; to let it happen: "
+		return "every deletion there will wait for a person, until somebody says that the hub is right as it is"
 	case hold.Unknown == 0:
-		return fmt.Sprintf("%d deletions wait for a person; %s; to let it happen: ", hold.Held, look)
+		return waiting(f) + "; " + look
 	}
 	names := make([]string, min(hold.Unknown, len(hold.Examples)))
 	for i := range names {
@@ -162,8 +199,8 @@ func restored(hold session.Hold, look string) string {
 	if hold.Unknown > len(names) {
 		more = ", ..."
 	}
-	return fmt.Sprintf("%d deletions wait for a person, %d of them of works that only the cluster has (%s%s); "+
-		"apply to the hub again what shall stay, and then, to let it happen: ", hold.Held, hold.Unknown, strings.Join(names, ", "), more)
+	return fmt.Sprintf("%s, %d of them of works that only the cluster has (%s%s); first apply to the hub again what shall stay",
+		waiting(f), hold.Unknown, strings.Join(names, ", "), more)
 }
 
 // quantities leaves out what does not parse: it comes from another cluster.

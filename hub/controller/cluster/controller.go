@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -26,6 +27,11 @@ import (
 	"windlass.dev/windlass/hub/roster"
 	"windlass.dev/windlass/hub/store"
 )
+
+// Events records what a person should hear of; record.EventRecorder does.
+type Events interface {
+	Event(about runtime.Object, kind, reason, message string)
+}
 
 // Reconciler keeps member clusters. Its key is a cluster's name.
 type Reconciler struct {
@@ -49,6 +55,8 @@ type Reconciler struct {
 	Workers int
 	Now     func() time.Time
 	Log     *slog.Logger
+	// Events is told on the cluster what waits there for a person.
+	Events Events
 }
 
 // Setup adds the controller to the manager.
@@ -147,15 +155,21 @@ func (r *Reconciler) bringUpToDate(ctx context.Context, cluster *clusterv1alpha1
 		return store.Outcome(err)
 	}
 	r.Accepting.set(name, true)
-	said := assess(facts{Cluster: cluster, Member: member, Grace: r.Grace, Process: r.Process, Now: r.Now()})
-	if err := r.record(ctx, cluster, said); err != nil {
+	known := r.gather(cluster, member)
+	said := assess(known)
+	if err := r.record(ctx, known, said); err != nil {
 		return store.Outcome(err)
 	}
 	return ctrl.Result{RequeueAfter: said.RecheckAfter}, nil
 }
 
+func (r *Reconciler) gather(cluster *clusterv1alpha1.MemberCluster, member roster.Member) facts {
+	return facts{Cluster: cluster, Member: member, Held: r.heldObjects(cluster.Name, member.Hold), Grace: r.Grace, Process: r.Process, Now: r.Now()}
+}
+
 // record writes the taints and the finalizer, then the status; each only when it changes.
-func (r *Reconciler) record(ctx context.Context, cluster *clusterv1alpha1.MemberCluster, said assessment) error {
+func (r *Reconciler) record(ctx context.Context, known facts, said assessment) error {
+	cluster := known.Cluster
 	updated := cluster.DeepCopy()
 	updated.Spec.Taints = said.Taints
 	added := controllerutil.AddFinalizer(updated, workv1alpha1.ClusterFinalizer)
@@ -166,13 +180,19 @@ func (r *Reconciler) record(ctx context.Context, cluster *clusterv1alpha1.Member
 		}
 		updated = written.DeepCopy()
 	}
-	if equality.Semantic.DeepEqual(cluster.Status, said.Status) {
+	updated.Status = said.Status
+	return r.recordStatus(ctx, known, updated)
+}
+
+// recordStatus writes the status of a cluster if it is not what it was, and tells what is new about deletions that wait.
+func (r *Reconciler) recordStatus(ctx context.Context, known facts, updated *clusterv1alpha1.MemberCluster) error {
+	if equality.Semantic.DeepEqual(known.Cluster.Status, updated.Status) {
 		return nil
 	}
-	updated.Status = said.Status
 	if _, err := r.Clusters.UpdateStatus(ctx, updated); err != nil {
-		return fmt.Errorf("writing the status of cluster %s: %w", cluster.Name, err)
+		return fmt.Errorf("writing the status of cluster %s: %w", updated.Name, err)
 	}
+	r.tellHold(known, updated)
 	return nil
 }
 
@@ -235,15 +255,9 @@ func (r *Reconciler) remove(ctx context.Context, cluster *clusterv1alpha1.Member
 
 // recordHeld says of a cluster that is being removed which of its works wait for a person.
 func (r *Reconciler) recordHeld(ctx context.Context, cluster *clusterv1alpha1.MemberCluster, member roster.Member) error {
-	updated := cluster.DeepCopy()
-	recordHold(&updated.Status, facts{Cluster: cluster, Member: member, Now: r.Now()})
-	if equality.Semantic.DeepEqual(cluster.Status, updated.Status) {
-		return nil
-	}
-	if _, err := r.Clusters.UpdateStatus(ctx, updated); err != nil {
-		return fmt.Errorf("writing the status of cluster %s: %w", cluster.Name, err)
-	}
-	return nil
+	known, updated := r.gather(cluster, member), cluster.DeepCopy()
+	recordHold(&updated.Status, known)
+	return r.recordStatus(ctx, known, updated)
 }
 
 // abandon lets the works of a cluster go whose agent does not come back for their removal.

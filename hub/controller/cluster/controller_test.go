@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -241,6 +244,13 @@ type world struct {
 	began      []string
 	ended      []string // sessions
 	now        time.Time
+	log        bytes.Buffer
+	events     []string
+}
+
+// Event implements Events.
+func (w *world) Event(about runtime.Object, kind, reason, message string) {
+	w.events = append(w.events, fmt.Sprintf("%s %s %s: %s", about.(*clusterv1alpha1.MemberCluster).Name, kind, reason, message))
 }
 
 func newWorld() *world {
@@ -252,7 +262,7 @@ func newWorld() *world {
 		Namespaces: informers.NewSharedInformerFactory(w.kube, 0).Core().V1().Namespaces().Informer(),
 		Accepting:  &Accepting{Begin: func(cluster string) { w.began = append(w.began, cluster) }},
 		Removed:    func(_ context.Context, cluster string) error { w.ended = append(w.ended, cluster); return nil },
-		Now:        clock, Log: slog.New(slog.DiscardHandler),
+		Now:        clock, Log: slog.New(slog.NewTextHandler(&w.log, nil)), Events: w,
 	}
 	return w
 }
@@ -536,6 +546,105 @@ func TestDeletionsThatWaitForAPersonAreSaidAndConfirmed(t *testing.T) {
 	w.reconcile(t)
 	if got := held(); got.Status != metav1.ConditionFalse || len(confirmed) != 1 {
 		t.Errorf("afterwards: %+v, confirmed %v", got, confirmed)
+	}
+}
+
+func TestDeletionsThatWaitAreNamedAndToldWhenTheyBeginAndWhenTheyEnd(t *testing.T) {
+	w := newWorld()
+	w.controller.Confirm = func(context.Context, string, string) error { return nil }
+	annotate := func(id string) func() {
+		return func() {
+			w.MemberClusters.Change("", "a", func(c *clusterv1alpha1.MemberCluster) {
+				c.Annotations = map[string]string{workv1alpha1.ConfirmDeletionsAnnotation: id}
+			})
+		}
+	}
+	holds := func(id string, held int, examples ...session.RemovalID) func() {
+		return func() {
+			w.roster.Hold("a", session.Hold{ID: id, Held: held, Limit: 1, Window: 5 * time.Minute, Examples: examples})
+		}
+	}
+	var examples []session.RemovalID
+	for i, template := range []*workv1alpha1.ObjectReference{
+		{Kind: "Deployment", Namespace: "shop", Name: "web"}, {Kind: "ClusterRole", Name: "read"}, nil, {Kind: "ConfigMap", Namespace: "shop", Name: "fourth"},
+	} {
+		work := w.PropagationWorks.Put(&workv1alpha1.PropagationWork{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "karmada-es-a", Name: fmt.Sprintf("w%d", i), UID: types.UID(fmt.Sprintf("u%d", i))},
+			Spec:       workv1alpha1.WorkSpec{Template: template},
+		})
+		examples = append(examples, session.RemovalID{Key: work.Name, UID: string(work.UID)})
+	}
+	w.MemberClusters.Put(member(nil))
+	w.roster.Connected("a", 1, "v0.1.0", "uid")
+	look := "more than 1 within 5m0s is unusual; look at the works that are being deleted in namespace karmada-es-a; "
+	command := "to let it happen: kubectl annotate membercluster a --overwrite windlass.dev/confirm-deletions="
+	ignored := func(id string) string {
+		return "the annotation windlass.dev/confirm-deletions=\"" + id + "\" confirms nothing, for what waits has another id"
+	}
+	five := "5 deletions wait for a person (Deployment shop/web, ClusterRole read, the work w2 and 2 more): " + look
+	six := strings.Replace(five, "5 deletions wait for a person (Deployment shop/web, ClusterRole read, the work w2 and 2", "6 deletions wait for a person (Deployment shop/web, ClusterRole read, the work w2 and 3", 1)
+	for _, step := range []struct {
+		reason string
+		happen func()
+		says   string
+		events []string
+		logged int
+	}{
+		{"a confirmation of nothing", annotate("old"), "", nil, 0},
+		{"a hold begins, of which an earlier confirmation says nothing", holds("h1", 5, examples...), five + ignored("old") + "; " + command + "h1",
+			[]string{"a Warning DeletionsHeld: " + five + ignored("old") + "; " + command + "h1"}, 1},
+		{"somebody types another id", annotate("h0"), five + ignored("h0") + "; " + command + "h1",
+			[]string{"a Warning ConfirmationIgnored: " + ignored("h0") + "; " + command + "h1"}, 1},
+		{"more comes", holds("h2", 6, examples...), six + ignored("h0") + "; " + command + "h2", nil, 0},
+		{"somebody types the id", annotate("h2"), six + command + "h2", nil, 0},
+		{"it ends", holds("", 0), "no deletion waits for a person", nil, 1},
+		{"one of which nothing is known", holds("h3", 1, session.RemovalID{Key: "w0", UID: "another"}), "1 deletion waits for a person: " + look + ignored("h2") + "; " + command + "h3",
+			[]string{"a Warning DeletionsHeld: 1 deletion waits for a person: " + look + ignored("h2") + "; " + command + "h3"}, 1},
+	} {
+		w.events = nil
+		w.log.Reset()
+		step.happen()
+		w.reconcile(t)
+		w.reconcile(t) // says nothing twice
+		c, _ := w.MemberClusters.Get("", "a")
+		says := ""
+		if held := meta.FindStatusCondition(c.Status.Conditions, clusterv1alpha1.ClusterDeletionsHeld); held != nil {
+			says = held.Message
+		}
+		if says != step.says {
+			t.Errorf("%s: the condition says\n%s\nwant\n%s", step.reason, says, step.says)
+		}
+		if diff := cmp.Diff(step.events, w.events); diff != "" {
+			t.Errorf("%s: events (-want +got):\n%s", step.reason, diff)
+		}
+		if lines := strings.Count(w.log.String(), "\n"); lines != step.logged {
+			t.Errorf("%s: %d lines are logged, want %d:\n%s", step.reason, lines, step.logged, w.log.String())
+		}
+	}
+}
+
+func TestWhatWaitsAfterARestoreIsSaidAsFarAsTheStoreKnowsIt(t *testing.T) {
+	const begin, end = "the hub's store was restored from a backup that is older than what this cluster has: ",
+		"; to let it happen: kubectl annotate membercluster a --overwrite windlass.dev/confirm-deletions=h1"
+	for _, test := range []struct {
+		reason string
+		hold   session.Hold
+		held   []string
+		want   string
+	}{
+		{"nothing waits yet", session.Hold{}, nil,
+			"every deletion there will wait for a person, until somebody says that the hub is right as it is"},
+		{"what the store has", session.Hold{Held: 2}, []string{"Deployment shop/web"},
+			"2 deletions wait for a person (Deployment shop/web and 1 more); look at the works that are being deleted in namespace karmada-es-a"},
+		{"what only the cluster has", session.Hold{Held: 2, Unknown: 2, Examples: []session.RemovalID{{Key: "web-deployment-1"}}}, nil,
+			"2 deletions wait for a person, 2 of them of works that only the cluster has (web-deployment-1, ...); first apply to the hub again what shall stay"},
+	} {
+		test.hold.ID, test.hold.Restoring = "h1", true
+		status := clusterv1alpha1.ClusterStatus{}
+		recordHold(&status, facts{Cluster: member(nil), Member: roster.Member{Hold: test.hold, HoldKnown: true}, Held: test.held, Now: now})
+		if got := status.Conditions[0].Message; got != begin+test.want+end {
+			t.Errorf("%s: it says\n%s", test.reason, got)
+		}
 	}
 }
 

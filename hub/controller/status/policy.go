@@ -3,11 +3,13 @@ package status
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -20,11 +22,14 @@ import (
 	"windlass.dev/windlass/hub/store"
 	"windlass.dev/windlass/hub/templates"
 	"windlass.dev/windlass/pkg/aggregate"
+	"windlass.dev/windlass/pkg/policy"
 )
 
-// Kinds says why a kind that policies select is not watched.
+// Kinds shows the kinds that policies select, and says why one is not watched.
 type Kinds interface {
 	Handle(templates.Handler)
+	Scope(schema.GroupVersionKind) (cluster, known bool)
+	List(kind schema.GroupVersionKind, namespace string) []*unstructured.Unstructured
 	Problem(schema.GroupVersionKind) error
 }
 
@@ -39,6 +44,7 @@ type PolicyReconciler struct {
 	Now   func() time.Time
 
 	written moving
+	idle    idle
 }
 
 // Setup adds the controller to the manager.
@@ -49,7 +55,11 @@ func (r *PolicyReconciler) Setup(mgr manager.Manager) error {
 	}
 	wake := &store.Mailbox[types.NamespacedName]{}
 	r.Kinds.Handle(templates.Handler{
-		Changed: func(templates.Key, bool) {},
+		Changed: func(key templates.Key, initial bool) {
+			for _, policy := range r.idle.lookingFor(key) {
+				wake.Add(policy, initial)
+			}
+		},
 		Kind: func(kind schema.GroupVersionKind) {
 			for _, policy := range r.Policies.List() {
 				if selects(policy, kind) {
@@ -58,7 +68,7 @@ func (r *PolicyReconciler) Setup(mgr manager.Manager) error {
 			}
 		},
 	})
-	sources := append(store.Sources(r.Policies, policyChanged), store.Sources(r.Bindings.Scoped, r.policiesOf)...)
+	sources := append(store.Sources(r.Policies, r.policyChanged), store.Sources(r.Bindings.Scoped, r.policiesOf)...)
 	for _, source := range append(sources, source.TypedSource[types.NamespacedName](wake)) {
 		if err := c.Watch(source); err != nil {
 			return err
@@ -68,8 +78,12 @@ func (r *PolicyReconciler) Setup(mgr manager.Manager) error {
 }
 
 // policyChanged wakes a policy for its status, too: what was counted while the cache did not show the
-// last write yet is counted again.
-func policyChanged(old, new policyv1alpha1.Policy) []types.NamespacedName {
+// last write yet is counted again. A policy that claims nothing is woken by those that may be the reason.
+func (r *PolicyReconciler) policyChanged(old, new policyv1alpha1.Policy) []types.NamespacedName {
+	return append(itself(old, new), r.idle.beside(old, new)...)
+}
+
+func itself(old, new policyv1alpha1.Policy) []types.NamespacedName {
 	if new == nil || old != nil && old.GetGeneration() == new.GetGeneration() && equality.Semantic.DeepEqual(old.GetStatus(), new.GetStatus()) {
 		return nil
 	}
@@ -95,12 +109,18 @@ func (r *PolicyReconciler) policiesOf(old, new workv1alpha1.Binding) []types.Nam
 }
 
 func selects(policy policyv1alpha1.Policy, kind schema.GroupVersionKind) bool {
+	return slices.Contains(selectedKinds(policy), kind)
+}
+
+// selectedKinds are those that a policy's selectors name, in their order.
+func selectedKinds(policy policyv1alpha1.Policy) []schema.GroupVersionKind {
+	var kinds []schema.GroupVersionKind
 	for _, selector := range policy.GetSpec().ResourceSelectors {
-		if schema.FromAPIVersionAndKind(selector.APIVersion, selector.Kind) == kind {
-			return true
+		if kind := schema.FromAPIVersionAndKind(selector.APIVersion, selector.Kind); !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
 		}
 	}
-	return false
+	return kinds
 }
 
 // Reconcile counts the bindings of one policy.
@@ -108,17 +128,27 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, key types.NamespacedNa
 	policy, ok := r.Policies.Get(key)
 	if !ok || policy.GetDeletionTimestamp() != nil {
 		r.written.forget(key)
+		r.idle.forget(key)
 		return ctrl.Result{}, nil
 	}
-	status, changed := aggregate.Policy(aggregate.PolicyInput{
+	facts := aggregate.PolicyInput{
 		Generation:   policy.GetGeneration(),
 		Bindings:     r.Bindings.ByIndex(store.ByPolicy, permanentID(policy)),
 		MissingKinds: r.missingKinds(policy),
-	}, policy.GetStatus(), metav1.NewTime(r.Now()))
+	}
+	idle := len(facts.Bindings) == 0 && len(facts.MissingKinds) == 0
+	if !idle {
+		r.idle.forget(key)
+	} else if wait := r.idle.wait(policy, r.Every, r.Now()); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	} else {
+		facts.WhyIdle = r.whyIdle(policy)
+	}
+	status, changed := aggregate.Policy(facts, policy.GetStatus(), metav1.NewTime(r.Now()))
 	if !changed {
 		return ctrl.Result{}, nil
 	}
-	if wait := r.pause(key, policy, status); wait > 0 {
+	if wait := r.pause(key, policy, status); wait > 0 && !idle {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	updated := policy.DeepCopyObject().(policyv1alpha1.Policy)
@@ -148,6 +178,29 @@ func (r *PolicyReconciler) missingKinds(policy policyv1alpha1.Policy) []string {
 		}
 	}
 	return missing
+}
+
+// whyIdle reads every object that the policy might claim.
+func (r *PolicyReconciler) whyIdle(p policyv1alpha1.Policy) string {
+	seen := map[schema.GroupVersionKind]policy.Seen{}
+	for _, kind := range selectedKinds(p) {
+		cluster, known := r.Kinds.Scope(kind)
+		if !known {
+			continue
+		}
+		list := r.Kinds.List(kind, p.GetNamespace())
+		objects := make([]metav1.Object, len(list))
+		for i := range list {
+			objects[i] = list[i]
+		}
+		seen[kind] = policy.Seen{ClusterScoped: cluster, Objects: objects}
+	}
+	return policy.WhyIdle(p, seen, func(mark policy.Mark) policyv1alpha1.Policy {
+		if claimant, ok := r.Policies.Get(types.NamespacedName{Namespace: mark.Namespace, Name: mark.Name}); ok {
+			return claimant
+		}
+		return nil
+	})
 }
 
 func permanentID(policy policyv1alpha1.Policy) string {

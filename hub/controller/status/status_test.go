@@ -23,6 +23,7 @@ import (
 	"windlass.dev/windlass/hub/store/storetest"
 	"windlass.dev/windlass/hub/templates"
 	"windlass.dev/windlass/pkg/aggregate"
+	"windlass.dev/windlass/pkg/policy"
 	"windlass.dev/windlass/pkg/render"
 )
 
@@ -476,6 +477,76 @@ func TestThatNothingIsSelectedIsNotSaidRightAway(t *testing.T) {
 	if ready := meta.FindStatusCondition(p.Status.Conditions, aggregate.PolicyReady); ready == nil || ready.Reason != aggregate.ReasonNothingSelected {
 		t.Errorf("the condition is %+v", ready)
 	}
+}
+
+func TestAPolicyThatClaimsNothingSaysWhyAndIsWokenByWhatMayChangeIt(t *testing.T) {
+	w := newWorld(t)
+	w.PropagationBindings.Drop(key.Namespace, key.Name)
+	w.templates.Delete(web)
+	says := func() string {
+		p, _ := w.PropagationPolicies.Get("shop", "base")
+		if ready := meta.FindStatusCondition(p.Status.Conditions, aggregate.PolicyReady); ready != nil {
+			return ready.Message
+		}
+		return ""
+	}
+	other := basePolicy()
+	other.Name, other.Labels = "other", map[string]string{workv1alpha1.PropagationPolicyPermanentIDLabel: "id-other"}
+	other.Spec.Priority = ptr.To[int32](5)
+	other = w.PropagationPolicies.Put(other)
+	w.PropagationPolicies.Put(basePolicy())
+	w.reconcilePolicy(t)
+	for _, step := range []struct{ reason, want string }{
+		{"there is nothing", "No object is claimed: there is no Deployment in namespace shop"},
+		{"another policy has it", "No object is claimed: Deployment shop/web is claimed by PropagationPolicy shop/other, which comes before this policy: its priority is 5, this one's 0"},
+	} {
+		w.now = w.now.Add(time.Second)
+		w.reconcilePolicy(t)
+		if says() != step.want {
+			t.Errorf("%s: it says %q", step.reason, says())
+		}
+		claimed := deployment("u1")
+		labels, annotations := policy.Marks(other)
+		claimed.SetLabels(labels)
+		claimed.SetAnnotations(annotations)
+		w.templates.Put(claimed)
+	}
+
+	base := []types.NamespacedName{{Namespace: "shop", Name: "base"}}
+	elsewhere, statefulSets := web, web
+	elsewhere.Namespace, statefulSets.Kind = "else", "StatefulSet"
+	changed := other.DeepCopy()
+	changed.Generation++
+	for _, test := range []struct {
+		reason string
+		woken  []types.NamespacedName
+		want   []types.NamespacedName
+	}{
+		{"a template in its namespace", w.policies.idle.lookingFor(web), base},
+		{"one in another", w.policies.idle.lookingFor(elsewhere), []types.NamespacedName{}},
+		{"one of another kind", w.policies.idle.lookingFor(statefulSets), []types.NamespacedName{}},
+		{"a policy for the kind that changes", w.policies.idle.beside(other, changed), base},
+		{"one that does not", w.policies.idle.beside(other, other), nil},
+	} {
+		if diff := cmp.Diff(test.want, test.woken); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.reason, diff)
+		}
+	}
+
+	t.Run("but is looked at once in an interval", func(t *testing.T) {
+		w.templates.Delete(web)
+		if result := w.reconcilePolicy(t); result.RequeueAfter != time.Second {
+			t.Errorf("it is looked at again after %s", result.RequeueAfter)
+		}
+	})
+	t.Run("and by nothing any more once it claims something", func(t *testing.T) {
+		w.PropagationBindings.Put(&workv1alpha1.PropagationBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "b",
+			Labels: map[string]string{workv1alpha1.PropagationPolicyPermanentIDLabel: "id-base"}}})
+		w.reconcilePolicy(t)
+		if keys := w.policies.idle.lookingFor(web); len(keys) > 0 {
+			t.Errorf("woken: %v", keys)
+		}
+	})
 }
 
 func TestATroubleIsToldOnceOnTheTemplate(t *testing.T) {

@@ -25,6 +25,8 @@ type Templates struct {
 	Unproven map[schema.GroupVersionKind]bool
 	// Problems are the kinds that can't be watched; of them the cache knows nothing.
 	Problems map[schema.GroupVersionKind]error
+	// ClusterScoped are the kinds whose objects are in no namespace.
+	ClusterScoped map[schema.GroupVersionKind]bool
 	// RefuseStatus, when set, is the error of the next write of a status.
 	RefuseStatus error
 
@@ -40,11 +42,12 @@ type Templates struct {
 // NewTemplates makes watches that have seen nothing yet.
 func NewTemplates() *Templates {
 	return &Templates{
-		Unproven: map[schema.GroupVersionKind]bool{},
-		Problems: map[schema.GroupVersionKind]error{},
-		cached:   map[templates.Key]*unstructured.Unstructured{},
-		live:     map[templates.Key]*unstructured.Unstructured{},
-		wanted:   map[string][]schema.GroupVersionKind{},
+		Unproven:      map[schema.GroupVersionKind]bool{},
+		Problems:      map[schema.GroupVersionKind]error{},
+		ClusterScoped: map[schema.GroupVersionKind]bool{},
+		cached:        map[templates.Key]*unstructured.Unstructured{},
+		live:          map[templates.Key]*unstructured.Unstructured{},
+		wanted:        map[string][]schema.GroupVersionKind{},
 	}
 }
 
@@ -126,6 +129,11 @@ func (t *Templates) Want(who string, kinds []schema.GroupVersionKind) {
 
 // Problem says why a kind is not watched.
 func (t *Templates) Problem(kind schema.GroupVersionKind) error { return t.Problems[kind] }
+
+// Scope says whether objects of a kind are in no namespace.
+func (t *Templates) Scope(kind schema.GroupVersionKind) (cluster, known bool) {
+	return t.ClusterScoped[kind], t.Problems[kind] == nil
+}
 
 // Get returns a template from the cache.
 func (t *Templates) Get(key templates.Key) (*unstructured.Unstructured, bool) {

@@ -1,0 +1,22 @@
+package v1alpha1
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"windlass.dev/windlass/api/apitest"
+)
+
+func TestTheDocumentationSaysOfEveryFieldThatIsRefusedThatItIs(t *testing.T) {
+	documentation := apitest.Read(t)
+	want := []string{"ClusterSpec.taints"} // of which one effect is
+	for _, row := range notYetInCluster {
+		want = append(want, documentation.Field(t, "ClusterSpec", row.field))
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, documentation.Refused()); diff != "" {
+		t.Errorf("fields whose comment has to end with what is refused (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,25 @@
+package v1alpha1
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"windlass.dev/windlass/api/apitest"
+)
+
+func TestTheDocumentationSaysOfEveryFieldThatIsRefusedThatItIs(t *testing.T) {
+	documentation := apitest.Read(t)
+	want := []string{"OverridePolicy.spec", "ClusterOverridePolicy.spec"}
+	for _, row := range notYetInPolicy {
+		want = append(want, documentation.Field(t, "PropagationSpec", row.field))
+	}
+	for _, row := range notYetInPlacement {
+		want = append(want, documentation.Field(t, "Placement", row.field))
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, documentation.Refused()); diff != "" {
+		t.Errorf("fields whose comment has to end with what is refused (-want +got):\n%s", diff)
+	}
+}
