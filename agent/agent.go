@@ -30,6 +30,7 @@ import (
 	"windlass.dev/windlass/agent/observe"
 	"windlass.dev/windlass/agent/state"
 	"windlass.dev/windlass/pkg/manifest"
+	"windlass.dev/windlass/pkg/session"
 	"windlass.dev/windlass/pkg/version"
 )
 
@@ -135,7 +136,10 @@ func (a *Agent) run(ctx context.Context, group *errgroup.Group) error {
 	if err != nil {
 		return err
 	}
-	store, err := a.loadState(ctx, who)
+	brake := session.NewBrake(session.BrakeSettings{
+		Least: a.config.Brake.Least, Percent: a.config.Brake.Percent, Window: a.config.Brake.Window.Duration,
+	})
+	store, err := a.loadState(ctx, who, brake)
 	if err != nil {
 		return err
 	}
@@ -157,7 +161,7 @@ func (a *Agent) run(ctx context.Context, group *errgroup.Group) error {
 		group.Go(func() error { return part(ctx) })
 	}
 	return a.connect(ctx, parts{
-		store: store, engine: engine, observer: observer, facts: gatherer, enroller: enroller, who: who, uid: uid,
+		store: store, engine: engine, observer: observer, facts: gatherer, enroller: enroller, who: who, uid: uid, brake: brake,
 	})
 }
 
@@ -203,14 +207,19 @@ func (a *Agent) stateSecrets() state.Secrets {
 	return state.NewSecrets(a.clients.Core.Secrets(a.config.StateNamespace))
 }
 
-func (a *Agent) loadState(ctx context.Context, who *enroll.Identity) (*state.Store, error) {
-	store, err := state.New(state.Config{Secrets: a.stateSecrets(), Logger: a.logger, Now: time.Now, Registry: a.registry})
+// loadState reads what the member keeps, the brake's count too.
+func (a *Agent) loadState(ctx context.Context, who *enroll.Identity, brake *session.Brake) (*state.Store, error) {
+	store, err := state.New(state.Config{
+		Secrets: a.stateSecrets(), Logger: a.logger, Now: time.Now, Registry: a.registry,
+		Counted: func() []session.Counted { return brake.Counted(time.Now()) },
+	})
 	if err != nil {
 		return nil, err
 	}
 	if err := a.insist(ctx, "reading the desired state kept in the member", store.Load); err != nil {
 		return nil, err
 	}
+	brake.Recall(store.Counted(), time.Now())
 	if before := store.Mark().HubID; before != "" && before != who.HubID {
 		return nil, fmt.Errorf("namespace %s of this member holds what another hub (%.12s…) wants of it: remove the cluster there first, or delete the Secrets with the label %s to leave its objects as they are",
 			a.config.StateNamespace, before, state.StateLabel)

@@ -10,6 +10,8 @@ import (
 // members knows which session each member has, and what outlives sessions. Safe for concurrent use.
 type members struct {
 	brakes session.BrakeSettings
+	// held says whether deletions in a member waited for a person when the process before ended.
+	held func(cluster string) bool
 
 	mu     sync.Mutex
 	byName map[string]*member
@@ -24,14 +26,17 @@ type member struct {
 	last SessionInfo
 }
 
-func newMembers(s session.BrakeSettings) *members {
-	return &members{brakes: s, byName: map[string]*member{}}
+func newMembers(s session.BrakeSettings, held func(cluster string) bool) *members {
+	return &members{brakes: s, held: held, byName: map[string]*member{}}
 }
 
 func (m *members) of(cluster string) *member {
 	known := m.byName[cluster]
 	if known == nil {
 		known = &member{brake: session.NewBrake(m.brakes)}
+		if m.held(cluster) {
+			known.brake.Resume()
+		}
 		m.byName[cluster] = known
 	}
 	return known
