@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -97,6 +98,11 @@ func (h *hub) makeLink(ctx context.Context) (*link.Server, error) {
 		Settings:   h.config.Link.Session(),
 		Brake:      h.config.Link.Brake(),
 		HeldBefore: heldBefore(clusters),
+		Rivals: func(cluster, message string) {
+			if known, ok := clusters.Get("", cluster); ok {
+				h.events.Event(known, corev1.EventTypeWarning, "AgentsDisplaceEachOther", message)
+			}
+		},
 		Registerer: h.metrics,
 		Logger:     h.log.With("part", "link"),
 	})

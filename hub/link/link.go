@@ -156,7 +156,10 @@ type Config struct {
 	// HeldBefore says of a member that this process has not seen yet whether deletions in it waited for a person. It
 	// must not block. nil means that none did.
 	HeldBefore func(cluster string) bool
-	Limits     Limits
+	// Rivals is told, once in an episode, that agents with the identity of one member throw each other out. It must not
+	// block. nil means that nobody is.
+	Rivals func(cluster, message string)
+	Limits Limits
 	// Registerer takes the metrics; nil means none.
 	Registerer prometheus.Registerer
 	// Logger; nil means slog.Default().
@@ -188,6 +191,9 @@ func (c *Config) validate() error {
 	}
 	if c.HeldBefore == nil {
 		c.HeldBefore = func(string) bool { return false }
+	}
+	if c.Rivals == nil {
+		c.Rivals = func(string, string) {}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
