@@ -45,7 +45,9 @@ type Reconciler struct {
 	Process string
 	// Grace is how long a cluster may be without a session before it is called unreachable, and
 	// before its removal no longer waits for its agent.
-	Grace   time.Duration
+	Grace time.Duration
+	// Lost is after how long that is said of a cluster that is still called ready.
+	Lost    time.Duration
 	Workers int
 	Now     func() time.Time
 	Log     *slog.Logger
@@ -147,7 +149,7 @@ func (r *Reconciler) bringUpToDate(ctx context.Context, cluster *clusterv1alpha1
 		return store.Outcome(err)
 	}
 	r.Accepting.set(name, true)
-	said := assess(facts{Cluster: cluster, Member: member, Grace: r.Grace, Process: r.Process, Now: r.Now()})
+	said := assess(facts{Cluster: cluster, Member: member, Grace: r.Grace, Lost: r.Lost, Process: r.Process, Now: r.Now()})
 	if err := r.record(ctx, cluster, said); err != nil {
 		return store.Outcome(err)
 	}
