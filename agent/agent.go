@@ -23,6 +23,7 @@ import (
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 
 	"windlass.dev/windlass/agent/apply"
+	"windlass.dev/windlass/agent/claim"
 	"windlass.dev/windlass/agent/dial"
 	"windlass.dev/windlass/agent/enroll"
 	"windlass.dev/windlass/agent/facts"
@@ -30,6 +31,7 @@ import (
 	"windlass.dev/windlass/agent/observe"
 	"windlass.dev/windlass/agent/state"
 	"windlass.dev/windlass/pkg/manifest"
+	"windlass.dev/windlass/pkg/session"
 	"windlass.dev/windlass/pkg/version"
 )
 
@@ -41,9 +43,12 @@ type Agent struct {
 	standing standing
 	dialer   *dial.Dialer
 	rest     *rest.Config
-	clients  *member.Clients
-	core     kubernetes.Interface
-	health   *healthServer // nil when nothing is served
+	// claim lets one of several agents of a cluster act; plain alone reaches the member without being asked for it.
+	claim   *claim.Claim
+	plain   kubernetes.Interface
+	clients *member.Clients
+	core    kubernetes.Interface
+	health  *healthServer // nil when nothing is served
 }
 
 // New checks the settings, opens the port for health, and starts nothing.
@@ -61,6 +66,9 @@ func New(config Config, logger *slog.Logger) (*Agent, error) {
 	if a.rest, err = restConfig(config.Kubeconfig); err != nil {
 		return nil, err
 	}
+	if err = a.makeClaim(); err != nil {
+		return nil, err
+	}
 	if a.clients, err = member.Connect(a.rest); err != nil {
 		return nil, err
 	}
@@ -73,6 +81,24 @@ func New(config Config, logger *slog.Logger) (*Agent, error) {
 		}
 	}
 	return a, nil
+}
+
+// makeClaim has every client that is made from here on write only while this agent acts.
+func (a *Agent) makeClaim() error {
+	plain, err := kubernetes.NewForConfig(a.rest)
+	if err != nil {
+		return err
+	}
+	self, err := claim.Self()
+	if err != nil {
+		return err
+	}
+	a.plain = plain
+	a.claim = claim.New(claim.Config{
+		Leases: plain.CoordinationV1().Leases(a.config.StateNamespace), Self: self, Gone: claim.Gone, Logger: a.logger, Now: time.Now,
+	})
+	a.rest.Wrap(a.claim.Guard)
+	return nil
 }
 
 func restConfig(kubeconfig string) (*rest.Config, error) {
@@ -91,17 +117,25 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 }
 
 // Run makes an agent and runs it until ctx ends, which is no error; an agent whose identity has changed
-// begins anew. An error says in one line what a person has to do.
+// begins anew, and so does one that another has taken over from: it waits. An error says in one line what a person has
+// to do.
 func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 	for {
 		a, err := New(config, logger)
 		if err != nil {
 			return err
 		}
-		if err = a.Run(ctx); !errors.Is(err, errStartAgain) {
+		err = a.Run(ctx)
+		var lost *claim.LostError
+		switch {
+		case errors.As(err, &lost):
+			logger.Warn("Another agent of this cluster has taken over, for this one could not reach the member for a while: it waits until that one ends. Only one is needed: end one of the two.",
+				"other", lost.To.Name, "since", lost.To.Since)
+		case errors.Is(err, errStartAgain):
+			logger.Info("The agent starts again: its identity has changed.")
+		default:
 			return err
 		}
-		logger.Info("The agent starts again: its identity has changed.")
 	}
 }
 
@@ -118,10 +152,21 @@ func (a *Agent) Run(ctx context.Context) error {
 		return nil
 	})
 	err := group.Wait()
-	if err != nil && !errors.Is(err, errStartAgain) {
+	a.release(ctx)
+	var lost *claim.LostError
+	if err != nil && !errors.Is(err, errStartAgain) && !errors.As(err, &lost) {
 		return errors.New(oneLine(err.Error()))
 	}
 	return err
+}
+
+// release lets another agent act at once. Everything of this one has ended by now.
+func (a *Agent) release(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if err := a.claim.Release(ctx); err != nil {
+		a.logger.Warn("Another agent of this cluster will wait a while before it acts.", "error", err)
+	}
 }
 
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
@@ -131,11 +176,22 @@ func (a *Agent) run(ctx context.Context, group *errgroup.Group) error {
 	if err := a.insist(ctx, "preparing namespace "+a.config.StateNamespace+" in the member", a.makeNamespace); err != nil {
 		return err
 	}
-	uid, enroller, who, err := a.identity(ctx)
+	uid, enroller, err := a.newEnroller(ctx)
 	if err != nil {
 		return err
 	}
-	store, err := a.loadState(ctx, who)
+	if err := a.becomeTheOne(ctx, enroller); err != nil {
+		return err
+	}
+	group.Go(func() error { return a.claim.Keep(ctx) })
+	who, err := a.identity(ctx, enroller)
+	if err != nil {
+		return err
+	}
+	brake := session.NewBrake(session.BrakeSettings{
+		Least: a.config.Brake.Least, Percent: a.config.Brake.Percent, Window: a.config.Brake.Window.Duration,
+	})
+	store, err := a.loadState(ctx, who, brake)
 	if err != nil {
 		return err
 	}
@@ -157,7 +213,7 @@ func (a *Agent) run(ctx context.Context, group *errgroup.Group) error {
 		group.Go(func() error { return part(ctx) })
 	}
 	return a.connect(ctx, parts{
-		store: store, engine: engine, observer: observer, facts: gatherer, enroller: enroller, who: who, uid: uid,
+		store: store, engine: engine, observer: observer, facts: gatherer, enroller: enroller, who: who, uid: uid, brake: brake,
 	})
 }
 
@@ -188,11 +244,11 @@ func (a *Agent) insist(ctx context.Context, what string, do func(context.Context
 
 func (a *Agent) makeNamespace(ctx context.Context) error {
 	name := a.config.StateNamespace
-	_, err := a.clients.Core.Namespaces().Get(ctx, name, metav1.GetOptions{})
+	_, err := a.plain.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 	if !apierrors.IsNotFound(err) {
 		return err
 	}
-	_, err = a.clients.Core.Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	_, err = a.plain.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
 		return nil
 	}
@@ -203,14 +259,19 @@ func (a *Agent) stateSecrets() state.Secrets {
 	return state.NewSecrets(a.clients.Core.Secrets(a.config.StateNamespace))
 }
 
-func (a *Agent) loadState(ctx context.Context, who *enroll.Identity) (*state.Store, error) {
-	store, err := state.New(state.Config{Secrets: a.stateSecrets(), Logger: a.logger, Now: time.Now, Registry: a.registry})
+// loadState reads what the member keeps, the brake's count too.
+func (a *Agent) loadState(ctx context.Context, who *enroll.Identity, brake *session.Brake) (*state.Store, error) {
+	store, err := state.New(state.Config{
+		Secrets: a.stateSecrets(), Logger: a.logger, Now: time.Now, Registry: a.registry,
+		Counted: func() []session.Counted { return brake.Counted(time.Now()) },
+	})
 	if err != nil {
 		return nil, err
 	}
 	if err := a.insist(ctx, "reading the desired state kept in the member", store.Load); err != nil {
 		return nil, err
 	}
+	brake.Recall(store.Counted(), time.Now())
 	if before := store.Mark().HubID; before != "" && before != who.HubID {
 		return nil, fmt.Errorf("namespace %s of this member holds what another hub (%.12s…) wants of it: remove the cluster there first, or delete the Secrets with the label %s to leave its objects as they are",
 			a.config.StateNamespace, before, state.StateLabel)
@@ -218,14 +279,43 @@ func (a *Agent) loadState(ctx context.Context, who *enroll.Identity) (*state.Sto
 	return store, nil
 }
 
-// identity returns who the agent is, and enrols when it is nobody yet.
-func (a *Agent) identity(ctx context.Context) (uid string, enroller *enroll.Enroller, who *enroll.Identity, err error) {
+// becomeTheOne waits until no other agent acts for this cluster. One that is set up for another cluster or hub than
+// the state here does not wait: it is refused.
+func (a *Agent) becomeTheOne(ctx context.Context, enroller *enroll.Enroller) error {
+	var stop *enroll.StopError
+	err := a.insist(ctx, "reading the agent's identity", func(ctx context.Context) error {
+		err := enroller.Fits(ctx)
+		if errors.As(err, &stop) {
+			return nil // no use in trying again
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if stop != nil {
+		if holder, held := a.claim.Holder(ctx); held {
+			return fmt.Errorf("%w (the state is in the hands of %s)", stop, holder)
+		}
+		return stop
+	}
+	return a.insist(ctx, "finding out whether another agent acts for this cluster", func(ctx context.Context) error {
+		return a.claim.Acquire(ctx, func(other claim.Holder) {
+			a.standing.wait("another agent acts for this cluster (%s); this one waits until that one ends", other)
+			a.logger.Warn("Another agent acts for this cluster: this one waits until that one ends. Only one is needed: end one of the two.",
+				"other", other.Name, "since", other.Since)
+		})
+	})
+}
+
+// newEnroller makes what knows who the agent is.
+func (a *Agent) newEnroller(ctx context.Context) (uid string, enroller *enroll.Enroller, err error) {
 	err = a.insist(ctx, "finding out which cluster this is", func(ctx context.Context) (err error) {
 		uid, err = enroll.KubeSystemUID(ctx, a.core)
 		return err
 	})
 	if err != nil {
-		return "", nil, nil, err
+		return "", nil, err
 	}
 	enroller, err = enroll.New(enroll.Config{
 		Hub: a.config.Hub, ClusterName: a.config.ClusterName, KubeSystemUID: uid,
@@ -238,9 +328,11 @@ func (a *Agent) identity(ctx context.Context) (uid string, enroller *enroll.Enro
 			a.standing.set("joining the hub at %s, so far without success: %s", a.config.Hub, oneLine(problem.Error()))
 		},
 	})
-	if err != nil {
-		return "", nil, nil, err
-	}
+	return uid, enroller, err
+}
+
+// identity returns who the agent is, and enrols when it is nobody yet.
+func (a *Agent) identity(ctx context.Context, enroller *enroll.Enroller) (who *enroll.Identity, err error) {
 	a.standing.set("joining the hub at %s", a.config.Hub)
 	var stop *enroll.StopError
 	err = a.insist(ctx, "joining the hub at "+a.config.Hub, func(ctx context.Context) (err error) {
@@ -251,11 +343,11 @@ func (a *Agent) identity(ctx context.Context) (uid string, enroller *enroll.Enro
 	})
 	switch {
 	case err != nil:
-		return "", nil, nil, err
+		return nil, err
 	case stop != nil:
-		return "", nil, nil, stop
+		return nil, stop
 	}
-	return uid, enroller, who, nil
+	return who, nil
 }
 
 func (a *Agent) engine(who *enroll.Identity, store *state.Store, kinds *member.Kinds) (*apply.Engine, *observe.Observer, error) {

@@ -29,6 +29,7 @@ type parts struct {
 	enroller *enroll.Enroller
 	who      *enroll.Identity
 	uid      string // of the member's kube-system namespace
+	brake    *session.Brake
 }
 
 // connect keeps the agent connected until ctx ends. When the hub does not accept the agent's
@@ -84,9 +85,7 @@ func (a *Agent) newLink(p parts) (*link.Link, error) {
 		Changed:        a.linkChanged,
 
 		Version: version.Version, KubeSystemUID: p.uid,
-		Brake: session.BrakeSettings{
-			Least: a.config.Brake.Least, Percent: a.config.Brake.Percent, Window: a.config.Brake.Window.Duration,
-		},
+		Brake: p.brake,
 		Backoff: link.BackoffSettings{
 			Least: a.config.Link.MinBackoff.Duration, Most: a.config.Link.MaxBackoff.Duration, Stable: a.config.Link.StableAfter.Duration,
 		},

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,31 +16,40 @@ import (
 
 // standing is where the agent stands, in one line for people; "" when all is well.
 type standing struct {
-	mu   sync.Mutex
-	line string
+	mu    sync.Mutex
+	line  string
+	waits bool
 }
 
 func (s *standing) set(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.line = fmt.Sprintf(format, args...)
+	s.line, s.waits = fmt.Sprintf(format, args...), false
 }
 
-func (s *standing) get() string {
+// wait says for what an agent waits that is as it should be. It counts as ready: a rollout that ends the old agent only
+// when the new one is ready would never end otherwise.
+func (s *standing) wait(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.line
+	s.line, s.waits = fmt.Sprintf(format, args...), true
+}
+
+func (s *standing) get() (line string, ready bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.line, s.line == "" || s.waits
 }
 
 // healthServer serves /healthz (the process runs), /readyz (it is connected and knows what the hub
-// wants; if not, why not) and /metrics.
+// wants, or waits for another agent; if not, why not) and /metrics.
 type healthServer struct {
 	listener net.Listener
 	server   *http.Server
 }
 
 // newHealthServer listens at once, so that a port in use is noticed before anything is done.
-func newHealthServer(address string, registry *prometheus.Registry, ready func() string) (*healthServer, error) {
+func newHealthServer(address string, registry *prometheus.Registry, ready func() (line string, ready bool)) (*healthServer, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("--health-listen: %w", err)
@@ -47,12 +57,11 @@ func newHealthServer(address string, registry *prometheus.Registry, ready func()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if why := ready(); why != "" {
+		line, ready := ready()
+		if !ready {
 			w.WriteHeader(http.StatusServiceUnavailable)
-			fmt.Fprintln(w, why)
-			return
 		}
-		fmt.Fprintln(w, "ok")
+		fmt.Fprintln(w, cmp.Or(line, "ok"))
 	})
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	return &healthServer{listener: listener, server: &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}}, nil

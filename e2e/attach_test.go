@@ -168,6 +168,49 @@ func TestAnAgentThatIsInstalledAnewComesBackAndNothingIsAppliedAnew(t *testing.T
 	member.EventuallyGone(t, object)
 }
 
+func TestASecondAgentInAClusterWaitsForTheFirst(t *testing.T) {
+	f := fleet.Shared(t)
+	name := unique("twofold")
+	member := f.Spare(t)
+	f.Hub().RemoveAfter(t, fleet.Cluster(name))
+	_, flag := stateOf(t, member)
+	first := f.NewAgent(t, cluster.AgentConfig{ClusterName: name, Member: member.Cluster, Token: f.Token(t, name), Flags: []string{flag}})
+	if err := first.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	beside := func(name string) *cluster.Agent {
+		agent := f.NewAgent(t, cluster.AgentConfig{ClusterName: name, Member: member.Cluster, Flags: []string{flag}})
+		if err := agent.Launch(); err != nil {
+			t.Fatal(err)
+		}
+		return agent
+	}
+	stranger := beside(name + "-2")
+	endsWithOneLine(t, stranger.Process(), "windlass-agent: ", "--cluster-name says", "the state is in the hands of agent ", ", since 20")
+
+	second := beside(name)
+	fleet.WaitFor(t, "the second agent to say that it waits", func() error {
+		said, err := second.Health(t.Context(), "/readyz")
+		if err == nil && !strings.Contains(said, "another agent acts for this cluster (agent ") {
+			err = fmt.Errorf("it says %q", said)
+		}
+		return err
+	})
+	namespace := f.Hub().Namespace(t)
+	object := configMap(namespace, "settings")
+	f.Hub().Apply(t, fill(namespace, settings)+"---"+policyFor(object, name))
+	uid := member.Eventually(t, object).GetUID()
+	if !first.Process().Alive() {
+		t.Fatal("the first agent has ended")
+	}
+	if err := first.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	f.Hub().Patch(t, object, "data: {greeting: from the second}")
+	member.Eventually(t, object, fleet.Field("data.greeting", "from the second"), fleet.Field("metadata.uid", uid))
+	f.Hub().Eventually(t, fleet.Cluster(name), fleet.ConditionIs("Ready", "True"))
+}
+
 func TestEveryRefusedTokenLeavesAnEventOnTheHub(t *testing.T) {
 	f := fleet.Shared(t)
 	ownerName := unique("token-owner")

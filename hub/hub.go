@@ -306,7 +306,7 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, place apiserve
 	}
 	clusters := &cluster.Reconciler{
 		Clusters: h.kinds.clusters, Works: h.kinds.works, Kube: h.kube, Namespaces: h.api.Informers.Core().V1().Namespaces().Informer(), Roster: h.roster, Accepting: h.accepting, Confirm: holds.confirm, Removed: holds.removed,
-		Process: h.process, Grace: settings.ClusterGrace.Duration, Workers: settings.Workers, Now: time.Now, Log: h.log, Events: h.events,
+		Process: h.process, Grace: settings.ClusterGrace.Duration, Lost: settings.ClusterLost.Duration, Workers: settings.Workers, Now: time.Now, Log: h.log, Events: h.events,
 	}
 	policiesKnown, err := policies.Setup(mgr, h.kinds.policyInformers...)
 	if err != nil {

@@ -13,6 +13,10 @@ import (
 	"syscall"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	linkv1 "windlass.dev/windlass/api/link/v1"
 	"windlass.dev/windlass/hub/enroll"
@@ -93,9 +97,28 @@ func (h *hub) makeLink(ctx context.Context) (*link.Server, error) {
 		Version:    version.Version,
 		Settings:   h.config.Link.Session(),
 		Brake:      h.config.Link.Brake(),
+		HeldBefore: heldBefore(clusters),
+		Rivals: func(cluster, message string) {
+			if known, ok := clusters.Get("", cluster); ok {
+				h.events.Event(known, corev1.EventTypeWarning, "AgentsDisplaceEachOther", message)
+			}
+		},
 		Registerer: h.metrics,
 		Logger:     h.log.With("part", "link"),
 	})
+}
+
+// heldBefore reads from a cluster's condition what the process before has written: too many deletions wait. (That the
+// store was restored is remembered in the store itself.)
+func heldBefore(clusters store.Kind[*clusterv1alpha1.MemberCluster]) func(cluster string) bool {
+	return func(cluster string) bool {
+		known, ok := clusters.Get("", cluster)
+		if !ok {
+			return false
+		}
+		held := meta.FindStatusCondition(known.Status.Conditions, clusterv1alpha1.ClusterDeletionsHeld)
+		return held != nil && held.Status == metav1.ConditionTrue && held.Reason == clusterv1alpha1.DeletionsHeldTooMany
+	}
 }
 
 // goodbyeFor turns a refused certificate into what the agent is told: other errors are the hub's

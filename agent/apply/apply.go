@@ -86,6 +86,17 @@ func (e *Engine) applyObject(ctx context.Context, entry *state.Entry, p *progres
 	o.settle(a.result.GetResourceVersion())
 }
 
+// differed says what has been put right.
+func (a *attempt) differed() string {
+	switch {
+	case a.before == "":
+		return "it was gone"
+	case len(a.drift) == 0:
+		return "no value that its manifest names: something was added by hand, or its fields had another manager"
+	}
+	return strings.Join(a.drift, "; ")
+}
+
 // mostFights bounds how often the interval of a fight is doubled.
 const mostFights = 8
 
@@ -101,7 +112,7 @@ func (e *Engine) corrected(o *object, a *attempt, now time.Time) {
 		o.notBefore = now.Add(min(settings.FightWindow/6<<o.fights, settings.MaxBackoff))
 	}
 	e.config.Logger.Info("An object was changed in the member and has been put right.",
-		"object", o.ID, "work", a.entry.Key, "differed", strings.Join(a.drift, "; "), "fight", o.fights > 0)
+		"object", o.ID, "work", a.entry.Key, "differed", a.differed(), "fight", o.fights > 0)
 }
 
 // attempt is one attempt at one object.

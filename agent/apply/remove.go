@@ -57,8 +57,25 @@ func (e *Engine) remove(ctx context.Context, entry *state.Entry, p *progress) ti
 	e.config.State.Forget(entry.Key, entry.UID)
 	e.drop(entry.Key)
 	e.observer.Removed(entry.Key, entry.UID)
-	e.config.Logger.Info("A work has been removed.", "work", entry.Key, "cause", entry.Removal.Cause, "objects kept", entry.Removal.Keep)
+	e.config.Logger.Info("A work has been removed.", "work", entry.Key, "cause", causeOf(entry.Removal), "objectsKept", entry.Removal.Keep)
 	return 0
+}
+
+// causeOf says in words why a work is removed.
+func causeOf(removal *state.Removal) string {
+	switch removal.Cause {
+	case linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED:
+		return "its template or the template's namespace was deleted on the hub"
+	case linkv1.RemovalCause_REMOVAL_CAUSE_NOT_SELECTED:
+		return "no policy places it in this cluster any more"
+	case linkv1.RemovalCause_REMOVAL_CAUSE_CLUSTER_REMOVED:
+		return "this cluster was removed from the hub"
+	case linkv1.RemovalCause_REMOVAL_CAUSE_FORCED:
+		return "the work itself was deleted on the hub"
+	case linkv1.RemovalCause_REMOVAL_CAUSE_ABSENT:
+		return "the hub does not have it any more"
+	}
+	return "the hub did not say why"
 }
 
 // removeLeft takes in the removal of a work that is not held. What of it is in the member all the same,

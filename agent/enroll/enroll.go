@@ -146,6 +146,19 @@ func (e *Enroller) Identity(ctx context.Context) (*Identity, error) {
 	}
 }
 
+// Fits refuses settings and a token that are for another cluster or hub than the identity that is kept. It changes
+// nothing, so that also an agent may ask that does not act.
+func (e *Enroller) Fits(ctx context.Context) error {
+	stored, err := e.Store.Load(ctx)
+	if err != nil {
+		return err
+	}
+	token, _ := e.Token.Read() // that there is none is another question
+	return misplaced(situation{
+		stored: stored, token: token, clusterName: e.ClusterName, kubeSystemUID: e.KubeSystemUID, where: e.Store.Name(),
+	})
+}
+
 // settle does what the stored state and the token ask for.
 func (e *Enroller) settle(ctx context.Context, stored Stored) (*Identity, error) {
 	held, damaged := stored.Identity()

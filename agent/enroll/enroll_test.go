@@ -625,6 +625,44 @@ func TestARenewalReplacesKeyAndCertificate(t *testing.T) {
 	}
 }
 
+func TestAnAgentOfAnotherClusterOrHubDoesNotFitAndChangesNothing(t *testing.T) {
+	h := newHub(t, honest(t))
+	token := h.token(t)
+	e, store, _ := newAgent(t, h.addr, token)
+	if err := e.Fits(t.Context()); err != nil {
+		t.Fatalf("nobody has joined yet, and it does not fit: %v", err)
+	}
+	if _, err := e.Identity(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := token
+	elsewhere.ID, elsewhere.Pin = "another", strings.Repeat("0", len(token.Pin))
+	for _, c := range []struct {
+		reason string
+		token  identity.Token
+		name   string
+		says   string
+	}{
+		{"the same once more", token, "edge-1", ""},
+		{"the name is not said", token, "", ""},
+		{"another name", token, "edge-2", `--cluster-name says "edge-2"`},
+		{"a token of another hub", elsewhere, "edge-1", "is of another hub"},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			before := store.state
+			other, _, _ := newAgent(t, h.addr, c.token, func(config *Config) { config.Store, config.ClusterName = store, c.name })
+			err := other.Fits(t.Context())
+			var stop *StopError
+			if c.says == "" && err != nil || c.says != "" && (!errors.As(err, &stop) || !strings.Contains(err.Error(), c.says)) {
+				t.Errorf("it says %v, want %q", err, c.says)
+			}
+			if diff := cmp.Diff(before, store.state); diff != "" {
+				t.Errorf("what is stored has changed:\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestTwoAgentsWithOneStoreEndUpWithOneIdentity(t *testing.T) {
 	h := newHub(t, honest(t))
 	token := h.token(t)

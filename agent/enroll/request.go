@@ -40,6 +40,18 @@ type answer struct {
 	skew time.Duration
 }
 
+// asked describes a request to enrol for the log, without what was not set.
+func (e *Enroller) asked(token identity.Token) []any {
+	said := []any{"hub", e.Hub, "token", token.ID}
+	if e.ClusterName != "" {
+		said = append(said, "cluster", e.ClusterName)
+	}
+	if proxy := e.Dialer.ProxyFor(e.Hub); proxy != "" {
+		said = append(said, "proxy", proxy)
+	}
+	return said
+}
+
 // request asks the hub until it says yes or no. Errors are *StopError or ctx's.
 func (e *Enroller) request(ctx context.Context, key *ecdsa.PrivateKey, token identity.Token) (*answer, error) {
 	csr, err := identity.NewCertificateRequest(key)
@@ -58,7 +70,7 @@ func (e *Enroller) request(ctx context.Context, key *ecdsa.PrivateKey, token ide
 		return nil, stop("--hub %q is not HOST:PORT", e.Hub)
 	}
 	request.Header.Set("Content-Type", "application/json")
-	e.Log.Info("asking the hub to enrol this cluster", "hub", e.Hub, "proxy", e.Dialer.ProxyFor(e.Hub), "cluster", e.ClusterName, "token", token.ID)
+	e.Log.Info("asking the hub to enrol this cluster", e.asked(token)...)
 
 	response, err := e.client(token.Pin).Do(request)
 	if err != nil {

@@ -66,7 +66,7 @@ func (l *Link) newConversation(rpc linkv1.Link_SessionClient, conn *observedConn
 		machine: session.NewAgent(session.AgentConfig{
 			Settings: l.config.Settings, Version: l.config.Version, KubeSystemUID: l.config.KubeSystemUID,
 			Mark: l.mark.Raise(known), Holds: holds, Report: l.config.Reports.Report, Unreported: l.unreported,
-			Brake: l.brake, Jitter: rand.Float64,
+			Brake: l.config.Brake, Jitter: rand.Float64,
 		}, time.Now()),
 		renewAt: l.config.Renewal.RenewAt(),
 	}

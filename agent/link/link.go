@@ -107,8 +107,9 @@ type Config struct {
 	Version       string
 	KubeSystemUID string
 	Settings      session.Settings
-	Brake         session.BrakeSettings
-	Backoff       BackoffSettings
+	// Brake of this member. What it counts is kept with what is durable in the member.
+	Brake   *session.Brake
+	Backoff BackoffSettings
 	// WriteTimeout ends a connection on which the hub has not read for so long. Default 30 s.
 	WriteTimeout time.Duration
 	// MaxMessageBytes is the largest message that is accepted. Default 4 MiB.
@@ -128,14 +129,14 @@ func (c *Config) validate() error {
 		return missing("Dial")
 	case c.TLS == nil:
 		return missing("TLS")
-	case c.Desired == nil || c.Reports == nil || c.Facts == nil || c.Memory == nil || c.Renewal == nil:
-		return missing("one of Desired, Reports, Facts, Memory and Renewal")
+	case c.Desired == nil || c.Reports == nil || c.Facts == nil || c.Memory == nil || c.Renewal == nil || c.Brake == nil:
+		return missing("one of Desired, Reports, Facts, Memory, Renewal and Brake")
 	}
 	if _, _, err := net.SplitHostPort(c.Address); err != nil {
 		return fmt.Errorf("link: the hub's address %q is not HOST:PORT: %w", c.Address, err)
 	}
-	c.Settings, c.Brake, c.Backoff = c.Settings.WithDefaults(), c.Brake.WithDefaults(), c.Backoff.withDefaults()
-	if err := errors.Join(c.Settings.Validate(), c.Brake.Validate(), c.Backoff.validate()); err != nil {
+	c.Settings, c.Backoff = c.Settings.WithDefaults(), c.Backoff.withDefaults()
+	if err := errors.Join(c.Settings.Validate(), c.Backoff.validate()); err != nil {
 		return fmt.Errorf("link: %w", err)
 	}
 	if c.WriteTimeout <= 0 {
@@ -155,7 +156,6 @@ type Link struct {
 	config  Config
 	log     *slog.Logger
 	metrics *metrics
-	brake   *session.Brake
 
 	mu     sync.Mutex // guards status
 	status Status
@@ -174,7 +174,7 @@ func New(c Config) (*Link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("link: registering metrics: %w", err)
 	}
-	return &Link{config: c, log: c.Logger, metrics: m, brake: session.NewBrake(c.Brake), mark: c.Memory.Mark()}, nil
+	return &Link{config: c, log: c.Logger, metrics: m, mark: c.Memory.Mark()}, nil
 }
 
 // Run keeps the agent connected until the context is done, and then returns nil; or until trying again is of no use,

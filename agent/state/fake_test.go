@@ -108,6 +108,13 @@ func (f *fakeSecrets) Delete(_ context.Context, name string) error {
 	return nil
 }
 
+// written is how often a Secret was written.
+func (f *fakeSecrets) written(name string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.writes[name]
+}
+
 func (f *fakeSecrets) names(prefix string) []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -44,6 +44,9 @@ type journalContent struct {
 	Mark     session.Mark `json:"mark"`
 	Sequence uint64       `json:"sequence"`
 	Records  []record     `json:"records,omitempty"`
+	// Counted are the removals that the brake counts. A removal is counted before it is recorded, so the write that
+	// makes it durable has its count, and an agent that starts anew has neither a new allowance nor a removal twice.
+	Counted []session.Counted `json:"counted,omitempty"`
 }
 
 // version is a Secret as it was last read or written.
@@ -204,7 +207,7 @@ func (s *Store) writeJournal(ctx context.Context, mark session.Mark) error {
 	delay := 50 * time.Millisecond
 	for {
 		s.mu.Lock()
-		content := journalContent{Mark: mark, Sequence: s.sequence, Records: append([]record(nil), s.journal...)}
+		content := journalContent{Mark: mark, Sequence: s.sequence, Records: append([]record(nil), s.journal...), Counted: s.config.Counted()}
 		covered := s.covered
 		s.mu.Unlock()
 		data, err := seal(content)

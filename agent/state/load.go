@@ -29,6 +29,7 @@ func (s *Store) Load(ctx context.Context) error {
 	l.fill()
 	l.replay()
 	l.collectChunks()
+	s.counted = l.journal.Counted
 	s.sequence = max(s.sequence, l.journal.Sequence, s.visible())
 	s.askForFlush()
 	return nil

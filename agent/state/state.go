@@ -60,6 +60,9 @@ type Config struct {
 	Logger   *slog.Logger
 	Now      func() time.Time
 	Registry prometheus.Registerer
+	// Counted returns what the brake on removals counts now; it is kept with every write of the journal. nil means that
+	// nothing is counted.
+	Counted func() []session.Counted
 	// FlushInterval is how long manifests wait before they are written; half a second when 0.
 	FlushInterval time.Duration
 	// SplitBytes is the compressed size above which a shard is split; 128 KiB when 0.
@@ -93,7 +96,8 @@ type Store struct {
 	shards   map[string]*shard // by prefix; exactly one covers every key
 	obsolete map[string]bool   // names of Secrets to delete once all dirty shards are written
 	mark     session.Mark
-	sequence uint64 // of the last record
+	sequence uint64            // of the last record
+	counted  []session.Counted // what the journal had when it was loaded
 
 	pending []*pending    // waits to be written to the journal, in order
 	journal []record      // written or being written, and not yet covered by shards
@@ -108,6 +112,9 @@ type Store struct {
 func New(config Config) (*Store, error) {
 	if config.Secrets == nil || config.Logger == nil || config.Now == nil {
 		return nil, errors.New("state: Secrets, Logger and Now are needed")
+	}
+	if config.Counted == nil {
+		config.Counted = func() []session.Counted { return nil }
 	}
 	setDefault(&config.FlushInterval, defaultFlushInterval)
 	setDefault(&config.SplitBytes, defaultSplitBytes)
@@ -261,6 +268,13 @@ func (s *Store) Mark() session.Mark {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.mark
+}
+
+// Counted returns the removals that were counted when the process before wrote last.
+func (s *Store) Counted() []session.Counted {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counted
 }
 
 // SetMark remembers the hub's mark and returns when that is durable. Calls at the same time, of

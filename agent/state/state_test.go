@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -555,4 +556,52 @@ func TestTheMarkIsNeverBelowWhatIsHeld(t *testing.T) {
 	if got := store.Mark(); got.Revision != 3 {
 		t.Errorf("another store has revisions of its own; the mark is %+v", got)
 	}
+}
+
+func TestWhatTheBrakeCountsIsKeptByTheWriteOfTheRemoval(t *testing.T) {
+	at := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	secrets := newFakeSecrets()
+	var counted []session.Counted
+	store, _ := open(t, secrets, func(c *Config) { c.Counted = func() []session.Counted { return counted } })
+	put(t, store, makeWork("a", 1, 10))
+	if kept := reload(t, secrets).Counted(); len(kept) > 0 {
+		t.Errorf("nothing was removed and %v is counted", kept)
+	}
+	counted = []session.Counted{{Removal: 1 << 63, At: at}, {Removal: 2, At: at.Add(time.Second)}}
+	before := secrets.written(journalName)
+	if removed, err := store.Remove(t.Context(), "a", "uid-a", Removal{}); err != nil || !removed {
+		t.Fatal(removed, err)
+	}
+	if writes := secrets.written(journalName) - before; writes != 1 {
+		t.Errorf("the removal took %d writes of the journal, want 1", writes)
+	}
+	crashed := secrets.clone()
+	if diff := cmp.Diff(counted, reload(t, crashed).Counted()); diff != "" {
+		t.Errorf("what is counted after a crash (-want +got):\n%s", diff)
+	}
+	for reason, spoil := range map[string]func(*corev1.Secret){
+		"the journal is torn":         func(s *corev1.Secret) { s.Data[contentKey] = s.Data[contentKey][:10] },
+		"the journal is an older one": func(s *corev1.Secret) { s.Data, _ = seal(map[string]any{"sequence": 9}) },
+	} {
+		t.Run(reason, func(t *testing.T) {
+			other := crashed.clone()
+			other.change(journalName, spoil)
+			if kept := reload(t, other).Counted(); len(kept) > 0 {
+				t.Errorf("%v is counted", kept)
+			}
+		})
+	}
+}
+
+// reload loads a store from what is kept.
+func reload(t *testing.T, secrets Secrets) *Store {
+	t.Helper()
+	store, err := New(Config{Secrets: secrets, Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return store
 }

@@ -62,6 +62,7 @@ type Cluster struct {
 	Ready             string     `json:"ready"`
 	Joined            bool       `json:"joined"`
 	Connected         bool       `json:"connected"`
+	Lost              bool       `json:"lost,omitempty"` // it is not connected, and Ready still: it may come back in time
 	KubernetesVersion string     `json:"kubernetesVersion,omitempty"`
 	NodesReady        int32      `json:"nodesReady"`
 	Nodes             int32      `json:"nodes"`

@@ -79,7 +79,9 @@ func describeCluster(c *clusterv1alpha1.MemberCluster, facts Facts) (Cluster, []
 		since := ready.LastTransitionTime.UTC()
 		described.Since = &since
 	}
-	described.Connected = described.Joined && ready != nil && ready.Status != metav1.ConditionUnknown && !tainted(c, clusterv1alpha1.TaintUnreachable)
+	described.Lost = ready != nil && ready.Reason == clusterv1alpha1.ReadyConnectionLost
+	described.Connected = described.Joined && ready != nil && ready.Status != metav1.ConditionUnknown && !described.Lost &&
+		!tainted(c, clusterv1alpha1.TaintUnreachable)
 	return described, clusterProblems(c, described, ready, facts.Now)
 }
 
@@ -138,6 +140,9 @@ func lifeProblems(c *clusterv1alpha1.MemberCluster, described Cluster, ready *me
 		return []Problem{{object, ready.Reason, fmt.Sprintf("not ready for %s: %s", ago(now, ready.LastTransitionTime.Time), cmp.Or(ready.Message, ready.Reason))}}
 	}
 	var problems []Problem
+	if described.Lost {
+		problems = append(problems, Problem{object, ready.Reason, ready.Message})
+	}
 	if described.NodesReady < described.Nodes {
 		problems = append(problems, Problem{object, "NodesNotReady", fmt.Sprintf("%d of %d nodes are ready", described.NodesReady, described.Nodes)})
 	}

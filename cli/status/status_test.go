@@ -369,6 +369,25 @@ func TestAWorkThatIsBeingRemovedIsNoPartOfTheTotal(t *testing.T) {
 	}
 }
 
+func TestALostConnectionIsToldWhileTheClusterIsReadyStill(t *testing.T) {
+	facts := Facts{Now: now, Clusters: []clusterv1alpha1.MemberCluster{cluster("member1", func(c *clusterv1alpha1.MemberCluster) {
+		c.Status.Conditions[1].Reason, c.Status.Conditions[1].Message = clusterv1alpha1.ReadyConnectionLost, "the connection is lost since 11:59"
+	})}}
+	report := Make(facts)
+	if c := report.Clusters[0]; c.Ready != "True" || c.Connected || report.Fine {
+		t.Errorf("the cluster is described as %+v, fine: %t", c, report.Fine)
+	}
+	var out strings.Builder
+	if err := report.Text(&out, now, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"cluster member1: the connection is lost since 11:59", "True,Lost"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the text lacks %q:\n%s", want, out.String())
+		}
+	}
+}
+
 func TestACertificateThatWasNotRenewedIsAProblem(t *testing.T) {
 	report := Make(Facts{Now: now, Clusters: []clusterv1alpha1.MemberCluster{cluster("old", func(c *clusterv1alpha1.MemberCluster) {
 		c.Status.Agent.CertificateExpiresAt = &metav1.Time{Time: now.Add(3 * 24 * time.Hour)}

@@ -89,7 +89,7 @@ func (r Report) clusterRows(now time.Time, wide bool) [][]string {
 	rows := [][]string{header}
 	for _, c := range r.Clusters {
 		row := []string{
-			c.Name, c.Ready, dash(c.KubernetesVersion), fmt.Sprintf("%d/%d", c.NodesReady, c.Nodes),
+			c.Name, readyCell(c), dash(c.KubernetesVersion), fmt.Sprintf("%d/%d", c.NodesReady, c.Nodes),
 			dash(c.AgentVersion), since(c, now), worksCell(c.Works),
 		}
 		if wide {
@@ -98,6 +98,14 @@ func (r Report) clusterRows(now time.Time, wide bool) [][]string {
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+// readyCell says also that a cluster's connection is lost while it counts as ready.
+func readyCell(c Cluster) string {
+	if c.Lost {
+		return c.Ready + ",Lost"
+	}
+	return c.Ready
 }
 
 // since says for how long READY has been what it is. When the agent was last heard is known to the hub

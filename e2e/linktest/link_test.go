@@ -152,6 +152,46 @@ func TestOfTwoAgentsWithOneIdentityTheLaterStays(t *testing.T) {
 	eventually(t, "the end of the second does", func() bool { return slices.Contains(h.store.recorded("eu"), "disconnected 2") })
 }
 
+func TestAgentsThatThrowEachOtherOutAreToldOnce(t *testing.T) {
+	told := make(chan string, 10)
+	h := newHub(t, func(c *hublink.Config) {
+		quickly(c)
+		c.Rivals = func(cluster, message string) { told <- cluster + ": " + message }
+	})
+	identity := h.issue("eu", time.Hour)
+	for range 4 {
+		a := h.newAgent(identity, nil)
+		eventually(t, "the agent is in", a.synchronised)
+	}
+	if said := <-told; !strings.HasPrefix(said, "eu: two agents with this cluster's identity run, at 127.0.0.1:") || len(told) > 0 {
+		t.Errorf("it was told %q, and %d times more", said, len(told))
+	}
+}
+
+func TestWhatWaitedForAPersonWaitsInTheNextHub(t *testing.T) {
+	h := newHub(t, func(c *hublink.Config) {
+		quickly(c)
+		c.HeldBefore = func(cluster string) bool { return cluster == "eu" }
+	})
+	h.store.put("eu", 10, keys(20)...)
+	a := h.newAgent(h.issue("eu", time.Hour), nil)
+	eventually(t, "the member holds every work", func() bool { return a.member.has(h.store, "eu") && a.synchronised() })
+	a.stop()
+	h.stop()
+	h.store.remove("eu", linkv1.RemovalCause_REMOVAL_CAUSE_NOT_SELECTED, keys(2)...)
+	h.start()
+	again := h.newAgentWith(a.member, h.issue("eu", time.Hour), nil)
+	eventually(t, "both deletions wait", func() bool {
+		h.store.mu.Lock()
+		defer h.store.mu.Unlock()
+		return h.store.holds["eu"].Held == 2
+	})
+	eventually(t, "the agent is in", again.synchronised)
+	if again.member.count() != 20 {
+		t.Errorf("the member has %d works, want 20", again.member.count())
+	}
+}
+
 func TestAnAgentThatDoesNotReadIsCut(t *testing.T) {
 	h := newHub(t, func(c *hublink.Config) {
 		quickly(c)

@@ -235,6 +235,7 @@ func (h *hub) newAgentWith(m *fakeMember, i *identity, configure func(*agentlink
 			},
 		},
 		Desired: m, Reports: m, Memory: m, Facts: a.facts, Renewal: a.renewal, Version: "test",
+		Brake:   session.NewBrake(session.BrakeSettings{}),
 		Backoff: agentlink.BackoffSettings{Least: 5 * time.Millisecond, Most: 50 * time.Millisecond}, Logger: logger(h.t, "agent"),
 	}
 	if configure != nil {

@@ -5,11 +5,14 @@ import (
 	"time"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 )
 
 // Object is what all of the hub's kinds are: a pointer to a struct of metadata, spec and status.
@@ -113,6 +116,18 @@ func conditionStatus(conditions []metav1.Condition, name string) string {
 		}
 	}
 	return ""
+}
+
+// clusterReady is True,Lost in the time in which the connection may come back.
+func clusterReady(conditions []metav1.Condition) string {
+	ready := meta.FindStatusCondition(conditions, clusterv1alpha1.ClusterReady)
+	switch {
+	case ready == nil:
+		return ""
+	case ready.Reason == clusterv1alpha1.ReadyConnectionLost:
+		return string(ready.Status) + ",Lost"
+	}
+	return string(ready.Status)
 }
 
 // age is how long ago something was, as kubectl shows it.

@@ -230,7 +230,7 @@ var memberClusters = &kind[*clusterv1alpha1.MemberCluster]{
 		text("Version", "The version of the cluster's API server.", func(c *clusterv1alpha1.MemberCluster) string { return c.Status.KubernetesVersion }),
 		text("Mode", "How works get to the cluster.", func(c *clusterv1alpha1.MemberCluster) string { return string(c.Spec.SyncMode) }),
 		text("Ready", "Whether the agent is connected and the cluster's API server answers it.", func(c *clusterv1alpha1.MemberCluster) string {
-			return conditionStatus(c.Status.Conditions, clusterv1alpha1.ClusterReady)
+			return clusterReady(c.Status.Conditions)
 		}),
 		text("Joined", "Whether an agent has enrolled for the cluster.", func(c *clusterv1alpha1.MemberCluster) string {
 			return conditionStatus(c.Status.Conditions, clusterv1alpha1.ClusterJoined)

@@ -130,13 +130,17 @@ func (st *stream) enter(epoch int64, hello *linkv1.Hello) bool {
 	st.mu.Lock()
 	st.info.Epoch, st.info.AgentVersion, st.info.KubeSystemUID = epoch, hello.GetAgentVersion(), hello.GetKubeSystemUid()
 	st.mu.Unlock()
-	replaced, entered := st.server.members.enter(st)
+	replaced, rivals, entered := st.server.members.enter(st, hello.GetSessionEpoch(), time.Now())
 	if !entered {
 		return false
 	}
 	st.unsubscribe = st.server.config.Works.Subscribe(st.cluster, st.dirty.add)
 	st.server.recordPresence(st.cluster)
 	st.server.log.Info("A member has connected.", "cluster", st.cluster, "epoch", epoch, "address", st.address, "agent", hello.GetAgentVersion())
+	if rivals {
+		st.server.config.Rivals(st.cluster, fmt.Sprintf("two agents with this cluster's identity run, at %s and %s, and throw each other out again and again: "+
+			"end one of the two; if they run in two clusters, one of which is a copy of the other, delete the agent's namespace in the copy and give its agent a token of its own", replaced.address, st.address))
+	}
 	if replaced != nil {
 		// Twenty seconds: longer than a replaced agent pod takes to go away.
 		go replaced.post(func(m *session.Hub, _ time.Time) {

@@ -153,7 +153,13 @@ type Config struct {
 	Version  string
 	Settings session.Settings
 	Brake    session.BrakeSettings
-	Limits   Limits
+	// HeldBefore says of a member that this process has not seen yet whether deletions in it waited for a person. It
+	// must not block. nil means that none did.
+	HeldBefore func(cluster string) bool
+	// Rivals is told, once in an episode, that agents with the identity of one member throw each other out. It must not
+	// block. nil means that nobody is.
+	Rivals func(cluster, message string)
+	Limits Limits
 	// Registerer takes the metrics; nil means none.
 	Registerer prometheus.Registerer
 	// Logger; nil means slog.Default().
@@ -182,6 +188,12 @@ func (c *Config) validate() error {
 	}
 	if err := c.Brake.Validate(); err != nil {
 		return fmt.Errorf("link: %w", err)
+	}
+	if c.HeldBefore == nil {
+		c.HeldBefore = func(string) bool { return false }
+	}
+	if c.Rivals == nil {
+		c.Rivals = func(string, string) {}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -215,7 +227,7 @@ func New(c Config) (*Server, error) {
 	s := &Server{config: c, log: c.Logger, metrics: m, stopping: make(chan struct{})}
 	s.works = newRecordQueue(c.Limits.RecordTimeout, c.Logger)
 	s.standings = newRecordQueue(c.Limits.RecordTimeout, c.Logger)
-	s.members = newMembers(c.Brake)
+	s.members = newMembers(c.Brake, c.HeldBefore)
 	return s, nil
 }
 

@@ -10,6 +10,8 @@ import (
 // members knows which session each member has, and what outlives sessions. Safe for concurrent use.
 type members struct {
 	brakes session.BrakeSettings
+	// held says whether deletions in a member waited for a person when the process before ended.
+	held func(cluster string) bool
 
 	mu     sync.Mutex
 	byName map[string]*member
@@ -22,16 +24,46 @@ type member struct {
 	current *stream
 	// last describes the session that ended last.
 	last SessionInfo
+	// rivals tells when two agents with one identity throw each other out.
+	rivals rivalry
 }
 
-func newMembers(s session.BrakeSettings) *members {
-	return &members{brakes: s, byName: map[string]*member{}}
+// A rivalry counts how often a session was ended by an agent that had not had it itself. Once is a new agent in place of
+// an old one; more often, two run.
+type rivalry struct {
+	times int
+	last  time.Time
+	told  bool
+}
+
+const (
+	// rivalsAfter so many times within episode, agents are called rivals.
+	rivalsAfter = 2
+	episode     = 5 * time.Minute
+)
+
+// displaced counts, and says whether to tell now: once in an episode, which ends when nothing has happened for a while.
+func (r *rivalry) displaced(now time.Time) bool {
+	if now.Sub(r.last) >= episode {
+		*r = rivalry{}
+	}
+	r.times, r.last = r.times+1, now
+	tell := r.times >= rivalsAfter && !r.told
+	r.told = r.told || tell
+	return tell
+}
+
+func newMembers(s session.BrakeSettings, held func(cluster string) bool) *members {
+	return &members{brakes: s, held: held, byName: map[string]*member{}}
 }
 
 func (m *members) of(cluster string) *member {
 	known := m.byName[cluster]
 	if known == nil {
 		known = &member{brake: session.NewBrake(m.brakes)}
+		if m.held(cluster) {
+			known.brake.Resume()
+		}
 		m.byName[cluster] = known
 	}
 	return known
@@ -44,16 +76,19 @@ func (m *members) brake(cluster string) *session.Brake {
 	return m.of(cluster).brake
 }
 
-// enter makes a session the member's, unless one with a higher epoch is. It returns the session that it replaces.
-func (m *members) enter(s *stream) (replaced *stream, entered bool) {
+// enter makes a session the member's, unless one with a higher epoch is. It returns the session that it replaces, and
+// whether it is time to tell that two agents replace each other. The agent of before is the one whose session was the
+// replaced one: an agent that comes back over a connection whose end was not noticed here is no rival of itself.
+func (m *members) enter(s *stream, before int64, now time.Time) (replaced *stream, rivals, entered bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	known := m.of(s.cluster)
 	if known.current != nil && known.current.epoch > s.epoch {
-		return nil, false
+		return nil, false, false
 	}
 	replaced, known.current = known.current, s
-	return replaced, true
+	rivals = replaced != nil && replaced.epoch != before && known.rivals.displaced(now)
+	return replaced, rivals, true
 }
 
 // leave takes a session out; false when another one has taken its place already, so that the member is still there.

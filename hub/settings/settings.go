@@ -74,6 +74,10 @@ type ControllersConfig struct {
 	Workers int `json:"workers,omitempty"`
 	// ClusterGrace is how long a cluster may be without a session before it is called unreachable.
 	ClusterGrace metav1.Duration `json:"clusterGrace,omitempty"`
+	// ClusterLost is after how long without a session it is said of a ready cluster that its
+	// connection is lost. It stays ready until clusterGrace is over. A shorter break is not written
+	// down.
+	ClusterLost metav1.Duration `json:"clusterLost,omitempty"`
 	// StatusSettle is how long a status that is still moving waits for more reports before it is
 	// written.
 	StatusSettle metav1.Duration `json:"statusSettle,omitempty"`
@@ -119,6 +123,7 @@ func DefaultConfig() Config {
 		Controllers: ControllersConfig{
 			Workers:              4,
 			ClusterGrace:         duration(40 * time.Second),
+			ClusterLost:          duration(5 * time.Second),
 			StatusSettle:         duration(100 * time.Millisecond),
 			PolicyStatusInterval: duration(time.Second),
 			KindRetryInterval:    duration(time.Second),
@@ -250,6 +255,7 @@ func (c *Config) Complete() error {
 		least time.Duration
 	}{
 		{"controllers.clusterGrace", c.Controllers.ClusterGrace, 0},
+		{"controllers.clusterLost", c.Controllers.ClusterLost, 0},
 		{"controllers.statusSettle", c.Controllers.StatusSettle, 0},
 		{"controllers.policyStatusInterval", c.Controllers.PolicyStatusInterval, 0},
 		{"controllers.kindRetryInterval", c.Controllers.KindRetryInterval, time.Millisecond},

@@ -39,6 +39,7 @@ logLevel: debug
 controllers:
   workers: 5
   clusterGrace: 1s
+  clusterLost: 6s
   statusSettle: 2s
   policyStatusInterval: 3s
   kindRetryInterval: 4s
@@ -65,7 +66,7 @@ func TestEverySettingCanStandInTheFile(t *testing.T) {
 		Etcd:           EtcdConfig{Servers: []string{"https://etcd.example.test:2379"}, CAFile: "/etcd/ca", CertFile: "/etcd/certificate", KeyFile: "/etcd/key"},
 		APIServerFlags: map[string]string{"audit-log-path": "/log"}, LogLevel: "debug",
 		Controllers: ControllersConfig{
-			Workers: 5, ClusterGrace: duration(time.Second), StatusSettle: duration(2 * time.Second),
+			Workers: 5, ClusterGrace: duration(time.Second), ClusterLost: duration(6 * time.Second), StatusSettle: duration(2 * time.Second),
 			PolicyStatusInterval: duration(3 * time.Second), KindRetryInterval: duration(4 * time.Second), KindRetryMost: duration(5 * time.Minute),
 			KeepEmptyWorkloads: true, PropagateNamespaces: true,
 		},

@@ -1,9 +1,11 @@
 package session
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"sync"
 	"time"
 )
@@ -34,19 +36,22 @@ func (s BrakeSettings) Validate() error {
 }
 
 // A Brake counts the removals of one member and holds those that are too many until a person confirms them. It outlives
-// sessions: a member that reconnects has no new allowance. Once it holds something, everything more is held too, however
+// sessions, and what it counts outlives processes (Counted, Recall): a member that reconnects, or whose agent starts anew,
+// has no new allowance. Once it holds something, everything more is held too, however
 // much time passes, so that a wrong mass deletion does not trickle through. Safe for concurrent use: a session that is
 // being superseded may still look at it.
 type Brake struct {
 	settings BrakeSettings
 	mu       sync.Mutex
-	// passed are the counted removals of the window, with the time they were let through.
-	passed map[RemovalID]time.Time
+	// passed are the counted removals of the window by their checksums, with the time they were let through.
+	passed map[uint64]time.Time
 	// works is the highest number of works seen since passed was last empty: the base of the percentage must not
 	// shrink with what is being removed.
 	works     int
 	held      map[RemovalID]struct{}
 	confirmed map[RemovalID]struct{}
+	// resumed: the process before held something, and what that was is not known again yet.
+	resumed bool
 	// sum is the order-independent checksum of held.
 	sum uint64
 	// agreement: a person has confirmed what was held in restore mode, so that mode may end.
@@ -56,7 +61,7 @@ type Brake struct {
 // NewBrake makes a brake that has counted nothing.
 func NewBrake(s BrakeSettings) *Brake {
 	return &Brake{
-		settings: s.WithDefaults(), passed: map[RemovalID]time.Time{},
+		settings: s.WithDefaults(), passed: map[uint64]time.Time{},
 		held: map[RemovalID]struct{}{}, confirmed: map[RemovalID]struct{}{},
 	}
 }
@@ -78,16 +83,65 @@ func (b *Brake) Pass(id RemovalID, works int, now time.Time) bool {
 	if _, yes := b.confirmed[id]; yes {
 		return true
 	}
-	if _, counted := b.passed[id]; counted {
+	sum := checksum(id)
+	if _, counted := b.passed[sum]; counted {
 		return true
 	}
 	b.works = max(b.works, works)
-	if len(b.held) > 0 || len(b.passed) >= b.Limit(b.works) {
+	if b.resumed || len(b.held) > 0 || len(b.passed) >= b.Limit(b.works) {
 		b.holdLocked(id)
 		return false
 	}
-	b.passed[id] = now
+	b.passed[sum] = now
 	return true
+}
+
+// A Counted is a removal that a brake has let through and counts, as it is kept beyond the end of a process.
+type Counted struct {
+	// Removal is the checksum of its key and UID: enough to tell it from others, and small.
+	Removal uint64    `json:"removal"`
+	At      time.Time `json:"at"`
+}
+
+// Counted returns what counts now, oldest first. It is never more than the limit.
+func (b *Brake) Counted(now time.Time) []Counted {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.expire(now)
+	counted := make([]Counted, 0, len(b.passed))
+	for removal, at := range b.passed {
+		counted = append(counted, Counted{Removal: removal, At: at.UTC().Truncate(time.Second)})
+	}
+	slices.SortFunc(counted, func(a, b Counted) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Removal, b.Removal)) })
+	return counted
+}
+
+// Recall goes on counting where the process before has ended. A clock that has gone back since prolongs nothing.
+func (b *Brake) Recall(counted []Counted, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range counted {
+		at := c.At
+		if at.After(now) {
+			at = now
+		}
+		b.passed[c.Removal] = at
+	}
+}
+
+// Resume is for a member of which something was held when the process before has ended. Until it is known again what
+// that was, everything is held: otherwise each restart would let some of it through.
+func (b *Brake) Resume() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.resumed = true
+}
+
+// compared ends Resume: what is still to be removed has been looked at, and is held.
+func (b *Brake) compared() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.resumed = false
 }
 
 func (b *Brake) expire(now time.Time) {

@@ -66,6 +66,64 @@ func TestBrake(t *testing.T) {
 			},
 			want: 2,
 		},
+		"a new process goes on counting": {
+			reason: "seven were counted before it began, and three more pass",
+			got: func(b *Brake) int {
+				passes(b, 0, 7, 40, 0)
+				next := NewBrake(BrakeSettings{})
+				next.Recall(b.Counted(start.Add(time.Minute)), start.Add(time.Minute))
+				return passes(next, 10, 10, 40, time.Minute)
+			},
+			want: 3,
+		},
+		"a new process does not count what the one before has counted": {
+			reason: "the seven whose removal was interrupted, and three more",
+			got: func(b *Brake) int {
+				passes(b, 0, 7, 40, 0)
+				next := NewBrake(BrakeSettings{})
+				next.Recall(b.Counted(start.Add(time.Minute)), start.Add(time.Minute))
+				return passes(next, 0, 7, 40, time.Minute) + passes(next, 10, 10, 40, time.Minute)
+			},
+			want: 10,
+		},
+		"the window goes on over the end of a process": {
+			reason: "what was counted five minutes ago is neither kept nor counted",
+			got: func(b *Brake) int {
+				passes(b, 0, 7, 40, 0)
+				kept := b.Counted(start)
+				next := NewBrake(BrakeSettings{})
+				next.Recall(kept, start.Add(5*time.Minute))
+				return passes(next, 10, 20, 40, 5*time.Minute) + len(b.Counted(start.Add(5*time.Minute)))
+			},
+			want: 10,
+		},
+		"a clock that has gone back prolongs nothing": {
+			reason: "what was counted in an hour from now counts for five minutes",
+			got: func(b *Brake) int {
+				b.Recall([]Counted{{Removal: 1, At: start.Add(time.Hour)}}, start)
+				return passes(b, 0, 10, 40, 5*time.Minute)
+			},
+			want: 10,
+		},
+		"nothing passes until it is known again what was held": {
+			reason: "the process before held something; what the comparison has found is held on",
+			got: func(b *Brake) int {
+				b.Resume()
+				passed := passes(b, 0, 3, 40, 0)
+				b.compared()
+				return passed + passes(b, 10, 3, 40, time.Hour)
+			},
+			want: 0,
+		},
+		"what was held and is not wanted any more holds nothing back": {
+			reason: "the comparison has found nothing to remove",
+			got: func(b *Brake) int {
+				b.Resume()
+				b.compared()
+				return passes(b, 0, 3, 40, 0)
+			},
+			want: 3,
+		},
 		"what is not wanted any more holds nothing back": {
 			reason: "the held ones are gone and the window is over",
 			got: func(b *Brake) int {

@@ -205,6 +205,7 @@ func (h *Hub) completed(a *linkv1.Ack, now time.Time) {
 			h.reprobe, h.reprobeAt = true, now.Add(h.settings.AnswerTimeout)
 		}
 	} else {
+		h.brake.compared()
 		h.settleRestore()
 	}
 	h.become(Replicate)

@@ -53,9 +53,11 @@ type store struct {
 	recorded  int
 	revision  int64
 	restoring bool
-	works     map[string]stored
-	reports   map[string]string
-	epoch     int64
+	// held is what the cluster's condition says: too many deletions wait.
+	held    bool
+	works   map[string]stored
+	reports map[string]string
+	epoch   int64
 	// asked are the UIDs whose removal somebody asked for, or confirmed. Nothing else may ever be removed. They are as
 	// old as the rest of the store: a restored one was not asked for what was asked since.
 	asked map[string]bool
@@ -72,6 +74,8 @@ type member struct {
 	holds   map[string]Ref
 	marks   map[string]*linkv1.WorkRef
 	removed map[string]string
+	// counted is what the brake counted when the last work or removal became durable.
+	counted []Counted
 }
 
 func newWorld() *world {
@@ -232,6 +236,9 @@ func (w *world) restartHub() {
 // startHub is the beginning of a hub's process: its first write to the store is a new era.
 func (w *world) startHub() {
 	w.hubBrake, w.highest = NewBrake(w.brakes), w.store.revision
+	if w.store.held {
+		w.hubBrake.Resume()
+	}
 	w.beginEra(w.store.revision)
 }
 
@@ -249,6 +256,7 @@ func (w *world) record() {
 func (w *world) restartAgent() {
 	w.cut()
 	w.agentBrake, w.unreported = NewBrake(w.brakes), sortedKeys(w.member.holds)
+	w.agentBrake.Recall(w.member.counted, w.now)
 	// The mark is written later than the works; each work carries its own.
 	var held []*linkv1.WorkRef
 	for key := range w.member.holds {
@@ -342,6 +350,7 @@ func (w *world) hubEffect(e HubEffect) {
 			hub.Dirty(e.Key)
 		})
 	case HoldChanged:
+		w.store.held = e.Hold.Held > 0 && !e.Hold.Restoring
 		if e.Hold.Held+e.Hold.Unknown > 0 {
 			w.log("hub:   held=%d by-agent=%d unknown=%d restoring=%v", e.Hold.Held, e.Hold.HeldByAgent, e.Hold.Unknown, e.Hold.Restoring)
 		}
@@ -367,6 +376,7 @@ func (w *world) agentEffect(e AgentEffect) {
 				agent.Done(e.Work.GetKey(), e.Sequence, fmt.Errorf("member API is down"), w.now)
 				return
 			}
+			w.member.counted = w.agentBrake.Counted(w.now)
 			w.member.holds[e.Work.GetKey()] = RefOfWork(e.Work)
 			w.member.marks[e.Work.GetKey()] = &linkv1.WorkRef{Revision: e.Work.GetRevision(), Incarnation: e.Work.GetIncarnation()}
 			delete(w.member.removed, e.Work.GetKey())
@@ -393,6 +403,7 @@ func (w *world) agentEffect(e AgentEffect) {
 				delete(w.member.holds, key)
 			}
 			w.member.removed[key] = uid
+			w.member.counted = w.agentBrake.Counted(w.now)
 			agent.Done(key, e.Sequence, nil, w.now)
 			agent.ReportsDirty(key)
 		})

@@ -275,6 +275,8 @@ const (
 	ClusterJoined = "Joined"
 	// ClusterReady is True when the agent is connected and the cluster's API server answers it.
 	ClusterReady = "Ready"
+	// ReadyConnectionLost is its reason while it is True still, because the connection may come back in time.
+	ReadyConnectionLost = "ConnectionLost"
 	// ClusterDeletionsHeld is True while deletions in the cluster wait for a person to confirm them.
 	ClusterDeletionsHeld = "DeletionsHeld"
 	// DeletionsHeldTooMany is its reason when they are more than is usual.

@@ -26,7 +26,9 @@ type facts struct {
 	// Held names the first few of the objects whose deletion waits for a person.
 	Held []string
 	// Grace is how long a cluster may be without a session before it is called unreachable.
-	Grace   time.Duration
+	Grace time.Duration
+	// Lost is after how long it is said that the session is lost, within the grace.
+	Lost    time.Duration
 	Process string
 	Now     time.Time
 }
@@ -45,7 +47,8 @@ type assessment struct {
 //	connected, no facts yet   as it was               the facts are on their way
 //	connected, API answers    Ready=True              no taint
 //	connected, API silent     Ready=False             not-ready:NoSchedule
-//	not connected, in grace   as it was               agents come and go; look again when it ends
+//	not connected, in grace   as it was               agents come and go; look again when it ends. That a ready
+//	                                                  cluster's connection is lost is said when it is longer
 //	not connected             Ready=Unknown           unreachable:NoSchedule
 func assess(f facts) assessment {
 	status := *f.Cluster.Status.DeepCopy()
@@ -63,7 +66,7 @@ func assess(f facts) assessment {
 		setCondition(&status, f, clusterv1alpha1.ClusterReady, metav1.ConditionFalse, cmp.Or(f.Member.Facts.ApiReason, "APIServerNotReady"),
 			cmp.Or(f.Member.Facts.ApiMessage, "the cluster's API server does not answer the agent"))
 	case f.Now.Sub(f.Member.Since) < f.Grace:
-		out.RecheckAfter = f.Grace - f.Now.Sub(f.Member.Since)
+		out.RecheckAfter = inGrace(&status, f)
 	default:
 		setCondition(&status, f, clusterv1alpha1.ClusterReady, metav1.ConditionUnknown, "AgentNotConnected",
 			"the agent is not connected; see its log in the cluster (objects there stay as they are; an agent that runs goes on correcting drift)")
@@ -76,6 +79,22 @@ func assess(f facts) assessment {
 	out.Status = status
 	out.Taints = conditionTaints(f.Cluster.Spec.Taints, meta.FindStatusCondition(status.Conditions, clusterv1alpha1.ClusterReady), f.Now)
 	return out
+}
+
+// inGrace says of a ready cluster whose agent this process has seen that it is lost, once it is for a while, and returns
+// when to look again. A hub that has just begun says nothing: everybody is on the way back then.
+func inGrace(status *clusterv1alpha1.ClusterStatus, f facts) time.Duration {
+	away := f.Now.Sub(f.Member.Since)
+	if f.Member.Epoch == 0 || !meta.IsStatusConditionTrue(status.Conditions, clusterv1alpha1.ClusterReady) || f.Lost >= f.Grace {
+		return f.Grace - away
+	}
+	if away < f.Lost {
+		return f.Lost - away
+	}
+	setCondition(status, f, clusterv1alpha1.ClusterReady, metav1.ConditionTrue, clusterv1alpha1.ReadyConnectionLost, fmt.Sprintf(
+		"the connection to the agent is lost since %s; not ready from %s on if it does not come back",
+		f.Member.Since.UTC().Format(time.RFC3339), f.Member.Since.Add(f.Grace).UTC().Format(time.RFC3339)))
+	return f.Grace - away
 }
 
 func setCondition(status *clusterv1alpha1.ClusterStatus, f facts, kind string, value metav1.ConditionStatus, reason, message string) {

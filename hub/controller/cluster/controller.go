@@ -51,7 +51,9 @@ type Reconciler struct {
 	Process string
 	// Grace is how long a cluster may be without a session before it is called unreachable, and
 	// before its removal no longer waits for its agent.
-	Grace   time.Duration
+	Grace time.Duration
+	// Lost is after how long that is said of a cluster that is still called ready.
+	Lost    time.Duration
 	Workers int
 	Now     func() time.Time
 	Log     *slog.Logger
@@ -164,7 +166,7 @@ func (r *Reconciler) bringUpToDate(ctx context.Context, cluster *clusterv1alpha1
 }
 
 func (r *Reconciler) gather(cluster *clusterv1alpha1.MemberCluster, member roster.Member) facts {
-	return facts{Cluster: cluster, Member: member, Held: r.heldObjects(cluster.Name, member.Hold), Grace: r.Grace, Process: r.Process, Now: r.Now()}
+	return facts{Cluster: cluster, Member: member, Held: r.heldObjects(cluster.Name, member.Hold), Grace: r.Grace, Lost: r.Lost, Process: r.Process, Now: r.Now()}
 }
 
 // record writes the taints and the finalizer, then the status; each only when it changes.

@@ -32,7 +32,10 @@ import (
 	"windlass.dev/windlass/pkg/session"
 )
 
-const grace = time.Minute
+const (
+	grace = 40 * time.Second
+	lost  = 5 * time.Second
+)
 
 var now = storetest.Began
 
@@ -84,6 +87,7 @@ func TestWhatIsSaidOfACluster(t *testing.T) {
 		why     string
 		taints  []corev1.Taint
 		recheck time.Duration
+		says    string
 	}{
 		{
 			reason: "nobody has enrolled", cluster: member(func(c *clusterv1alpha1.MemberCluster) { c.Spec.ID, c.Status.Conditions = "", nil }),
@@ -122,6 +126,23 @@ func TestWhatIsSaidOfACluster(t *testing.T) {
 			member: roster.Member{Since: now.Add(-grace / 4), Facts: answers}, ready: metav1.ConditionTrue, why: "AgentConnected", taints: []corev1.Taint{users}, recheck: grace * 3 / 4,
 		},
 		{
+			reason: "its agent, which this process has seen, is away for a moment", cluster: with(ready(metav1.ConditionTrue, "AgentConnected")),
+			member: roster.Member{Since: now.Add(-lost / 4), Epoch: 1, Facts: answers}, ready: metav1.ConditionTrue, why: "AgentConnected", recheck: lost * 3 / 4,
+		},
+		{
+			reason: "and longer: it is ready still, and that is said", cluster: with(ready(metav1.ConditionTrue, "AgentConnected"), users),
+			member: roster.Member{Since: now.Add(-lost), Epoch: 1, Facts: answers}, ready: metav1.ConditionTrue, why: "ConnectionLost", taints: []corev1.Taint{users}, recheck: grace - lost,
+			says: "lost since 2026-01-01T11:59:55Z; not ready from 2026-01-01T12:00:35Z on",
+		},
+		{
+			reason: "its agent is back in time", cluster: with(ready(metav1.ConditionTrue, "ConnectionLost")),
+			member: roster.Member{Connected: true, Since: now, Epoch: 2, Facts: answers}, ready: metav1.ConditionTrue, why: "AgentConnected",
+		},
+		{
+			reason: "its agent goes after its API server: that stays what is said", cluster: with(ready(metav1.ConditionFalse, "Timeout"), notReady),
+			member: roster.Member{Since: now.Add(-lost), Epoch: 1, Facts: silent}, ready: metav1.ConditionFalse, why: "Timeout", taints: []corev1.Taint{notReady}, recheck: grace - lost,
+		},
+		{
 			reason: "its agent is away for good", cluster: with(ready(metav1.ConditionTrue, "AgentConnected"), users),
 			member: roster.Member{Since: now.Add(-grace), Facts: answers}, ready: metav1.ConditionUnknown, why: "AgentNotConnected", taints: []corev1.Taint{users, unreachable},
 		},
@@ -137,7 +158,7 @@ func TestWhatIsSaidOfACluster(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.reason, func(t *testing.T) {
 			before := test.cluster.DeepCopy()
-			got := assess(facts{Cluster: test.cluster, Member: test.member, Grace: grace, Process: "p1", Now: now})
+			got := assess(facts{Cluster: test.cluster, Member: test.member, Grace: grace, Lost: lost, Process: "p1", Now: now})
 			if diff := cmp.Diff(before, test.cluster); diff != "" {
 				t.Fatalf("the cached object was changed:\n%s", diff)
 			}
@@ -147,6 +168,8 @@ func TestWhatIsSaidOfACluster(t *testing.T) {
 				t.Errorf("Ready is %+v, want %s for %s", condition, test.ready, test.why)
 			case condition != nil && test.why == "WaitingForAgent" && !strings.Contains(condition.Message, "windlass token create --cluster a"):
 				t.Errorf("the message does not say what to do: %s", condition.Message)
+			case condition != nil && !strings.Contains(condition.Message, test.says):
+				t.Errorf("the message is %q, want %q in it", condition.Message, test.says)
 			}
 			if diff := cmp.Diff(test.taints, got.Taints, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(corev1.Taint{}, "TimeAdded")); diff != "" {
 				t.Errorf("taints (-want +got):\n%s", diff)
@@ -158,7 +181,7 @@ func TestWhatIsSaidOfACluster(t *testing.T) {
 			t.Run("and the same the next time", func(t *testing.T) {
 				next := test.cluster.DeepCopy()
 				next.Status, next.Spec.Taints = got.Status, got.Taints
-				again := assess(facts{Cluster: next, Member: test.member, Grace: grace, Process: "p1", Now: now})
+				again := assess(facts{Cluster: next, Member: test.member, Grace: grace, Lost: lost, Process: "p1", Now: now})
 				if diff := cmp.Diff(got, again); diff != "" {
 					t.Errorf("it has changed:\n%s", diff)
 				}
@@ -258,7 +281,7 @@ func newWorld() *world {
 	clock := func() time.Time { return w.now }
 	w.roster = roster.New(clock)
 	w.controller = &Reconciler{
-		Clusters: w.MemberClusters.Kind(), Works: w.Works(), Kube: w.kube, Roster: w.roster, Process: "p1", Grace: grace,
+		Clusters: w.MemberClusters.Kind(), Works: w.Works(), Kube: w.kube, Roster: w.roster, Process: "p1", Grace: grace, Lost: lost,
 		Namespaces: informers.NewSharedInformerFactory(w.kube, 0).Core().V1().Namespaces().Informer(),
 		Accepting:  &Accepting{Begin: func(cluster string) { w.began = append(w.began, cluster) }},
 		Removed:    func(_ context.Context, cluster string) error { w.ended = append(w.ended, cluster); return nil },
@@ -356,11 +379,17 @@ func TestASessionIsWrittenDownOnlyWhenItChangesWhatIsSaid(t *testing.T) {
 	}{
 		{"it has connected", func() {}, []string{"status a"}, 0},
 		{"nothing has changed", func() { w.now = w.now.Add(time.Hour) }, nil, 0},
-		{"the agent is gone for a moment", func() { w.roster.Disconnected("a", 1) }, nil, grace},
+		{"the agent is gone for a moment", func() { w.roster.Disconnected("a", 1) }, nil, lost},
 		{"and back in time", func() { w.roster.Connected("a", 2, "v0.1.0", "uid") }, nil, 0},
+		{"the agent is gone for longer", func() {
+			w.roster.Disconnected("a", 2)
+			w.now = w.now.Add(lost)
+		}, []string{"status a"}, grace - lost},
+		{"that is said once", func() { w.now = w.now.Add(lost) }, nil, grace - 2*lost},
+		{"and back in time after all", func() { w.roster.Connected("a", 3, "v0.1.0", "uid") }, []string{"status a"}, 0},
 		{"its API server is silent", func() { w.roster.Facts("a", &linkv1.ClusterFacts{}) }, []string{"status a", "update a"}, 0},
 		{"the agent is gone", func() {
-			w.roster.Disconnected("a", 2)
+			w.roster.Disconnected("a", 3)
 			w.now = w.now.Add(grace)
 		}, []string{"status a", "update a"}, 0},
 	}

@@ -1,0 +1,63 @@
+package link
+
+import (
+	"testing"
+	"time"
+
+	"windlass.dev/windlass/pkg/session"
+)
+
+func TestAgentsThatThrowEachOtherOutAreToldOnceInAnEpisode(t *testing.T) {
+	start := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	// An entry is one session: when it begins, and the epoch of the agent's session before.
+	type entry struct {
+		at     time.Duration
+		before int64
+	}
+	cases := map[string]struct {
+		reason  string
+		entries []entry
+		told    int
+	}{
+		"a new agent takes an old one's place": {"that happens once", []entry{{0, 0}, {time.Second, 0}}, 0},
+		"an agent comes back over and over": {
+			"the session that it replaces is its own, whose end nobody has noticed", []entry{{0, 0}, {time.Second, 1}, {2 * time.Second, 2}, {3 * time.Second, 3}}, 0,
+		},
+		"two alternate": {
+			"each comes back with the epoch of its own last session", []entry{{0, 0}, {time.Second, 0}, {20 * time.Second, 1}, {40 * time.Second, 2}, {60 * time.Second, 3}}, 1,
+		},
+		"two alternate again, much later": {
+			"that is another episode", []entry{{0, 0}, {time.Second, 0}, {20 * time.Second, 1}, {time.Hour, 2}, {time.Hour + time.Second, 3}}, 2,
+		},
+		"two rollouts on one day": {"each took the place of an agent once", []entry{{0, 0}, {time.Second, 0}, {time.Hour, 0}}, 0},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			m := newMembers(session.BrakeSettings{}, func(string) bool { return false })
+			told := 0
+			for i, e := range c.entries {
+				_, rivals, entered := m.enter(&stream{cluster: "eu", epoch: int64(i + 1)}, e.before, start.Add(e.at))
+				if !entered {
+					t.Fatal("a newer session was not let in")
+				}
+				if rivals {
+					told++
+				}
+			}
+			if told != c.told {
+				t.Errorf("it was told %d times, want %d: %s", told, c.told, c.reason)
+			}
+		})
+	}
+}
+
+func TestWhatWaitedForAPersonWaitsInTheNextProcess(t *testing.T) {
+	m := newMembers(session.BrakeSettings{}, func(cluster string) bool { return cluster == "eu" })
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	if m.brake("eu").Pass(session.RemovalID{Key: "a", UID: "u"}, 100, now) {
+		t.Error("a member in which deletions waited lost something before it was compared")
+	}
+	if !m.brake("us").Pass(session.RemovalID{Key: "a", UID: "u"}, 100, now) {
+		t.Error("a member in which nothing waited is held")
+	}
+}
