@@ -357,6 +357,7 @@ func TestAnObjectThatIsTooLargeForAWorkSaysSoAndRecovers(t *testing.T) {
 }
 
 func TestAHubThatCanNotStartSaysWhyInOneLineAndEndsWithOne(t *testing.T) {
+	t.Parallel()
 	f := fleet.Shared(t)
 	dir := f.Dir(t)
 	file := filepath.Join(dir, "file")
@@ -457,6 +458,7 @@ func TestAnAgentThatCanNotStartSaysWhyInOneLineAndEndsWithOne(t *testing.T) {
 }
 
 func TestAnAgentWhoseHubDoesNotAnswerSaysWhatToCheckAndKeepsTrying(t *testing.T) {
+	t.Parallel()
 	f := fleet.Shared(t)
 	member := f.Member("member1")
 	silent, rude := listen(t, func(net.Conn) {}), listen(t, func(c net.Conn) { fmt.Fprint(c, "220 mail.example.test\r\n") })

@@ -47,6 +47,7 @@ func on(etcd *cluster.Etcd, more ...string) []string {
 // A hub whose store is an etcd of the user's own keeps everything in it: started again it goes on
 // where it was, also on another machine, which has nothing but its keys.
 func TestAHubOnAnEtcdOfTheUsersGoesOnWhereItWas(t *testing.T) {
+	t.Parallel()
 	f := fleet.Shared(t)
 	etcd, keys, member := startEtcd(t, f), filepath.Join(f.Dir(t), "pki"), f.Member("member1")
 	hub := f.StartHub(t, cluster.HubConfig{Flags: on(etcd, "--pki-dir="+keys)})
@@ -90,6 +91,7 @@ func TestAHubOnAnEtcdOfTheUsersGoesOnWhereItWas(t *testing.T) {
 }
 
 func TestAHubThatCanNotUseAnEtcdSaysWhyInOneLineAndEndsWithOne(t *testing.T) {
+	t.Parallel()
 	f := fleet.Shared(t)
 	etcd, absent := startEtcd(t, f), newEtcd(t, f)
 	owner := f.StartHub(t, cluster.HubConfig{Flags: on(etcd)})

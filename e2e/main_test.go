@@ -1,5 +1,6 @@
 // Package e2e proves what users are promised, on real parts: a hub, two member clusters and their
 // agents. Every test makes its own namespace, and says at its top in one sentence what is promised.
+// Tests that wait for a hub or an agent of their own do so beside each other, after all others.
 package e2e
 
 import (

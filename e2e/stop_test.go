@@ -37,6 +37,7 @@ func newHub(t *testing.T, f *fleet.Fleet, flags ...string) *cluster.Hub {
 }
 
 func TestAHubThatIsAskedToStopSaysSoAndEndsItsWatches(t *testing.T) {
+	t.Parallel()
 	f := fleet.Shared(t)
 	hub := newHub(t, f)
 	if err := hub.Start(t.Context()); err != nil {
@@ -90,6 +91,7 @@ func cutOff(t *testing.T, address string) {
 }
 
 func TestAHubThatIsAskedToStopWhileItWaitsForItsStoreStops(t *testing.T) {
+	t.Parallel()
 	f := fleet.Shared(t)
 	silent := listen(t, func(net.Conn) {})
 	hub := newHub(t, f, "--etcd-servers=http://"+silent)

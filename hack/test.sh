@@ -31,7 +31,7 @@ api() {
 	[ -n "$list" ] || return 0
 	go test -vet=off -timeout 10m $list
 }
-e2e() { WINDLASS_E2E_BIN=$PWD/bin go test -vet=off -count=1 -timeout 20m ${RUN:+-run "$RUN" -v} ./e2e/...; }
+e2e() { WINDLASS_E2E_BIN=$PWD/bin go test -vet=off -count=1 -timeout 20m -parallel 4 ${RUN:+-run "$RUN" -v} ./e2e/...; }
 docs() {
 	# In a subshell, as every part is: the trap is its own, and outlives what is local to a function.
 	docs_dir=$(mktemp -d)

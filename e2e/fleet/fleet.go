@@ -23,7 +23,8 @@ import (
 	"windlass.dev/windlass/hack/cluster"
 )
 
-// Fleet is one hub and its members. Its methods may be called by one test at a time.
+// Fleet is one hub and its members. Its methods may be called by one test at a time; only Dir, Token, NewAgent
+// and StartHub also by tests that run beside each other, which are those that have a hub or agents of their own.
 type Fleet struct {
 	config Config
 
