@@ -41,7 +41,7 @@ func unclaimed(ctx context.Context, h *hub) ([]status.Template, error) {
 		return nil, usage(fmt.Errorf("the kubeconfig can't be used: %w", err))
 	}
 	found := make([][]status.Template, len(workloads))
-	group, ctx := errgroup.WithContext(ctx)
+	var group errgroup.Group
 	for i, workload := range workloads {
 		group.Go(func() error {
 			list := func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
