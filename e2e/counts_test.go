@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"windlass.dev/windlass/e2e/fleet"
 )
 
@@ -31,9 +33,17 @@ const (
 	countedMembers = 2
 	countedWorks   = countedObjects * countedMembers
 
-	// races is room for attempts that lost one: they are counted, and put nothing. So are the few
-	// ConfigMaps that the API server writes for itself. One more write for each object is twice that.
+	// races is room for attempts that lost one: they are counted among the writes, and change nothing. So are the
+	// few ConfigMaps that the API server writes for itself. One more write for each object is twice that.
 	races = countedObjects / 2
+)
+
+// countedChanges are what the store has to keep of the whole scenario, as its revision counts it: every put and
+// deletion that came about, and no attempt that lost a race.
+const (
+	countedChanges = countedObjects*(3+4) + countedWorks*4
+	// idleChanges is room for what a hub writes with nothing to do, such as its lease.
+	idleChanges = countedObjects / 2
 )
 
 // A cost is one kind of what the whole scenario may cost the hub.
@@ -102,7 +112,7 @@ spec:
 	first := configMap(namespace, "first")
 	propagate(t, f, first)
 
-	before := counters(t, f)
+	before, revision := counters(t, f), storeRevision(t, f, first)
 	var objects []fleet.Object
 	for i := range countedObjects {
 		objects = append(objects, configMap(namespace, fmt.Sprintf("settings-%d", i)))
@@ -117,7 +127,11 @@ spec:
 			member.EventuallyGone(t, object)
 		}
 	}
-	spent := counters(t, f).since(before)
+	spent, changes := counters(t, f).since(before), storeRevision(t, f, first)-revision
+	if changes < countedChanges || changes > countedChanges+idleChanges {
+		t.Errorf("the store was changed %d times; agreed are %d for the objects: for each a create, a claim, a deletion, and its binding's create, status, mark and deletion; "+
+			"for each of its works a create, a status, a mark and a deletion", changes, countedChanges)
+	}
 
 	for _, c := range costs {
 		if got := spent.sum(c.counter); got > c.most {
@@ -132,6 +146,20 @@ spec:
 	if t.Failed() {
 		t.Logf("all that was spent:\n%s", spent)
 	}
+}
+
+// storeRevision is the number of the last change of the hub's store, whatever it was about: a list tells it.
+func storeRevision(t *testing.T, f *fleet.Fleet, of fleet.Object) int64 {
+	t.Helper()
+	list, err := f.Hub().Resource(t, of).List(t.Context(), metav1.ListOptions{Limit: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	revision, err := strconv.ParseInt(list.GetResourceVersion(), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return revision
 }
 
 // propagate applies ConfigMaps and returns when the hub knows that all members have them.

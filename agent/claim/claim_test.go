@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,7 +29,7 @@ var (
 type fakeLeases struct {
 	store *leaseStore
 	// down makes requests fail; lost lets them succeed and loses the answers.
-	down, lost bool
+	down, lost atomic.Bool
 }
 
 type leaseStore struct {
@@ -41,7 +42,7 @@ func (f *fakeLeases) Get(context.Context, string, metav1.GetOptions) (*coordinat
 	f.store.mu.Lock()
 	defer f.store.mu.Unlock()
 	switch {
-	case f.down:
+	case f.down.Load():
 		return nil, errDown
 	case f.store.lease == nil:
 		return nil, apierrors.NewNotFound(leaseResource, LeaseName)
@@ -73,7 +74,7 @@ func (f *fakeLeases) Update(_ context.Context, lease *coordinationv1.Lease, _ me
 func (f *fakeLeases) write(lease *coordinationv1.Lease, refuse func(held *coordinationv1.Lease) error) (*coordinationv1.Lease, error) {
 	f.store.mu.Lock()
 	defer f.store.mu.Unlock()
-	if f.down {
+	if f.down.Load() {
 		return nil, errDown
 	}
 	if err := refuse(f.store.lease); err != nil {
@@ -82,7 +83,7 @@ func (f *fakeLeases) write(lease *coordinationv1.Lease, refuse func(held *coordi
 	f.store.version++
 	f.store.lease = lease.DeepCopy()
 	f.store.lease.ResourceVersion = strconv.Itoa(f.store.version)
-	if f.lost {
+	if f.lost.Load() {
 		return nil, errDown
 	}
 	return f.store.lease.DeepCopy(), nil
@@ -191,13 +192,13 @@ func TestAnAgentThatCouldNotReachTheMemberStopsWritingBeforeAnotherBegins(t *tes
 		ended := make(chan error, 1)
 		go func() { ended <- first.Keep(t.Context()) }()
 		took, _ := second.acquire(t)
-		first.leases.down = true
+		first.leases.down.Store(true)
 		time.Sleep(trusted)
 		if err := first.Check(t.Context()); !errors.Is(err, errDown) || len(took) > 0 {
 			t.Errorf("the first may write: %v; the second acts: %t", err, len(took) > 0)
 		}
 		<-took
-		first.leases.down = false
+		first.leases.down.Store(false)
 		var lost *LostError
 		if err := first.Check(t.Context()); !errors.As(err, &lost) || lost.To.Name != "second" || lost.To.Since.IsZero() {
 			t.Errorf("the first may write: %v", err)
@@ -217,14 +218,14 @@ func TestAnAgentKeepsItsClaim(t *testing.T) {
 		during func(a agent)
 	}{
 		"the member did not answer": {"nobody else wants it", func(a agent) {
-			a.leases.down = true
+			a.leases.down.Store(true)
 			time.Sleep(time.Hour)
-			a.leases.down = false
+			a.leases.down.Store(false)
 		}},
 		"an answer was lost": {"the Lease bears its own name", func(a agent) {
-			a.leases.lost = true
+			a.leases.lost.Store(true)
 			time.Sleep(2 * renewEvery)
-			a.leases.lost = false
+			a.leases.lost.Store(false)
 		}},
 		"the Lease was deleted": {"it makes it anew", func(a agent) {
 			a.leases.store.mu.Lock()
@@ -313,7 +314,8 @@ func TestNeverDoTwoAgentsWrite(t *testing.T) {
 				if random.IntN(40) == 0 {
 					leases := agents[random.IntN(len(agents))].leases
 					leases.store.mu.Lock()
-					leases.down, leases.lost = random.IntN(2) == 0, random.IntN(4) == 0
+					leases.down.Store(random.IntN(2) == 0)
+					leases.lost.Store(random.IntN(4) == 0)
 					leases.store.mu.Unlock()
 				}
 				writers := 0
