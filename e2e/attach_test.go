@@ -230,6 +230,7 @@ func TestEveryRefusedTokenLeavesAnEventOnTheHub(t *testing.T) {
 		return nil
 	})
 	elsewhere := f.Token(t, "token-other")
+	itself := f.Token(t, "token-hub")
 	guessed := strings.Split(f.Token(t, "token-guessed"), ".")
 	guessed[2] = strings.Split(used, ".")[2]
 
@@ -238,18 +239,21 @@ func TestEveryRefusedTokenLeavesAnEventOnTheHub(t *testing.T) {
 		says                string
 		about               fleet.Object
 		event               string
+		flags               []string
 	}{
-		{"a token that was used", ownerName, used, "was used by another agent", joinToken(used), "TokenUsed"},
-		{"a token whose time is over", "token-expired", expired, "ended at", joinToken(expired), "TokenExpired"},
-		{"a token of another name", "token-mine", elsewhere, `is for cluster "token-other"`, joinToken(elsewhere), "TokenForAnotherCluster"},
-		{"a token with another secret", "token-guessed", strings.Join(guessed, "."), "with that secret", joinToken(strings.Join(guessed, ".")), "TokenSecretWrong"},
-		{"a cluster that has a name already", "token-guessed", f.Token(t, "token-guessed"), `has joined the hub already, as "member2"`, fleet.Cluster("member2"), "ClusterHasAnotherName"},
-		{"a name that another cluster has", ownerName, f.Token(t, ownerName, "--rejoin"), "is taken", fleet.Cluster(ownerName), "ClusterNameTaken"},
+		{"a token that was used", ownerName, used, "was used by another agent", joinToken(used), "TokenUsed", nil},
+		{"a token whose time is over", "token-expired", expired, "ended at", joinToken(expired), "TokenExpired", nil},
+		{"a token of another name", "token-mine", elsewhere, `is for cluster "token-other"`, joinToken(elsewhere), "TokenForAnotherCluster", nil},
+		{"a token with another secret", "token-guessed", strings.Join(guessed, "."), "with that secret", joinToken(strings.Join(guessed, ".")), "TokenSecretWrong", nil},
+		{"a cluster that has a name already", "token-guessed", f.Token(t, "token-guessed"), `has joined the hub already, as "member2"`, fleet.Cluster("member2"), "ClusterHasAnotherName", nil},
+		{"a name that another cluster has", ownerName, f.Token(t, ownerName, "--rejoin"), "is taken", fleet.Cluster(ownerName), "ClusterNameTaken", nil},
+		{"the hub itself", "token-hub", itself, "is that of the hub itself", joinToken(itself), "ClusterIsTheHub", []string{"--kubeconfig=" + f.Hub().Kubeconfig()}},
 	}
 	for _, c := range cases {
 		t.Run(c.reason, func(t *testing.T) {
-			_, state := stateOf(t, f.Member("member2"))
-			agent := f.NewAgent(t, cluster.AgentConfig{ClusterName: c.name, Member: f.Member("member2").Cluster, Token: c.token, Flags: []string{state}})
+			namespace, state := stateOf(t, f.Member("member2"))
+			f.Hub().DeleteAfter(t, namespace)
+			agent := f.NewAgent(t, cluster.AgentConfig{ClusterName: c.name, Member: f.Member("member2").Cluster, Token: c.token, Flags: append(c.flags, state)})
 			refused(t, agent, c.says)
 			endsWithOneLine(t, agent.Process(), "windlass-agent: ", c.says)
 			f.Hub().EventuallyWarned(t, c.about, c.event, "refused to enrol an agent")

@@ -64,9 +64,16 @@ func (h *hub) makeLink(ctx context.Context) (*link.Server, error) {
 		return nil, err
 	}
 	enrolment, err := enroll.New(enroll.Config{
-		Tokens:       tokenStore{h.api.Stores.JoinTokens},
-		Clusters:     clusterStore{h.api.Stores.MemberClusters},
-		Recorder:     h.events,
+		Tokens:   tokenStore{h.api.Stores.JoinTokens},
+		Clusters: clusterStore{h.api.Stores.MemberClusters},
+		Recorder: h.events,
+		IsHub: func(ctx context.Context, kubeSystemUID string) (bool, error) {
+			own, err := h.kube.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+			if err != nil {
+				return false, err // of a new hub it may not be there yet: the agent comes again
+			}
+			return string(own.UID) == kubeSystemUID, nil
+		},
 		AgentsIssuer: h.pki.Agents,
 		AgentsCA:     h.pki.Agents.Certificate,
 		HubCA:        h.pki.Hub.Certificate,

@@ -57,7 +57,8 @@ func newHub(t testing.TB) *hub {
 	h := &hub{pki: set, tokens: fake.NewJoinTokens(), clusters: fake.NewClusters(), events: &fake.Recorder{}, log: &lockedBuffer{}}
 	h.Server, err = hubenroll.New(hubenroll.Config{
 		Tokens: h.tokens, Clusters: h.clusters, Recorder: h.events, AgentsIssuer: set.Agents, AgentsCA: set.Agents.Certificate, HubCA: set.Hub.Certificate,
-		Log: slog.New(slog.NewTextHandler(h.log, nil)), Now: h.now, RequestsPerSecond: 1000, Burst: 1000,
+		IsHub: func(context.Context, string) (bool, error) { return false, nil },
+		Log:   slog.New(slog.NewTextHandler(h.log, nil)), Now: h.now, RequestsPerSecond: 1000, Burst: 1000,
 	})
 	if err != nil {
 		t.Fatal(err)

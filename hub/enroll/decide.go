@@ -26,7 +26,9 @@ type ask struct {
 	keyHash       string
 	clusterName   string
 	kubeSystemUID string
-	now           time.Time
+	// isHub is true when the cluster that asks is the hub's own API.
+	isHub bool
+	now   time.Time
 }
 
 // A ruling is the answer to an ask. Without a refusal the agent gets its certificate.
@@ -66,9 +68,14 @@ func joined(cluster *clusterv1alpha1.MemberCluster) bool {
 //
 // A cluster is attached under one name. Two agents for two names in one cluster would each put right
 // what the other has applied, replicas would be counted twice, and taking one name off the hub would
-// delete what the other has.
+// delete what the other has. The hub itself is no member for the same reason: what it would apply there
+// are the templates, and what it would delete there, too.
 func decide(token *windlassv1alpha1.JoinToken, cluster *clusterv1alpha1.MemberCluster, all []*clusterv1alpha1.MemberCluster, a ask) ruling {
 	r := decideName(token, cluster, a)
+	if r.refusal == nil && a.isHub {
+		return ruling{refusal: refuse(identity.CodeClusterIsTheHub,
+			"the kubeconfig of this agent is that of the hub itself, which can't be a member of its own: give the agent the kubeconfig (or the context of it) of the cluster that is to join as %q", a.clusterName)}
+	}
 	if r.refusal != nil || cluster != nil && joined(cluster) {
 		return r
 	}

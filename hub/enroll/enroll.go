@@ -57,6 +57,8 @@ type Config struct {
 	Tokens   JoinTokens
 	Clusters Clusters
 	Recorder Recorder
+	// IsHub says whether the UID of a kube-system namespace is that of the hub's own API.
+	IsHub func(ctx context.Context, kubeSystemUID string) (bool, error)
 	// AgentsIssuer signs for AgentsCA.
 	AgentsIssuer Issuer
 	AgentsCA     *x509.Certificate
@@ -77,6 +79,8 @@ func (c Config) validate() error {
 	switch {
 	case c.Tokens == nil, c.Clusters == nil:
 		return errors.New("enrolment needs the stores of tokens and clusters")
+	case c.IsHub == nil:
+		return errors.New("enrolment needs to know the hub's own API")
 	case c.Recorder == nil:
 		return errors.New("enrolment needs a recorder of events")
 	case c.AgentsIssuer == nil, c.AgentsCA == nil, c.HubCA == nil:

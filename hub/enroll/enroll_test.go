@@ -47,6 +47,7 @@ type hub struct {
 	clusters *fake.Store[*clusterv1alpha1.MemberCluster]
 	events   *fake.Recorder
 	log      *bytes.Buffer
+	uid      string // of its own kube-system namespace
 
 	mu    sync.Mutex
 	clock time.Time
@@ -89,6 +90,7 @@ func newHub(t testing.TB) *hub {
 	h := &hub{tokens: fake.NewJoinTokens(), clusters: fake.NewClusters(), events: &fake.Recorder{}, log: &bytes.Buffer{}, clock: start}
 	h.Server, err = New(Config{
 		Tokens: h.tokens, Clusters: h.clusters, Recorder: h.events,
+		IsHub:        func(_ context.Context, uid string) (bool, error) { return uid == h.uid, nil },
 		AgentsIssuer: set.Agents, AgentsCA: set.Agents.Certificate, HubCA: set.Hub.Certificate,
 		Log: slog.New(slog.NewTextHandler(h.log, nil)), Registerer: prometheus.NewRegistry(), Now: h.now,
 		RequestsPerSecond: 1, Burst: 10000,
@@ -537,6 +539,15 @@ func TestRefusals(t *testing.T) {
 				return request(t, h.token(t, bound("edge-2")), newKey(t), named("edge-2"))
 			},
 			code: identity.CodeClusterHasAnotherName, says: `to attach the cluster as "edge-2" instead, delete the MemberCluster edge-1 on the hub first`, event: "MemberCluster/edge-1 ClusterHasAnotherName",
+		},
+		{
+			reason: "the hub itself",
+			prepare: func(t *testing.T, h *hub) identity.EnrollRequest {
+				ask := request(t, h.token(t), newKey(t))
+				h.uid = ask.KubeSystemUID
+				return ask
+			},
+			code: identity.CodeClusterIsTheHub, says: "is that of the hub itself", event: "JoinToken/* ClusterIsTheHub",
 		},
 		{
 			reason: "a token whose cluster has joined with a later token",

@@ -171,7 +171,7 @@ func statusOf(code identity.Code) int {
 		return http.StatusUnauthorized
 	case identity.CodeTokenExpired, identity.CodeTokenUsed, identity.CodeTokenForAnotherCluster:
 		return http.StatusForbidden
-	case identity.CodeClusterWaitsForToken, identity.CodeClusterNameTaken, identity.CodeClusterAlreadyJoined, identity.CodeClusterHasAnotherName, identity.CodeClusterRemoved:
+	case identity.CodeClusterWaitsForToken, identity.CodeClusterNameTaken, identity.CodeClusterAlreadyJoined, identity.CodeClusterHasAnotherName, identity.CodeClusterIsTheHub, identity.CodeClusterRemoved:
 		return http.StatusConflict
 	case identity.CodeRequestTooLarge:
 		return http.StatusRequestEntityTooLarge

@@ -96,8 +96,12 @@ func (s *Server) redeemOnce(ctx context.Context, a application) (*grant, error) 
 	if err != nil {
 		return nil, fmt.Errorf("reading which clusters there are: %w", err)
 	}
+	isHub, err := s.IsHub(ctx, a.KubeSystemUID)
+	if err != nil {
+		return nil, fmt.Errorf("reading whether the agent's cluster is the hub itself: %w", err)
+	}
 	now := s.Now()
-	r := decide(token, cluster, all, ask{keyHash: a.keyHash, clusterName: a.ClusterName, kubeSystemUID: a.KubeSystemUID, now: now})
+	r := decide(token, cluster, all, ask{keyHash: a.keyHash, clusterName: a.ClusterName, kubeSystemUID: a.KubeSystemUID, isHub: isHub, now: now})
 	if r.refusal != nil {
 		answer := &refused{Refusal: r.refusal, about: token, reason: string(r.refusal.Code)}
 		if r.about != nil {

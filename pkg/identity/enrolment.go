@@ -56,6 +56,7 @@ const (
 	CodeClusterNameTaken       Code = "ClusterNameTaken"
 	CodeClusterAlreadyJoined   Code = "ClusterAlreadyJoined"
 	CodeClusterHasAnotherName  Code = "ClusterHasAnotherName"
+	CodeClusterIsTheHub        Code = "ClusterIsTheHub"
 	CodeClusterRemoved         Code = "ClusterRemoved"
 	CodeInvalidRequest         Code = "InvalidRequest"
 	CodeRequestTooLarge        Code = "RequestTooLarge"

@@ -172,12 +172,12 @@ func validateTaints(taints []corev1.Taint, path *field.Path) field.ErrorList {
 
 func validateTaintEffect(effect corev1.TaintEffect, path *field.Path) field.ErrorList {
 	switch effect {
-	case corev1.TaintEffectNoSchedule, corev1.TaintEffectNoExecute:
+	case corev1.TaintEffectNoSchedule:
 		return nil
-	case corev1.TaintEffectPreferNoSchedule:
-		return field.ErrorList{field.Forbidden(path, "PreferNoSchedule is not supported yet: use NoSchedule or NoExecute")}
+	case corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute:
+		return field.ErrorList{field.Forbidden(path, string(effect)+" is not supported yet: use NoSchedule, which keeps new templates out and leaves those that are there")}
 	}
-	return field.ErrorList{field.NotSupported(path, effect, []corev1.TaintEffect{corev1.TaintEffectNoExecute, corev1.TaintEffectNoSchedule})}
+	return field.ErrorList{field.NotSupported(path, effect, []corev1.TaintEffect{corev1.TaintEffectNoSchedule})}
 }
 
 // ValidateMemberClusterStatusUpdate checks a cluster whose status was changed.

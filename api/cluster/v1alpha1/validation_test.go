@@ -43,7 +43,6 @@ func validCluster() *MemberCluster {
 			Taints: []corev1.Taint{
 				{Key: TaintUnschedulable, Effect: corev1.TaintEffectNoSchedule},
 				{Key: TaintNotReady, Effect: corev1.TaintEffectNoSchedule},
-				{Key: TaintNotReady, Effect: corev1.TaintEffectNoExecute},
 				{Key: "accelerator", Value: "gpu", Effect: corev1.TaintEffectNoSchedule},
 			},
 		},
@@ -83,9 +82,11 @@ func TestClusters(t *testing.T) {
 		{"the former zone beside zones", func(c *MemberCluster) { c.Spec.Zone = "a" }, []string{"spec.zone: Forbidden: can't stand beside zones"}},
 		{"taints", func(c *MemberCluster) {
 			c.Spec.Taints = []corev1.Taint{{Key: "a/b/c", Effect: corev1.TaintEffectNoSchedule}, {Key: "a", Value: "not valid", Effect: corev1.TaintEffectNoSchedule},
-				{Key: "a", Effect: corev1.TaintEffectNoSchedule}, {Key: "a"}, {Key: "b", Effect: corev1.TaintEffectPreferNoSchedule}, {Effect: corev1.TaintEffectNoExecute}}
+				{Key: "a", Effect: corev1.TaintEffectNoSchedule}, {Key: "a"}, {Key: "b", Effect: corev1.TaintEffectPreferNoSchedule},
+				{Key: "c", Effect: corev1.TaintEffectNoExecute}, {Effect: corev1.TaintEffectNoSchedule}}
 		}, []string{`spec.taints[0].key: Invalid value: "a/b/c"`, `spec.taints[1].value: Invalid value: "not valid"`, `spec.taints[2]: Duplicate value: "a:NoSchedule"`,
-			`spec.taints[3].effect: Unsupported value: ""`, "spec.taints[4].effect: Forbidden: PreferNoSchedule is not supported yet", `spec.taints[5].key: Invalid value: ""`, `spec.taints[5].key: Invalid value: ""`}},
+			`spec.taints[3].effect: Unsupported value: ""`, "spec.taints[4].effect: Forbidden: PreferNoSchedule is not supported yet", "spec.taints[5].effect: Forbidden: NoExecute is not supported yet",
+			`spec.taints[6].key: Invalid value: ""`, `spec.taints[6].key: Invalid value: ""`}},
 		{"models of nodes", func(c *MemberCluster) { c.Spec.ResourceModels = []ResourceModel{{}} }, []string{"spec.resourceModels: Forbidden: is not supported yet"}},
 	}
 	for _, test := range tests {

@@ -63,7 +63,7 @@ type PropagationSpec struct {
 	// At least one is required.
 	ResourceSelectors []ResourceSelector `json:"resourceSelectors" protobuf:"bytes,1,rep,name=resourceSelectors"`
 
-	// association is the former name of propagateDeps and has no effect.
+	// association is the former name of propagateDeps. Not supported yet: true is refused.
 	// +optional
 	Association bool `json:"association,omitempty" protobuf:"varint,2,opt,name=association"`
 

@@ -313,7 +313,7 @@ func schema_windlass_api_cluster_v1alpha1_ClusterSpec(ref common.ReferenceCallba
 					},
 					"taints": {
 						SchemaProps: spec.SchemaProps{
-							Description: "taints keep templates away that do not tolerate them. Not supported yet: the effect PreferNoSchedule is refused.",
+							Description: "taints keep templates away that do not tolerate them; what is there already stays. Not supported yet: the effects PreferNoSchedule and NoExecute are refused.",
 							Type:        []string{"array"},
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
@@ -2156,7 +2156,7 @@ func schema_windlass_api_policy_v1alpha1_PropagationSpec(ref common.ReferenceCal
 					},
 					"association": {
 						SchemaProps: spec.SchemaProps{
-							Description: "association is the former name of propagateDeps and has no effect.",
+							Description: "association is the former name of propagateDeps. Not supported yet: true is refused.",
 							Type:        []string{"boolean"},
 							Format:      "",
 						},
