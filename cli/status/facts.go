@@ -198,7 +198,8 @@ func manifestOf(w *workv1alpha1.PropagationWork, template workv1alpha1.ObjectRef
 }
 
 // readyReplicas reads the number of ready replicas from a reported status: the field of Deployments,
-// StatefulSets and ReplicaSets, of DaemonSets, of Jobs.
+// StatefulSets and ReplicaSets, of DaemonSets, of Jobs, whose pods are also done when they have succeeded,
+// and of Pods.
 func readyReplicas(m *workv1alpha1.ManifestStatus) *int32 {
 	if m == nil || m.Status == nil || len(m.Status.Raw) == 0 {
 		return nil
@@ -207,16 +208,52 @@ func readyReplicas(m *workv1alpha1.ManifestStatus) *int32 {
 		ReadyReplicas *int32 `json:"readyReplicas"`
 		NumberReady   *int32 `json:"numberReady"`
 		Ready         *int32 `json:"ready"`
+		Succeeded     int32  `json:"succeeded"`
+		Phase         string `json:"phase"`
+		Conditions    []metav1.Condition
 	}
 	if err := json.Unmarshal(m.Status.Raw, &status); err != nil {
 		return new(int32) // a status without numbers, such as one whose ready is a word
 	}
-	for _, n := range []*int32{status.ReadyReplicas, status.NumberReady, status.Ready} {
+	for _, n := range []*int32{status.ReadyReplicas, status.NumberReady} {
 		if n != nil {
 			return n
 		}
 	}
-	return new(int32) // API servers leave out a zero
+	if status.Phase != "" && meta.IsStatusConditionTrue(status.Conditions, "Ready") {
+		return new(int32(1))
+	}
+	if status.Ready != nil {
+		status.Succeeded += *status.Ready
+	}
+	return &status.Succeeded
+}
+
+// stateOf says in a few words what a status without replicas tells of an object that is not healthy; empty when it
+// tells nothing that is known.
+func stateOf(m *workv1alpha1.ManifestStatus) string {
+	if m == nil || m.Status == nil || len(m.Status.Raw) == 0 {
+		return ""
+	}
+	var status struct {
+		Phase        string `json:"phase"`
+		Wanted       *int32 `json:"desiredNumberScheduled"`
+		Ready        int32  `json:"numberReady"`
+		LoadBalancer *struct {
+			Ingress []json.RawMessage `json:"ingress"`
+		} `json:"loadBalancer"`
+	}
+	switch err := json.Unmarshal(m.Status.Raw, &status); {
+	case err != nil:
+		return ""
+	case status.Phase != "":
+		return "it is " + status.Phase
+	case status.Wanted != nil:
+		return fmt.Sprintf("ready on %d of %d nodes", status.Ready, *status.Wanted)
+	case status.LoadBalancer != nil && len(status.LoadBalancer.Ingress) == 0:
+		return "it has no address yet"
+	}
+	return ""
 }
 
 func policyOf(b binding) string {

@@ -154,13 +154,16 @@ func lifeProblems(c *clusterv1alpha1.MemberCluster, described Cluster, ready *me
 
 func ago(now, then time.Time) string { return duration.HumanDuration(now.Sub(then)) }
 
-// idlePolicies are those that claim nothing: the usual reason is a slip in a selector. What goes
-// wrong further on is told where it goes wrong, on the binding.
+// idlePolicies are those that claim nothing, or name a kind that is not there: the usual reason is a slip in
+// a selector. What goes wrong further on is told where it goes wrong, on the binding.
 func idlePolicies(facts Facts) []Problem {
 	var problems []Problem
 	add := func(object string, generation int64, status policyv1alpha1.PropagationStatus) {
 		ready := meta.FindStatusCondition(status.Conditions, "Ready")
-		if status.Templates > 0 || ready == nil || ready.Status == metav1.ConditionTrue || status.ObservedGeneration != generation {
+		if status.Templates > 0 && (ready == nil || ready.Reason != aggregate.ReasonKindNotFound) {
+			return
+		}
+		if ready == nil || ready.Status == metav1.ConditionTrue || status.ObservedGeneration != generation {
 			return
 		}
 		problems = append(problems, Problem{object, ready.Reason, cmp.Or(ready.Message, "it claims no template")})
@@ -205,7 +208,7 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 		Removing: b.GetDeletionTimestamp() != nil, Placements: []Placement{},
 	}
 	for _, target := range b.spec.Clusters {
-		placement := describePlacement(target, b.spec, works[target.Name].object)
+		placement := describePlacement(target, b, works[target.Name].object)
 		if work := works[target.Name].object; work != nil && work.DeletionTimestamp != nil && !described.Removing {
 			placement.Applied, placement.Message = false, whyRemovedFirst(work, target.Name, holds[target.Name])
 		}
@@ -238,27 +241,39 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 	return described, problem
 }
 
-func describePlacement(target workv1alpha1.TargetCluster, spec *workv1alpha1.BindingSpec, w *workv1alpha1.PropagationWork) Placement {
+func describePlacement(target workv1alpha1.TargetCluster, b binding, w *workv1alpha1.PropagationWork) Placement {
 	placement := Placement{Cluster: target.Name, Health: string(workv1alpha1.ResourceUnknown)}
-	if spec.Replicas != nil {
+	if b.spec.Replicas != nil {
 		placement.Wanted = &target.Replicas
 	}
 	if w == nil {
-		placement.Message = "no work is written for it yet"
+		placement.Message = whyNoWork(b.status)
 		return placement
 	}
 	placement.Applied = applied(w)
 	if !placement.Applied {
 		placement.Message = whyNotApplied(w)
 	}
-	manifest := manifestOf(w, spec.Resource)
+	manifest := manifestOf(w, b.spec.Resource)
 	if manifest != nil && manifest.Health != "" {
 		placement.Health = string(manifest.Health)
 	}
-	if placement.Wanted != nil {
+	switch {
+	case placement.Wanted != nil:
 		placement.Ready = readyReplicas(manifest)
+	case placement.Applied && placement.Health == string(workv1alpha1.ResourceUnhealthy):
+		placement.Message = stateOf(manifest)
 	}
 	return placement
+}
+
+// whyNoWork says why a chosen cluster has no work: there may be one reason why none can be written at all.
+func whyNoWork(status *workv1alpha1.BindingStatus) string {
+	rendered := meta.FindStatusCondition(status.Conditions, workv1alpha1.BindingRendered)
+	if rendered != nil && rendered.Status == metav1.ConditionFalse {
+		return because(rendered.Reason, rendered.Message)
+	}
+	return "no work is written for it yet"
 }
 
 // whyRemovedFirst says of a cluster that shall have a template again while what it had is being removed why that takes
@@ -343,7 +358,7 @@ func bindingProblem(b binding, described Binding, scheduled *metav1.Condition) *
 
 func readyOf(p Placement) string {
 	if p.Wanted == nil || p.Ready == nil {
-		return "not healthy"
+		return cmp.Or(p.Message, "not healthy")
 	}
 	return fmt.Sprintf("%d of %d replicas ready", *p.Ready, *p.Wanted)
 }

@@ -148,7 +148,18 @@ func trouble() Facts {
 		workOf(config, "member1", "", refused("Conflict", "ConfigMap default/settings exists in the member and is not managed from this hub")),
 		workOf(config, "member2", "", func(w *workv1alpha1.PropagationWork) { w.Generation = 2 }),
 	)
+	large := boundTo(template("Secret", "large"), nil, to("member1", 0))
+	large.Status.Conditions = append(large.Status.Conditions, metav1.Condition{Type: workv1alpha1.BindingRendered, Status: metav1.ConditionFalse,
+		Reason: "TooLarge", Message: "its work would have 1400126 bytes, and at most 1048576 are possible"})
+	claim := boundTo(template("PersistentVolumeClaim", "data"), nil, to("member1", 0))
+	facts.Bindings = append(facts.Bindings, large, claim)
+	facts.Works = append(facts.Works, workOf(claim, "member1", `{"phase":"Pending"}`, unhealthy))
 	facts.Policies = []policyv1alpha1.PropagationPolicy{{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "half", Generation: 1},
+		Status: policyv1alpha1.PropagationStatus{ObservedGeneration: 1, Templates: 1, Conditions: []metav1.Condition{
+			{Type: "Ready", Status: metav1.ConditionFalse, Reason: "KindNotFound", Message: "The hub does not serve v1 Deployment: check apiVersion and kind of the resource selectors, or apply the CRD."},
+		}},
+	}, {
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "typo", Generation: 1},
 		Status: policyv1alpha1.PropagationStatus{ObservedGeneration: 1, Conditions: []metav1.Condition{
 			{Type: "Ready", Status: metav1.ConditionFalse, Reason: "NothingSelected", Message: "no object on the hub matches its resourceSelectors"},
@@ -298,6 +309,10 @@ func TestReadyReplicasAreReadFromEveryKindOfStatus(t *testing.T) {
 		{"a Deployment", `{"replicas":3,"readyReplicas":2}`, new(int32(2))},
 		{"a DaemonSet", `{"numberReady":5}`, new(int32(5))},
 		{"a Job", `{"active":2,"ready":1}`, new(int32(1))},
+		{"a Job that is done", `{"succeeded":2,"conditions":[{"type":"Complete","status":"True"}]}`, new(int32(2))},
+		{"a Job half done", `{"active":1,"ready":1,"succeeded":1}`, new(int32(2))},
+		{"a Pod", `{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}`, new(int32(1))},
+		{"a Pod that is not ready", `{"phase":"Pending","conditions":[{"type":"Ready","status":"False"}]}`, new(int32(0))},
 		{"API servers leave out zeros", `{"replicas":3}`, new(int32(0))},
 		{"a custom resource whose ready is a word", `{"ready":"yes"}`, new(int32(0))},
 		{"nothing reported", ``, nil},

@@ -158,9 +158,24 @@ func bindingRows(bindings []Binding, wide bool) [][]string {
 		if wide {
 			row = append(row, dash(b.Policy))
 		}
-		rows = append(rows, append(row, dash(oneLine(b.Message))))
+		message := dash(oneLine(b.Message))
+		if !wide {
+			message = shortened(message)
+		}
+		rows = append(rows, append(row, message))
 	}
 	return rows
+}
+
+// shownMessage is how much of a message a table shows: what is not fine is said in full above it.
+const shownMessage = 60
+
+func shortened(message string) string {
+	letters := []rune(message)
+	if len(letters) <= shownMessage {
+		return message
+	}
+	return strings.TrimRight(string(letters[:shownMessage-1]), " ") + "…"
 }
 
 func clusterNames(placements []Placement, wide bool) string {
@@ -195,7 +210,7 @@ func replicaRows(bindings []Binding) [][]string {
 			rows = append(rows, []string{b.Template.String(), p.Cluster + staleNote(p), fmt.Sprint(*p.Wanted), readyCell, p.Health})
 		}
 		if n > 1 {
-			rows = append(rows, []string{"", "all", fmt.Sprint(wanted), fmt.Sprint(ready), ""})
+			rows = append(rows, []string{b.Template.String(), "all", fmt.Sprint(wanted), fmt.Sprint(ready), ""})
 		}
 	}
 	return rows
