@@ -215,7 +215,7 @@ func readMetric(call *ast.CallExpr, known map[string]ast.Expr) (metric, error) {
 
 func metricsPage(metrics []metric) string {
 	var text strings.Builder
-	text.WriteString("# Metrics\n\nFor Prometheus. Besides these, the hub serves those of the Kubernetes API server that it contains.\n")
+	text.WriteString("# Metrics\n\nFor Prometheus. Besides these, the hub serves those of the Kubernetes API server that it contains, and some\nof controller-runtime that count nothing here (`windlass_hub_certwatcher_…`, `windlass_hub_rest_client_…`, `…_webhook_…`).\n")
 	for _, part := range []struct{ prefix, title, where string }{
 		{"windlass_hub_", "Hub", "Served by the hub's API at `/metrics`, to users who may `get` that path:\n`windlass kubectl get --raw /metrics`."},
 		{"windlass_agent_", "Agent", "Served by the agent at `/metrics` of `--health-listen`, without authentication."},
