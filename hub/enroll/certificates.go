@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
@@ -49,7 +50,9 @@ func (s *Server) authenticate(ctx context.Context, certificate *x509.Certificate
 		return nil, refuse(identity.CodeClusterRemoved, "the cluster of this certificate was removed from the hub; to attach it anew give the agent a new token from `windlass token create`")
 	}
 	if !accepted(cluster, certificate) {
-		return nil, refuse(identity.CodeCertificateRevoked, "this certificate of cluster %q was replaced and is not accepted any more; run `windlass token create --cluster %s --rejoin` on the hub and give the token to the agent", cluster.Name, cluster.Name)
+		refusal := refuse(identity.CodeCertificateRevoked, "this certificate of cluster %q was replaced and is not accepted any more; run `windlass token create --cluster %s --rejoin` on the hub and give the token to the agent", cluster.Name, cluster.Name)
+		s.Recorder.Event(cluster, corev1.EventTypeWarning, string(refusal.Code), "refused an agent: "+refusal.Message)
+		return nil, refusal
 	}
 	return cluster, nil
 }

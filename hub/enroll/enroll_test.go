@@ -997,6 +997,17 @@ func TestACopiedClusterIdIsRefusedAndNamed(t *testing.T) {
 	}
 }
 
+func TestACertificateThatWasReplacedIsToldOnItsCluster(t *testing.T) {
+	h := newHub(t)
+	_, old := h.enrolled(t, request(t, h.token(t), newKey(t)))
+	h.enrolled(t, request(t, h.token(t, bound("edge-1"), rejoin), newKey(t)))
+	err := wantRefused(t, h, old, identity.CodeCertificateRevoked)
+	events := h.events.Events()
+	if last := events[len(events)-1]; last.About != "MemberCluster/edge-1" || last.Type != "Warning" || last.Reason != "CertificateRevoked" || !strings.Contains(last.Message, err.Error()) {
+		t.Errorf("the last event is %+v", last)
+	}
+}
+
 func TestAStoreThatIsAwayIsNotARefusal(t *testing.T) {
 	h := newHub(t)
 	_, certificate := h.enrolled(t, request(t, h.token(t), newKey(t)))
