@@ -237,6 +237,8 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 		described.Message = held // the problem is the cluster's, once for all of its bindings
 	} else if whole := meta.FindStatusCondition(b.status.Conditions, workv1alpha1.BindingFullyApplied); whole != nil && whole.Reason == aggregate.ReasonRemovalHeld {
 		described.Message = whole.Message
+	} else if scheduled.Reason == workv1alpha1.ScheduledClustersLeftOut {
+		described.Message = scheduled.Message // worth a look, and no problem: it may be meant so
 	}
 	return described, problem
 }

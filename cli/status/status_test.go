@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -324,6 +325,20 @@ func TestReadyReplicasAreReadFromEveryKindOfStatus(t *testing.T) {
 		if diff := cmp.Diff(test.want, readyReplicas(m)); diff != "" {
 			t.Errorf("%s: (-want +got):\n%s", test.reason, diff)
 		}
+	}
+}
+
+func TestWhatAPlacementLeavesOutIsAMessageAndNoProblem(t *testing.T) {
+	facts := sample()
+	facts.Bindings[1].Status.Conditions[0].Reason = workv1alpha1.ScheduledClustersLeftOut
+	facts.Bindings[1].Status.Conditions[0].Message = "6 replicas divided among 2 clusters; no cluster is called membr3"
+	report := Make(facts)
+	var messages []string
+	for _, b := range report.Bindings {
+		messages = append(messages, b.Message)
+	}
+	if !report.Fine || !slices.Contains(messages, "6 replicas divided among 2 clusters; no cluster is called membr3") {
+		t.Errorf("fine: %t, messages %q", report.Fine, messages)
 	}
 }
 

@@ -120,6 +120,35 @@ func (p *problem) weightsOf(chosen []int) []int64 {
 	return weights
 }
 
+// mostLeftOut bounds the clusters that a message names because no weight does.
+const mostLeftOut = 3
+
+// leftWithout names the chosen clusters that get no replicas because no weight selects them, while
+// others are selected.
+func (p *problem) leftWithout(chosen []int, targets []workv1alpha1.TargetCluster) string {
+	if len(p.view.unweighted) == 0 || p.Replicas == nil || *p.Replicas == 0 || !slices.ContainsFunc(chosen, func(at int) bool { return p.view.weights[at] > 0 }) {
+		return ""
+	}
+	has := map[string]bool{}
+	for _, target := range targets {
+		has[target.Name] = target.Replicas > 0
+	}
+	var names []string
+	for _, at := range p.view.unweighted {
+		_, isChosen := slices.BinarySearch(chosen, at)
+		if name := p.Fleet.clusters[at].name; !has[name] && isChosen {
+			names = append(names, name)
+		}
+	}
+	switch len(names) {
+	case 0:
+		return ""
+	case 1:
+		return "; " + names[0] + " gets nothing, for no weight names it"
+	}
+	return "; " + few(names, mostLeftOut) + " get nothing, for no weight names them"
+}
+
 // descending says whether ties go to the last name rather than to the first. It depends on the
 // template alone, so that the remainders of many templates do not all land in the same clusters.
 func descending(uid types.UID) bool {

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/sets"
 )
 
 // Rule names what refused a cluster.
@@ -158,31 +157,31 @@ func refusals(out []refused) []Refusal {
 }
 
 func noClusterFits(p *problem, out []refused) Decision {
-	return Decision{Reason: ReasonNoClusterFit, Message: summary(p.Fleet.Len(), out) + strangers(p), Refused: refusals(out)}
+	return Decision{Reason: ReasonNoClusterFit, Message: summary(p.Fleet.Len(), out) + p.strangers(), Refused: refusals(out)}
 }
 
-// strangers names what the affinity calls by name and the fleet does not have: mostly a slip of the pen.
-func strangers(p *problem) string {
-	wanted := p.Placement.affinity
-	if wanted == nil || wanted.names == nil {
-		return ""
+// strangers names the clusters that the placement calls by name and the fleet does not have. What the
+// weights say is nothing to a kind without replicas.
+func (p *problem) strangers() string {
+	var text string
+	if len(p.view.strangers) > 0 {
+		text = "; no cluster is called " + few(p.view.strangers, maxCauses)
 	}
-	names := slices.DeleteFunc(sets.List(wanted.names), func(name string) bool {
-		_, known := slices.BinarySearchFunc(p.Fleet.clusters, name, func(c *Cluster, name string) int { return strings.Compare(c.name, name) })
-		return known
-	})
-	if len(names) == 0 {
-		return ""
+	if len(p.view.weightStrangers) > 0 && p.Replicas != nil {
+		text += "; no cluster is called " + few(p.view.weightStrangers, maxCauses) + ", which a static weight names"
 	}
-	more := ""
-	if len(names) > maxCauses {
-		more = fmt.Sprintf(" and %d more", len(names)-maxCauses)
-		names = names[:maxCauses]
-	}
-	return fmt.Sprintf("; no cluster is called %s%s", strings.Join(names, ", "), more)
+	return text
 }
 
-// maxCauses bounds the causes in a summary: clusters may have a taint each.
+// few lists names, but no more than most of them, and says how many more there are.
+func few(names []string, most int) string {
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
+
+// maxCauses bounds the causes in a summary, for clusters may have a taint each, and what is listed from a placement.
 const maxCauses = 5
 
 // summary says in one sentence why no cluster fits, the most frequent cause first.
@@ -218,5 +217,9 @@ func summary(clusters int, out []refused) string {
 	if rest > 0 {
 		parts = append(parts, fmt.Sprintf("%d for other reasons", rest))
 	}
-	return fmt.Sprintf("0 of %d clusters fit: %s", clusters, strings.Join(parts, ", "))
+	fit := "fit"
+	if clusters == 1 {
+		fit = "fits"
+	}
+	return fmt.Sprintf("0 of %s %s: %s", plural(clusters, "cluster"), fit, strings.Join(parts, ", "))
 }

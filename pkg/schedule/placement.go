@@ -33,6 +33,11 @@ type view struct {
 	outside []*cause // by the affinity; nil: inside
 	untold  []*cause // by a taint; nil: all are tolerated
 	weights []int64  // of a static division; nil: replicas are not divided
+
+	// What may be a slip of the pen:
+	unweighted      []int    // positions that no weight selects
+	strangers       []string // what the affinity calls by name and the fleet does not have
+	weightStrangers []string // the same of the weights, without those of the affinity
 }
 
 func (pl *Placement) on(fleet *Fleet) *view {
@@ -50,8 +55,38 @@ func (pl *Placement) on(fleet *Fleet) *view {
 			v.weights[i] = pl.weigh(c)
 		}
 	}
+	if pl.affinity != nil {
+		v.strangers = fleet.unknown(pl.affinity.names)
+	}
+	v.weightStrangers = fleet.unknown(pl.weightNames().Difference(sets.New(v.strangers...)))
+	v.unweighted = pl.unweighted(fleet)
 	pl.last.Store(v)
 	return v
+}
+
+// unweighted returns the positions of the clusters that no weight selects. Who names clusters only in
+// the weights has left out the others on purpose: a slip of the pen it may be only where an affinity
+// selects the cluster, or a weight names one that does not exist.
+func (pl *Placement) unweighted(fleet *Fleet) []int {
+	if len(pl.weights) == 0 || !pl.affinity.selects() && len(fleet.unknown(pl.weightNames())) == 0 {
+		return nil
+	}
+	var positions []int
+	for i, c := range fleet.clusters {
+		if !slices.ContainsFunc(pl.weights, func(rule weightRule) bool { return rule.affinity.refuses(c) == nil }) {
+			positions = append(positions, i)
+		}
+	}
+	return positions
+}
+
+// weightNames are the clusters that the weights call by name.
+func (pl *Placement) weightNames() sets.Set[string] {
+	names := sets.New[string]()
+	for _, rule := range pl.weights {
+		names = names.Union(rule.affinity.names)
+	}
+	return names
 }
 
 // weigh returns the weight of a cluster: the largest of the rules that select it, 0 if none does.
@@ -112,6 +147,15 @@ type affinity struct {
 	exclude sets.Set[string]
 	labels  labels.Selector // nil: any
 	fields  []corev1.NodeSelectorRequirement
+
+	// The refusals by labels and by each of the fields say what was asked for.
+	labelsDiffer *cause
+	fieldDiffers []*cause
+}
+
+// selects says whether an affinity says which clusters it wants, and not only which it does not want.
+func (a *affinity) selects() bool {
+	return a != nil && (a.names != nil || a.labels != nil || len(a.fields) > 0)
 }
 
 func compileAffinity(from *policyv1alpha1.ClusterAffinity) (*affinity, error) {
@@ -127,6 +171,10 @@ func compileAffinity(from *policyv1alpha1.ClusterAffinity) (*affinity, error) {
 	}
 	if from.FieldSelector != nil {
 		a.fields = from.FieldSelector.MatchExpressions
+		for _, r := range a.fields {
+			text := fmt.Sprintf("match the fieldSelector %s %s [%s]", r.Key, r.Operator, few(r.Values, maxCauses))
+			a.fieldDiffers = append(a.fieldDiffers, newCause(RuleClusterAffinity, "does not "+text, "do not "+text))
+		}
 	}
 	if from.LabelSelector != nil {
 		selector, err := metav1.LabelSelectorAsSelector(from.LabelSelector)
@@ -135,23 +183,16 @@ func compileAffinity(from *policyv1alpha1.ClusterAffinity) (*affinity, error) {
 		}
 		if !selector.Empty() {
 			a.labels = selector
+			a.labelsDiffer = newCause(RuleClusterAffinity, "does not have the labels "+selector.String(), "do not have the labels "+selector.String())
 		}
 	}
 	return a, nil
 }
 
-// The causes of a refusal by an affinity. In a summary they count as one: they differ only in which
-// part of the user's own wish kept the cluster out.
 var (
-	excluded      = outside("is excluded by the affinity")
-	notNamed      = outside("is not named by the affinity")
-	labelsDiffer  = outside("does not have the labels that the affinity asks for")
-	locationOther = outside("does not have the provider, region or zone that the affinity asks for")
+	excluded = newCause(RuleClusterAffinity, "is excluded by exclude", "are excluded by exclude")
+	notNamed = newCause(RuleClusterAffinity, "is not named by clusterNames", "are not named by clusterNames")
 )
-
-func outside(message string) *cause {
-	return &cause{rule: RuleClusterAffinity, message: message, one: "is not in the affinity", many: "are not in the affinity"}
-}
 
 // refuses returns why a cluster is outside, or nil.
 func (a *affinity) refuses(c *Cluster) *cause {
@@ -163,11 +204,11 @@ func (a *affinity) refuses(c *Cluster) *cause {
 	case a.names != nil && !a.names.Has(c.name):
 		return notNamed
 	case a.labels != nil && !a.labels.Matches(c.labels):
-		return labelsDiffer
+		return a.labelsDiffer
 	}
 	for i := range a.fields {
 		if !fieldHolds(&a.fields[i], c) {
-			return locationOther
+			return a.fieldDiffers[i]
 		}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 )
@@ -31,8 +32,9 @@ type Facts struct {
 
 // Reasons of a Decision, which are those of the Scheduled condition.
 const (
-	ReasonSuccess      = "Success"
-	ReasonNoClusterFit = "NoClusterFit"
+	ReasonSuccess         = "Success"
+	ReasonClustersLeftOut = workv1alpha1.ScheduledClustersLeftOut
+	ReasonNoClusterFit    = "NoClusterFit"
 	// ReasonSchedulerError is for a placement that can't be compiled: there is no decision then, and
 	// the template stays where it is.
 	ReasonSchedulerError = "SchedulerError"
@@ -43,7 +45,7 @@ type Decision struct {
 	Clusters  []workv1alpha1.TargetCluster // sorted by name; empty when no cluster fits, which takes the template out of all
 	Scheduled bool
 	Reason    string
-	Message   string // a sentence for the Scheduled condition; one about success does not depend on the size of the fleet
+	Message   string // a sentence for the Scheduled condition; with ReasonSuccess it does not depend on the size of the fleet
 	Refused   []Refusal
 }
 
@@ -64,8 +66,12 @@ func Decide(facts Facts) Decision {
 	if len(fit) == 0 {
 		return noClusterFits(p, refused)
 	}
-	decision := p.divide(p.choose(fit))
-	decision.Message += strangers(p)
+	chosen := p.choose(fit)
+	decision := p.divide(chosen)
+	if doubts := p.leftWithout(chosen, decision.Clusters) + p.strangers(); doubts != "" {
+		decision.Reason = ReasonClustersLeftOut
+		decision.Message += doubts
+	}
 	decision.Refused = refusals(refused)
 	return decision
 }
@@ -128,6 +134,14 @@ func (f *Fleet) Len() int {
 		return 0
 	}
 	return len(f.clusters)
+}
+
+// unknown returns, sorted, those of the names that no cluster has.
+func (f *Fleet) unknown(names sets.Set[string]) []string {
+	return slices.DeleteFunc(sets.List(names), func(name string) bool {
+		_, known := slices.BinarySearchFunc(f.clusters, name, func(c *Cluster, name string) int { return strings.Compare(c.name, name) })
+		return known
+	})
 }
 
 // serving says, by position, which clusters serve a kind. The fleet remembers the answer: templates

@@ -134,23 +134,23 @@ func TestClustersAreRefusedForOneReasonEach(t *testing.T) {
 		{
 			reason:  "exclude wins over clusterNames",
 			cluster: member("a"), affinity: &policyv1alpha1.ClusterAffinity{ClusterNames: []string{"a"}, ExcludeClusters: []string{"a"}},
-			want: &Refusal{"a", RuleClusterAffinity, "is excluded by the affinity"},
+			want: &Refusal{"a", RuleClusterAffinity, "is excluded by exclude"},
 		},
 		{
 			reason:  "clusterNames is a list of all that are allowed",
 			cluster: member("a"), affinity: named("b", "c"),
-			want: &Refusal{"a", RuleClusterAffinity, "is not named by the affinity"},
+			want: &Refusal{"a", RuleClusterAffinity, "is not named by clusterNames"},
 		},
 		{
 			reason:  "a target that the affinity no longer allows is let go",
 			cluster: member("a"), affinity: named("b"), current: true,
-			want: &Refusal{"a", RuleClusterAffinity, "is not named by the affinity"},
+			want: &Refusal{"a", RuleClusterAffinity, "is not named by clusterNames"},
 		},
 		{
 			reason:   "labels must match",
 			cluster:  member("a", labelled("env", "test")),
 			affinity: &policyv1alpha1.ClusterAffinity{LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}}},
-			want:     &Refusal{"a", RuleClusterAffinity, "does not have the labels that the affinity asks for"},
+			want:     &Refusal{"a", RuleClusterAffinity, "does not have the labels env=prod"},
 		},
 		{
 			reason:  "label expressions are understood",
@@ -168,7 +168,7 @@ func TestClustersAreRefusedForOneReasonEach(t *testing.T) {
 			reason:   "all parts of the affinity must hold: here the name does and the label does not",
 			cluster:  member("a"),
 			affinity: &policyv1alpha1.ClusterAffinity{ClusterNames: []string{"a"}, LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}}},
-			want:     &Refusal{"a", RuleClusterAffinity, "does not have the labels that the affinity asks for"},
+			want:     &Refusal{"a", RuleClusterAffinity, "does not have the labels env=prod"},
 		},
 		{
 			reason:  "provider and region are compared",
@@ -177,12 +177,12 @@ func TestClustersAreRefusedForOneReasonEach(t *testing.T) {
 		{
 			reason:  "another region",
 			cluster: member("a", located("aws", "eu-1")), affinity: fields("region", "NotIn", "eu-1"),
-			want: &Refusal{"a", RuleClusterAffinity, "does not have the provider, region or zone that the affinity asks for"},
+			want: &Refusal{"a", RuleClusterAffinity, "does not match the fieldSelector region NotIn [eu-1]"},
 		},
 		{
 			reason:  "a cluster that names no provider is in no list",
 			cluster: member("a"), affinity: fields("provider", "In", "aws"),
-			want: &Refusal{"a", RuleClusterAffinity, "does not have the provider, region or zone that the affinity asks for"},
+			want: &Refusal{"a", RuleClusterAffinity, "does not match the fieldSelector provider In [aws]"},
 		},
 		{reason: "nor in one of those to avoid", cluster: member("a"), affinity: fields("provider", "NotIn", "aws")},
 		{
@@ -192,7 +192,7 @@ func TestClustersAreRefusedForOneReasonEach(t *testing.T) {
 		{
 			reason:  "one of them is too many for NotIn",
 			cluster: member("a", located("", "", "z1", "z2")), affinity: fields("zone", "NotIn", "z2"),
-			want: &Refusal{"a", RuleClusterAffinity, "does not have the provider, region or zone that the affinity asks for"},
+			want: &Refusal{"a", RuleClusterAffinity, "does not match the fieldSelector zone NotIn [z2]"},
 		},
 		{
 			reason:  "the cluster must serve the kind",
@@ -264,7 +264,7 @@ func TestClustersAreRefusedForOneReasonEach(t *testing.T) {
 			reason:   "a cluster that was not meant is refused for that, not for its taints or APIs",
 			cluster:  member("a", tainted("wet", "", corev1.TaintEffectNoSchedule), servesNothing, without(clusterv1alpha1.ClusterJoined)),
 			affinity: named("b"),
-			want:     &Refusal{"a", RuleClusterAffinity, "is not named by the affinity"},
+			want:     &Refusal{"a", RuleClusterAffinity, "is not named by clusterNames"},
 		},
 	}
 	for _, test := range tests {
@@ -340,7 +340,7 @@ func TestTheDecisionSaysWhereAndHowMany(t *testing.T) {
 			want: Decision{
 				Clusters:  []workv1alpha1.TargetCluster{{Name: "a", Replicas: 2}, {Name: "b", Replicas: 2}},
 				Scheduled: true, Reason: ReasonSuccess, Message: "2 replicas in each of 2 clusters",
-				Refused: []Refusal{{"c", RuleClusterAffinity, "is not named by the affinity"}},
+				Refused: []Refusal{{"c", RuleClusterAffinity, "is not named by clusterNames"}},
 			},
 		},
 		{
@@ -375,7 +375,7 @@ func TestTheDecisionSaysWhereAndHowMany(t *testing.T) {
 			place:  &policyv1alpha1.Placement{ReplicaScheduling: divided(weighs(9, "gone"))},
 			want: Decision{
 				Clusters:  []workv1alpha1.TargetCluster{{Name: "a", Replicas: 2}, {Name: "b", Replicas: 1}, {Name: "c", Replicas: 1}},
-				Scheduled: true, Reason: ReasonSuccess, Message: "4 replicas divided among 3 clusters",
+				Scheduled: true, Reason: ReasonClustersLeftOut, Message: "4 replicas divided among 3 clusters; no cluster is called gone, which a static weight names",
 			},
 		},
 		{
@@ -422,7 +422,7 @@ func TestTheDecisionSaysWhereAndHowMany(t *testing.T) {
 			facts:  Facts{Fleet: fleet(member("a", deleting), member("b"), member("c")), Replicas: ptr.To[int32](0), Current: goesTo("a", "b", "c")},
 			place:  &policyv1alpha1.Placement{ClusterAffinity: named("a", "b")},
 			want: Decision{Clusters: goesTo("b"), Scheduled: true, Reason: ReasonSuccess, Message: "asks for 0 replicas: stays in 1 cluster, without any",
-				Refused: []Refusal{{"a", RuleClusterDeleting, "is being removed"}, {"c", RuleClusterAffinity, "is not named by the affinity"}}},
+				Refused: []Refusal{{"a", RuleClusterDeleting, "is being removed"}, {"c", RuleClusterAffinity, "is not named by clusterNames"}}},
 		},
 		{
 			reason: "scaled up again it is divided as if nothing had been",
@@ -544,6 +544,114 @@ func TestADividedJobKeepsItsParts(t *testing.T) {
 	}
 }
 
+func TestWhatMayBeASlipOfThePenIsToldWithAReasonOfItsOwn(t *testing.T) {
+	gold := &policyv1alpha1.ClusterAffinity{LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"tier": "gold"}}}
+	tests := []struct {
+		reason   string
+		affinity *policyv1alpha1.ClusterAffinity
+		weights  []policyv1alpha1.StaticClusterWeight
+		kind     schema.GroupVersionKind
+		replicas *int32
+		keep     bool
+		doubts   string // after the message of success; empty: the reason is Success
+	}{
+		{reason: "every name is that of a cluster", affinity: named("a", "b"), weights: []policyv1alpha1.StaticClusterWeight{weighs(3, "a"), weighs(1, "b")}},
+		{reason: "the affinity names a stranger", affinity: named("a", "bb"), doubts: "; no cluster is called bb"},
+		{reason: "so it does for a kind without replicas", affinity: named("a", "bb"), kind: configMap, doubts: "; no cluster is called bb"},
+		{
+			reason: "a weight names a stranger, and the cluster that was meant gets nothing", affinity: named("a", "b"),
+			weights: []policyv1alpha1.StaticClusterWeight{weighs(3, "aa"), weighs(1, "b")},
+			doubts:  "; a gets nothing, for no weight names it; no cluster is called aa, which a static weight names",
+		},
+		{
+			reason: "without an affinity too", weights: []policyv1alpha1.StaticClusterWeight{weighs(3, "bb"), weighs(1, "a", "c", "d", "e")},
+			doubts: "; b gets nothing, for no weight names it; no cluster is called bb, which a static weight names",
+		},
+		{
+			reason: "a kind without replicas has no use for weights", kind: configMap,
+			weights: []policyv1alpha1.StaticClusterWeight{weighs(3, "aa"), weighs(1, "b")},
+		},
+		{reason: "clusters are chosen by weights alone, which is a way to say it", weights: []policyv1alpha1.StaticClusterWeight{weighs(3, "a"), weighs(1, "b")}},
+		{
+			reason: "many that the affinity selects have no weight", affinity: gold, weights: []policyv1alpha1.StaticClusterWeight{weighs(1, "a")},
+			doubts: "; b, c, d and 1 more get nothing, for no weight names them",
+		},
+		{
+			reason: "they are sent without replicas", affinity: named("a", "b"), weights: []policyv1alpha1.StaticClusterWeight{weighs(1, "a")}, keep: true,
+			doubts: "; b gets nothing, for no weight names it",
+		},
+		{reason: "a cluster without a weight is not selected", affinity: named("a"), weights: []policyv1alpha1.StaticClusterWeight{weighs(1, "a")}},
+		{reason: "it asks for nothing", affinity: named("a", "b"), weights: []policyv1alpha1.StaticClusterWeight{weighs(1, "a")}, replicas: ptr.To[int32](0)},
+		{
+			reason: "affinity and weights have the same slip", affinity: named("a", "bb"), weights: []policyv1alpha1.StaticClusterWeight{weighs(1, "a"), weighs(1, "bb")},
+			doubts: "; no cluster is called bb",
+		},
+		{
+			reason: "no weight selects a cluster, so all weigh the same", affinity: named("a", "b"), weights: []policyv1alpha1.StaticClusterWeight{weighs(1, "aa")}, replicas: ptr.To[int32](1),
+			doubts: "; no cluster is called aa, which a static weight names",
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			placement := &policyv1alpha1.Placement{ClusterAffinity: test.affinity}
+			if test.weights != nil {
+				placement.ReplicaScheduling = divided(test.weights...)
+			}
+			tier := labelled("tier", "gold")
+			facts := Facts{
+				Template: Template{Kind: deployment}, Replicas: ptr.To[int32](8), KeepEmpty: test.keep, Placement: compiled(t, placement),
+				Fleet: fleet(member("a", tier), member("b", tier), member("c", tier), member("d", tier), member("e", tier)),
+			}
+			if test.replicas != nil {
+				facts.Replicas = test.replicas
+			}
+			if test.kind == configMap {
+				facts.Template.Kind, facts.Replicas = configMap, nil
+			}
+			decision := Decide(facts)
+			_, doubts, _ := strings.Cut(decision.Message, ";")
+			if doubts != "" {
+				doubts = ";" + doubts
+			}
+			want := ReasonSuccess
+			if test.doubts != "" {
+				want = ReasonClustersLeftOut
+			}
+			if doubts != test.doubts || decision.Reason != want || !decision.Scheduled {
+				t.Errorf("scheduled %t, reason %s, message %q; want %s and %q", decision.Scheduled, decision.Reason, decision.Message, want, test.doubts)
+			}
+		})
+	}
+}
+
+func TestAFleetThatDoesNotFitIsToldWhatWasAsked(t *testing.T) {
+	for _, test := range []struct {
+		affinity policyv1alpha1.ClusterAffinity
+		members  int
+		want     string
+	}{
+		{*named("x", "a"), 1, "0 of 1 cluster fits: 1 is not named by clusterNames; no cluster is called a, x"},
+		{policyv1alpha1.ClusterAffinity{ExcludeClusters: []string{"member-0", "member-1"}}, 2, "0 of 2 clusters fit: 2 are excluded by exclude"},
+		{policyv1alpha1.ClusterAffinity{LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"tier": "gold"}}}, 2,
+			"0 of 2 clusters fit: 2 do not have the labels tier=gold"},
+		{*fields("region", "In", "atlantis"), 2, "0 of 2 clusters fit: 2 do not match the fieldSelector region In [atlantis]"},
+		{*fields("zone", "In", "1", "2", "3", "4", "5", "6"), 1, "0 of 1 cluster fits: 1 does not match the fieldSelector zone In [1, 2, 3, 4, 5 and 1 more]"},
+		{policyv1alpha1.ClusterAffinity{ClusterNames: []string{"member-0", "member-2"}, ExcludeClusters: []string{"member-0"}, FieldSelector: fields("region", "In", "atlantis").FieldSelector}, 4,
+			"0 of 4 clusters fit: 2 are not named by clusterNames, 1 is excluded by exclude, 1 does not match the fieldSelector region In [atlantis]"},
+	} {
+		t.Run(test.want, func(t *testing.T) {
+			var members []*clusterv1alpha1.MemberCluster
+			for i := range test.members {
+				members = append(members, member(fmt.Sprintf("member-%d", i)))
+			}
+			decision := Decide(Facts{Template: Template{Kind: deployment}, Fleet: fleet(members...), Placement: compiled(t, &policyv1alpha1.Placement{ClusterAffinity: &test.affinity})})
+			if decision.Message != test.want || decision.Reason != ReasonNoClusterFit {
+				t.Errorf("reason %s, message %q", decision.Reason, decision.Message)
+			}
+		})
+	}
+}
+
 func TestTheMessageCountsWhyNoClusterFits(t *testing.T) {
 	times := func(n int, changes ...func(*clusterv1alpha1.MemberCluster)) []*clusterv1alpha1.MemberCluster {
 		var members []*clusterv1alpha1.MemberCluster
@@ -561,12 +669,12 @@ func TestTheMessageCountsWhyNoClusterFits(t *testing.T) {
 		{
 			"the most frequent cause is first",
 			[][]*clusterv1alpha1.MemberCluster{times(2, prod, servesNothing), times(7), times(3, prod, tainted("x", "", corev1.TaintEffectNoSchedule))},
-			"0 of 12 clusters fit: 7 are not in the affinity, 3 have the untolerated taint x:NoSchedule, 2 do not serve apps/v1 Deployment",
+			"0 of 12 clusters fit: 7 do not have the labels env=prod, 3 have the untolerated taint x:NoSchedule, 2 do not serve apps/v1 Deployment",
 		},
 		{
 			"one cluster is not many",
 			[][]*clusterv1alpha1.MemberCluster{times(1, prod, servesNothing), times(1), times(1, prod, without(clusterv1alpha1.ClusterJoined)), times(1, deleting)},
-			"0 of 4 clusters fit: 1 is being removed, 1 is not in the affinity, 1 does not serve apps/v1 Deployment, 1 has not joined",
+			"0 of 4 clusters fit: 1 is being removed, 1 does not have the labels env=prod, 1 does not serve apps/v1 Deployment, 1 has not joined",
 		},
 		{
 			"a taint for every cluster does not make a message for every cluster",
@@ -758,8 +866,8 @@ func TestClustersThatDoNotExistAreNamed(t *testing.T) {
 	}{
 		{"all of them exist", []string{"a", "b"}, "3 replicas in each of 2 clusters"},
 		{"one does not, and the others get theirs", []string{"a", "bb"}, "3 replicas in each of 1 cluster; no cluster is called bb"},
-		{"none does", []string{"y", "x"}, "0 of 2 clusters fit: 2 are not in the affinity; no cluster is called x, y"},
-		{"many do not", []string{"1", "2", "3", "4", "5", "6", "7"}, "0 of 2 clusters fit: 2 are not in the affinity; no cluster is called 1, 2, 3, 4, 5 and 2 more"},
+		{"none does", []string{"y", "x"}, "0 of 2 clusters fit: 2 are not named by clusterNames; no cluster is called x, y"},
+		{"many do not", []string{"1", "2", "3", "4", "5", "6", "7"}, "0 of 2 clusters fit: 2 are not named by clusterNames; no cluster is called 1, 2, 3, 4, 5 and 2 more"},
 	} {
 		t.Run(test.reason, func(t *testing.T) {
 			decision := Decide(Facts{

@@ -415,5 +415,11 @@ const (
 	BindingFullyApplied = "FullyApplied"
 )
 
+// ScheduledClustersLeftOut is the reason of a binding's condition Scheduled when it is True, but a part of
+// the placement has no effect, which mostly is a slip of the pen: it names a cluster that does not exist, or
+// selects one that gets nothing because no static weight does. The message names them. When nothing is left
+// out the reason is Success.
+const ScheduledClustersLeftOut = "ClustersLeftOut"
+
 // MaxAggregatedStatus bounds the full per-cluster list in a binding's status.
 const MaxAggregatedStatus = 100
