@@ -113,8 +113,12 @@ func classify(err error) *failure {
 		return failf(reasonRejected, "%s (Windlass never deletes and recreates an object by itself: delete it in the member, or undo the change)", message)
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), code == 405, code == 413, code == 415:
 		return failf(reasonRejected, "the member refuses the object: %s", message)
-	case apierrors.IsForbidden(err):
+	case apierrors.IsForbidden(err) && isMissingRight(message):
 		return failf(reasonForbidden, "the member forbids it: %s", message)
+	case apierrors.IsForbidden(err): // by admission: a quota, a pod's security, a service account that is not there
+		return failf(reasonRejected, "the member refuses the object: %s", message)
+	case isKindMissing(err):
+		return failf(reasonKindNotServed, "the member does not serve the kind any more: %s", message)
 	case code >= 500 && (isSchemaError(message) || strings.Contains(message, "failed to create typed patch object")):
 		return failf(reasonRejected, "the member refuses the object: %s", message)
 	case apierrors.IsConflict(err):
@@ -123,6 +127,13 @@ func classify(err error) *failure {
 		return failf(reasonMemberUnavailable, "the member does not accept the agent's credentials: %s", message)
 	}
 	return failf(reasonMemberUnavailable, "the member's API server answers: %s", message)
+}
+
+// isMissingRight says whether a request was forbidden because the agent lacks a right, and not because of
+// what the object says: the API server's words are all that tells the two apart.
+func isMissingRight(message string) bool {
+	return strings.Contains(message, `User "`) && strings.Contains(message, `" cannot `) ||
+		strings.Contains(message, "is attempting to grant RBAC permissions not currently held")
 }
 
 // isSchemaError says whether an apply failed because the member does not know a field, or because a

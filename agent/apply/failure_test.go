@@ -28,7 +28,14 @@ func TestEveryErrorHasAReasonAndSaysWhatTheMemberSaid(t *testing.T) {
 		says   string
 	}{
 		{reasonNamespaceTerminating, terminating, "being terminated"},
-		{reasonForbidden, apierrors.NewForbidden(resource, "web", errors.New("quota exceeded")), "quota exceeded"},
+		{reasonForbidden, apierrors.NewForbidden(resource, "web", errors.New(`User "system:serviceaccount:windlass-system:windlass-agent" cannot patch resource "deployments" in API group "apps" in the namespace "default"`)), "cannot patch"},
+		{reasonForbidden, apierrors.NewForbidden(resource, "all", errors.New(`User "agent" cannot get resource "nodes" in API group "" at the cluster scope: no rule`)), "no rule"},
+		{reasonForbidden, apierrors.NewForbidden(schema.GroupResource{Group: "rbac.authorization.k8s.io", Resource: "roles"}, "reader",
+			errors.New(`user "agent" (groups=["system:authenticated"]) is attempting to grant RBAC permissions not currently held:`)), "not currently held"},
+		{reasonRejected, apierrors.NewForbidden(resource, "web", errors.New("exceeded quota: few, requested: pods=1, used: pods=1, limited: pods=1")), "refuses the object: deployments.apps \"web\" is forbidden: exceeded quota"},
+		{reasonRejected, apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "x", errors.New(`error looking up service account mass/missing: serviceaccount "missing" not found`)), "service account mass/missing"},
+		{reasonRejected, apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "x", errors.New(`violates PodSecurity "restricted:latest": privileged`)), "PodSecurity"},
+		{reasonKindNotServed, apierrors.NewGenericServerResponse(404, "patch", schema.GroupResource{}, "", "404 page not found", 0, true), "the server could not find the requested resource"},
 		{reasonRejected, apierrors.NewInvalid(kind, "web", field.ErrorList{field.Required(field.NewPath("spec"), "")}), "spec"},
 		{reasonRejected, apierrors.NewInvalid(kind, "web", field.ErrorList{field.Invalid(field.NewPath("spec", "selector"), "", "field is immutable")}), "delete it in the member"},
 		{reasonRejected, apierrors.NewBadRequest("admission webhook denied it"), "denied"},
