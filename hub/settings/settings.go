@@ -201,6 +201,9 @@ func (c *Config) Complete() error {
 			refuse("%s is %q: want HOST:PORT or :PORT", name, address)
 		}
 	}
+	if meet(c.APIListen, c.LinkListen) {
+		refuse("apiListen (--api-listen, %s) and linkListen (--link-listen, %s) are one address: give the API and the link a port each", c.APIListen, c.LinkListen)
+	}
 	if c.AdvertiseAddress == "" {
 		c.AdvertiseAddress = firstAddress()
 	}
@@ -279,6 +282,15 @@ func (c LinkConfig) Session() session.Settings {
 // Brake is what the brakes of the members are told of it.
 func (c LinkConfig) Brake() session.BrakeSettings {
 	return session.BrakeSettings{Window: c.DeletionWindow.Duration, Least: c.DeletionLimit, Percent: c.DeletionPercent}
+}
+
+// meet says whether two addresses to listen on are one: the same port, on the same host or on every one. Port 0
+// is a free one each time.
+func meet(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	every := func(host string) bool { return host == "" || net.ParseIP(host).IsUnspecified() }
+	return errA == nil && errB == nil && portA == portB && portA != "0" && (hostA == hostB || every(hostA) || every(hostB))
 }
 
 // isHost says whether agents and users can dial it, and certificates bear it. Underscores are in no name

@@ -175,6 +175,9 @@ func TestWhatCanNotWorkIsRefusedByItsName(t *testing.T) {
 		{"no data directory", "dataDir (--data-dir)", func(c *Config) { c.DataDir = "" }},
 		{"an address without a port", `apiListen (--api-listen) is "0.0.0.0"`, func(c *Config) { c.APIListen = "0.0.0.0" }},
 		{"a port alone", `linkListen (--link-listen) is "8443"`, func(c *Config) { c.LinkListen = "8443" }},
+		{"one port for both", "apiListen (--api-listen, :7443) and linkListen (--link-listen, :7443) are one address", func(c *Config) { c.APIListen, c.LinkListen = ":7443", ":7443" }},
+		{"one port, once on every address", "linkListen (--link-listen, :7443) are one address", func(c *Config) { c.APIListen, c.LinkListen = "127.0.0.1:7443", ":7443" }},
+		{"one port, once on every address, which is written out", "are one address", func(c *Config) { c.APIListen, c.LinkListen = "0.0.0.0:7443", "10.0.0.1:7443" }},
 		{"an address for others with a port", `advertiseAddress (--advertise-address) is "hub:8443"`, func(c *Config) { c.AdvertiseAddress = "hub:8443" }},
 		{"no port at all", "advertiseLinkPort is 65536", func(c *Config) { c.AdvertiseLinkPort = 65536 }},
 		{"a negative port", "advertiseLinkPort is -1", func(c *Config) { c.AdvertiseLinkPort = -1 }},
@@ -213,6 +216,13 @@ func TestWhatCanNotWorkIsRefusedByItsName(t *testing.T) {
 				t.Errorf("error %v, want %q", err, c.says)
 			}
 		})
+	}
+	for _, listen := range [][2]string{{"127.0.0.1:0", "127.0.0.1:0"}, {"192.0.2.1:443", "192.0.2.2:443"}, {"192.0.2.1:443", "192.0.2.1:444"}} {
+		config := DefaultConfig()
+		config.APIListen, config.LinkListen = listen[0], listen[1]
+		if err := config.Complete(); err != nil {
+			t.Errorf("the API on %s and the link on %s: %v", listen[0], listen[1], err)
+		}
 	}
 	config := DefaultConfig()
 	config.DataDir, config.LogLevel, config.Link.Window = "", "loud", 0
