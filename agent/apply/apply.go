@@ -92,9 +92,42 @@ func (a *attempt) differed() string {
 	case a.before == "":
 		return "it was gone"
 	case len(a.drift) == 0:
-		return "no value that its manifest names: something was added by hand, or its fields had another manager"
+		return a.owners()
 	}
 	return strings.Join(a.drift, "; ")
+}
+
+// owners says what has been put right when no value of the manifest differed: fields that a hand had added
+// are gone with the apply, and fields that another manager had are the agent's again.
+func (a *attempt) owners() string {
+	const unknown = "no value that its manifest names: something was added by hand, or its fields had another manager"
+	if a.live == nil || a.result == nil {
+		return unknown
+	}
+	before, after := a.live.GetManagedFields(), a.result.GetManagedFields()
+	added, err := manifest.OwnedOnce(before, after, FieldManager)
+	if err != nil {
+		return unknown
+	}
+	taken, err := manifest.OwnedOnce(after, before, FieldManager)
+	switch {
+	case err != nil, len(added)+len(taken) == 0:
+		return unknown
+	case len(taken) == 0:
+		return "added by hand: " + few(added)
+	case len(added) == 0:
+		return "had another manager: " + few(taken)
+	}
+	return "added by hand: " + few(added) + "; had another manager: " + few(taken)
+}
+
+// few lists the first of some fields, and how many more there are.
+func few(fields []string) string {
+	const most = 5
+	if len(fields) <= most {
+		return strings.Join(fields, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(fields[:most], ", "), len(fields)-most)
 }
 
 // mostFights bounds how often the interval of a fight is doubled.
@@ -111,8 +144,11 @@ func (e *Engine) corrected(o *object, a *attempt, now time.Time) {
 		o.fights = min(o.fights+1, mostFights)
 		o.notBefore = now.Add(min(settings.FightWindow/6<<o.fights, settings.MaxBackoff))
 	}
-	e.config.Logger.Info("An object was changed in the member and has been put right.",
-		"object", o.ID, "work", a.entry.Key, "differed", a.differed(), "fight", o.fights > 0)
+	message := "An object was changed in the member and has been put right."
+	if o.fights > 0 {
+		message = "An object was changed in the member and has been put right; somebody fights over it, so the next time is put off."
+	}
+	e.config.Logger.Info(message, "object", o.ID, "work", a.entry.Key, "differed", a.differed())
 }
 
 // attempt is one attempt at one object.

@@ -1,8 +1,12 @@
 package apply
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"windlass.dev/windlass/agent/state"
 	linkv1 "windlass.dev/windlass/api/link/v1"
@@ -22,6 +26,20 @@ func TestTheLogSaysInWordsWhyAWorkIsRemoved(t *testing.T) {
 	}
 }
 
+// owning is a ConfigMap of whose data the agent owns some keys.
+func owning(keys ...string) *unstructured.Unstructured {
+	fields := make([]string, len(keys))
+	for i, key := range keys {
+		fields[i] = fmt.Sprintf(`"f:%s":{}`, key)
+	}
+	object := &unstructured.Unstructured{Object: map[string]any{}}
+	object.SetManagedFields([]metav1.ManagedFieldsEntry{
+		{Manager: "another", Operation: metav1.ManagedFieldsOperationUpdate, FieldsV1: metav1.NewFieldsV1(`{"f:data":{"f:z":{}}}`)},
+		{Manager: FieldManager, Operation: metav1.ManagedFieldsOperationApply, FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(`{"f:data":{` + strings.Join(fields, ",") + `}}`)},
+	})
+	return object
+}
+
 func TestTheLogAlwaysSaysWhatWasPutRight(t *testing.T) {
 	for _, c := range []struct {
 		reason  string
@@ -30,7 +48,12 @@ func TestTheLogAlwaysSaysWhatWasPutRight(t *testing.T) {
 	}{
 		{"the object was deleted", attempt{}, "it was gone"},
 		{"fields differed", attempt{before: "7", drift: []string{"data.a is 1, want 2", "data.b is 3, want 4"}}, "data.a is 1, want 2; data.b is 3, want 4"},
-		{"no field of the manifest differed", attempt{before: "7"}, "added by hand"},
+		{"no field of the manifest differed", attempt{before: "7"}, "or its fields had another manager"},
+		{"a hand had added fields", attempt{before: "7", live: owning("a", "b", "c"), result: owning("a")}, "added by hand: data.b, data.c"},
+		{"a hand had added many", attempt{before: "7", live: owning("a", "b", "c", "d", "e", "f", "g"), result: owning()}, "data.d, data.e and 2 more"},
+		{"another manager had a field", attempt{before: "7", live: owning("a"), result: owning("a", "b")}, "had another manager: data.b"},
+		{"both", attempt{before: "7", live: owning("a", "c"), result: owning("a", "b")}, "added by hand: data.c; had another manager: data.b"},
+		{"the owners are the same", attempt{before: "7", live: owning("a"), result: owning("a")}, "or its fields had another manager"},
 	} {
 		if got := c.attempt.differed(); !strings.Contains(got, c.want) {
 			t.Errorf("%s: it says %q, want %q", c.reason, got, c.want)

@@ -294,7 +294,7 @@ func (w *Watcher) start(ctx context.Context, gvk schema.GroupVersionKind) {
 	go entry.informer.RunWithContext(running)
 	go func() {
 		if cache.WaitForCacheSync(running.Done(), entry.informer.HasSynced) {
-			w.config.Log.Info("watching templates", "kind", gvk.Kind, "group", gvk.GroupVersion())
+			w.config.Log.Info("watching templates", "kind", gvk.Kind, "apiVersion", gvk.GroupVersion())
 			w.tellKind(gvk)
 		}
 	}()
@@ -377,7 +377,7 @@ func (w *Watcher) set(gvk schema.GroupVersionKind, entry *kind) {
 	w.kinds[gvk] = entry
 	w.mu.Unlock()
 	if entry.problem != nil && (old == nil || old.problem == nil) {
-		w.config.Log.Warn("templates can't be watched", "kind", gvk.Kind, "group", gvk.GroupVersion(), "err", entry.problem)
+		w.config.Log.Warn("templates can't be watched", "kind", gvk.Kind, "apiVersion", gvk.GroupVersion(), "err", entry.problem)
 		w.tellKind(gvk)
 	}
 }
@@ -397,7 +397,7 @@ func (w *Watcher) lose(gvk schema.GroupVersionKind, entry *kind) {
 	if !current {
 		return
 	}
-	w.config.Log.Warn("templates can't be watched", "kind", gvk.Kind, "group", gvk.GroupVersion(), "err", problem)
+	w.config.Log.Warn("templates can't be watched", "kind", gvk.Kind, "apiVersion", gvk.GroupVersion(), "err", problem)
 	w.tellKind(gvk)
 	ring(w.lost)
 }

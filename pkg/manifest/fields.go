@@ -78,6 +78,33 @@ func TakeBack(entries []metav1.ManagedFieldsEntry, manager string, except [][]st
 	return rest, true, nil
 }
 
+// OwnedOnce returns the fields that a manager owns by its server-side applies in the first of two states of
+// an object and not in the second: lost from before to after, or gained the other way round.
+func OwnedOnce(first, second []metav1.ManagedFieldsEntry, manager string) ([]string, error) {
+	had, err := appliedFields(first, manager)
+	if err != nil {
+		return nil, err
+	}
+	has, err := appliedFields(second, manager)
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	had.Difference(has).Leaves().Iterate(func(path fieldpath.Path) {
+		paths = append(paths, strings.TrimPrefix(path.String(), "."))
+	})
+	return paths, nil
+}
+
+func appliedFields(entries []metav1.ManagedFieldsEntry, manager string) (*fieldpath.Set, error) {
+	for _, entry := range entries {
+		if isApply(entry, manager) {
+			return fieldsOf(entry)
+		}
+	}
+	return fieldpath.NewSet(), nil
+}
+
 func fieldsOf(entry metav1.ManagedFieldsEntry) (*fieldpath.Set, error) {
 	set := fieldpath.NewSet()
 	if entry.FieldsV1 == nil {
