@@ -195,6 +195,7 @@ func (r *Reconciler) recordStatus(ctx context.Context, known facts, updated *clu
 		return fmt.Errorf("writing the status of cluster %s: %w", updated.Name, err)
 	}
 	r.tellHold(known, updated)
+	r.tellReady(known.Cluster, updated)
 	return nil
 }
 

@@ -403,6 +403,13 @@ func TestASessionIsWrittenDownOnlyWhenItChangesWhatIsSaid(t *testing.T) {
 			t.Errorf("%s: looked at again after %s, want %s", step.reason, result.RequeueAfter, step.again)
 		}
 	}
+	said := []string{
+		"a Normal Ready: the cluster is ready",
+		"a Warning APIServerNotReady: not ready any more: the cluster's API server does not answer the agent",
+	}
+	if diff := cmp.Diff(said, w.events); diff != "" {
+		t.Errorf("events: what is told once, when it happens (-want +got):\n%s", diff)
+	}
 }
 
 func TestAWriteThatComesTooLateIsTriedAgain(t *testing.T) {
