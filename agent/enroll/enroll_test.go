@@ -536,6 +536,34 @@ func TestAnIdentityThatTheHubRefusesIsUsedNoMore(t *testing.T) {
 	}
 }
 
+func TestAnIdentityThatWasDeletedUnderTheAgentIsWrittenAgain(t *testing.T) {
+	h := newHub(t, honest(t))
+	e, store, _ := newAgent(t, h.addr, h.token(t))
+	if _, err := e.Identity(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	joined := store.state
+	if restored, err := e.Restore(t.Context()); err != nil || restored {
+		t.Errorf("an identity that is there is written again: %t, %v", restored, err)
+	}
+	again, err := New(e.Config) // as an agent that was started again, which has only read it
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := again.Identity(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for name, e := range map[string]*Enroller{"the one that has joined": e, "one that was started again": again} {
+		store.state = Stored{}
+		if restored, err := e.Restore(t.Context()); err != nil || !restored {
+			t.Errorf("%s: it is not written again: %t, %v", name, restored, err)
+		}
+		if diff := cmp.Diff(joined, store.state, cmp.FilterPath(func(p cmp.Path) bool { return p.String() == "Version" }, cmp.Ignore())); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
 func TestAClusterThatWasRemovedComesBackWithANewToken(t *testing.T) {
 	h := newHub(t, honest(t))
 	e, store, _ := newAgent(t, h.addr, h.token(t))

@@ -31,6 +31,8 @@ type Config struct {
 	Kinds   Kinds
 	Logger  *slog.Logger
 	Now     func() time.Time
+	// Trouble returns why the agent can write nothing to the member; nil while it can. A nil Trouble means that it always can.
+	Trouble func() error
 	// Interval is the shortest time between two publications, and how often the API server is asked
 	// whether it is well; 10 seconds when 0.
 	Interval time.Duration
@@ -86,6 +88,9 @@ func New(config Config) (*Facts, error) {
 	}
 	if config.MaxAge <= 0 {
 		config.MaxAge = 5 * time.Minute
+	}
+	if config.Trouble == nil {
+		config.Trouble = func() error { return nil }
 	}
 	f := &Facts{config: config, changed: make(chan struct{}, 1), dirty: make(chan struct{}, 1)}
 	f.tally = newTally(f.touch)
@@ -202,6 +207,10 @@ func (f *Facts) gather() *linkv1.ClusterFacts {
 	facts.KubernetesVersion = f.version
 	facts.ApiReady = f.apiReason == "APIServerReady"
 	facts.ApiReason, facts.ApiMessage = f.apiReason, f.apiMessage
+	if trouble := f.config.Trouble(); trouble != nil && facts.ApiReady {
+		facts.ApiReady, facts.ApiReason = false, "AgentCannotWrite"
+		facts.ApiMessage = fmt.Sprintf("the agent writes nothing to the member: %v", trouble)
+	}
 	facts.Apis, facts.ApisComplete = f.config.Kinds.Served()
 	return facts
 }
