@@ -763,6 +763,7 @@ func TestWhereTheTokenComesFrom(t *testing.T) {
 		{"neither", TokenSource{Getenv: env("")}, false, ""},
 		{"a file that is not there", TokenSource{File: good + "x", Getenv: env("")}, false, "does not exist"},
 		{"a file with something else", TokenSource{File: bad, Getenv: env("")}, false, "--token-file"},
+		{"the token in the file's place", TokenSource{File: token.String(), Getenv: env("")}, false, "--token-file was given a join token"},
 		{"a directory", TokenSource{File: dir, Getenv: env("")}, false, "--token-file"},
 		{"an environment with something else", TokenSource{Getenv: env("canary")}, false, "WINDLASS_TOKEN: "},
 	} {
@@ -771,7 +772,7 @@ func TestWhereTheTokenComesFrom(t *testing.T) {
 			if (got != nil) != c.found || (c.says == "") != (err == nil) {
 				t.Fatalf("got %v, %v", got, err)
 			}
-			if err != nil && (!strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "canary")) {
+			if err != nil && (!strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "canary") || strings.Contains(err.Error(), token.Secret)) {
 				t.Errorf("error %v", err)
 			}
 		})
