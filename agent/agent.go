@@ -134,6 +134,7 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 // begins anew, and so does one that another has taken over from: it waits. An error says in one line what a person has
 // to do.
 func Run(ctx context.Context, config Config, logger *slog.Logger) error {
+	defer context.AfterFunc(ctx, func() { logger.Info("The agent is stopping.") })()
 	for {
 		a, err := New(config, logger)
 		if err != nil {
@@ -147,6 +148,9 @@ func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 				"other", lost.To.Name, "since", lost.To.Since)
 		case errors.Is(err, errStartAgain):
 			logger.Info("The agent starts again: its identity has changed.")
+		case err == nil:
+			logger.Info("The agent has stopped; the member stays as it was last told.")
+			return nil
 		default:
 			return err
 		}

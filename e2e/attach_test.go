@@ -236,6 +236,9 @@ func TestAnAgentWhoseNamespaceIsDeletedGoesOnAndIsStillWhoItWas(t *testing.T) {
 	if err := agent.Stop(); err != nil {
 		t.Fatal(err)
 	}
+	if log := agent.Process().Tail(20); !strings.Contains(log, "The agent is stopping.") || !strings.Contains(log, "The agent has stopped") {
+		t.Errorf("its log does not say that it stops and has stopped:\n%s", log)
+	}
 	if err := agent.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -159,8 +159,8 @@ func (f *Facts) kindsKnown() bool {
 }
 
 // ask asks the API server whether it is well and, now and then, for its version.
-func (f *Facts) ask(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, askLimit)
+func (f *Facts) ask(parent context.Context) {
+	ctx, cancel := context.WithTimeout(parent, askLimit)
 	defer cancel()
 	_, err := f.config.Clients.Discovery.RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
 	if err != nil {
@@ -175,6 +175,9 @@ func (f *Facts) ask(ctx context.Context) {
 		return
 	}
 	version, err := f.config.Clients.Discovery.ServerVersionWithContext(ctx)
+	if err != nil && parent.Err() != nil {
+		return
+	}
 	if err != nil {
 		f.config.Logger.Warn("The member's version could not be read; trying again.", "error", err)
 		return
