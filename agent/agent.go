@@ -41,8 +41,10 @@ type Agent struct {
 	logger   *slog.Logger
 	registry *prometheus.Registry
 	standing standing
-	dialer   *dial.Dialer
-	rest     *rest.Config
+	// stateGone is raised when what the agent keeps in the member may be gone.
+	stateGone signal
+	dialer    *dial.Dialer
+	rest      *rest.Config
 	// claim lets one of several agents of a cluster act; plain alone reaches the member without being asked for it.
 	claim   *claim.Claim
 	plain   kubernetes.Interface
@@ -56,7 +58,7 @@ func New(config Config, logger *slog.Logger) (*Agent, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	a := &Agent{config: config, logger: logger, registry: prometheus.NewRegistry()}
+	a := &Agent{config: config, logger: logger, registry: prometheus.NewRegistry(), stateGone: make(signal, 1)}
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	a.standing.set("starting")
 	var err error
@@ -95,10 +97,22 @@ func (a *Agent) makeClaim() error {
 	}
 	a.plain = plain
 	a.claim = claim.New(claim.Config{
-		Leases: plain.CoordinationV1().Leases(a.config.StateNamespace), Self: self, Gone: claim.Gone, Logger: a.logger, Now: time.Now,
+		Leases:    plain.CoordinationV1().Leases(a.config.StateNamespace),
+		Namespace: a.config.StateNamespace, MakeNamespace: a.makeNamespace,
+		Self: self, Gone: claim.Gone, Anew: a.stateGone.raise, Trouble: a.standing.trouble, Logger: a.logger, Now: time.Now,
 	})
 	a.rest.Wrap(a.claim.Guard)
 	return nil
+}
+
+// A signal can be raised again and again before it is seen once.
+type signal chan struct{}
+
+func (s signal) raise() {
+	select {
+	case s <- struct{}{}:
+	default:
+	}
 }
 
 func restConfig(kubeconfig string) (*rest.Config, error) {
@@ -120,6 +134,7 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 // begins anew, and so does one that another has taken over from: it waits. An error says in one line what a person has
 // to do.
 func Run(ctx context.Context, config Config, logger *slog.Logger) error {
+	defer context.AfterFunc(ctx, func() { logger.Info("The agent is stopping.") })()
 	for {
 		a, err := New(config, logger)
 		if err != nil {
@@ -133,6 +148,9 @@ func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 				"other", lost.To.Name, "since", lost.To.Since)
 		case errors.Is(err, errStartAgain):
 			logger.Info("The agent starts again: its identity has changed.")
+		case err == nil:
+			logger.Info("The agent has stopped; the member stays as it was last told.")
+			return nil
 		default:
 			return err
 		}
@@ -196,6 +214,7 @@ func (a *Agent) run(ctx context.Context, group *errgroup.Group) error {
 		return err
 	}
 	group.Go(func() error { return store.Run(ctx) })
+	group.Go(func() error { return a.keepState(ctx, enroller, store) })
 	kinds := member.NewKinds(a.clients, a.logger)
 	a.logger.Info("The agent knows who it is.", "cluster", who.ClusterName, "hub", a.config.Hub, "works", len(store.Keys()))
 	engine, observer, err := a.engine(who, store, kinds)
@@ -203,7 +222,7 @@ func (a *Agent) run(ctx context.Context, group *errgroup.Group) error {
 		return err
 	}
 	gatherer, err := facts.New(facts.Config{
-		Clients: a.clients, Kinds: kinds, Logger: a.logger, Now: time.Now,
+		Clients: a.clients, Kinds: kinds, Logger: a.logger, Now: time.Now, Trouble: a.standing.troubled,
 		Interval: a.config.Facts.Interval.Duration, Threshold: a.config.Facts.Threshold, MaxAge: a.config.Facts.MaxAge.Duration,
 	})
 	if err != nil {
@@ -228,7 +247,7 @@ func (a *Agent) insist(ctx context.Context, what string, do func(context.Context
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if apierrors.IsForbidden(err) {
+		if apierrors.IsForbidden(err) && !apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		a.standing.set("%s: %v", what, err)
@@ -253,6 +272,36 @@ func (a *Agent) makeNamespace(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// keepState writes the identity and the state again whenever they may have been deleted under the agent with their
+// namespace. An identity that alone was deleted stays so: that is how a person makes an agent forget who it is.
+func (a *Agent) keepState(ctx context.Context, enroller *enroll.Enroller, store *state.Store) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.stateGone:
+		}
+		err := a.restore(ctx, enroller, store)
+		if err == nil || ctx.Err() != nil {
+			continue
+		}
+		a.logger.Warn("The agent's identity was deleted in the member and could not be written again; trying again.", "error", err, "in", restoreAgain)
+		time.AfterFunc(restoreAgain, a.stateGone.raise)
+	}
+}
+
+// restoreAgain is the wait after an identity could not be written.
+const restoreAgain = 5 * time.Second
+
+func (a *Agent) restore(ctx context.Context, enroller *enroll.Enroller, store *state.Store) error {
+	restored, err := enroller.Restore(ctx)
+	if err != nil || !restored {
+		return err
+	}
+	a.logger.Warn("The agent's identity was deleted in the member while it runs; it writes its identity and state again.", "namespace", a.config.StateNamespace)
+	return store.WriteAnew(ctx)
 }
 
 func (a *Agent) stateSecrets() state.Secrets {

@@ -218,17 +218,29 @@ func (c *Config) Validate() error {
 			problem("guard.%s", line)
 		}
 	}
-	for name, negative := range map[string]bool{
-		"apply.workers": c.Apply.Workers < 0, "apply.maxBackoff": c.Apply.MaxBackoff.Duration < 0,
-		"apply.fightCorrections": c.Apply.FightCorrections < 0, "apply.fightWindow": c.Apply.FightWindow.Duration < 0,
-		"facts.interval": c.Facts.Interval.Duration < 0, "facts.threshold": c.Facts.Threshold < 0, "facts.maxAge": c.Facts.MaxAge.Duration < 0,
-		"reports.settle": c.Reports.Settle.Duration < 0,
-		"brake.least":    c.Brake.Least < 1, "brake.percent": c.Brake.Percent < 1 || c.Brake.Percent > 100, "brake.window": c.Brake.Window.Duration <= 0,
-		"link.minBackoff": c.Link.MinBackoff.Duration < 0, "link.maxBackoff": c.Link.MaxBackoff.Duration < c.Link.MinBackoff.Duration,
-		"link.stableAfter": c.Link.StableAfter.Duration < 0,
+	for _, setting := range []struct {
+		name  string
+		value any
+		wrong bool
+		want  string
+	}{
+		{"apply.workers", c.Apply.Workers, c.Apply.Workers < 0, "0 or more"},
+		{"apply.maxBackoff", c.Apply.MaxBackoff.Duration, c.Apply.MaxBackoff.Duration < 0, "0s or more"},
+		{"apply.fightCorrections", c.Apply.FightCorrections, c.Apply.FightCorrections < 0, "0 or more"},
+		{"apply.fightWindow", c.Apply.FightWindow.Duration, c.Apply.FightWindow.Duration < 0, "0s or more"},
+		{"facts.interval", c.Facts.Interval.Duration, c.Facts.Interval.Duration < 0, "0s or more"},
+		{"facts.threshold", c.Facts.Threshold, c.Facts.Threshold < 0, "0 or more"},
+		{"facts.maxAge", c.Facts.MaxAge.Duration, c.Facts.MaxAge.Duration < 0, "0s or more"},
+		{"reports.settle", c.Reports.Settle.Duration, c.Reports.Settle.Duration < 0, "0s or more"},
+		{"brake.least", c.Brake.Least, c.Brake.Least < 1, "1 or more"},
+		{"brake.percent", c.Brake.Percent, c.Brake.Percent < 1 || c.Brake.Percent > 100, "1 to 100"},
+		{"brake.window", c.Brake.Window.Duration, c.Brake.Window.Duration <= 0, "more than 0s"},
+		{"link.minBackoff", c.Link.MinBackoff.Duration, c.Link.MinBackoff.Duration < 0, "0s or more"},
+		{"link.maxBackoff", c.Link.MaxBackoff.Duration, c.Link.MaxBackoff.Duration < c.Link.MinBackoff.Duration, "link.minBackoff or more"},
+		{"link.stableAfter", c.Link.StableAfter.Duration, c.Link.StableAfter.Duration < 0, "0s or more"},
 	} {
-		if negative {
-			problem("%s: is out of range", name)
+		if setting.wrong {
+			problem("%s is %v: want %s", setting.name, setting.value, setting.want)
 		}
 	}
 	return errors.Join(problems...)

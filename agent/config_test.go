@@ -57,12 +57,14 @@ func TestEveryWrongSettingIsNamedByItsFlag(t *testing.T) {
 		{"--labels", func(c *Config) { c.Labels = map[string]string{"a": "b c"} }},
 		{"--log-level", func(c *Config) { c.LogLevel = "loud" }},
 		{"--health-listen", func(c *Config) { c.HealthListen = "8081" }},
-		{"apply.workers", func(c *Config) { c.Apply.Workers = -1 }},
+		{"apply.workers is -1: want 0 or more", func(c *Config) { c.Apply.Workers = -1 }},
 		{"guard.namespaces[1]", func(c *Config) { c.Guard.Namespaces = []string{"team-*", "Team"} }},
 		{"guard.kinds[0]", func(c *Config) { c.Guard.Kinds = []string{"secrets"} }},
-		{"brake.percent", func(c *Config) { c.Brake.Percent = 101 }},
+		{"brake.percent is 101: want 1 to 100", func(c *Config) { c.Brake.Percent = 101 }},
 		{"brake.percent", func(c *Config) { c.Brake.Percent = 0 }}, // would mean the default
-		{"brake.least", func(c *Config) { c.Brake.Least = 0 }},
+		{"brake.least is 0: want 1 or more", func(c *Config) { c.Brake.Least = 0 }},
+		{"brake.window is 0s: want more than 0s", func(c *Config) { c.Brake.Window.Duration = 0 }},
+		{"link.maxBackoff is 1ms: want link.minBackoff or more", func(c *Config) { c.Link.MaxBackoff.Duration = time.Millisecond }},
 	} {
 		config := DefaultConfig()
 		config.Hub = "hub:8443"

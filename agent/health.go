@@ -19,6 +19,8 @@ type standing struct {
 	mu    sync.Mutex
 	line  string
 	waits bool
+	// cannot is why nothing is written to the member; nil while it is. Nothing else matters beside it.
+	cannot error
 }
 
 func (s *standing) set(format string, args ...any) {
@@ -35,9 +37,26 @@ func (s *standing) wait(format string, args ...any) {
 	s.line, s.waits = fmt.Sprintf(format, args...), true
 }
 
+// trouble says why nothing can be written to the member; nil when it can be.
+func (s *standing) trouble(problem error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cannot = problem
+}
+
+// troubled returns what trouble was told.
+func (s *standing) troubled() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cannot
+}
+
 func (s *standing) get() (line string, ready bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.cannot != nil {
+		return "nothing is written to the member: " + oneLine(s.cannot.Error()), false
+	}
 	return s.line, s.line == "" || s.waits
 }
 

@@ -211,6 +211,42 @@ func TestASecondAgentInAClusterWaitsForTheFirst(t *testing.T) {
 	f.Hub().Eventually(t, fleet.Cluster(name), fleet.ConditionIs("Ready", "True"))
 }
 
+func TestAnAgentWhoseNamespaceIsDeletedGoesOnAndIsStillWhoItWas(t *testing.T) {
+	f := fleet.Shared(t)
+	name := unique("homeless")
+	member := f.Spare(t)
+	f.Hub().RemoveAfter(t, fleet.Cluster(name))
+	home, flag := stateOf(t, member)
+	agent := f.NewAgent(t, cluster.AgentConfig{ClusterName: name, Member: member.Cluster, Token: f.Token(t, name), Flags: []string{flag}})
+	if err := agent.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	namespace := f.Hub().Namespace(t)
+	object := configMap(namespace, "settings")
+	f.Hub().Apply(t, fill(namespace, settings)+"---"+policyFor(object, name))
+	uid := member.Eventually(t, object).GetUID()
+	before := member.Get(t, home)
+
+	member.Delete(t, home)
+	member.Eventually(t, home, anotherThan(before.GetUID()))
+	member.Eventually(t, fleet.Object{APIVersion: "v1", Kind: "Secret", Namespace: home.Name, Name: "windlass-agent-identity"})
+	f.Hub().Patch(t, object, "data: {greeting: at home again}")
+	member.Eventually(t, object, fleet.Field("data.greeting", "at home again"), fleet.Field("metadata.uid", uid))
+
+	if err := agent.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if log := agent.Process().Tail(20); !strings.Contains(log, "The agent is stopping.") || !strings.Contains(log, "The agent has stopped") {
+		t.Errorf("its log does not say that it stops and has stopped:\n%s", log)
+	}
+	if err := agent.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.Hub().Patch(t, object, "data: {greeting: after a restart}")
+	member.Eventually(t, object, fleet.Field("data.greeting", "after a restart"), fleet.Field("metadata.uid", uid))
+	f.Hub().Eventually(t, fleet.Cluster(name), fleet.ConditionIs("Ready", "True"))
+}
+
 func TestEveryRefusedTokenLeavesAnEventOnTheHub(t *testing.T) {
 	f := fleet.Shared(t)
 	ownerName := unique("token-owner")

@@ -63,6 +63,11 @@ func (e *Engine) applyObject(ctx context.Context, entry *state.Entry, p *progres
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := e.config.Now()
+	if err != nil && ctx.Err() != nil {
+		// The agent ends: that says nothing of the object.
+		o.applying, o.meanwhile, o.due = false, nil, true
+		return
+	}
 	if err != nil {
 		o.applying, o.meanwhile = false, nil
 		o.failure = classify(err)

@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"windlass.dev/windlass/agent/claim"
 	"windlass.dev/windlass/agent/member"
 )
 
@@ -94,6 +95,7 @@ func backoff(reason string, failures int, most time.Duration) time.Duration {
 func classify(err error) *failure {
 	var known *failure
 	var notServed *member.NotServedError
+	var withheld *claim.WithheldError
 	var status apierrors.APIStatus
 	switch {
 	case errors.As(err, &known):
@@ -102,6 +104,8 @@ func classify(err error) *failure {
 		return failf(reasonKindNotServed, "%v", notServed)
 	case errors.Is(err, context.Canceled):
 		return failf(reasonMemberUnavailable, "the agent was ended while it applied the object")
+	case errors.As(err, &withheld):
+		return failf(reasonMemberUnavailable, "%v", withheld)
 	case !errors.As(err, &status):
 		return failf(reasonMemberUnavailable, "the member's API server does not answer: %v", err)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -46,11 +47,19 @@ type Leases interface {
 type Config struct {
 	// Leases must not go through Guard.
 	Leases Leases
-	Self   Process
+	// Namespace is where they are; MakeNamespace makes it when it is missing, and must not go through Guard either.
+	Namespace     string
+	MakeNamespace func(ctx context.Context) error
+	Self          Process
 	// Gone says of a process at Self's place that it has ended for sure.
-	Gone   func(pid int) bool
-	Logger *slog.Logger
-	Now    func() time.Time
+	Gone func(pid int) bool
+	// Anew is told that the Lease of a claim that is held was gone, and is there again: what was beside it may be gone,
+	// too. Trouble is told why nothing can be written to the member for longer than a moment, and nil when it can be
+	// again. Neither must block.
+	Anew    func()
+	Trouble func(problem error)
+	Logger  *slog.Logger
+	Now     func() time.Time
 }
 
 // A Holder is the agent that acts.
@@ -70,6 +79,16 @@ type LostError struct{ To Holder }
 // Error says who acts.
 func (e *LostError) Error() string { return "another agent has taken over: " + e.To.String() }
 
+// A WithheldError is what a write is answered with that was not sent.
+type WithheldError struct{ cause error }
+
+// Error says why.
+func (e *WithheldError) Error() string { return "nothing is written to the member: " + e.cause.Error() }
+
+// Is finds what the cause is, and there is no Unwrap: what the member's API answered of the Lease must not be taken for
+// its answer to the write, such as that the object to be deleted is not found.
+func (e *WithheldError) Is(target error) bool { return errors.Is(e.cause, target) }
+
 // errNotHeld is what a write is refused with before the claim is made, and after it was given back.
 var errNotHeld = errors.New("this agent does not act for the cluster")
 
@@ -79,12 +98,16 @@ type Claim struct {
 
 	// renewing is held by the one who renews or releases; mu never while the member is asked.
 	renewing sync.Mutex
-	mu       sync.Mutex // guards lease, renewed and lost
+	mu       sync.Mutex // guards lease, renewed, lost, failed and failure
 	// lease is the claim as it was last written by this agent; nil when it is not this agent's.
 	lease   *coordinationv1.Lease
 	renewed time.Time // when the request of the last renewal began
 	lost    *LostError
+	// failure is why the claim could not be renewed at the last attempt, which ended at failed.
+	failure error
+	failed  time.Time
 
+	troubled bool // Trouble was told; used by Keep alone
 	// What Acquire saw last of another's claim, and since when.
 	seen      string
 	seenSince time.Time
@@ -131,7 +154,7 @@ func (c *Claim) try(ctx context.Context) (taken bool, holder Holder, err error) 
 	case apierrors.IsNotFound(err):
 		lease = &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: LeaseName}}
 	case err != nil:
-		return false, holder, fmt.Errorf("reading Lease %s: %w", LeaseName, err)
+		return false, holder, c.explain("reading", err)
 	case !c.free(lease):
 		return false, holderOf(lease), nil
 	}
@@ -140,7 +163,7 @@ func (c *Claim) try(ctx context.Context) (taken bool, holder Holder, err error) 
 		return false, holderOf(lease), nil // somebody was faster, or it was our own write whose answer was lost
 	}
 	if err != nil {
-		return false, holder, fmt.Errorf("writing Lease %s: %w", LeaseName, err)
+		return false, holder, c.explain("writing", err)
 	}
 	c.set(written, began)
 	return true, holder, nil
@@ -183,11 +206,34 @@ func (c *Claim) taken(before *coordinationv1.Lease) *coordinationv1.Lease {
 	return lease
 }
 
+// write writes a Lease, and makes the namespace when it is gone: it is the agent's own.
 func (c *Claim) write(ctx context.Context, lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
-	if lease.ResourceVersion == "" {
-		return c.config.Leases.Create(ctx, lease, metav1.CreateOptions{})
+	if lease.ResourceVersion != "" {
+		return c.config.Leases.Update(ctx, lease, metav1.UpdateOptions{})
 	}
-	return c.config.Leases.Update(ctx, lease, metav1.UpdateOptions{})
+	written, err := c.config.Leases.Create(ctx, lease, metav1.CreateOptions{})
+	if !apierrors.IsNotFound(err) {
+		return written, err
+	}
+	if err := c.config.MakeNamespace(ctx); err != nil {
+		return nil, err
+	}
+	return c.config.Leases.Create(ctx, lease, metav1.CreateOptions{})
+}
+
+// explain says what a person has to do about an error of the member's API, if there is something.
+func (c *Claim) explain(doing string, err error) error {
+	what := fmt.Sprintf("%s Lease %s in namespace %s", doing, LeaseName, c.config.Namespace)
+	var status apierrors.APIStatus
+	switch {
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return fmt.Errorf("%s: the namespace is being deleted; the agent makes it again when it is gone: %w", what, err)
+	case apierrors.IsForbidden(err) && errors.As(err, &status) && status.Status().Details != nil && status.Status().Details.Kind == "namespaces":
+		return fmt.Errorf("%s: the namespace is gone, and making it is forbidden: make it, or allow the agent get and create on namespaces: %w", what, err)
+	case apierrors.IsForbidden(err):
+		return fmt.Errorf("%s: forbidden: the agent needs get, create and update on leases (coordination.k8s.io) in that namespace: %w", what, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 // Keep renews the claim until ctx ends, or it is another agent's: then it returns a *LostError. A member whose API does
@@ -207,11 +253,33 @@ func (c *Claim) Keep(ctx context.Context) error {
 			return lost
 		case err != nil && ctx.Err() == nil:
 			c.config.Logger.Debug("The agent's claim on the cluster could not be renewed; trying again.", "error", err)
+			c.tell(err)
 			pause = lookEvery
 		default:
+			c.tell(nil)
 			pause = renewEvery
 		}
 	}
+}
+
+// tell tells of a claim that could not be renewed for so long that nothing is written any more, and of its end.
+func (c *Claim) tell(problem error) {
+	switch {
+	case problem == nil && c.troubled:
+		c.config.Logger.Info("The agent's claim on the cluster is renewed: it acts again.")
+	case problem == nil, !c.troubled && c.config.Now().Sub(c.lastRenewed()) < trusted:
+		return
+	case !c.troubled:
+		c.config.Logger.Warn("Nothing is written to the member: the agent's claim on the cluster cannot be renewed. It goes on trying.", "problem", problem)
+	}
+	c.troubled = problem != nil
+	c.config.Trouble(problem)
+}
+
+func (c *Claim) lastRenewed() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.renewed
 }
 
 // Check returns nil while this agent acts. A claim that was not renewed for a while is renewed first.
@@ -224,11 +292,40 @@ func (c *Claim) renew(ctx context.Context, unlessAfter time.Time) error {
 	if decided, err := c.standing(unlessAfter); decided {
 		return err
 	}
+	asked := c.config.Now()
 	c.renewing.Lock()
 	defer c.renewing.Unlock()
+	if failure := c.failedAfter(asked); failure != nil {
+		return failure
+	}
+	err := c.renewNow(ctx, unlessAfter)
+	if ctx.Err() == nil {
+		c.mu.Lock()
+		c.failure, c.failed = err, c.config.Now()
+		c.mu.Unlock()
+	}
+	return err
+}
+
+// failedAfter returns why an attempt failed that ended after a time.
+func (c *Claim) failedAfter(asked time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failed.After(asked) {
+		return c.failure
+	}
+	return nil
+}
+
+// mostWrites bounds the writes of one renewal. Two are needed when the Lease is gone.
+const mostWrites = 4
+
+// renewNow is renew for the one whose turn it is.
+func (c *Claim) renewNow(ctx context.Context, unlessAfter time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
-	for {
+	var problem error
+	for range mostWrites {
 		if decided, err := c.standing(unlessAfter); decided {
 			return err
 		}
@@ -239,15 +336,21 @@ func (c *Claim) renew(ctx context.Context, unlessAfter time.Time) error {
 		switch {
 		case err == nil:
 			c.set(written, began)
+			if renewed.ResourceVersion == "" {
+				c.config.Logger.Warn("Somebody has deleted the Lease that says which agent acts; the agent has made it again.", "namespace", c.config.Namespace, "lease", LeaseName)
+				c.config.Anew()
+			}
 			return nil
 		case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err):
 			if err := c.lookAgain(ctx); err != nil {
 				return err
 			}
+			problem = err
 		default:
-			return fmt.Errorf("renewing Lease %s: %w", LeaseName, err)
+			return c.explain("renewing", err)
 		}
 	}
+	return c.explain("renewing", problem)
 }
 
 // standing says how the claim stands, unless it has to be renewed to know that.
@@ -275,7 +378,7 @@ func (c *Claim) lookAgain(ctx context.Context) error {
 		c.lease = c.lease.DeepCopy()
 		c.lease.ObjectMeta = metav1.ObjectMeta{Name: LeaseName, Annotations: c.lease.Annotations}
 	case err != nil:
-		return fmt.Errorf("reading Lease %s: %w", LeaseName, err)
+		return c.explain("reading", err)
 	case holderOf(found).Name != c.config.Self.Name:
 		c.lease, c.lost = nil, &LostError{To: holderOf(found)}
 	default:
@@ -331,7 +434,7 @@ func (g guarded) RoundTrip(request *http.Request) (*http.Response, error) {
 		if request.Body != nil {
 			_ = request.Body.Close()
 		}
-		return nil, fmt.Errorf("nothing is written to the member: %w", err)
+		return nil, &WithheldError{cause: err}
 	}
 	return g.next.RoundTrip(request)
 }

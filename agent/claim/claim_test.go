@@ -15,6 +15,7 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -30,12 +31,25 @@ type fakeLeases struct {
 	store *leaseStore
 	// down makes requests fail; lost lets them succeed and loses the answers.
 	down, lost atomic.Bool
+	anew       atomic.Int32
+	told       []error
 }
 
 type leaseStore struct {
 	mu      sync.Mutex
 	lease   *coordinationv1.Lease
 	version int
+	// homeless: the namespace is gone. refusal, if set, is the answer to every write.
+	homeless bool
+	refusal  error
+	requests int
+}
+
+func (f *fakeLeases) makeNamespace(context.Context) error {
+	f.store.mu.Lock()
+	defer f.store.mu.Unlock()
+	f.store.homeless = false
+	return nil
 }
 
 func (f *fakeLeases) Get(context.Context, string, metav1.GetOptions) (*coordinationv1.Lease, error) {
@@ -52,6 +66,9 @@ func (f *fakeLeases) Get(context.Context, string, metav1.GetOptions) (*coordinat
 
 func (f *fakeLeases) Create(_ context.Context, lease *coordinationv1.Lease, _ metav1.CreateOptions) (*coordinationv1.Lease, error) {
 	return f.write(lease, func(held *coordinationv1.Lease) error {
+		if f.store.homeless {
+			return apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "windlass-system")
+		}
 		if held != nil {
 			return apierrors.NewAlreadyExists(leaseResource, LeaseName)
 		}
@@ -77,6 +94,10 @@ func (f *fakeLeases) write(lease *coordinationv1.Lease, refuse func(held *coordi
 	if f.down.Load() {
 		return nil, errDown
 	}
+	f.store.requests++
+	if f.store.refusal != nil {
+		return nil, f.store.refusal
+	}
 	if err := refuse(f.store.lease); err != nil {
 		return nil, err
 	}
@@ -100,7 +121,9 @@ func newAgent(store *leaseStore, name string, id int, place string) agent {
 	leases := &fakeLeases{store: store}
 	return agent{leases: leases, Claim: New(Config{
 		Leases: leases, Self: Process{Name: name, ID: id, Place: place}, Gone: func(pid int) bool { return pid != 1 },
-		Logger: slog.New(slog.DiscardHandler), Now: time.Now,
+		Namespace: "windlass-system", MakeNamespace: leases.makeNamespace, Anew: func() { leases.anew.Add(1) },
+		Trouble: func(problem error) { leases.told = append(leases.told, problem) }, // by Keep alone
+		Logger:  slog.New(slog.DiscardHandler), Now: time.Now,
 	})}
 }
 
@@ -232,6 +255,11 @@ func TestAnAgentKeepsItsClaim(t *testing.T) {
 			defer a.leases.store.mu.Unlock()
 			a.leases.store.lease = nil
 		}},
+		"its namespace was deleted": {"it makes that anew, too", func(a agent) {
+			a.leases.store.mu.Lock()
+			defer a.leases.store.mu.Unlock()
+			a.leases.store.lease, a.leases.store.homeless = nil, true
+		}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -247,6 +275,78 @@ func TestAnAgentKeepsItsClaim(t *testing.T) {
 				}
 				if holder, held := a.Holder(t.Context()); !held || holder.Name != "first" {
 					t.Errorf("the Lease is of %v", holder)
+				}
+			})
+		})
+	}
+}
+
+func TestThatTheLeaseWasGoneIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAgent(&leaseStore{}, "first", 1, "here")
+		mustAcquire(t, a)
+		go func() { _ = a.Keep(t.Context()) }()
+		time.Sleep(time.Minute)
+		if told := a.leases.anew.Load(); told != 0 {
+			t.Fatalf("told %d times although the Lease is there", told)
+		}
+		a.leases.store.mu.Lock()
+		a.leases.store.lease, a.leases.store.homeless = nil, true
+		a.leases.store.mu.Unlock()
+		time.Sleep(time.Minute)
+		if told := a.leases.anew.Load(); told != 1 {
+			t.Errorf("told %d times, want once", told)
+		}
+	})
+}
+
+func TestWhyNothingIsWrittenIsToldWithWhatToDo(t *testing.T) {
+	terminating := apierrors.NewForbidden(leaseResource, LeaseName, errors.New("because it is being terminated"))
+	terminating.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
+	cases := map[string]struct {
+		answer error
+		says   string
+	}{
+		"no right":             {apierrors.NewForbidden(leaseResource, LeaseName, errors.New("no")), "forbidden: the agent needs get, create and update on leases (coordination.k8s.io) in that namespace"},
+		"no right to its home": {apierrors.NewForbidden(schema.GroupResource{Resource: "namespaces"}, "windlass-system", errors.New("no")), "allow the agent get and create on namespaces"},
+		"being deleted":        {terminating, "the namespace is being deleted; the agent makes it again"},
+		"it comes and goes":    {apierrors.NewNotFound(leaseResource, LeaseName), "not found"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAgent(&leaseStore{}, "first", 1, "here")
+				mustAcquire(t, a)
+				refuse := func(answer error) {
+					a.leases.store.mu.Lock()
+					defer a.leases.store.mu.Unlock()
+					a.leases.store.refusal, a.leases.store.requests = answer, 0
+				}
+				go func() { _ = a.Keep(t.Context()) }()
+				refuse(c.answer)
+				time.Sleep(renewEvery)
+				if synctest.Wait(); len(a.leases.told) > 0 {
+					t.Errorf("told %v while what was written last is still trusted", a.leases.told)
+				}
+				time.Sleep(time.Minute)
+				if len(a.leases.told) == 0 || !strings.Contains(a.leases.told[0].Error(), c.says) || !strings.Contains(a.leases.told[0].Error(), "windlass-system") {
+					t.Fatalf("told %v, want %q", a.leases.told, c.says)
+				}
+				a.leases.store.mu.Lock()
+				requests := a.leases.store.requests
+				a.leases.store.mu.Unlock()
+				if most := mostWrites * 2 * int(time.Minute/lookEvery); requests > most {
+					t.Errorf("%d writes in a minute", requests)
+				}
+				_, err := a.Guard(nil).RoundTrip((&http.Request{Method: "DELETE"}).WithContext(t.Context()))
+				var withheld *WithheldError
+				if !errors.As(err, &withheld) || apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
+					t.Errorf("a write is answered with %v, which is not told from the API's answer to it", err)
+				}
+				refuse(nil)
+				time.Sleep(2 * renewEvery)
+				if last := a.leases.told[len(a.leases.told)-1]; last != nil {
+					t.Errorf("told last: %v although it acts again", last)
 				}
 			})
 		})

@@ -62,6 +62,8 @@ type Enroller struct {
 	// renewal is the key of the last RenewalRequest; guarded by mu. It is not stored: when the
 	// agent restarts before the answer, it asks again with another key.
 	renewal *ecdsa.PrivateKey
+	// kept is what the store held when the identity was last read or written; guarded by mu.
+	kept Stored
 }
 
 // New makes an Enroller. It starts nothing.
@@ -175,6 +177,7 @@ func (e *Enroller) settle(ctx context.Context, stored Stored) (*Identity, error)
 		if token != nil && token.ID != stored.TokenID {
 			e.Log.Warn("the join token is not used: the agent has a valid identity", "token", token.ID, "cluster", held.ClusterName, "until", held.Certificate.NotAfter)
 		}
+		e.keep(stored)
 		return held, nil
 	}
 	if stored.Removed {
@@ -211,9 +214,10 @@ func (e *Enroller) join(ctx context.Context, stored Stored, token identity.Token
 	next.TokenID, next.KubeSystemUID, next.Hub = token.ID, e.KubeSystemUID, e.Hub
 	next.Refused, next.Removed = "", false
 	next.PendingKey, next.PendingToken = nil, ""
-	if _, err := e.Store.Save(ctx, next); err != nil {
+	if next, err = e.Store.Save(ctx, next); err != nil {
 		return nil, err
 	}
+	e.keep(next)
 	e.Log.Info("enrolled with the hub", "cluster", joined.ClusterName, "clusterID", joined.ClusterID, "hub", e.Hub, "hubID", joined.HubID, "certificateUntil", joined.Certificate.NotAfter)
 	return joined, nil
 }
@@ -312,6 +316,27 @@ func (e *Enroller) Renewed(ctx context.Context, chain [][]byte) (*Identity, erro
 	return renewed, nil
 }
 
+func (e *Enroller) keep(stored Stored) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.kept = stored
+}
+
+// Restore writes the identity again when nothing of one is stored any more: it was deleted with its namespace under the
+// agent, which goes on being who it is. It says whether it did.
+func (e *Enroller) Restore(ctx context.Context) (bool, error) {
+	stored, err := e.Store.Load(ctx)
+	if err != nil || len(stored.Key)+len(stored.Certificate) > 0 {
+		return false, err
+	}
+	e.mu.Lock()
+	again := e.kept
+	e.mu.Unlock()
+	again.Version = stored.Version
+	_, err = e.Store.Save(ctx, again)
+	return err == nil, err
+}
+
 // change loads, changes and saves until nobody came in between.
 func (e *Enroller) change(ctx context.Context, edit func(*Stored) error) error {
 	for {
@@ -322,7 +347,11 @@ func (e *Enroller) change(ctx context.Context, edit func(*Stored) error) error {
 		if err := edit(&stored); err != nil {
 			return err
 		}
-		if _, err = e.Store.Save(ctx, stored); !errors.Is(err, ErrChanged) {
+		saved, err := e.Store.Save(ctx, stored)
+		if err == nil {
+			e.keep(saved)
+		}
+		if !errors.Is(err, ErrChanged) {
 			return err
 		}
 	}

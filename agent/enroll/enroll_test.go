@@ -536,6 +536,34 @@ func TestAnIdentityThatTheHubRefusesIsUsedNoMore(t *testing.T) {
 	}
 }
 
+func TestAnIdentityThatWasDeletedUnderTheAgentIsWrittenAgain(t *testing.T) {
+	h := newHub(t, honest(t))
+	e, store, _ := newAgent(t, h.addr, h.token(t))
+	if _, err := e.Identity(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	joined := store.state
+	if restored, err := e.Restore(t.Context()); err != nil || restored {
+		t.Errorf("an identity that is there is written again: %t, %v", restored, err)
+	}
+	again, err := New(e.Config) // as an agent that was started again, which has only read it
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := again.Identity(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for name, e := range map[string]*Enroller{"the one that has joined": e, "one that was started again": again} {
+		store.state = Stored{}
+		if restored, err := e.Restore(t.Context()); err != nil || !restored {
+			t.Errorf("%s: it is not written again: %t, %v", name, restored, err)
+		}
+		if diff := cmp.Diff(joined, store.state, cmp.FilterPath(func(p cmp.Path) bool { return p.String() == "Version" }, cmp.Ignore())); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
 func TestAClusterThatWasRemovedComesBackWithANewToken(t *testing.T) {
 	h := newHub(t, honest(t))
 	e, store, _ := newAgent(t, h.addr, h.token(t))
@@ -735,6 +763,7 @@ func TestWhereTheTokenComesFrom(t *testing.T) {
 		{"neither", TokenSource{Getenv: env("")}, false, ""},
 		{"a file that is not there", TokenSource{File: good + "x", Getenv: env("")}, false, "does not exist"},
 		{"a file with something else", TokenSource{File: bad, Getenv: env("")}, false, "--token-file"},
+		{"the token in the file's place", TokenSource{File: token.String(), Getenv: env("")}, false, "--token-file was given a join token"},
 		{"a directory", TokenSource{File: dir, Getenv: env("")}, false, "--token-file"},
 		{"an environment with something else", TokenSource{Getenv: env("canary")}, false, "WINDLASS_TOKEN: "},
 	} {
@@ -743,7 +772,7 @@ func TestWhereTheTokenComesFrom(t *testing.T) {
 			if (got != nil) != c.found || (c.says == "") != (err == nil) {
 				t.Fatalf("got %v, %v", got, err)
 			}
-			if err != nil && (!strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "canary")) {
+			if err != nil && (!strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "canary") || strings.Contains(err.Error(), token.Secret)) {
 				t.Errorf("error %v", err)
 			}
 		})

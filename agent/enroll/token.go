@@ -28,6 +28,9 @@ type TokenSource struct {
 // Read returns nil when no token was given. It is asked anew whenever a token matters, so that a
 // mounted Secret may come later or be taken away after the join. Its errors never repeat the content.
 func (t TokenSource) Read() (*identity.Token, error) {
+	if _, err := identity.ParseToken(t.File); err == nil {
+		return nil, fmt.Errorf("--token-file was given a join token, and not the name of a file that holds one: put the token into a file, or into the environment's %s", TokenVariable)
+	}
 	if t.File != "" {
 		return readTokenFile(t.File)
 	}

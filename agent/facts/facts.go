@@ -31,6 +31,8 @@ type Config struct {
 	Kinds   Kinds
 	Logger  *slog.Logger
 	Now     func() time.Time
+	// Trouble returns why the agent can write nothing to the member; nil while it can. A nil Trouble means that it always can.
+	Trouble func() error
 	// Interval is the shortest time between two publications, and how often the API server is asked
 	// whether it is well; 10 seconds when 0.
 	Interval time.Duration
@@ -86,6 +88,9 @@ func New(config Config) (*Facts, error) {
 	}
 	if config.MaxAge <= 0 {
 		config.MaxAge = 5 * time.Minute
+	}
+	if config.Trouble == nil {
+		config.Trouble = func() error { return nil }
 	}
 	f := &Facts{config: config, changed: make(chan struct{}, 1), dirty: make(chan struct{}, 1)}
 	f.tally = newTally(f.touch)
@@ -154,8 +159,8 @@ func (f *Facts) kindsKnown() bool {
 }
 
 // ask asks the API server whether it is well and, now and then, for its version.
-func (f *Facts) ask(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, askLimit)
+func (f *Facts) ask(parent context.Context) {
+	ctx, cancel := context.WithTimeout(parent, askLimit)
 	defer cancel()
 	_, err := f.config.Clients.Discovery.RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
 	if err != nil {
@@ -170,6 +175,9 @@ func (f *Facts) ask(ctx context.Context) {
 		return
 	}
 	version, err := f.config.Clients.Discovery.ServerVersionWithContext(ctx)
+	if err != nil && parent.Err() != nil {
+		return
+	}
 	if err != nil {
 		f.config.Logger.Warn("The member's version could not be read; trying again.", "error", err)
 		return
@@ -202,6 +210,10 @@ func (f *Facts) gather() *linkv1.ClusterFacts {
 	facts.KubernetesVersion = f.version
 	facts.ApiReady = f.apiReason == "APIServerReady"
 	facts.ApiReason, facts.ApiMessage = f.apiReason, f.apiMessage
+	if trouble := f.config.Trouble(); trouble != nil && facts.ApiReady {
+		facts.ApiReady, facts.ApiReason = false, "AgentCannotWrite"
+		facts.ApiMessage = fmt.Sprintf("the agent writes nothing to the member: %v", trouble)
+	}
 	facts.Apis, facts.ApisComplete = f.config.Kinds.Served()
 	return facts
 }

@@ -1,7 +1,11 @@
 package facts
 
 import (
+	"errors"
+	"log/slog"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -9,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"windlass.dev/windlass/agent/member"
 	linkv1 "windlass.dev/windlass/api/link/v1"
 )
 
@@ -80,6 +85,31 @@ func TestTheSumsFollowNodesAndPods(t *testing.T) {
 	}
 	if err := tally.pods.Add(&corev1.Node{}); err == nil {
 		t.Error("a node is taken for a pod")
+	}
+}
+
+type noKinds struct{}
+
+func (noKinds) Served() ([]*linkv1.ServedAPI, bool) { return nil, true }
+func (noKinds) OnChange(func())                     {}
+
+func TestAMemberThatTheAgentCannotWriteToIsNotReady(t *testing.T) {
+	var trouble error
+	f, err := New(Config{
+		Clients: &member.Clients{}, Kinds: noKinds{}, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
+		Trouble: func() error { return trouble },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.apiReason = "APIServerReady"
+	trouble = errors.New("it is forbidden")
+	if got := f.gather(); got.ApiReady || got.ApiReason != "AgentCannotWrite" || !strings.Contains(got.ApiMessage, "it is forbidden") {
+		t.Errorf("it says %v", got)
+	}
+	trouble = nil
+	if got := f.gather(); !got.ApiReady || got.ApiMessage != "" {
+		t.Errorf("it says %v although the agent can write again", got)
 	}
 }
 

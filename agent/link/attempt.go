@@ -7,16 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/status"
 	linkv1 "windlass.dev/windlass/api/link/v1"
 	"windlass.dev/windlass/pkg/session"
 )
@@ -114,15 +113,20 @@ func (l *Link) classify(err error, conn *observedConn) outcome {
 	if refusal := refusedCertificate(cause); refusal != "" && conn.authenticated() {
 		return outcome{verdict: Reenrol, err: fmt.Errorf("the hub at %s does not accept this agent's certificate (%s): give the agent a new join token, made with windlass token create --rejoin", l.config.Address, refusal)}
 	}
-	switch status.Code(err) {
-	case codes.Unauthenticated, codes.PermissionDenied:
-		return outcome{verdict: Reenrol, err: err}
+	// A status of gRPC decides nothing: gRPC makes one of the answer of any HTTP server. What a hub refuses it says in a
+	// goodbye.
+	if answer := answeredHTTP.FindStringSubmatch(err.Error()); answer != nil {
+		return outcome{err: fmt.Errorf("%s answered with HTTP %s, which no hub does: check that --hub names the hub's link port (8443 by default) and not its API or something in between", l.config.Address, answer[1])}
 	}
 	if l.config.Explain != nil {
 		err = l.config.Explain(err, l.config.Address, presented)
 	}
 	return outcome{err: err}
 }
+
+// answeredHTTP finds the status of a server that speaks HTTP and not the link: gRPC has it in its text alone, in front of
+// whatever that server has sent.
+var answeredHTTP = regexp.MustCompile(`unexpected HTTP status code received from server: ([0-9]+)`)
 
 // authenticated says whether it was the hub that this connection led to. Only a complete handshake shows that: until the
 // server's Finished anybody on the way can answer in the hub's place, an alert before it in seven bytes of plain text. A

@@ -52,6 +52,13 @@ func (f *fakeSecrets) Get(_ context.Context, name string) (*corev1.Secret, error
 	return s.DeepCopy(), nil
 }
 
+// clear deletes everything, as who deletes the namespace does.
+func (f *fakeSecrets) clear() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.held)
+}
+
 func (f *fakeSecrets) write(secret *corev1.Secret) (*corev1.Secret, error) {
 	size := 0
 	for _, value := range secret.Data {

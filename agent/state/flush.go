@@ -97,6 +97,9 @@ func (s *Store) takeDirty() ([]snapshot, uint64, []string) {
 	var dirty []snapshot
 	for _, prefix := range slices.Sorted(maps.Keys(s.shards)) {
 		shard := s.shards[prefix]
+		if s.gone {
+			shard.dirty, shard.chunks = true, map[string]chunked{}
+		}
 		if !shard.dirty {
 			continue
 		}
@@ -106,6 +109,7 @@ func (s *Store) takeDirty() ([]snapshot, uint64, []string) {
 			entries: slices.Collect(maps.Values(shard.entries)),
 		})
 	}
+	s.gone = false
 	return dirty, s.visible(), slices.Sorted(maps.Keys(s.obsolete))
 }
 

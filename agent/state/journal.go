@@ -36,6 +36,7 @@ type pending struct {
 	record
 	work *linkv1.Work  // with a record of a work
 	mark *session.Mark // then there is no record
+	anew bool          // nothing has changed: the journal is written again
 	done chan struct{} // closed when it is durable
 }
 
@@ -113,6 +114,9 @@ func (s *Store) commitBatch(ctx context.Context, batch []*pending) error {
 	s.mu.Lock()
 	mark := s.mark
 	for _, change := range batch {
+		if change.anew {
+			continue
+		}
 		if change.mark != nil {
 			mark = advance(mark, *change.mark)
 			continue
@@ -131,7 +135,7 @@ func (s *Store) commitBatch(ctx context.Context, batch []*pending) error {
 	s.mu.Lock()
 	s.mark = mark
 	for _, change := range batch {
-		if change.mark == nil {
+		if change.mark == nil && !change.anew {
 			s.adopt(change)
 		}
 	}

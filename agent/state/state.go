@@ -95,6 +95,7 @@ type Store struct {
 	mu       sync.Mutex
 	shards   map[string]*shard // by prefix; exactly one covers every key
 	obsolete map[string]bool   // names of Secrets to delete once all dirty shards are written
+	gone     bool              // the Secrets are gone: the next flush writes all of them
 	mark     session.Mark
 	sequence uint64            // of the last record
 	counted  []session.Counted // what the journal had when it was loaded
@@ -281,6 +282,16 @@ func (s *Store) Counted() []session.Counted {
 // Put and Remove too, share one write.
 func (s *Store) SetMark(ctx context.Context, mark session.Mark) error {
 	return s.commit(ctx, &pending{mark: &mark})
+}
+
+// WriteAnew writes again all that is held, for the Secrets were deleted under the agent. It returns when the journal is
+// durable; the rest follows with the next flush.
+func (s *Store) WriteAnew(ctx context.Context) error {
+	s.mu.Lock()
+	s.gone = true
+	s.mu.Unlock()
+	s.askForFlush()
+	return s.commit(ctx, &pending{anew: true})
 }
 
 // Run writes until ctx ends, and then once more what is not yet written. It returns an error when

@@ -416,6 +416,39 @@ func TestASecondAgentIsNoticed(t *testing.T) {
 	}
 }
 
+func TestWhatWasDeletedUnderTheAgentIsWrittenAgain(t *testing.T) {
+	secrets := newFakeSecrets()
+	chunked := func(c *Config) { c.SplitBytes, c.ChunkBytes = 16<<10, 32<<10 }
+	store, stop := open(t, secrets, chunked)
+	for i := range 20 {
+		put(t, store, makeWork(fmt.Sprint("work-", i), 1, 2000))
+	}
+	put(t, store, makeWork("large", 1, 300<<10))
+	mark := session.Mark{HubID: "h", Incarnation: "i", Revision: 12, Epoch: 3}
+	if err := store.SetMark(t.Context(), mark); err != nil {
+		t.Fatal(err)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	store, stop = open(t, secrets, chunked)
+	want := held(store)
+	secrets.clear()
+	if err := store.WriteAnew(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := reload(t, secrets).Mark(); got != mark {
+		t.Errorf("the journal was written with the mark %v, want %v", got, mark)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	again, _ := open(t, secrets, chunked)
+	if diff := cmp.Diff(want, held(again)); diff != "" {
+		t.Errorf("after a restart (-before +after):\n%s", diff)
+	}
+}
+
 // TestRandomChangesAndCrashes compares the store with a plain map over many changes, restarts and
 // crashes: what was acknowledged is never lost, and nothing else ever appears.
 func TestRandomChangesAndCrashes(t *testing.T) {

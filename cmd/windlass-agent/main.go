@@ -17,6 +17,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"windlass.dev/windlass/agent"
+	"windlass.dev/windlass/agent/enroll"
 	"windlass.dev/windlass/pkg/version"
 )
 
@@ -43,7 +44,7 @@ func newCommand() *cobra.Command {
 		Use:     "windlass-agent",
 		Short:   "Run the agent of a member cluster: it joins a hub, applies what the hub wants, and reports",
 		Version: version.Version,
-		Args:    cobra.NoArgs,
+		Args:    noArguments,
 		// Errors are printed once, by main, and are no reason to print all flags.
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -61,6 +62,15 @@ func newCommand() *cobra.Command {
 	command.Flags().StringVar(&file, "config", "", "YAML file with any setting; flags win over it")
 	bind(command.Flags(), &config)
 	return command
+}
+
+// noArguments does not repeat what it was given: that may be the join token, and errors go into logs.
+func noArguments(_ *cobra.Command, arguments []string) error {
+	if len(arguments) == 0 {
+		return nil
+	}
+	return fmt.Errorf("there are arguments that belong to no flag (%d, not shown, for one may be a join token): the join token goes into the environment's %s or a file named by --token-file; for the rest see --help",
+		len(arguments), enroll.TokenVariable)
 }
 
 // bind declares the flags. Every other setting is in the configuration file only.

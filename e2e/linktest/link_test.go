@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -432,6 +433,50 @@ func TestWhoeverIsNotTheHubCanNotTellAnAgentThatItIsRefused(t *testing.T) {
 			}
 			open.Store(true)
 			eventually(t, "the agent is in when its way leads to the hub again", a.synchronised)
+		})
+	}
+}
+
+func TestAServerWithTheHubsCertificateThatIsNotItsLinkCanNotRefuseAnAgent(t *testing.T) {
+	for _, code := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusOK} {
+		t.Run(http.StatusText(code), func(t *testing.T) {
+			h := newHub(t, quickly)
+			asked := make(chan struct{}, 64)
+			api := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(code)
+				_, _ = io.WriteString(w, `{"kind":"Status","status":"Failure"}`)
+				asked <- struct{}{}
+			}))
+			api.EnableHTTP2 = true
+			api.TLS = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*h.serving()}, ClientAuth: tls.RequestClientCert}
+			api.StartTLS()
+			defer api.Close()
+			var right atomic.Bool
+			a := h.newAgent(h.issue("eu", time.Hour), func(c *agentlink.Config) {
+				direct := c.Dial
+				c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+					if !right.Load() {
+						address = api.Listener.Addr().String()
+					}
+					return direct(ctx, network, address)
+				}
+			})
+			for range 3 {
+				select {
+				case <-asked:
+				case err := <-a.ended:
+					t.Fatalf("the agent has ended: %v", err)
+				case <-time.After(generous):
+					t.Fatal("the agent does not try again")
+				}
+			}
+			eventually(t, "the agent says that it is no link", func() bool {
+				said := a.link.Status().Problem
+				return strings.Contains(said, fmt.Sprintf("HTTP %d, which no hub does: check that --hub", code)) && !strings.Contains(said, "{")
+			})
+			right.Store(true)
+			eventually(t, "the agent is in when its way leads to the hub's link", a.synchronised)
 		})
 	}
 }

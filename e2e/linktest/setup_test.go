@@ -146,12 +146,7 @@ func (h *hub) start() {
 		h.t.Fatal(err)
 	}
 	h.address = listener.Addr().String()
-	key := newKey()
-	der, err := h.own.issue("hub.test", time.Now().Add(time.Hour), key.Public())
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	serving := &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	serving := h.serving()
 	h.registry = prometheus.NewRegistry()
 	config := hublink.Config{
 		Listener: listener, Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return serving, nil },
@@ -167,6 +162,17 @@ func (h *hub) start() {
 		h.t.Fatal(err)
 	}
 	h.stop = run(h.t, h.server.Run)
+}
+
+// serving is a certificate by which agents know the hub.
+func (h *hub) serving() *tls.Certificate {
+	h.t.Helper()
+	key := newKey()
+	der, err := h.own.issue("hub.test", time.Now().Add(time.Hour), key.Public())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
 func (h *hub) authenticate(c *x509.Certificate) (string, string, error) {
