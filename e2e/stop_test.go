@@ -66,7 +66,8 @@ func TestAHubThatIsAskedToStopSaysSoAndEndsItsWatches(t *testing.T) {
 	log := hub.Process().Tail(1000)
 	lines := strings.Split(strings.TrimSpace(log), "\n")
 	for _, line := range lines {
-		if !strings.HasPrefix(line, "time=") || strings.Contains(line, "level=ERROR") {
+		// A machine that is too busy may keep the API server from its own API for a while, which it says.
+		if !strings.HasPrefix(line, "time=") || strings.Contains(line, "level=ERROR") && !strings.Contains(line, "TLS handshake timeout") {
 			t.Errorf("the log has a line that should not be there: %s", line)
 		}
 	}

@@ -46,6 +46,11 @@ func (a *Agent) pumpReports(now time.Time) {
 		if r == nil {
 			continue
 		}
+		if r.GetPhase() == linkv1.Phase_PHASE_REMOVED && a.holds[key].UID == r.GetUid() {
+			// The hub forgets with this report what was confirmed. It must not read afterwards that the work is held
+			// here, which it would until the removal's own end is known: that may come later than the report.
+			delete(a.holds, key)
+		}
 		batch = append(batch, a.stamp(key, r, now))
 		size += len(r.GetStatus()) + len(r.GetMessage())
 		for _, object := range r.GetObjects() {
