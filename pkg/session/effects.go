@@ -72,9 +72,13 @@ type (
 		Sequence uint64
 		Removal  *linkv1.Removal
 	}
-	// Remember: keep the mark durably; when its incarnation is new, before anything that follows. Losing a revision only
-	// weakens the notice that a hub was restored.
-	Remember struct{ Mark Mark }
+	// Remember: keep the mark durably, and with it what the brake counts and whether it holds something; when the mark's
+	// incarnation is new or First is set, before anything that follows. Losing a revision only weakens the notice that a
+	// hub was restored.
+	Remember struct {
+		Mark  Mark
+		First bool
+	}
 	// Welcomed: the hub has let this agent in.
 	Welcomed struct{ Welcome *linkv1.Welcome }
 	// Synchronised: the hub has said that it has told everything it wants.
