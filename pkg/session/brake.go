@@ -47,8 +47,10 @@ type Brake struct {
 	passed map[uint64]time.Time
 	// works is the highest number of works seen since passed was last empty: the base of the percentage must not
 	// shrink with what is being removed.
-	works     int
-	held      map[RemovalID]struct{}
+	works int
+	held  map[RemovalID]struct{}
+	// exceeded: what is held began with more removals than the limit here.
+	exceeded  bool
 	confirmed map[RemovalID]struct{}
 	// resumed: the process before held something, and what that was is not known again yet.
 	resumed bool
@@ -90,7 +92,9 @@ func (b *Brake) Pass(id RemovalID, works int, now time.Time) bool {
 		return true
 	}
 	b.works = max(b.works, works)
-	if b.resumed || len(b.held) > 0 || len(b.passed) >= b.Limit(b.works) {
+	waits := b.resumed || len(b.held) > 0
+	if waits || len(b.passed) >= b.Limit(b.works) {
+		b.exceeded = b.exceeded || !waits
 		b.holdLocked(id)
 		return false
 	}
@@ -201,6 +205,15 @@ func (b *Brake) release(id RemovalID) {
 
 func (b *Brake) releaseLocked(id RemovalID) {
 	delete(b.held, id)
+	b.exceeded = b.exceeded && len(b.held) > 0
+}
+
+// Exceeded says whether what is held began here, with more removals than the limit, and not on the other side or in
+// the process before.
+func (b *Brake) Exceeded() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.exceeded
 }
 
 // Retain forgets every removal that is not wanted any more. Wanted must not use the brake.

@@ -140,7 +140,8 @@ type Hold struct {
 	Held, HeldByAgent, Unknown int
 	// Restoring is true when the member is in restore mode, where everything is held.
 	Restoring bool
-	// Limit and Window of the hub's brake.
+	// Limit and Window of the hub's brake, if what is held began with more than that; 0 when the agent's limit was the
+	// lower one, or it is not known any more.
 	Limit  int
 	Window time.Duration
 	// Examples are the first few of the held; those that the store does not have come first.

@@ -88,7 +88,10 @@ const examples = 10
 // Hold tells what waits for a person. In restore mode there is something to confirm even when nothing is held: that
 // the store is right as it is.
 func (h *Hub) Hold() Hold {
-	hold := Hold{Held: len(h.held), Restoring: h.store.Restoring, Limit: h.brake.Limit(h.counted), Window: h.brake.Window()}
+	hold := Hold{Held: len(h.held), Restoring: h.store.Restoring}
+	if h.brake.Exceeded() {
+		hold.Limit, hold.Window = h.brake.Limit(h.counted), h.brake.Window()
+	}
 	switch {
 	case len(h.held) > 0:
 		hold.ID = fmt.Sprintf("%016x", h.sumOfHeld())
