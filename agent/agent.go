@@ -308,11 +308,11 @@ func (a *Agent) stateSecrets() state.Secrets {
 	return state.NewSecrets(a.clients.Core.Secrets(a.config.StateNamespace))
 }
 
-// loadState reads what the member keeps, the brake's count too.
+// loadState reads what the member keeps, and what it keeps of the brake.
 func (a *Agent) loadState(ctx context.Context, who *enroll.Identity, brake *session.Brake) (*state.Store, error) {
 	store, err := state.New(state.Config{
 		Secrets: a.stateSecrets(), Logger: a.logger, Now: time.Now, Registry: a.registry,
-		Counted: func() []session.Counted { return brake.Counted(time.Now()) },
+		Counted: func() []session.Counted { return brake.Counted(time.Now()) }, Holds: brake.Holds,
 	})
 	if err != nil {
 		return nil, err
@@ -321,6 +321,9 @@ func (a *Agent) loadState(ctx context.Context, who *enroll.Identity, brake *sess
 		return nil, err
 	}
 	brake.Recall(store.Counted(), time.Now())
+	if store.Held() {
+		brake.Resume()
+	}
 	if before := store.Mark().HubID; before != "" && before != who.HubID {
 		return nil, fmt.Errorf("namespace %s of this member holds what another hub (%.12s…) wants of it: remove the cluster there first, or delete the Secrets with the label %s to leave its objects as they are",
 			a.config.StateNamespace, before, state.StateLabel)

@@ -290,7 +290,7 @@ func (c *conversation) carryOut(effects []session.AgentEffect) {
 		case session.RemoveWork:
 			c.work(e.Removal.GetKey(), e.Sequence, func(ctx context.Context) error { return c.link.config.Desired.Remove(ctx, e.Removal) })
 		case session.Remember:
-			if !c.remember(e.Mark) {
+			if !c.remember(e) {
 				return
 			}
 		case session.Welcomed:
@@ -337,12 +337,12 @@ func (c *conversation) work(key string, sequence uint64, do func(context.Context
 	}()
 }
 
-// remember keeps the mark. One with a new incarnation is written before anything else happens: an agent that forgot it
-// could not tell a restored hub. False ends the session.
-func (c *conversation) remember(mark session.Mark) bool {
-	if mark.Incarnation != c.link.config.Memory.Mark().Incarnation {
-		if err := c.link.config.Memory.SetMark(c.ctx, mark); err != nil {
-			c.failed = fmt.Errorf("remembering the hub's store in the member: %w", err)
+// remember keeps the mark and the brake. A new incarnation is written before anything else happens: an agent that forgot
+// it could not tell a restored hub; so is the beginning of a hold. False ends the session.
+func (c *conversation) remember(e session.Remember) bool {
+	if e.First || e.Mark.Incarnation != c.link.config.Memory.Mark().Incarnation {
+		if err := c.link.config.Memory.SetMark(c.ctx, e.Mark); err != nil {
+			c.failed = fmt.Errorf("remembering the hub's store, and what waits for a person, in the member: %w", err)
 			c.ended = &session.End{Reason: linkv1.GoodbyeReason_GOODBYE_REASON_INTERNAL, Message: c.failed.Error()}
 			return false
 		}
@@ -351,7 +351,7 @@ func (c *conversation) remember(mark session.Mark) bool {
 	c.working.Add(1)
 	go func() {
 		defer c.working.Done()
-		if err := c.link.config.Memory.SetMark(c.ctx, mark); err != nil && c.ctx.Err() == nil {
+		if err := c.link.config.Memory.SetMark(c.ctx, e.Mark); err != nil && c.ctx.Err() == nil {
 			c.link.log.Warn("The hub's revision could not be remembered in the member.", "error", err)
 		}
 	}()

@@ -52,7 +52,7 @@ type Facts interface {
 	Facts() *linkv1.ClusterFacts
 }
 
-// Memory keeps what is remembered of the hub, durably in the member.
+// Memory keeps what is remembered of the hub, and of the brake with it, durably in the member.
 type Memory interface {
 	Mark() session.Mark
 	SetMark(ctx context.Context, m session.Mark) error

@@ -48,6 +48,8 @@ type journalContent struct {
 	// Counted are the removals that the brake counts. A removal is counted before it is recorded, so the write that
 	// makes it durable has its count, and an agent that starts anew has neither a new allowance nor a removal twice.
 	Counted []session.Counted `json:"counted,omitempty"`
+	// Holds: the brake holds removals that wait for a person. It is written before the hub hears of them.
+	Holds bool `json:"holds,omitempty"`
 }
 
 // version is a Secret as it was last read or written.
@@ -211,7 +213,7 @@ func (s *Store) writeJournal(ctx context.Context, mark session.Mark) error {
 	delay := 50 * time.Millisecond
 	for {
 		s.mu.Lock()
-		content := journalContent{Mark: mark, Sequence: s.sequence, Records: append([]record(nil), s.journal...), Counted: s.config.Counted()}
+		content := journalContent{Mark: mark, Sequence: s.sequence, Records: append([]record(nil), s.journal...), Counted: s.config.Counted(), Holds: s.config.Holds()}
 		covered := s.covered
 		s.mu.Unlock()
 		data, err := seal(content)

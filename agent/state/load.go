@@ -29,7 +29,7 @@ func (s *Store) Load(ctx context.Context) error {
 	l.fill()
 	l.replay()
 	l.collectChunks()
-	s.counted = l.journal.Counted
+	s.counted, s.holds = l.journal.Counted, l.journal.Holds
 	s.sequence = max(s.sequence, l.journal.Sequence, s.visible())
 	s.askForFlush()
 	return nil

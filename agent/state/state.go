@@ -63,6 +63,8 @@ type Config struct {
 	// Counted returns what the brake on removals counts now; it is kept with every write of the journal. nil means that
 	// nothing is counted.
 	Counted func() []session.Counted
+	// Holds says whether the brake holds any, and is kept with it; nil means that it does not.
+	Holds func() bool
 	// FlushInterval is how long manifests wait before they are written; half a second when 0.
 	FlushInterval time.Duration
 	// SplitBytes is the compressed size above which a shard is split; 128 KiB when 0.
@@ -97,8 +99,10 @@ type Store struct {
 	obsolete map[string]bool   // names of Secrets to delete once all dirty shards are written
 	gone     bool              // the Secrets are gone: the next flush writes all of them
 	mark     session.Mark
-	sequence uint64            // of the last record
-	counted  []session.Counted // what the journal had when it was loaded
+	sequence uint64 // of the last record
+	// What the journal had of the brake when it was loaded.
+	counted []session.Counted
+	holds   bool
 
 	pending []*pending    // waits to be written to the journal, in order
 	journal []record      // written or being written, and not yet covered by shards
@@ -116,6 +120,9 @@ func New(config Config) (*Store, error) {
 	}
 	if config.Counted == nil {
 		config.Counted = func() []session.Counted { return nil }
+	}
+	if config.Holds == nil {
+		config.Holds = func() bool { return false }
 	}
 	setDefault(&config.FlushInterval, defaultFlushInterval)
 	setDefault(&config.SplitBytes, defaultSplitBytes)
@@ -276,6 +283,13 @@ func (s *Store) Counted() []session.Counted {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.counted
+}
+
+// Held says whether removals waited for a person when the process before wrote last.
+func (s *Store) Held() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.holds
 }
 
 // SetMark remembers the hub's mark and returns when that is durable. Calls at the same time, of

@@ -626,6 +626,21 @@ func TestWhatTheBrakeCountsIsKeptByTheWriteOfTheRemoval(t *testing.T) {
 	}
 }
 
+func TestThatTheBrakeHoldsSomethingIsKeptByTheNextWriteAndSoIsTheEnd(t *testing.T) {
+	secrets := newFakeSecrets()
+	holds := false
+	store, _ := open(t, secrets, func(c *Config) { c.Holds = func() bool { return holds } })
+	for i, now := range []bool{false, true, false} {
+		holds = now
+		if err := store.SetMark(t.Context(), session.Mark{HubID: "h", Epoch: int64(i)}); err != nil {
+			t.Fatal(err)
+		}
+		if kept := reload(t, secrets.clone()).Held(); kept != now {
+			t.Errorf("that the brake holds something is %v and was kept as %v", now, kept)
+		}
+	}
+}
+
 // reload loads a store from what is kept.
 func reload(t *testing.T, secrets Secrets) *Store {
 	t.Helper()

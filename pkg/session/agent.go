@@ -65,6 +65,8 @@ type Agent struct {
 	// held are the removals that the brake holds.
 	held        map[string]*linkv1.Removal
 	heldChanged bool
+	// holdKept is what this session has made durable of whether the brake holds something.
+	holdKept bool
 
 	beatAt time.Time
 	beat   uint64
@@ -320,6 +322,7 @@ func (a *Agent) Deadline(now time.Time) time.Time {
 // Ready returns what has to be done, in order, and forgets it.
 func (a *Agent) Ready(now time.Time) []AgentEffect {
 	if !a.over && a.welcome != nil {
+		a.keepHold(now)
 		a.flushAcks()
 		a.pumpReports(now)
 		if a.facts != nil {
@@ -339,6 +342,15 @@ func (a *Agent) remember(now time.Time) {
 	if a.mark != a.remembered {
 		a.remembered = a.mark
 		a.do(Remember{Mark: a.mark})
+	}
+}
+
+// keepHold makes durable that the brake begins to hold something, before the hub hears of it, and that it ends to: an
+// agent that starts anew must let nothing through that waits for a person.
+func (a *Agent) keepHold(now time.Time) {
+	if holds := a.brake.Holds(); holds != a.holdKept {
+		a.holdKept, a.rememberAt, a.remembered = holds, now, a.mark
+		a.do(Remember{Mark: a.mark, First: holds})
 	}
 }
 

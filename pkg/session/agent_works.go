@@ -182,6 +182,7 @@ func (a *Agent) receiveComplete(c *linkv1.Complete, now time.Time) {
 		a.begin(key, &operation{sequence: r.GetSequence(), removal: r, revision: r.GetRevision()})
 	}
 	a.brake.Retain(func(id RemovalID) bool { return a.held[id.Key].GetUid() == id.UID })
+	a.brake.compared()
 	a.synced = true
 	a.do(Synchronised{Works: c.GetWorks()})
 	a.conclude("", c.GetSequence(), linkv1.AckOutcome_ACK_OUTCOME_DURABLE, "")

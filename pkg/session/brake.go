@@ -36,8 +36,8 @@ func (s BrakeSettings) Validate() error {
 }
 
 // A Brake counts the removals of one member and holds those that are too many until a person confirms them. It outlives
-// sessions, and what it counts outlives processes (Counted, Recall): a member that reconnects, or whose agent starts anew,
-// has no new allowance. Once it holds something, everything more is held too, however
+// sessions, and what it counts, and that it holds something, outlive processes (Counted and Recall, Holds and Resume): a
+// member that reconnects, or whose agent starts anew, has no new allowance. Once it holds something, everything more is held too, however
 // much time passes, so that a wrong mass deletion does not trickle through. Safe for concurrent use: a session that is
 // being superseded may still look at it.
 type Brake struct {
@@ -47,13 +47,13 @@ type Brake struct {
 	passed map[uint64]time.Time
 	// works is the highest number of works seen since passed was last empty: the base of the percentage must not
 	// shrink with what is being removed.
-	works     int
-	held      map[RemovalID]struct{}
+	works int
+	held  map[RemovalID]struct{}
+	// exceeded: what is held began with more removals than the limit here.
+	exceeded  bool
 	confirmed map[RemovalID]struct{}
 	// resumed: the process before held something, and what that was is not known again yet.
 	resumed bool
-	// sum is the order-independent checksum of held.
-	sum uint64
 	// agreement: a person has confirmed what was held in restore mode, so that mode may end.
 	agreement bool
 }
@@ -75,7 +75,8 @@ func (b *Brake) Limit(works int) int {
 func (b *Brake) Window() time.Duration { return b.settings.Window }
 
 // Pass decides about one removal of a member with that many works: true lets it through and counts it, false holds it.
-// What was confirmed, or counted before, passes without being counted.
+// What was confirmed, or counted before, passes without being counted, but nothing that is held: the hub counts what it
+// sends, and the agent's brake may hold it then.
 func (b *Brake) Pass(id RemovalID, works int, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -83,12 +84,17 @@ func (b *Brake) Pass(id RemovalID, works int, now time.Time) bool {
 	if _, yes := b.confirmed[id]; yes {
 		return true
 	}
+	if _, yes := b.held[id]; yes {
+		return false
+	}
 	sum := checksum(id)
 	if _, counted := b.passed[sum]; counted {
 		return true
 	}
 	b.works = max(b.works, works)
-	if b.resumed || len(b.held) > 0 || len(b.passed) >= b.Limit(b.works) {
+	waits := b.resumed || len(b.held) > 0
+	if waits || len(b.passed) >= b.Limit(b.works) {
+		b.exceeded = b.exceeded || !waits
 		b.holdLocked(id)
 		return false
 	}
@@ -163,10 +169,7 @@ func (b *Brake) Hold(id RemovalID) {
 }
 
 func (b *Brake) holdLocked(id RemovalID) {
-	if _, there := b.held[id]; !there {
-		b.held[id] = struct{}{}
-		b.sum += checksum(id)
-	}
+	b.held[id] = struct{}{}
 }
 
 // Confirm lets a removal pass from now on.
@@ -201,10 +204,16 @@ func (b *Brake) release(id RemovalID) {
 }
 
 func (b *Brake) releaseLocked(id RemovalID) {
-	if _, there := b.held[id]; there {
-		delete(b.held, id)
-		b.sum -= checksum(id)
-	}
+	delete(b.held, id)
+	b.exceeded = b.exceeded && len(b.held) > 0
+}
+
+// Exceeded says whether what is held began here, with more removals than the limit, and not on the other side or in
+// the process before.
+func (b *Brake) Exceeded() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.exceeded
 }
 
 // Retain forgets every removal that is not wanted any more. Wanted must not use the brake.
@@ -230,6 +239,13 @@ func (b *Brake) Held() int {
 	return len(b.held)
 }
 
+// Holds says whether anything waits, or may wait since the process before: whoever starts anew with this Resumes.
+func (b *Brake) Holds() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.resumed || len(b.held) > 0
+}
+
 func (b *Brake) agree(yes bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -240,13 +256,6 @@ func (b *Brake) agreed() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.agreement
-}
-
-// sumOf names what is held: it changes with the set, whatever the order.
-func (b *Brake) sumOf() uint64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.sum
 }
 
 func checksum(id RemovalID) uint64 {

@@ -209,3 +209,34 @@ func TestRefsOfDifferentFieldsHaveDifferentDigests(t *testing.T) {
 		seen[digest] = r
 	}
 }
+
+func TestAHoldNamesTheLimitOfTheSideThatWasExceeded(t *testing.T) {
+	for reason, c := range map[string]struct{ hubs, agents, want int }{
+		"the hub's is the lower one":   {2, 9, 2},
+		"the agent's is the lower one": {9, 2, 0},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			w := newWorld()
+			w.brakes, w.agentBrakes = BrakeSettings{Least: c.hubs}, &BrakeSettings{Least: c.agents}
+			w.hubBrake, w.agentBrake = NewBrake(w.brakes), w.newAgentBrake()
+			for i := range 6 {
+				w.put(fmt.Sprint("k", i))
+			}
+			w.connect()
+			w.deliverAll()
+			for i := range 5 {
+				w.remove(fmt.Sprint("k", i), linkv1.RemovalCause_REMOVAL_CAUSE_NOT_SELECTED)
+			}
+			for range 2 {
+				w.settle()
+				w.deliverAll()
+				if hold := w.hub.Hold(); hold.Held != 3 || hold.Limit != c.want || hold.Limit > 0 != (hold.Window > 0) {
+					t.Errorf("the hold is %+v, want 3 and the limit %d", hold, c.want)
+				}
+				w.restartAgent()
+				w.connect()
+				w.deliverAll()
+			}
+		})
+	}
+}

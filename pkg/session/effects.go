@@ -72,9 +72,13 @@ type (
 		Sequence uint64
 		Removal  *linkv1.Removal
 	}
-	// Remember: keep the mark durably; when its incarnation is new, before anything that follows. Losing a revision only
-	// weakens the notice that a hub was restored.
-	Remember struct{ Mark Mark }
+	// Remember: keep the mark durably, and with it what the brake counts and whether it holds something; when the mark's
+	// incarnation is new or First is set, before anything that follows. Losing a revision only weakens the notice that a
+	// hub was restored.
+	Remember struct {
+		Mark  Mark
+		First bool
+	}
 	// Welcomed: the hub has let this agent in.
 	Welcomed struct{ Welcome *linkv1.Welcome }
 	// Synchronised: the hub has said that it has told everything it wants.
@@ -136,7 +140,8 @@ type Hold struct {
 	Held, HeldByAgent, Unknown int
 	// Restoring is true when the member is in restore mode, where everything is held.
 	Restoring bool
-	// Limit and Window of the hub's brake.
+	// Limit and Window of the hub's brake, if what is held began with more than that; 0 when the agent's limit was the
+	// lower one, or it is not known any more.
 	Limit  int
 	Window time.Duration
 	// Examples are the first few of the held; those that the store does not have come first.

@@ -369,13 +369,18 @@ func (h *Hub) Ready(now time.Time) []HubEffect {
 		h.send(&linkv1.FromHub{Message: &linkv1.FromHub_Reports{Reports: &linkv1.ReportsFromHub{Acks: h.reportAcks}}})
 		h.reportAcks = nil
 	}
-	if h.holdChanged {
+	if h.holdChanged && h.knowsHold() {
 		h.holdChanged = false
 		h.do(HoldChanged{Hold: h.Hold()})
 	}
 	effects := h.effects
 	h.effects = nil
 	return effects
+}
+
+// knowsHold says whether what waits is known again since the comparison: everything that is to be sent was looked at once.
+func (h *Hub) knowsHold() bool {
+	return h.state == Replicate || h.state == Snapshot && h.Waiting() == 0
 }
 
 func (h *Hub) become(s State) {

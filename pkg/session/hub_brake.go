@@ -88,10 +88,13 @@ const examples = 10
 // Hold tells what waits for a person. In restore mode there is something to confirm even when nothing is held: that
 // the store is right as it is.
 func (h *Hub) Hold() Hold {
-	hold := Hold{Held: len(h.held), Restoring: h.store.Restoring, Limit: h.brake.Limit(h.counted), Window: h.brake.Window()}
+	hold := Hold{Held: len(h.held), Restoring: h.store.Restoring}
+	if h.brake.Exceeded() {
+		hold.Limit, hold.Window = h.brake.Limit(h.counted), h.brake.Window()
+	}
 	switch {
 	case len(h.held) > 0:
-		hold.ID = fmt.Sprintf("%016x", h.brake.sumOf())
+		hold.ID = fmt.Sprintf("%016x", h.sumOfHeld())
 	case h.store.Restoring:
 		// The name of the era is in it, so that yesterday's confirmation of nothing does not confirm tomorrow's.
 		hold.ID = fmt.Sprintf("%016x", checksum(RemovalID{Key: h.store.History.Present()}))
@@ -114,6 +117,15 @@ func (h *Hub) Hold() Hold {
 	hold.Examples = append(hold.Examples, rest...)
 	hold.Examples = hold.Examples[:min(examples, len(hold.Examples))]
 	return hold
+}
+
+// sumOfHeld names what is held: it changes with the set, whatever the order.
+func (h *Hub) sumOfHeld() uint64 {
+	var sum uint64
+	for key, r := range h.held {
+		sum += checksum(RemovalID{Key: key, UID: r.uid})
+	}
+	return sum
 }
 
 // Confirm releases what is held, if it is what the person who confirms has seen, and returns how many removals it were.

@@ -47,12 +47,20 @@ func TestTheWindowIsUsed(t *testing.T) {
 func playHistory(w *world, random *rand.Rand) *strings.Builder {
 	history := &strings.Builder{}
 	w.settings = Settings{Window: 1 + random.IntN(6), ReportWindow: 1 + random.IntN(6), RefsUpTo: 1 + random.IntN(12), Buckets: 1 + random.IntN(8)}
-	w.brakes = BrakeSettings{Least: 1 + random.IntN(8)}
-	w.hubBrake, w.agentBrake = NewBrake(w.brakes), NewBrake(w.brakes)
+	// Short windows, so that many holds outlast them.
+	w.brakes = BrakeSettings{Least: 1 + random.IntN(8), Window: time.Minute}
+	w.agentBrakes = &BrakeSettings{Least: 1 + random.IntN(4), Window: 10 * time.Second}
+	w.hubBrake, w.agentBrake = NewBrake(w.brakes), w.newAgentBrake()
 	w.backup = w.store.copy()
 	w.log = func(format string, args ...any) { fmt.Fprintf(history, "    "+format+"\n", args...) }
 	key := func() string { return fmt.Sprintf("k%02d", random.IntN(15)) }
 	side := func() bool { return random.IntN(2) == 0 }
+	// Not all: what restores over a slow member is compared again and again until that is done.
+	deliverMany := func() {
+		for range 100 {
+			w.deliver(side())
+		}
+	}
 	causes := []linkv1.RemovalCause{
 		linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED, linkv1.RemovalCause_REMOVAL_CAUSE_NOT_SELECTED, linkv1.RemovalCause_REMOVAL_CAUSE_FORCED,
 	}
@@ -63,8 +71,15 @@ func playHistory(w *world, random *rand.Rand) *strings.Builder {
 	}{
 		{30, "put", func() { w.put(key()) }},
 		{10, "remove", func() { w.remove(key(), causes[random.IntN(len(causes))]) }},
+		{2, "move away", func() {
+			for range 8 {
+				w.remove(key(), linkv1.RemovalCause_REMOVAL_CAUSE_NOT_SELECTED)
+			}
+			deliverMany()
+		}},
 		{2, "vanish", func() { w.vanish(key()) }},
 		{60, "deliver", func() { w.deliver(side()) }},
+		{4, "deliver many", deliverMany},
 		{5, "drop", func() { w.disturb("drop", side(), 1) }},
 		{5, "duplicate", func() { w.disturb("duplicate", side(), 1+random.IntN(3)) }},
 		{5, "reverse", func() { w.disturb("reverse", side(), 2+random.IntN(3)) }},
@@ -72,6 +87,21 @@ func playHistory(w *world, random *rand.Rand) *strings.Builder {
 		{2, "cut", func() { w.cut() }},
 		{2, "restart hub", func() { w.restartHub() }},
 		{2, "restart agent", func() { w.restartAgent() }},
+		// Each side holds on by itself what both know to wait.
+		// Each side holds on by itself what both know to wait.
+		{2, "restart both, the hub before it wrote what the agent holds", func() {
+			if w.toldHold() && w.hub.Hold().HeldByAgent == w.hub.Hold().Held {
+				w.store.held = false
+				w.restartAgent()
+				w.restartHub()
+			}
+		}},
+		{2, "lose the agent's brake", func() {
+			if w.toldHold() {
+				w.member.counted, w.member.braked = nil, false
+				w.restartAgent()
+			}
+		}},
 		{6, "tick", func() { w.tick(time.Duration(random.IntN(40)) * time.Second) }},
 		{2, "slow", func() { w.slowMember, w.slowStore = side(), side() }},
 		{6, "work", func() { w.work() }},

@@ -150,6 +150,8 @@ func (w *world) command(t *testing.T, words []string) {
 		w.tick(d)
 	case "member", "store": // member slow|fast|failing|sound|work
 		w.condition(t, words[0], arg(1))
+	case "forget-hold": // the hub ended before it could write that something waits
+		w.store.held = false
 	case "confirm":
 		n, err := w.confirm()
 		w.log("confirmed %d, error %v", n, err)
@@ -162,13 +164,20 @@ func (w *world) command(t *testing.T, words []string) {
 }
 
 func (w *world) set(t *testing.T, name string, value int) {
-	fields := map[string]*int{"window": &w.settings.Window, "refs-up-to": &w.settings.RefsUpTo, "buckets": &w.settings.Buckets, "brake-least": &w.brakes.Least}
+	agents := w.brakes
+	fields := map[string]*int{
+		"window": &w.settings.Window, "refs-up-to": &w.settings.RefsUpTo, "buckets": &w.settings.Buckets,
+		"brake-least": &w.brakes.Least, "agents-brake-least": &agents.Least,
+	}
 	field := fields[name]
 	if field == nil {
 		t.Fatalf("no setting %q", name)
 	}
 	*field = value
-	w.hubBrake, w.agentBrake = NewBrake(w.brakes), NewBrake(w.brakes)
+	if field == &agents.Least {
+		w.agentBrakes = &agents
+	}
+	w.hubBrake, w.agentBrake = NewBrake(w.brakes), w.newAgentBrake()
 }
 
 func (w *world) disturb(how string, toHub bool, n int) {

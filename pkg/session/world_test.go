@@ -17,8 +17,10 @@ type world struct {
 	now      time.Time
 	settings Settings
 	brakes   BrakeSettings
-	log      func(format string, args ...any)
-	faults   []string
+	// agentBrakes are the agent's, when they are others than the hub's.
+	agentBrakes *BrakeSettings
+	log         func(format string, args ...any)
+	faults      []string
 
 	// The hub's store, and a backup of it.
 	store      store
@@ -43,6 +45,8 @@ type world struct {
 	memberWork, storeWork []func()
 	failing               bool
 	maxUnacknowledged     int
+	// waiting are the UIDs whose removal a person was told to wait for him, and he has not confirmed.
+	waiting map[string]bool
 }
 
 type wire struct{ bytes []byte }
@@ -76,16 +80,18 @@ type member struct {
 	removed map[string]string
 	// counted is what the brake counted when the last work or removal became durable.
 	counted []Counted
+	// braked: the brake held something when the mark, a work or a removal became durable.
+	braked bool
 }
 
 func newWorld() *world {
 	w := &world{
 		now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC), log: func(string, ...any) {},
 		settings: Settings{Window: 4, ReportWindow: 4}, brakes: BrakeSettings{Least: 3, Percent: 5},
-		store:  newStore(100),
+		store: newStore(100), waiting: map[string]bool{},
 		member: member{holds: map[string]Ref{}, marks: map[string]*linkv1.WorkRef{}, removed: map[string]string{}},
 	}
-	w.agentBrake = NewBrake(w.brakes)
+	w.agentBrake = w.newAgentBrake()
 	w.startHub()
 	return w
 }
@@ -136,6 +142,7 @@ func (w *world) put(key string) {
 	if !there {
 		w.uids++
 		s.ref = Ref{Key: key, UID: fmt.Sprintf("u%d", w.uids)}
+		delete(w.waiting, w.member.holds[key].UID) // what was absent is replaced
 	}
 	w.write()
 	s.revision = w.store.revision
@@ -153,6 +160,9 @@ func (w *world) remove(key string, cause linkv1.RemovalCause) {
 	w.write()
 	s.revision = w.store.revision
 	s.removing = &Removing{UID: s.ref.UID, Cause: cause}
+	if cause == linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED {
+		delete(w.waiting, s.ref.UID) // somebody asks for it, and needs no confirmation
+	}
 	w.store.asked[s.ref.UID] = true
 	w.store.works[key] = s
 	w.dirty(key)
@@ -169,6 +179,7 @@ func (w *world) vanish(key string) {
 	if s, there := w.store.works[key]; there {
 		w.write()
 		w.store.asked[s.ref.UID] = true
+		delete(w.waiting, s.ref.UID) // somebody took it out by hand: that is another removal
 		delete(w.store.works, key)
 		w.dirty(key)
 	}
@@ -176,24 +187,25 @@ func (w *world) vanish(key string) {
 
 // restore puts the backup into the store's place while no hub runs, and starts one.
 func (w *world) restore() {
-	w.store, w.backup = w.backup, w.backup.copy()
+	w.store, w.backup, w.waiting = w.backup, w.backup.copy(), map[string]bool{}
 	w.restartHub()
 }
 
 // restoreUnderTheHub does the same to a store behind the back of a hub that goes on running.
 func (w *world) restoreUnderTheHub() {
 	w.cut()
-	w.store, w.backup = w.backup, w.backup.copy()
+	w.store, w.backup, w.waiting = w.backup, w.backup.copy(), map[string]bool{}
 }
 
 func (w *world) replaceStore() {
-	w.store = newStore(1)
+	w.store, w.waiting = newStore(1), map[string]bool{}
 	w.restartHub()
 }
 
 // confirm is a person's word that what waits may go.
 func (w *world) confirm() (int, error) {
 	for key, r := range w.hub.held {
+		delete(w.waiting, r.uid)
 		if r.absent && w.member.holds[key].UID == r.uid {
 			w.store.asked[r.uid] = true
 		}
@@ -255,14 +267,28 @@ func (w *world) record() {
 
 func (w *world) restartAgent() {
 	w.cut()
-	w.agentBrake, w.unreported = NewBrake(w.brakes), sortedKeys(w.member.holds)
+	w.agentBrake, w.unreported = w.newAgentBrake(), sortedKeys(w.member.holds)
 	w.agentBrake.Recall(w.member.counted, w.now)
+	if w.member.braked {
+		w.agentBrake.Resume()
+	}
 	// The mark is written later than the works; each work carries its own.
 	var held []*linkv1.WorkRef
 	for key := range w.member.holds {
 		held = append(held, w.member.marks[key])
 	}
 	w.mark = w.member.mark.Raise(held)
+}
+
+func (w *world) newAgentBrake() *Brake {
+	if w.agentBrakes != nil {
+		return NewBrake(*w.agentBrakes)
+	}
+	return NewBrake(w.brakes)
+}
+
+func (w *world) keepBrake() {
+	w.member.counted, w.member.braked = w.agentBrake.Counted(w.now), w.agentBrake.Holds()
 }
 
 func (w *world) connected() bool { return w.hub != nil && w.agent != nil }
@@ -351,6 +377,7 @@ func (w *world) hubEffect(e HubEffect) {
 		})
 	case HoldChanged:
 		w.store.held = e.Hold.Held > 0 && !e.Hold.Restoring
+		w.tellHold(e.Hold)
 		if e.Hold.Held+e.Hold.Unknown > 0 {
 			w.log("hub:   held=%d by-agent=%d unknown=%d restoring=%v", e.Hold.Held, e.Hold.HeldByAgent, e.Hold.Unknown, e.Hold.Restoring)
 		}
@@ -376,7 +403,7 @@ func (w *world) agentEffect(e AgentEffect) {
 				agent.Done(e.Work.GetKey(), e.Sequence, fmt.Errorf("member API is down"), w.now)
 				return
 			}
-			w.member.counted = w.agentBrake.Counted(w.now)
+			w.keepBrake()
 			w.member.holds[e.Work.GetKey()] = RefOfWork(e.Work)
 			w.member.marks[e.Work.GetKey()] = &linkv1.WorkRef{Revision: e.Work.GetRevision(), Incarnation: e.Work.GetIncarnation()}
 			delete(w.member.removed, e.Work.GetKey())
@@ -400,10 +427,13 @@ func (w *world) agentEffect(e AgentEffect) {
 				if !w.store.asked[uid] {
 					w.fault("%s %s was removed and nobody had asked for it (cause %s)", key, uid, e.Removal.GetCause())
 				}
+				if w.waiting[uid] {
+					w.fault("%s %s was removed, which waited for a person, who had not confirmed it", key, uid)
+				}
 				delete(w.member.holds, key)
 			}
 			w.member.removed[key] = uid
-			w.member.counted = w.agentBrake.Counted(w.now)
+			w.keepBrake()
 			agent.Done(key, e.Sequence, nil, w.now)
 			agent.ReportsDirty(key)
 		})
@@ -412,6 +442,7 @@ func (w *world) agentEffect(e AgentEffect) {
 			w.log("agent: follows %s from revision %d", e.Mark.Incarnation, e.Mark.Revision)
 		}
 		w.member.mark = e.Mark
+		w.keepBrake()
 	case ReportRecorded:
 		if e.Phase == linkv1.Phase_PHASE_REMOVED && w.member.removed[e.Key] == e.UID {
 			delete(w.member.removed, e.Key)
@@ -423,6 +454,23 @@ func (w *world) agentEffect(e AgentEffect) {
 		w.unreported, w.mark = w.agent.Unreported(), w.agent.Mark()
 		w.agent = nil
 	}
+}
+
+// tellHold notes what a person is told to wait for him. One id stands for one set.
+func (w *world) tellHold(hold Hold) {
+	var sum uint64
+	for key, r := range w.hub.held {
+		w.waiting[r.uid] = true
+		sum += checksum(RemovalID{Key: key, UID: r.uid})
+	}
+	if hold.Held != len(w.hub.held) || hold.Held > 0 && hold.ID != fmt.Sprintf("%016x", sum) {
+		w.fault("a hold of %d is told as %d under the id %s", len(w.hub.held), hold.Held, hold.ID)
+	}
+}
+
+// toldHold says whether something waits, and the hub knows all that the agent holds.
+func (w *world) toldHold() bool {
+	return w.connected() && w.hub.State() == Replicate && w.hub.Hold().Held > 0 && len(w.toHub) == 0
 }
 
 func (w *world) view() StoreView {

@@ -17,6 +17,7 @@ import (
 	linkv1 "windlass.dev/windlass/api/link/v1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/roster"
+	"windlass.dev/windlass/pkg/session"
 )
 
 // facts is everything that the assessment of a cluster stands on.
@@ -25,6 +26,8 @@ type facts struct {
 	Member  roster.Member
 	// Held names the first few of the objects whose deletion waits for a person.
 	Held []string
+	// Typed is the confirmation that counted, or that was there before what waits now.
+	Typed string
 	// Grace is how long a cluster may be without a session before it is called unreachable.
 	Grace time.Duration
 	// Lost is after how long it is said that the session is lost, within the grace.
@@ -81,19 +84,25 @@ func assess(f facts) assessment {
 	return out
 }
 
-// inGrace says of a ready cluster whose agent this process has seen that it is lost, once it is for a while, and returns
-// when to look again. A hub that has just begun says nothing: everybody is on the way back then.
+// settling is how much longer a hub that has just begun waits before it calls an agent lost: everybody is on the way back
+// then.
+const settling = 10 * time.Second
+
+// inGrace says of a ready cluster that its agent is lost, once it is for a while, and returns when to look again.
 func inGrace(status *clusterv1alpha1.ClusterStatus, f facts) time.Duration {
-	away := f.Now.Sub(f.Member.Since)
-	if f.Member.Epoch == 0 || !meta.IsStatusConditionTrue(status.Conditions, clusterv1alpha1.ClusterReady) || f.Lost >= f.Grace {
+	away, lost, what := f.Now.Sub(f.Member.Since), f.Lost, "the connection to the agent is lost since"
+	if f.Member.Epoch == 0 {
+		lost, what = f.Lost+settling, "the agent has not connected since the hub began at"
+	}
+	if !meta.IsStatusConditionTrue(status.Conditions, clusterv1alpha1.ClusterReady) || lost >= f.Grace {
 		return f.Grace - away
 	}
-	if away < f.Lost {
-		return f.Lost - away
+	if away < lost {
+		return lost - away
 	}
 	setCondition(status, f, clusterv1alpha1.ClusterReady, metav1.ConditionTrue, clusterv1alpha1.ReadyConnectionLost, fmt.Sprintf(
-		"the connection to the agent is lost since %s; not ready from %s on if it does not come back",
-		f.Member.Since.UTC().Format(time.RFC3339), f.Member.Since.Add(f.Grace).UTC().Format(time.RFC3339)))
+		"%s %s; not ready from %s on if it does not come back",
+		what, f.Member.Since.UTC().Format(time.RFC3339), f.Member.Since.Add(f.Grace).UTC().Format(time.RFC3339)))
 	return f.Grace - away
 }
 
@@ -160,10 +169,18 @@ func recordHold(status *clusterv1alpha1.ClusterStatus, f facts) {
 			"the hub's store was restored from a backup that is older than what this cluster has: "+restored(f, look)+"; "+confirm)
 	case hold.Held > 0:
 		setCondition(status, f, clusterv1alpha1.ClusterDeletionsHeld, metav1.ConditionTrue, clusterv1alpha1.DeletionsHeldTooMany, fmt.Sprintf(
-			"%s: more than %d within %s is unusual; %s; %s", waiting(f), hold.Limit, hold.Window, look, confirm))
+			"%s: %s; %s; %s", waiting(f), unusual(hold), look, confirm))
 	case meta.FindStatusCondition(status.Conditions, clusterv1alpha1.ClusterDeletionsHeld) != nil:
 		setCondition(status, f, clusterv1alpha1.ClusterDeletionsHeld, metav1.ConditionFalse, "NothingHeld", "no deletion waits for a person")
 	}
+}
+
+// unusual names the limit that was exceeded, if it is known here: an agent has its own.
+func unusual(hold session.Hold) string {
+	if hold.Limit == 0 {
+		return "so many at once are unusual"
+	}
+	return fmt.Sprintf("more than %d within %s is unusual", hold.Limit, hold.Window)
 }
 
 // confirmation says what to type, after what was typed in vain.
@@ -175,12 +192,17 @@ func confirmation(f facts) string {
 	return command
 }
 
-// unheeded says of a confirmation that names something else than what waits that it lets nothing happen.
+// unheeded says of a confirmation that was typed since something waits, and names something else, that it lets nothing
+// happen.
 func unheeded(f facts) string {
 	id := f.Cluster.Annotations[workv1alpha1.ConfirmDeletionsAnnotation]
-	if id == "" || f.Member.Hold.ID == "" || id == f.Member.Hold.ID {
+	if id == "" || id == f.Typed || f.Member.Hold.ID == "" || id == f.Member.Hold.ID {
 		return ""
 	}
+	return ignored(id)
+}
+
+func ignored(id string) string {
 	return fmt.Sprintf("the annotation %s=%.64q confirms nothing, for what waits has another id", workv1alpha1.ConfirmDeletionsAnnotation, id)
 }
 

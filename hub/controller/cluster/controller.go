@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -59,6 +60,8 @@ type Reconciler struct {
 	Log     *slog.Logger
 	// Events is told on the cluster what waits there for a person.
 	Events Events
+	// typed has by cluster the confirmation that counted, or was there before what waits now: it is not worth a word.
+	typed sync.Map
 }
 
 // Setup adds the controller to the manager.
@@ -116,6 +119,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, name string) (ctrl.Result, e
 	if !ok {
 		r.Accepting.set(name, false)
 		r.Roster.Forget(name)
+		r.typed.Delete(name)
 		if err := r.Removed(ctx, name); err != nil {
 			return ctrl.Result{}, fmt.Errorf("ending the session of cluster %s, which was removed: %w", name, err)
 		}
@@ -140,6 +144,7 @@ func (r *Reconciler) confirm(ctx context.Context, cluster *clusterv1alpha1.Membe
 	if err := r.Confirm(ctx, cluster.Name, id); err != nil {
 		return fmt.Errorf("confirming the deletions in cluster %s: %w", cluster.Name, err)
 	}
+	r.typed.Store(cluster.Name, id)
 	return nil
 }
 
@@ -153,20 +158,24 @@ func (r *Reconciler) bringUpToDate(ctx context.Context, cluster *clusterv1alpha1
 		}
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
-	if there, err := r.ensureNamespace(ctx, name); err != nil || !there {
-		return store.Outcome(err)
-	}
-	r.Accepting.set(name, true)
+	// What is known of the cluster is said also while its namespace is being deleted, which what waits for a person holds up.
 	known := r.gather(cluster, member)
 	said := assess(known)
 	if err := r.record(ctx, known, said); err != nil {
 		return store.Outcome(err)
 	}
+	there, err := r.ensureNamespace(ctx, name)
+	if err != nil {
+		return store.Outcome(err)
+	}
+	if there {
+		r.Accepting.set(name, true)
+	}
 	return ctrl.Result{RequeueAfter: said.RecheckAfter}, nil
 }
 
 func (r *Reconciler) gather(cluster *clusterv1alpha1.MemberCluster, member roster.Member) facts {
-	return facts{Cluster: cluster, Member: member, Held: r.heldObjects(cluster.Name, member.Hold), Grace: r.Grace, Lost: r.Lost, Process: r.Process, Now: r.Now()}
+	return facts{Cluster: cluster, Member: member, Held: r.heldObjects(cluster.Name, member.Hold), Typed: r.typedBefore(cluster), Grace: r.Grace, Lost: r.Lost, Process: r.Process, Now: r.Now()}
 }
 
 // record writes the taints and the finalizer, then the status; each only when it changes.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -123,7 +124,7 @@ func TestWhatIsSaidOfACluster(t *testing.T) {
 		},
 		{
 			reason: "its agent is away for a moment", cluster: with(ready(metav1.ConditionTrue, "AgentConnected"), users),
-			member: roster.Member{Since: now.Add(-grace / 4), Facts: answers}, ready: metav1.ConditionTrue, why: "AgentConnected", taints: []corev1.Taint{users}, recheck: grace * 3 / 4,
+			member: roster.Member{Since: now.Add(-grace / 4), Facts: answers}, ready: metav1.ConditionTrue, why: "AgentConnected", taints: []corev1.Taint{users}, recheck: lost + settling - grace/4,
 		},
 		{
 			reason: "its agent, which this process has seen, is away for a moment", cluster: with(ready(metav1.ConditionTrue, "AgentConnected")),
@@ -133,6 +134,15 @@ func TestWhatIsSaidOfACluster(t *testing.T) {
 			reason: "and longer: it is ready still, and that is said", cluster: with(ready(metav1.ConditionTrue, "AgentConnected"), users),
 			member: roster.Member{Since: now.Add(-lost), Epoch: 1, Facts: answers}, ready: metav1.ConditionTrue, why: "ConnectionLost", taints: []corev1.Taint{users}, recheck: grace - lost,
 			says: "lost since 2026-01-01T11:59:55Z; not ready from 2026-01-01T12:00:35Z on",
+		},
+		{
+			reason: "its agent has not come back to a hub that began a moment ago", cluster: with(ready(metav1.ConditionTrue, "AgentConnected")),
+			member: roster.Member{Since: now.Add(-lost)}, ready: metav1.ConditionTrue, why: "AgentConnected", recheck: settling,
+		},
+		{
+			reason: "nor to one that began a while ago", cluster: with(ready(metav1.ConditionTrue, "AgentConnected")),
+			member: roster.Member{Since: now.Add(-lost - settling)}, ready: metav1.ConditionTrue, why: "ConnectionLost", recheck: grace - lost - settling,
+			says: "the agent has not connected since the hub began at 2026-01-01T11:59:45Z; not ready from 2026-01-01T12:00:25Z on",
 		},
 		{
 			reason: "its agent is back in time", cluster: with(ready(metav1.ConditionTrue, "ConnectionLost")),
@@ -353,6 +363,9 @@ func TestNoWorksAreAcceptedWithoutANamespace(t *testing.T) {
 	t.Run("it is being deleted", func(t *testing.T) {
 		w := newWorld()
 		w.MemberClusters.Put(member(nil))
+		w.roster.Connected("a", 1, "v0.1.0", "uid")
+		w.roster.Facts("a", &linkv1.ClusterFacts{ApiReady: true})
+		w.roster.Hold("a", session.Hold{ID: "h1", Held: 2})
 		w.controller.Kube = fake.NewClientset(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "karmada-es-a",
 			DeletionTimestamp: &metav1.Time{Time: now}, Finalizers: []string{"kubernetes"}}})
 		if result, err := w.controller.Reconcile(t.Context(), "a"); err != nil || !result.IsZero() {
@@ -360,6 +373,14 @@ func TestNoWorksAreAcceptedWithoutANamespace(t *testing.T) {
 		}
 		if w.controller.Accepting.Accepts("a") || len(w.began) > 0 {
 			t.Error("works are accepted")
+		}
+		c, _ := w.MemberClusters.Get("", "a")
+		held := meta.FindStatusCondition(c.Status.Conditions, clusterv1alpha1.ClusterDeletionsHeld)
+		if !meta.IsStatusConditionTrue(c.Status.Conditions, clusterv1alpha1.ClusterReady) || !waits(held) || !strings.HasSuffix(held.Message, "=h1") {
+			t.Errorf("what holds up the end of its namespace is not said: %+v", c.Status.Conditions)
+		}
+		if held != nil && !strings.Contains(held.Message, "2 deletions wait for a person: so many at once are unusual; look") {
+			t.Errorf("without a limit of the hub that was exceeded it says %q", held.Message)
 		}
 	})
 }
@@ -619,6 +640,8 @@ func TestDeletionsThatWaitAreNamedAndToldWhenTheyBeginAndWhenTheyEnd(t *testing.
 	}
 	five := "5 deletions wait for a person (Deployment shop/web, ClusterRole read, the work w2 and 2 more): " + look
 	six := strings.Replace(five, "5 deletions wait for a person (Deployment shop/web, ClusterRole read, the work w2 and 2", "6 deletions wait for a person (Deployment shop/web, ClusterRole read, the work w2 and 3", 1)
+	begins := []string{"a Warning DeletionsHeld: deletions in this cluster wait for a person: `windlass status` or " +
+		"`kubectl describe membercluster a` says which, and how to confirm them"}
 	for _, step := range []struct {
 		reason string
 		happen func()
@@ -627,15 +650,14 @@ func TestDeletionsThatWaitAreNamedAndToldWhenTheyBeginAndWhenTheyEnd(t *testing.
 		logged int
 	}{
 		{"a confirmation of nothing", annotate("old"), "", nil, 0},
-		{"a hold begins, of which an earlier confirmation says nothing", holds("h1", 5, examples...), five + ignored("old") + "; " + command + "h1",
-			[]string{"a Warning DeletionsHeld: " + five + ignored("old") + "; " + command + "h1"}, 1},
+		{"a hold begins, and nobody has typed anything since", holds("h1", 5, examples...), five + command + "h1", begins, 1},
 		{"somebody types another id", annotate("h0"), five + ignored("h0") + "; " + command + "h1",
 			[]string{"a Warning ConfirmationIgnored: " + ignored("h0") + "; " + command + "h1"}, 1},
 		{"more comes", holds("h2", 6, examples...), six + ignored("h0") + "; " + command + "h2", nil, 0},
+		{"the hub starts anew", func() { w.controller.typed = sync.Map{} }, six + ignored("h0") + "; " + command + "h2", nil, 0},
 		{"somebody types the id", annotate("h2"), six + command + "h2", nil, 0},
 		{"it ends", holds("", 0), "no deletion waits for a person", nil, 1},
-		{"one of which nothing is known", holds("h3", 1, session.RemovalID{Key: "w0", UID: "another"}), "1 deletion waits for a person: " + look + ignored("h2") + "; " + command + "h3",
-			[]string{"a Warning DeletionsHeld: 1 deletion waits for a person: " + look + ignored("h2") + "; " + command + "h3"}, 1},
+		{"one of which nothing is known, after the confirmation that counted", holds("h3", 1, session.RemovalID{Key: "w0", UID: "another"}), "1 deletion waits for a person: " + look + command + "h3", begins, 1},
 	} {
 		w.events = nil
 		w.log.Reset()

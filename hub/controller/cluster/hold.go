@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -43,6 +44,22 @@ func objectOf(work *workv1alpha1.PropagationWork) string {
 	return template.Kind + " " + template.Namespace + "/" + template.Name
 }
 
+// typedBefore returns the confirmation that counted, or that was there before what waits now. A process that begins while
+// something waits takes it for one that was there before, unless the one before it has said something else.
+func (r *Reconciler) typedBefore(cluster *clusterv1alpha1.MemberCluster) string {
+	id := cluster.Annotations[workv1alpha1.ConfirmDeletionsAnnotation]
+	held := meta.FindStatusCondition(cluster.Status.Conditions, clusterv1alpha1.ClusterDeletionsHeld)
+	switch typed, known := r.typed.Load(cluster.Name); {
+	case !waits(held):
+	case known:
+		return typed.(string)
+	case strings.Contains(held.Message, ignored(id)):
+		id = ""
+	}
+	r.typed.Store(cluster.Name, id)
+	return id
+}
+
 // tellHold says once that deletions begin to wait, that they end to, and that somebody confirms something else. Known is
 // what was decided on, said what was written.
 func (r *Reconciler) tellHold(known facts, said *clusterv1alpha1.MemberCluster) {
@@ -53,8 +70,10 @@ func (r *Reconciler) tellHold(known facts, said *clusterv1alpha1.MemberCluster) 
 	switch {
 	case began:
 		r.Log.Warn("deletions in a cluster wait for a person", "cluster", said.Name, "why", now.Reason,
-			"held", hold.Held, "first", strings.Join(known.Held, ", "), "id", hold.ID)
-		r.Events.Event(said, corev1.EventTypeWarning, clusterv1alpha1.ClusterDeletionsHeld, now.Message)
+			"look", "kubectl describe membercluster "+said.Name)
+		// How many they are, and so their id, changes at once: only the condition has both.
+		r.Events.Event(said, corev1.EventTypeWarning, clusterv1alpha1.ClusterDeletionsHeld, fmt.Sprintf(
+			"deletions in this cluster wait for a person: `windlass status` or `kubectl describe membercluster %s` says which, and how to confirm them", said.Name))
 	case waits(before) && !waits(now):
 		r.Log.Info("no deletion in a cluster waits for a person any more", "cluster", said.Name)
 	case waits(now) && other != "" && !strings.Contains(before.Message, other):
