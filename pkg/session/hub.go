@@ -144,9 +144,10 @@ type workState struct {
 	held Ref
 	// offered: a put was sent since the comparison, so the agent may hold the work even if no answer has come.
 	offered bool
-	// removing is the UID whose removal the agent has made durable.
-	removing string
-	sent     *linkv1.Milestone
+	// ordered is the UID whose removal was sent in this session and is past recall, whether or not an answer has come;
+	// removing that which the agent has made durable.
+	ordered, removing string
+	sent              *linkv1.Milestone
 	// The newest report.
 	reportSequence   uint64
 	reportUID        string

@@ -22,6 +22,9 @@ func (h *Hub) brakes(id RemovalID, cause linkv1.RemovalCause, now time.Time) boo
 	if h.heldAlready(id) {
 		return true
 	}
+	if state := h.works[id.Key]; state != nil && state.ordered == id.UID {
+		return false // said once more, because no answer came: nobody must be told that it waits
+	}
 	if now.Sub(h.countedAt) >= time.Minute {
 		listed, _ := h.source.List()
 		h.counted, h.countedAt = len(listed), now
@@ -35,6 +38,9 @@ func (h *Hub) heldAlready(id RemovalID) bool {
 }
 
 func (h *Hub) hold(key string, r heldRemoval) {
+	if state := h.works[key]; state != nil {
+		state.ordered = ""
+	}
 	h.brake.Hold(RemovalID{Key: key, UID: r.uid})
 	if h.held[key] != r {
 		h.held[key] = r

@@ -116,6 +116,7 @@ func (h *Hub) sendRemoval(key string, item Item, now time.Time) {
 		return
 	}
 	h.unhold(key)
+	state.ordered = order.UID
 	h.fly(key, flightRemoval, Ref{Key: key, UID: order.UID}, now)
 	h.sendWorks(&linkv1.WorksFromHub{Message: &linkv1.WorksFromHub_Removal{Removal: &linkv1.Removal{
 		Sequence: h.sequence, Revision: item.Revision, Key: key, Uid: order.UID,

@@ -49,6 +49,7 @@ func playHistory(w *world, random *rand.Rand) *strings.Builder {
 	w.settings = Settings{Window: 1 + random.IntN(6), ReportWindow: 1 + random.IntN(6), RefsUpTo: 1 + random.IntN(12), Buckets: 1 + random.IntN(8)}
 	// Short windows, so that many holds outlast them.
 	w.brakes = BrakeSettings{Least: 1 + random.IntN(8), Window: time.Minute}
+	w.reportsFirst = random.IntN(2) == 0
 	w.agentBrakes = &BrakeSettings{Least: 1 + random.IntN(4), Window: 10 * time.Second}
 	w.hubBrake, w.agentBrake = NewBrake(w.brakes), w.newAgentBrake()
 	w.backup = w.store.copy()

@@ -17,6 +17,8 @@ type world struct {
 	now      time.Time
 	settings Settings
 	brakes   BrakeSettings
+	// reportsFirst: the member reports a removal before the agent's session hears that it is durable.
+	reportsFirst bool
 	// agentBrakes are the agent's, when they are others than the hub's.
 	agentBrakes *BrakeSettings
 	log         func(format string, args ...any)
@@ -206,6 +208,7 @@ func (w *world) replaceStore() {
 func (w *world) confirm() (int, error) {
 	for key, r := range w.hub.held {
 		delete(w.waiting, r.uid)
+		delete(w.waiting, w.member.holds[key].UID) // an older work of that name: to a person they are one
 		if r.absent && w.member.holds[key].UID == r.uid {
 			w.store.asked[r.uid] = true
 		}
@@ -434,6 +437,11 @@ func (w *world) agentEffect(e AgentEffect) {
 			}
 			w.member.removed[key] = uid
 			w.keepBrake()
+			if w.reportsFirst {
+				agent.ReportsDirty(key)
+				w.inMember(func() { agent.Done(key, e.Sequence, nil, w.now) })
+				return
+			}
 			agent.Done(key, e.Sequence, nil, w.now)
 			agent.ReportsDirty(key)
 		})
@@ -503,10 +511,11 @@ func (w *world) work() {
 		f()
 	}
 	w.storeWork = nil
-	for _, f := range w.memberWork {
+	pending := w.memberWork
+	w.memberWork = nil
+	for _, f := range pending {
 		f()
 	}
-	w.memberWork = nil
 	w.settle()
 }
 
