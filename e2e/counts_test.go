@@ -59,10 +59,10 @@ type cost struct {
 var costs = []cost{
 	{writes("configmaps", "create", "update"), 2*countedObjects + races, "the user's own apply (a create, which counts as an update); the claim"},
 	{writes("configmaps", "delete"), countedObjects, "the user's own"},
-	{writes("propagationbindings", "create"), countedObjects, "the binding, with its clusters and Scheduled"},
+	{writes("propagationbindings", "create"), countedObjects + races, "the binding, with its clusters and Scheduled"},
 	{writes("propagationbindings", "update"), 2*countedObjects + 2*races, "the aggregated status; the mark of deletion"},
 	{writes("propagationbindings", "delete"), countedObjects, "the finalizer's end"},
-	{writes("propagationworks", "create"), countedWorks, "the work"},
+	{writes("propagationworks", "create"), countedWorks + races, "the work"},
 	{writes("propagationworks", "update"), 2*countedWorks + races, "its status; the mark of deletion with the cause"},
 	{writes("propagationworks", "delete"), countedWorks, "the finalizer's end"},
 	{writes("events", "create", "update"), 0, "nothing went wrong"},
