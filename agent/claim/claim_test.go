@@ -329,6 +329,7 @@ func TestWhyNothingIsWrittenIsToldWithWhatToDo(t *testing.T) {
 					t.Errorf("told %v while what was written last is still trusted", a.leases.told)
 				}
 				time.Sleep(time.Minute)
+				synctest.Wait()
 				if len(a.leases.told) == 0 || !strings.Contains(a.leases.told[0].Error(), c.says) || !strings.Contains(a.leases.told[0].Error(), "windlass-system") {
 					t.Fatalf("told %v, want %q", a.leases.told, c.says)
 				}
@@ -345,6 +346,7 @@ func TestWhyNothingIsWrittenIsToldWithWhatToDo(t *testing.T) {
 				}
 				refuse(nil)
 				time.Sleep(2 * renewEvery)
+				synctest.Wait()
 				if last := a.leases.told[len(a.leases.told)-1]; last != nil {
 					t.Errorf("told last: %v although it acts again", last)
 				}
