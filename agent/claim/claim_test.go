@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,7 +33,7 @@ type fakeLeases struct {
 	// down makes requests fail; lost lets them succeed and loses the answers.
 	down, lost atomic.Bool
 	anew       atomic.Int32
-	told       []error
+	troubles   []error
 }
 
 type leaseStore struct {
@@ -110,6 +111,19 @@ func (f *fakeLeases) write(lease *coordinationv1.Lease, refuse func(held *coordi
 	return f.store.lease.DeepCopy(), nil
 }
 
+func (f *fakeLeases) trouble(problem error) {
+	f.store.mu.Lock()
+	defer f.store.mu.Unlock()
+	f.troubles = append(f.troubles, problem)
+}
+
+// told are the troubles that were told so far.
+func (f *fakeLeases) told() []error {
+	f.store.mu.Lock()
+	defer f.store.mu.Unlock()
+	return slices.Clone(f.troubles)
+}
+
 // agent is one agent's claim, with its own way to the member.
 type agent struct {
 	*Claim
@@ -122,7 +136,7 @@ func newAgent(store *leaseStore, name string, id int, place string) agent {
 	return agent{leases: leases, Claim: New(Config{
 		Leases: leases, Self: Process{Name: name, ID: id, Place: place}, Gone: func(pid int) bool { return pid != 1 },
 		Namespace: "windlass-system", MakeNamespace: leases.makeNamespace, Anew: func() { leases.anew.Add(1) },
-		Trouble: func(problem error) { leases.told = append(leases.told, problem) }, // by Keep alone
+		Trouble: leases.trouble,
 		Logger:  slog.New(slog.DiscardHandler), Now: time.Now,
 	})}
 }
@@ -325,13 +339,13 @@ func TestWhyNothingIsWrittenIsToldWithWhatToDo(t *testing.T) {
 				go func() { _ = a.Keep(t.Context()) }()
 				refuse(c.answer)
 				time.Sleep(renewEvery)
-				if synctest.Wait(); len(a.leases.told) > 0 {
-					t.Errorf("told %v while what was written last is still trusted", a.leases.told)
+				if synctest.Wait(); len(a.leases.told()) > 0 {
+					t.Errorf("told %v while what was written last is still trusted", a.leases.told())
 				}
 				time.Sleep(time.Minute)
 				synctest.Wait()
-				if len(a.leases.told) == 0 || !strings.Contains(a.leases.told[0].Error(), c.says) || !strings.Contains(a.leases.told[0].Error(), "windlass-system") {
-					t.Fatalf("told %v, want %q", a.leases.told, c.says)
+				if len(a.leases.told()) == 0 || !strings.Contains(a.leases.told()[0].Error(), c.says) || !strings.Contains(a.leases.told()[0].Error(), "windlass-system") {
+					t.Fatalf("told %v, want %q", a.leases.told(), c.says)
 				}
 				a.leases.store.mu.Lock()
 				requests := a.leases.store.requests
@@ -347,7 +361,7 @@ func TestWhyNothingIsWrittenIsToldWithWhatToDo(t *testing.T) {
 				refuse(nil)
 				time.Sleep(2 * renewEvery)
 				synctest.Wait()
-				if last := a.leases.told[len(a.leases.told)-1]; last != nil {
+				if last := a.leases.told()[len(a.leases.told())-1]; last != nil {
 					t.Errorf("told last: %v although it acts again", last)
 				}
 			})
