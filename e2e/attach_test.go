@@ -277,7 +277,7 @@ func TestEveryRefusedTokenLeavesAnEventOnTheHub(t *testing.T) {
 		event               string
 		flags               []string
 	}{
-		{"a token that was used", ownerName, used, "was used by another agent", joinToken(used), "TokenUsed", nil},
+		{"a token that was used", ownerName, used, "was used already", joinToken(used), "TokenUsed", nil},
 		{"a token whose time is over", "token-expired", expired, "ended at", joinToken(expired), "TokenExpired", nil},
 		{"a token of another name", "token-mine", elsewhere, `is for cluster "token-other"`, joinToken(elsewhere), "TokenForAnotherCluster", nil},
 		{"a token with another secret", "token-guessed", strings.Join(guessed, "."), "with that secret", joinToken(strings.Join(guessed, ".")), "TokenSecretWrong", nil},

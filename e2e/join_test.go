@@ -81,7 +81,7 @@ func TestATokenIsGoodForOneAgent(t *testing.T) {
 	second := f.NewAgent(t, cluster.AgentConfig{
 		ClusterName: "twice", Member: f.Member("member2").Cluster, Token: token, Flags: ownNamespace("twice"),
 	})
-	refused(t, second, "was used by another agent")
+	refused(t, second, "was used already")
 }
 
 // ownNamespace keeps the state of a test's agent apart from that of the fleet's agent in the same member.

@@ -333,7 +333,7 @@ func (a *attempt) prepare() error {
 	if a.live != nil {
 		a.before = a.live.GetResourceVersion()
 	}
-	if a.sent, err = json.Marshal(a.desired.Object); err != nil {
+	if a.sent, err = workv1alpha1.EncodeManifest(a.desired.Object); err != nil {
 		return failf(reasonInvalidManifest, "%v", err)
 	}
 	return nil
@@ -389,7 +389,7 @@ func (a *attempt) send(ctx context.Context) error {
 		exact := a.desired.DeepCopy()
 		exact.SetResourceVersion(a.live.GetResourceVersion())
 		var err error
-		if payload, err = json.Marshal(exact.Object); err != nil {
+		if payload, err = workv1alpha1.EncodeManifest(exact.Object); err != nil {
 			return failf(reasonInvalidManifest, "%v", err)
 		}
 	}

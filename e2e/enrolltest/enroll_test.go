@@ -286,7 +286,7 @@ func TestARefusalIsReadOnTheAgentAndSeenOnTheHub(t *testing.T) {
 				h.joins(t, start(t, settings{hub: h.addr, name: "edge-1", token: &token}))
 				return settings{name: "edge-2", token: &token}
 			},
-			code: identity.CodeTokenUsed, says: `was used by another agent, for cluster "edge-1"`, event: "TokenUsed",
+			code: identity.CodeTokenUsed, says: `was used already, for cluster "edge-1"`, event: "TokenUsed",
 		},
 		{
 			reason: "a token that is over",

@@ -105,7 +105,7 @@ func namesake(all []*clusterv1alpha1.MemberCluster, a ask) *clusterv1alpha1.Memb
 // between goes on where it was cut off; one that comes after it gets a new certificate for the same
 // cluster, unless that was removed or joined by another token since.
 func decideName(token *windlassv1alpha1.JoinToken, cluster *clusterv1alpha1.MemberCluster, a ask) ruling {
-	if refusal := decideToken(token, a); refusal != nil {
+	if refusal := decideToken(token, a, newToken(cluster, a)); refusal != nil {
 		return ruling{refusal: refusal}
 	}
 	completed := token.Status.UsedTime != nil
@@ -122,15 +122,23 @@ func decideName(token *windlassv1alpha1.JoinToken, cluster *clusterv1alpha1.Memb
 	return decideAttached(token, cluster, a)
 }
 
-func decideToken(token *windlassv1alpha1.JoinToken, a ask) *identity.Refusal {
+// newToken is what to type for another token that this agent can use.
+func newToken(cluster *clusterv1alpha1.MemberCluster, a ask) string {
+	if cluster != nil && joined(cluster) && cluster.Status.Agent.KubeSystemUID == a.kubeSystemUID {
+		return "windlass token create --cluster " + cluster.Name + " --rejoin"
+	}
+	return "windlass token create"
+}
+
+func decideToken(token *windlassv1alpha1.JoinToken, a ask, another string) *identity.Refusal {
 	bound, used := token.Spec.ClusterName, token.Status.PublicKeyHash != ""
 	switch end := expiresAt(token); {
 	case !a.now.Before(end):
-		return refuse(identity.CodeTokenExpired, "the join token %s ended at %s, and it is %s on the hub; make a new one with `windlass token create`",
-			token.Name, end.UTC().Format(timeText), a.now.UTC().Format(timeText))
+		return refuse(identity.CodeTokenExpired, "the join token %s ended at %s, and it is %s on the hub; make a new one with `%s`",
+			token.Name, end.UTC().Format(timeText), a.now.UTC().Format(timeText), another)
 	case used && token.Status.PublicKeyHash != a.keyHash:
-		return refuse(identity.CodeTokenUsed, "the join token %s was used by another agent, for cluster %q; a token is worth one use: make a new one with `windlass token create`",
-			token.Name, token.Status.ClusterName)
+		return refuse(identity.CodeTokenUsed, "the join token %s was used already, for cluster %q; a token is worth one use: make a new one with `%s`",
+			token.Name, token.Status.ClusterName, another)
 	case a.clusterName == "":
 		return refuse(identity.CodeInvalidRequest, "the join token %s is not bound to a cluster, so the agent has to choose the name: set --cluster-name", token.Name)
 	case bound != "" && bound != a.clusterName:

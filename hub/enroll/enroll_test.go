@@ -433,7 +433,16 @@ func TestRefusals(t *testing.T) {
 				h.enrolled(t, request(t, token, newKey(t)))
 				return request(t, token, newKey(t), named("edge-2"))
 			},
-			code: identity.CodeTokenUsed, says: `was used by another agent, for cluster "edge-1"`, event: "JoinToken/* TokenUsed",
+			code: identity.CodeTokenUsed, says: `was used already, for cluster "edge-1"; a token is worth one use: make a new one with ` + "`windlass token create`", event: "JoinToken/* TokenUsed",
+		},
+		{
+			reason: "a token that the cluster has used before its agent forgot who it is",
+			prepare: func(t *testing.T, h *hub) identity.EnrollRequest {
+				token := h.token(t)
+				h.enrolled(t, request(t, token, newKey(t)))
+				return request(t, token, newKey(t))
+			},
+			code: identity.CodeTokenUsed, says: "make a new one with `windlass token create --cluster edge-1 --rejoin`", event: "JoinToken/* TokenUsed",
 		},
 		{
 			reason: "a token that is bound to another name",

@@ -67,7 +67,7 @@ func contentHash(content []byte) string {
 
 // encode writes an object as JSON with sorted keys: the same object is always the same bytes.
 func encode(obj *unstructured.Unstructured) ([]byte, error) {
-	encoded, err := json.Marshal(obj.Object)
+	encoded, err := workv1alpha1.EncodeManifest(obj.Object)
 	if err != nil {
 		return nil, fmt.Errorf("encoding %s %s: %w", obj.GetKind(), obj.GetName(), err)
 	}

@@ -311,6 +311,18 @@ func TestATemplateThatDoesNotFitIsRefusedWithItsSize(t *testing.T) {
 	}
 }
 
+func TestWhatHTMLWouldEscapeIsNotLargerInAWork(t *testing.T) {
+	template := parseObject(t, `{apiVersion: v1, kind: ConfigMap, metadata: {name: page, namespace: shop}}`)
+	unstructured.SetNestedField(template.Object, strings.Repeat("<&>", 300_000), "data", "page")
+	works, err := Works(template, divided(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if raw := works[0].Spec.Workload.Manifests[0].Raw; len(raw) > 901_000 || !strings.Contains(string(raw), "<&><&>") {
+		t.Errorf("900000 bytes became %d", len(raw))
+	}
+}
+
 func TestABindingWithoutPermanentIDIsNotRendered(t *testing.T) {
 	binding := divided(1)
 	binding.Labels = nil

@@ -78,7 +78,7 @@ func (h *Hub) unhold(key string) {
 // receiveBrake takes over what the agent's brake holds. Removals that followed from a complete list have no answer of
 // their own, so this is how the hub hears of them.
 func (h *Hub) receiveBrake(n *linkv1.BrakeNotice) {
-	h.do(Remarked{Message: fmt.Sprintf("the agent's brake holds %d removals", n.GetHeld())})
+	h.do(Remarked{Message: fmt.Sprintf("the agent says what its brake holds: %d", n.GetHeld())})
 	for _, r := range n.GetRemovals() {
 		key, uid := r.GetKey(), r.GetUid()
 		id := RemovalID{Key: key, UID: uid}
