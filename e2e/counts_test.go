@@ -112,6 +112,8 @@ spec:
 	first := configMap(namespace, "first")
 	propagate(t, f, first)
 
+	f.Hub().NothingLeaves(t, "Namespace") // of what earlier tests have left, which is written, too
+
 	before, revision := counters(t, f), storeRevision(t, f, first)
 	var objects []fleet.Object
 	for i := range countedObjects {

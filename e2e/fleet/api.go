@@ -342,6 +342,23 @@ func (a *API) EventuallyGone(t *testing.T, o Object) {
 	WaitFor(t, fmt.Sprintf("%s to be gone from %s", o, a.name), func() error { return a.gone(t.Context(), o) })
 }
 
+// NothingLeaves waits until no object of a core kind is being deleted.
+func (a *API) NothingLeaves(t *testing.T, kind string) {
+	t.Helper()
+	WaitFor(t, fmt.Sprintf("every %s that is being deleted to be gone from %s", kind, a.name), func() error {
+		list, err := a.Resource(t, Object{APIVersion: "v1", Kind: kind}).List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		for _, object := range list.Items {
+			if object.GetDeletionTimestamp() != nil {
+				return fmt.Errorf("%s is being deleted since %v", object.GetName(), object.GetDeletionTimestamp())
+			}
+		}
+		return nil
+	})
+}
+
 func (a *API) gone(ctx context.Context, o Object) error {
 	object, err := a.read(ctx, o)
 	if apierrors.IsNotFound(err) {
