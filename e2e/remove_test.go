@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"windlass.dev/windlass/e2e/fleet"
 )
 
@@ -50,6 +52,41 @@ func TestAMassMoveIsHeldIsToldAndEndsWithTheNamespace(t *testing.T) {
 		member.EventuallyGone(t, configMap(namespace, fmt.Sprintf("many-%02d", i)))
 	}
 	f.Hub().Eventually(t, fleet.Cluster(name), fleet.ConditionIs("DeletionsHeld", "False"))
+}
+
+func TestAMassMoveThatIsTakenBackLeavesInPlaceWhatWaited(t *testing.T) {
+	f := fleet.Shared(t)
+	name := unique("moved-back")
+	const many = 14 // more than may go within five minutes
+	member := f.Spare(t)
+	attach(t, f, member, name)
+	namespace := f.Hub().Namespace(t)
+	placeMany(t, f, namespace, many, name, "member2")
+
+	f.Hub().Patch(t, policy(namespace, "many"), "spec: {placement: {clusterAffinity: {clusterNames: [member2]}}}")
+	f.Hub().Eventually(t, fleet.Cluster(name), fleet.ConditionIs("DeletionsHeld", "True"))
+	f.Hub().Eventually(t, policy(namespace, "many"), fleet.ConditionSays("Ready", "held back until a person confirms it"))
+	waiting := map[string]types.UID{}
+	for i := range many {
+		one := configMap(namespace, fmt.Sprintf("many-%02d", i))
+		if !member.Lacks(t, one) {
+			waiting[one.Name] = member.Get(t, one).GetUID()
+		}
+	}
+	if len(waiting) == 0 {
+		t.Fatal("nothing was held back")
+	}
+
+	f.Hub().Patch(t, policy(namespace, "many"), "spec: {placement: {clusterAffinity: {clusterNames: ["+name+", member2]}}}")
+	f.Hub().Eventually(t, fleet.Cluster(name), fleet.ConditionIs("DeletionsHeld", "False"))
+	f.Hub().Eventually(t, policy(namespace, "many"), fleet.ConditionIs("Ready", "True"))
+	for i := range many {
+		one := configMap(namespace, fmt.Sprintf("many-%02d", i))
+		member.Eventually(t, one)
+		if uid, waited := waiting[one.Name]; waited && member.Get(t, one).GetUID() != uid {
+			t.Errorf("ConfigMap %s, which waited, was made anew", one.Name)
+		}
+	}
 }
 
 func TestAWorkloadThatIsScaledToNothingStopsInItsMembersAndStartsAgain(t *testing.T) {

@@ -62,6 +62,7 @@ func newKinds(stores *apiserver.Stores) *kinds {
 			return stores.Works.DeleteMarked(ctx, work.Namespace, work.Name, apiserver.DeleteOptions{UID: work.UID},
 				func(work *workv1alpha1.PropagationWork) { work.Spec.RemovalCause = cause })
 		},
+		Replace: stores.Works.Replace,
 	}
 	k.clusters = newKind(k, stores.MemberClusters, &clusterv1alpha1.MemberCluster{}, nil)
 	return k

@@ -570,6 +570,53 @@ func TestTheCauseOfARemovalIsWrittenWithTheDeletion(t *testing.T) {
 	}
 }
 
+func TestAWorkThatIsBeingDeletedIsReplacedInOneWrite(t *testing.T) {
+	ctx := t.Context()
+	works := hub.server.Stores.Works
+	makeNamespace(t, "karmada-es-replaced")
+	kept := newWork("replaced", "kept", configMapManifest)
+	kept.Finalizers = []string{workv1alpha1.WorkFinalizer}
+	created, err := works.Create(ctx, kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := works.Replace(ctx, created, kept); !apierrors.IsConflict(err) {
+		t.Errorf("one that nobody deletes: error %v", err)
+	}
+	if err := works.Delete(ctx, created.Namespace, created.Name, apiserver.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	leaving, err := works.Get(ctx, created.Namespace, created.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale := leaving.DeepCopy()
+	stale.ResourceVersion = created.ResourceVersion
+	if _, err := works.Replace(ctx, stale, kept); !apierrors.IsConflict(err) {
+		t.Errorf("with a version of which nothing is known any more: error %v", err)
+	}
+	invalid := newWork("replaced", "kept", "")
+	if _, err := works.Replace(ctx, leaving, invalid); !apierrors.IsInvalid(err) {
+		t.Errorf("by an invalid one: error %v", err)
+	}
+	events, err := works.Watch(ctx, leaving.ResourceVersion, apiserver.ListOptions{Namespace: created.Namespace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Stop()
+	replaced, err := works.Replace(ctx, leaving, kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if replaced.UID == created.UID || replaced.DeletionTimestamp != nil || replaced.Generation != 1 {
+		t.Errorf("it is UID %s (before %s), generation %d, deleted %v", replaced.UID, created.UID, replaced.Generation, replaced.DeletionTimestamp)
+	}
+	event := <-events.ResultChan()
+	if work := event.Object.(*workv1alpha1.PropagationWork); event.Type != watch.Modified || work.UID != replaced.UID {
+		t.Errorf("a watch shows %s of UID %s, want one change to %s", event.Type, work.UID, replaced.UID)
+	}
+}
+
 // refuseGuarded stands for what a hub knows of clusters that are being removed.
 func refuseGuarded(_ context.Context, work *workv1alpha1.PropagationWork) error {
 	if work.Name == "refused" {
@@ -589,6 +636,11 @@ func TestAWorkNeedsAnActiveNamespaceAndTheConsentOfTheGuards(t *testing.T) {
 	}
 	if _, err := hub.server.Stores.Works.Create(ctx, newWork("guarded", "allowed", configMapManifest)); err != nil {
 		t.Error(err)
+	}
+	leaving := newWork("guarded", "refused", configMapManifest)
+	leaving.DeletionTimestamp = &metav1.Time{Time: time.Now()}
+	if _, err := hub.server.Stores.Works.Replace(ctx, leaving, newWork("guarded", "refused", configMapManifest)); !apierrors.IsForbidden(err) {
+		t.Errorf("replaced against the guard: error %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,6 +18,8 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/generic/registry"
 	"k8s.io/apiserver/pkg/registry/rest"
+	apistorage "k8s.io/apiserver/pkg/storage"
+	storeerr "k8s.io/apiserver/pkg/storage/errors"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
 
@@ -97,14 +100,44 @@ func (s *Store[T]) Watch(ctx context.Context, resourceVersion string, options Li
 
 // Create stores a new object and returns it as stored. A status in it is dropped.
 func (s *Store[T]) Create(ctx context.Context, object T) (T, error) {
-	var none T
-	for _, guard := range s.guards {
-		if err := guard(ctx, object); err != nil {
-			return none, err
-		}
+	if err := s.guard(ctx, object); err != nil {
+		var none T
+		return none, err
 	}
 	own := object.DeepCopyObject()
 	return s.result(s.main.Create(in(ctx, object.GetNamespace()), own, rest.ValidateAllObjectFunc, &metav1.CreateOptions{}))
+}
+
+// Replace puts a new object in the place of one that is being deleted, whatever finalizers that has, and
+// returns it as stored. It is one write: whoever looks finds the one or the other, and never neither; a
+// watch shows it as a change, of the UID too. It fails with a conflict when leaving is not what the store
+// has, and is refused for an object that nobody deletes.
+func (s *Store[T]) Replace(ctx context.Context, leaving, object T) (T, error) {
+	var none T
+	if leaving.GetDeletionTimestamp() == nil {
+		return none, apierrors.NewConflict(s.kind.resource(), leaving.GetName(), errors.New("only an object that is being deleted can be replaced"))
+	}
+	if err := s.guard(ctx, object); err != nil {
+		return none, err
+	}
+	ctx = in(ctx, object.GetNamespace())
+	key, err := s.main.KeyFunc(ctx, object.GetName())
+	if err != nil {
+		return none, err
+	}
+	own := object.DeepCopyObject().(T)
+	rest.FillObjectMetaSystemFields(own)
+	if err := rest.BeforeCreate(s.main.CreateStrategy, ctx, own); err != nil {
+		return none, err
+	}
+	uid, version := leaving.GetUID(), leaving.GetResourceVersion()
+	stored := s.main.NewFunc()
+	err = s.main.Storage.GuaranteedUpdate(ctx, key, stored, false, &apistorage.Preconditions{UID: &uid, ResourceVersion: &version},
+		func(runtime.Object, apistorage.ResponseMeta) (runtime.Object, *uint64, error) { return own, nil, nil }, false, nil)
+	if err != nil {
+		return none, storeerr.InterpretUpdateError(err, s.kind.resource(), object.GetName())
+	}
+	return s.result(stored, nil)
 }
 
 // Update writes everything but the status. The object must carry the resource version that the
@@ -149,8 +182,17 @@ func (s *Store[T]) DeleteMarked(ctx context.Context, namespace, name string, opt
 	return err
 }
 
-// Guard makes every Create in this process ask check first. It must be called before the store is used.
+// Guard makes every Create and Replace in this process ask check first. It must be called before the store is used.
 func (s *Store[T]) Guard(check func(context.Context, T) error) { s.guards = append(s.guards, check) }
+
+func (s *Store[T]) guard(ctx context.Context, object T) error {
+	for _, check := range s.guards {
+		if err := check(ctx, object); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // ListerWatcher feeds a client-go informer with all objects of the kind, without serialisation.
 // What the informer then holds is shared and read-only.

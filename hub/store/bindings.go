@@ -24,6 +24,9 @@ type Works struct {
 	Kind[*workv1alpha1.PropagationWork]
 	// Remove marks a work as being deleted and records why, in one step.
 	Remove func(ctx context.Context, work *workv1alpha1.PropagationWork, cause workv1alpha1.RemovalCause) error
+	// Replace puts a new work in the place of one that is being deleted, in one step: a member that compares
+	// what it holds with the store finds the one or the other, and never that it shall have none.
+	Replace func(ctx context.Context, leaving, work *workv1alpha1.PropagationWork) (*workv1alpha1.PropagationWork, error)
 }
 
 // The indexes of bindings and works.

@@ -217,9 +217,8 @@ func (v *View) Get(cluster, key string) (session.Item, bool) {
 	if !ok {
 		return session.Item{}, false
 	}
-	item := session.Item{Revision: Revision(work.ResourceVersion)}
+	item := session.Item{Revision: Revision(work.ResourceVersion), Work: v.message(work)}
 	if work.DeletionTimestamp == nil {
-		item.Work = v.message(work)
 		return item, true
 	}
 	item.Removing = &session.Removing{

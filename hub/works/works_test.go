@@ -305,8 +305,11 @@ func TestARemovalSaysWhyAndWhetherTheObjectsStay(t *testing.T) {
 			item := w.look(t)
 			test.want.UID = "w1"
 			test.want.Objects = []*linkv1.ObjectRef{{Group: "apps", Version: "v1", Kind: "Deployment", Namespace: "shop", Name: "web"}}
-			if item.Work != nil || item.Removing == nil {
+			if item.Removing == nil {
 				t.Fatalf("it is no removal: %+v", item)
+			}
+			if item.Work.GetUid() != "w1" {
+				t.Errorf("a member that holds a former work could not be told which one is removed: %+v", item.Work)
 			}
 			if diff := cmp.Diff(test.want, *item.Removing, protocmp.Transform()); diff != "" {
 				t.Errorf("removal (-want +got):\n%s", diff)

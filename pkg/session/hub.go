@@ -52,9 +52,9 @@ type Removing struct {
 type Item struct {
 	// Revision of the store at which the work had this state.
 	Revision int64
-	// Work is what the member shall have; nil when Removing is set.
+	// Work is what the member shall have.
 	Work *linkv1.Work
-	// Removing is set from the moment the work's deletion was asked for.
+	// Removing is set from the moment the work's deletion was asked for: then the member shall not have it any more.
 	Removing *Removing
 }
 
@@ -147,7 +147,9 @@ type workState struct {
 	// ordered is the UID whose removal was sent in this session and is past recall, whether or not an answer has come;
 	// removing that which the agent has made durable.
 	ordered, removing string
-	sent              *linkv1.Milestone
+	// handedOver is the UID of a work that was sent so that its removal finds it: see former.
+	handedOver string
+	sent       *linkv1.Milestone
 	// The newest report.
 	reportSequence   uint64
 	reportUID        string

@@ -64,6 +64,8 @@ func (h *Hub) sendKey(key string, now time.Time) {
 	case !there:
 		h.vanished(key)
 		h.caught(key)
+	case h.former(key, item):
+		h.handOver(key, item, now)
 	case item.Removing != nil:
 		h.sendRemoval(key, item, now)
 	case item.Work != nil:
@@ -100,6 +102,24 @@ func (h *Hub) sendPut(key string, item Item, now time.Time) {
 	h.sendWorks(&linkv1.WorksFromHub{Message: &linkv1.WorksFromHub_Put{Put: &linkv1.Put{
 		Sequence: h.sequence, Revision: item.Revision, Work: item.Work,
 	}}})
+}
+
+// former says whether the agent holds an earlier work than the one of that name which it is to remove: the later one came
+// and went before it was told. It knows the removal by the later one's UID only once it has that one. In restore mode
+// the earlier one may be what the store has lost, and it is not overwritten.
+func (h *Hub) former(key string, item Item) bool {
+	if item.Removing == nil || item.Work == nil || h.store.Restoring {
+		return false
+	}
+	state := h.works[key]
+	return state != nil && state.held.UID != "" && state.held.UID != item.Removing.UID && state.handedOver != item.Removing.UID
+}
+
+// handOver makes a work of the agent's that work which is being removed; the removal follows.
+func (h *Hub) handOver(key string, item Item, now time.Time) {
+	h.work(key).handedOver = item.Removing.UID
+	h.sendPut(key, item, now)
+	h.flights[key].again = true
 }
 
 func (h *Hub) sendRemoval(key string, item Item, now time.Time) {

@@ -78,6 +78,7 @@ func playHistory(w *world, random *rand.Rand) *strings.Builder {
 			}
 			deliverMany()
 		}},
+		{3, "take back", func() { w.takeBack(key()) }},
 		{2, "vanish", func() { w.vanish(key()) }},
 		{60, "deliver", func() { w.deliver(side()) }},
 		{4, "deliver many", deliverMany},
@@ -88,7 +89,6 @@ func playHistory(w *world, random *rand.Rand) *strings.Builder {
 		{2, "cut", func() { w.cut() }},
 		{2, "restart hub", func() { w.restartHub() }},
 		{2, "restart agent", func() { w.restartAgent() }},
-		// Each side holds on by itself what both know to wait.
 		// Each side holds on by itself what both know to wait.
 		{2, "restart both, the hub before it wrote what the agent holds", func() {
 			if w.toldHold() && w.hub.Hold().HeldByAgent == w.hub.Hold().Held {

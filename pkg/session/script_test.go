@@ -111,6 +111,10 @@ func (w *world) command(t *testing.T, words []string) {
 		for _, key := range words[2:] {
 			w.remove(key, linkv1.RemovalCause(cause))
 		}
+	case "take-back": // the cluster is selected again
+		for _, key := range words[1:] {
+			w.takeBack(key)
+		}
 	case "vanish":
 		for _, key := range words[1:] {
 			w.vanish(key)

@@ -128,10 +128,7 @@ func (w *world) Look(key string) (Item, bool) {
 	if !there {
 		return Item{}, false
 	}
-	if s.removing != nil {
-		return Item{Revision: s.revision, Removing: s.removing}, true
-	}
-	return Item{Revision: s.revision, Work: &linkv1.Work{
+	return Item{Revision: s.revision, Removing: s.removing, Work: &linkv1.Work{
 		Key: s.ref.Key, Uid: s.ref.UID, Generation: s.ref.Generation, Hash: []byte(s.ref.Hash),
 	}}, true
 }
@@ -168,6 +165,17 @@ func (w *world) remove(key string, cause linkv1.RemovalCause) {
 	w.store.asked[s.ref.UID] = true
 	w.store.works[key] = s
 	w.dirty(key)
+}
+
+// takeBack puts a new work in the place of one whose cluster was deselected and is selected again.
+func (w *world) takeBack(key string) {
+	s, there := w.store.works[key]
+	if !there || s.removing == nil || s.removing.Cause != linkv1.RemovalCause_REMOVAL_CAUSE_NOT_SELECTED {
+		return
+	}
+	delete(w.waiting, s.ref.UID) // nobody wants it removed any more, and what it stands for is the new work's
+	delete(w.store.works, key)
+	w.put(key)
 }
 
 // write raises the store's revision; the hub's process sees it.
@@ -468,12 +476,25 @@ func (w *world) agentEffect(e AgentEffect) {
 func (w *world) tellHold(hold Hold) {
 	var sum uint64
 	for key, r := range w.hub.held {
-		w.waiting[r.uid] = true
+		w.waiting[r.uid] = !w.overtaken(key, r.uid)
 		sum += checksum(RemovalID{Key: key, UID: r.uid})
 	}
 	if hold.Held != len(w.hub.held) || hold.Held > 0 && hold.ID != fmt.Sprintf("%016x", sum) {
 		w.fault("a hold of %d is told as %d under the id %s", len(w.hub.held), hold.Held, hold.ID)
 	}
+}
+
+// overtaken says whether a hold has no reason any more, which the hub will find out when it gets to the key: somebody has
+// asked for the removal since, or a new work has taken over what the old one stands for.
+func (w *world) overtaken(key, uid string) bool {
+	s, there := w.store.works[key]
+	if w.store.restoring || !there {
+		return false
+	}
+	if s.removing == nil {
+		return s.ref.UID != uid
+	}
+	return s.removing.Cause == linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED
 }
 
 // toldHold says whether something waits, and the hub knows all that the agent holds.

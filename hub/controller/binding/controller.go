@@ -202,8 +202,10 @@ func (r *Reconciler) render(ctx context.Context, binding workv1alpha1.Binding, t
 		switch {
 		case existing == nil:
 			writes.Go(func() error { return r.create(ctx, store.Key(binding), desired) })
+		case existing.DeletionTimestamp != nil && existing.Spec.RemovalCause == workv1alpha1.RemovalNotSelected:
+			writes.Go(func() error { return r.takeBack(ctx, store.Key(binding), existing, desired) })
 		case existing.DeletionTimestamp != nil:
-			// Its end wakes the binding: only then can the new one be told from the old.
+			// Somebody asked for its end, and what it stands for goes first. That wakes the binding.
 		case render.Diff(existing, desired):
 			writes.Go(func() error { return r.update(ctx, existing, desired) })
 		}
@@ -220,6 +222,18 @@ func (r *Reconciler) create(ctx context.Context, binding types.NamespacedName, w
 		return fmt.Errorf("writing work %s: %w", store.Key(work), err)
 	}
 	r.unseen.wrote(binding, created.ResourceVersion, r.Now())
+	return nil
+}
+
+// takeBack ends the removal of a work whose cluster is selected again. The removal may wait in the member
+// for a person, or be under way there; either way the new work's objects are the old one's and stay, or are
+// applied again. The old work must never be absent on the way: the member would take that for its end.
+func (r *Reconciler) takeBack(ctx context.Context, binding types.NamespacedName, leaving, work *workv1alpha1.PropagationWork) error {
+	replaced, err := r.Works.Replace(ctx, leaving, work)
+	if err != nil {
+		return fmt.Errorf("taking back the removal of work %s: %w", store.Key(work), err)
+	}
+	r.unseen.wrote(binding, replaced.ResourceVersion, r.Now())
 	return nil
 }
 

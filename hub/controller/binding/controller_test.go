@@ -205,6 +205,12 @@ func TestOnlyWorksThatDifferAreUpdated(t *testing.T) {
 			work.DeletionTimestamp = &metav1.Time{Time: storetest.Began}
 			work.Spec.TemplateHash = "old"
 		}), nil},
+		{"one is being removed because its cluster was deselected, and it is selected again", in("a", func(work *workv1alpha1.PropagationWork) {
+			work.DeletionTimestamp, work.Spec.RemovalCause = &metav1.Time{Time: storetest.Began}, workv1alpha1.RemovalNotSelected
+		}), []string{"replace karmada-es-a"}},
+		{"one is being removed because its template was deleted: the next one's work comes after it", in("a", func(work *workv1alpha1.PropagationWork) {
+			work.DeletionTimestamp, work.Spec.RemovalCause = &metav1.Time{Time: storetest.Began}, workv1alpha1.RemovalTemplateDeleted
+		}), nil},
 		{"the binding goes to one more", func(w *world) {
 			w.change(func(b *workv1alpha1.PropagationBinding) { b.Spec.Clusters = targets("a", "b", "c") })
 		}, []string{"create karmada-es-c"}},

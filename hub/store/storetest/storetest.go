@@ -83,6 +83,7 @@ func (s *Store) Works() store.Works {
 		Remove: func(_ context.Context, work *workv1alpha1.PropagationWork, cause workv1alpha1.RemovalCause) error {
 			return s.PropagationWorks.remove("remove "+string(cause), work, func(work *workv1alpha1.PropagationWork) { work.Spec.RemovalCause = cause })
 		},
+		Replace: s.PropagationWorks.supersede,
 	}
 }
 
@@ -118,7 +119,7 @@ func (r *revisions) next() string {
 // A Kind holds the objects of one kind. It is safe for concurrent use.
 type Kind[T store.Object] struct {
 	// Refuse, when set, is asked before every write, and its error is the write's. The verb is one of
-	// create, update, status, schedule, delete, or "remove <cause>".
+	// create, replace, update, status, schedule, delete, or "remove <cause>".
 	Refuse func(verb string, obj T) error
 
 	resource  schema.GroupResource
@@ -240,6 +241,20 @@ func (k *Kind[T]) Create(_ context.Context, obj T) (T, error) {
 	if err := k.begin("create", obj); err != nil {
 		return none, err
 	}
+	created := k.fresh(obj)
+	k.mu.Lock()
+	if _, ok := k.objects[store.Key(obj)]; ok {
+		k.mu.Unlock()
+		return none, apierrors.NewAlreadyExists(k.resource, obj.GetName())
+	}
+	k.objects[store.Key(obj)] = created
+	k.mu.Unlock()
+	k.publish()
+	return created.DeepCopyObject().(T), nil
+}
+
+// fresh is an object as it is stored when it is new.
+func (k *Kind[T]) fresh(obj T) T {
 	created := obj.DeepCopyObject().(T)
 	field(created, "Status").SetZero()
 	created.SetUID(types.UID("uid-" + k.revisions.next()))
@@ -247,11 +262,22 @@ func (k *Kind[T]) Create(_ context.Context, obj T) (T, error) {
 	created.SetCreationTimestamp(metav1.NewTime(Began))
 	created.SetDeletionTimestamp(nil)
 	created.SetResourceVersion(k.revisions.next())
-	k.mu.Lock()
-	if _, ok := k.objects[store.Key(obj)]; ok {
-		k.mu.Unlock()
-		return none, apierrors.NewAlreadyExists(k.resource, obj.GetName())
+	return created
+}
+
+// supersede puts a new object in the place of one that is being deleted.
+func (k *Kind[T]) supersede(_ context.Context, leaving, obj T) (T, error) {
+	var none T
+	if err := k.begin("replace", obj); err != nil {
+		return none, err
 	}
+	k.mu.Lock()
+	present, ok := k.objects[store.Key(leaving)]
+	if !ok || present.GetDeletionTimestamp() == nil || present.GetResourceVersion() != leaving.GetResourceVersion() {
+		k.mu.Unlock()
+		return none, apierrors.NewConflict(k.resource, obj.GetName(), fmt.Errorf("the object has changed"))
+	}
+	created := k.fresh(obj)
 	k.objects[store.Key(obj)] = created
 	k.mu.Unlock()
 	k.publish()
