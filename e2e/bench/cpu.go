@@ -22,9 +22,12 @@ func consumers(f *fleet.Fleet) map[string][]int {
 	return pids
 }
 
+// consumption is processor time by consumer.
+type consumption map[string]time.Duration
+
 // usage is how much processor time each of the consumers has had since it started.
-func usage(f *fleet.Fleet) (map[string]time.Duration, error) {
-	used := map[string]time.Duration{}
+func usage(f *fleet.Fleet) (consumption, error) {
+	used := consumption{}
 	for who, pids := range consumers(f) {
 		for _, pid := range pids {
 			one, err := processorTime(pid)
@@ -59,11 +62,35 @@ func processorTime(pid int) (time.Duration, error) {
 	return sum, nil
 }
 
-// reportUsage says how much processor time a Deployment took, and who had it: two cores are what all of
+// spending counts who had the processors while Deployments came on each way: two cores are what all of
 // them share.
-func reportUsage(before, after map[string]time.Duration, took time.Duration, count int) {
-	fmt.Printf("\nprocessor time for one Deployment, idle time of %v a Deployment included\n", (took / time.Duration(count)).Round(time.Millisecond))
+type spending struct {
+	interval time.Duration
+	count    int
+	by       map[way]consumption
+
+	on   way
+	last consumption
+}
+
+// turnTo counts what was used since the last call as that of the way before.
+func (s *spending) turnTo(on way, f *fleet.Fleet) error {
+	now, err := usage(f)
+	if err != nil {
+		return err
+	}
+	for who := range now {
+		if s.on != "" {
+			s.by[s.on][who] += now[who] - s.last[who]
+		}
+	}
+	s.on, s.last = on, now
+	return nil
+}
+
+func (s *spending) report() {
+	fmt.Printf("\n%-44s %9s %9s\n", fmt.Sprintf("processor time in the %v of a Deployment", s.interval), "by hub", "direct")
 	for _, who := range []string{"hub", "agents", "members"} {
-		fmt.Printf("  %-10s %9s\n", who, inMilliseconds((after[who]-before[who])/time.Duration(count)))
+		fmt.Printf("%-44s %9s %9s\n", "  "+who, inMilliseconds(s.by[byHub][who]/time.Duration(s.count)), inMilliseconds(s.by[direct][who]/time.Duration(s.count)))
 	}
 }

@@ -2,8 +2,9 @@
 // the hub shows it ready: one a second, everything on this machine. Run it by `make bench`.
 //
 // It exits 1 when a goal is missed. Every member is a sample of its own; what the last of the three
-// takes is shown beside it. With -direct the same Deployments are created in the members themselves,
-// past the hub, which idles beside them: what that takes, nothing on this machine can beat.
+// takes is shown beside it. Every other Deployment is created in the members themselves, past the hub: what
+// that takes is what this machine and the members take, in the same minutes, and no hub can be faster than
+// its own create and that one after the other.
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,7 +32,9 @@ import (
 const (
 	namespace = "bench"
 	replicas  = 2
-	warmUp    = 5 // Deployments that do not count: the first one makes namespaces and starts watches
+	warmUp    = 5 // Deployments on each way that do not count: the first one makes namespaces and starts watches
+	// mostCount is what a member has room for: two nodes of 110 pods each.
+	mostCount = 2*110/replicas/2 - warmUp
 )
 
 var (
@@ -47,84 +51,56 @@ var (
 )
 
 func main() {
-	count := flag.Int("count", 60, "how many Deployments to measure")
+	count := flag.Int("count", mostCount, "how many Deployments to measure on each of the two ways")
 	interval := flag.Duration("interval", time.Second, "time between two of them")
-	direct := flag.Bool("direct", false, "create the Deployments in the members themselves, to see what the machine and the members take")
+	members := flag.Int("members", 3, "how many members; the goals are for three")
 	flag.Parse()
+	if *count < 1 || *count > mostCount || *members < 1 {
+		fmt.Fprintf(os.Stderr, "bench: -count must be 1 to %d, for a member has no room for more, and -members at least 1\n", mostCount)
+		os.Exit(1)
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
-	if err := run(ctx, *count, *interval, *direct); err != nil {
+	if err := run(ctx, *count, *members, *interval); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, count int, interval time.Duration, direct bool) error {
-	fmt.Println("starting a hub and three members")
-	f, err := fleet.Start(ctx, fleet.Config{Members: []string{"member1", "member2", "member3"}, Fsync: true})
+func run(ctx context.Context, count, members int, interval time.Duration) error {
+	names := make([]string, members)
+	for i := range names {
+		names[i] = fmt.Sprintf("member%d", i+1)
+	}
+	fmt.Printf("starting a hub and %d members\n", members)
+	f, err := fleet.Start(ctx, fleet.Config{Members: names, Fsync: true})
 	defer f.Stop()
 	if err != nil {
 		return err
 	}
-	if err := prepare(ctx, f.Hub().Dynamic); err != nil {
+	if err := prepare(ctx, f); err != nil {
 		return err
-	}
-	targets := []dynamic.Interface{f.Hub().Dynamic}
-	if direct {
-		targets = nil
-		for _, member := range f.Members() {
-			targets = append(targets, member.Dynamic)
-			if err := prepareNamespace(ctx, member.Dynamic); err != nil {
-				return err
-			}
-		}
 	}
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	seen := newSightings(len(f.Members()))
-	for i, member := range f.Members() {
-		if err := seen.follow(watching, member.Dynamic, func(event watch.EventType, object *unstructured.Unstructured) {
-			if event == watch.Added {
-				seen.arrived(object.GetName())
-			}
-			if direct && readyReplicas(object) == replicas {
-				seen.readyIn(object.GetName(), i)
-			}
-		}); err != nil {
-			return err
-		}
-	}
-	if err := seen.follow(watching, f.Hub().Dynamic, func(_ watch.EventType, object *unstructured.Unstructured) {
-		if readyReplicas(object) == replicas*len(f.Members()) {
-			seen.readyEverywhere(object.GetName())
-		}
-	}); err != nil {
+	if err := seen.followAll(watching, f); err != nil {
 		return err
 	}
-	fmt.Printf("creating %d Deployments, one every %v, %d of them to warm up\n", count+warmUp, interval, warmUp)
-	began := time.Now()
-	before, err := usage(f)
+	fmt.Printf("creating %d Deployments, one every %v, in turn on the hub and in the members; %d on each way to warm up\n",
+		2*(count+warmUp), interval, warmUp)
+	used, err := create(ctx, f, seen, count+warmUp, interval)
 	if err != nil {
-		return err
-	}
-	if err := create(ctx, targets, seen, count+warmUp, interval); err != nil {
 		return err
 	}
 	if err := seen.wait(ctx, count+warmUp); err != nil {
 		return err
 	}
-	after, err := usage(f)
-	if err != nil {
-		return err
-	}
-	reportUsage(before, after, time.Since(began), count+warmUp)
-	if direct {
-		return report(seen, "create in the members to object in a member", "create in the members to object in all members", "create in the members to ready in all of them")
-	}
+	used.report()
 	if err := reportStages(ctx, f.Hub().Dynamic, seen); err != nil {
 		return err
 	}
-	return report(seen, "create on the hub to object in a member", "create on the hub to object in all members", "create on the hub to ready on the hub")
+	return report(seen)
 }
 
 func readyReplicas(object *unstructured.Unstructured) int {
@@ -142,9 +118,13 @@ func prepareNamespace(ctx context.Context, cluster dynamic.Interface) error {
 	return nil
 }
 
-func prepare(ctx context.Context, hub dynamic.Interface) error {
-	if err := prepareNamespace(ctx, hub); err != nil {
-		return err
+func prepare(ctx context.Context, f *fleet.Fleet) error {
+	for _, on := range ways {
+		for _, target := range on.targets(f) {
+			if err := prepareNamespace(ctx, target); err != nil {
+				return err
+			}
+		}
 	}
 	policy := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "policy.karmada.io/v1alpha1", "kind": "PropagationPolicy",
@@ -154,49 +134,89 @@ func prepare(ctx context.Context, hub dynamic.Interface) error {
 			"placement":         map[string]any{},
 		},
 	}}
-	if _, err := hub.Resource(policies).Namespace(namespace).Create(ctx, policy, metav1.CreateOptions{}); err != nil {
+	if _, err := f.Hub().Dynamic.Resource(policies).Namespace(namespace).Create(ctx, policy, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("making the policy: %w", err)
 	}
 	return nil
 }
 
-func nameOf(i int) string { return fmt.Sprintf("web-%03d", i) }
+// A way is one of the two on which Deployments come into the members.
+type way string
 
-// create creates every Deployment in all targets at the same time.
-func create(ctx context.Context, targets []dynamic.Interface, seen *sightings, count int, interval time.Duration) error {
+const (
+	byHub  way = "web"    // created on the hub, under a policy
+	direct way = "direct" // created in every member
+)
+
+var ways = []way{byHub, direct}
+
+func (w way) name(i int) string { return fmt.Sprintf("%s-%03d", w, i) }
+
+// measures says whether a Deployment came on this way, and not to warm up.
+func (w way) measures(name string) bool {
+	return strings.HasPrefix(name, string(w)+"-") && name >= w.name(warmUp)
+}
+
+func (w way) targets(f *fleet.Fleet) []dynamic.Interface {
+	if w == byHub {
+		return []dynamic.Interface{f.Hub().Dynamic}
+	}
+	var members []dynamic.Interface
+	for _, member := range f.Members() {
+		members = append(members, member.Dynamic)
+	}
+	return members
+}
+
+// create creates count Deployments on each way, in turn, and says who used the processors meanwhile.
+func create(ctx context.Context, f *fleet.Fleet, seen *sightings, count int, interval time.Duration) (*spending, error) {
+	used := &spending{interval: interval, count: count, by: map[way]consumption{byHub: {}, direct: {}}}
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
-	for i := range count {
+	for i := range len(ways) * count {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		case <-ticker.C:
 		}
-		labels := map[string]any{"app": nameOf(i)}
-		object := &unstructured.Unstructured{Object: map[string]any{
-			"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"name": nameOf(i)},
-			"spec": map[string]any{
-				"replicas": int64(replicas), "selector": map[string]any{"matchLabels": labels},
-				"template": map[string]any{
-					"metadata": map[string]any{"labels": labels},
-					"spec":     map[string]any{"containers": []any{map[string]any{"name": "web", "image": "example.test/web:1"}}},
-				},
-			},
-		}}
-		seen.created(nameOf(i))
+		on := ways[i%len(ways)]
+		if err := used.turnTo(on, f); err != nil {
+			return nil, err
+		}
+		name := on.name(i / len(ways))
+		seen.created(name)
+		// In all targets at the same time.
 		var creates errgroup.Group
-		for _, target := range targets {
+		for _, target := range on.targets(f) {
 			creates.Go(func() error {
-				_, err := target.Resource(deployments).Namespace(namespace).Create(ctx, object, metav1.CreateOptions{})
+				_, err := target.Resource(deployments).Namespace(namespace).Create(ctx, deployment(name), metav1.CreateOptions{})
 				return err
 			})
 		}
 		if err := creates.Wait(); err != nil {
-			return fmt.Errorf("creating Deployment %s: %w", nameOf(i), err)
+			return nil, fmt.Errorf("creating Deployment %s: %w", name, err)
 		}
-		seen.answered(nameOf(i))
+		seen.answered(name)
 	}
-	return nil
+	select {
+	case <-ctx.Done():
+	case <-ticker.C:
+	}
+	return used, used.turnTo("", f)
+}
+
+func deployment(name string) *unstructured.Unstructured {
+	labels := map[string]any{"app": name}
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"name": name},
+		"spec": map[string]any{
+			"replicas": int64(replicas), "selector": map[string]any{"matchLabels": labels},
+			"template": map[string]any{
+				"metadata": map[string]any{"labels": labels},
+				"spec":     map[string]any{"containers": []any{map[string]any{"name": "web", "image": "example.test/web:1"}}},
+			},
+		},
+	}}
 }
 
 // sightings are the moments of every Deployment's way, by this machine's one clock.
@@ -208,10 +228,10 @@ type sightings struct {
 
 type sighting struct {
 	created time.Time
-	// answered is when the API server had answered the create.
+	// answered is when the API servers had answered the create.
 	answered time.Time
 	arrived  []time.Time  // one for each member
-	readyIn  map[int]bool // by member; kept of what was created in members directly
+	readyIn  map[int]bool // by member; kept of what was created in the members
 	ready    time.Time    // everywhere
 }
 
@@ -260,6 +280,28 @@ func (s *sightings) readyEverywhere(name string) {
 	}
 }
 
+// followAll notes what becomes of the Deployments, in the members and on the hub.
+func (s *sightings) followAll(ctx context.Context, f *fleet.Fleet) error {
+	for i, member := range f.Members() {
+		err := s.follow(ctx, member.Dynamic, func(event watch.EventType, object *unstructured.Unstructured) {
+			if event == watch.Added {
+				s.arrived(object.GetName())
+			}
+			if strings.HasPrefix(object.GetName(), string(direct)) && readyReplicas(object) == replicas {
+				s.readyIn(object.GetName(), i)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return s.follow(ctx, f.Hub().Dynamic, func(_ watch.EventType, object *unstructured.Unstructured) {
+		if readyReplicas(object) == replicas*len(f.Members()) {
+			s.readyEverywhere(object.GetName())
+		}
+	})
+}
+
 // follow calls see for every event about a Deployment. It returns once the watch stands.
 func (s *sightings) follow(ctx context.Context, client dynamic.Interface, see func(watch.EventType, *unstructured.Unstructured)) error {
 	watcher, err := client.Resource(deployments).Namespace(namespace).Watch(ctx, metav1.ListOptions{})
@@ -298,38 +340,49 @@ func (s *sightings) wait(ctx context.Context, count int) error {
 func (s *sightings) missing(count int) string {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	for i := range count {
-		one := s.by[nameOf(i)]
+	for i := range len(ways) * count {
+		name := ways[i%len(ways)].name(i / len(ways))
+		one := s.by[name]
 		if one == nil || len(one.arrived) < s.members || one.ready.IsZero() {
-			return fmt.Sprintf("Deployment %s did not become ready everywhere, or the hub did not say so", nameOf(i))
+			return fmt.Sprintf("Deployment %s did not become ready everywhere, or the hub did not say so", name)
 		}
 	}
 	return ""
 }
 
-// report names the three rows in this order: an object in a member, objects in all members, ready everywhere.
-func report(s *sightings, inOne, inAll, readyRow string) error {
-	var each, arrived, ready []time.Duration
+// samples are how long one way takes, from the create on.
+type samples struct{ inOne, inAll, ready []time.Duration }
+
+func (s *sightings) samples(on way) samples {
+	var result samples
 	for name, one := range s.by {
-		if name < nameOf(warmUp) {
+		if !on.measures(name) {
 			continue
 		}
 		for _, at := range one.arrived[:s.members] {
-			each = append(each, at.Sub(one.created))
+			result.inOne = append(result.inOne, at.Sub(one.created))
 		}
-		arrived = append(arrived, one.arrived[s.members-1].Sub(one.created))
-		ready = append(ready, one.ready.Sub(one.created))
+		result.inAll = append(result.inAll, one.arrived[s.members-1].Sub(one.created))
+		result.ready = append(result.ready, one.ready.Sub(one.created))
 	}
+	return result
+}
+
+func report(s *sightings) error {
+	hub, members := s.samples(byHub), s.samples(direct)
 	missed := false
-	fmt.Printf("\n%d Deployments into %d members\n%-44s %9s %9s %9s   %s\n", len(arrived), s.members, "", "p50", "p99", "longest", "goal p50 / p99")
+	fmt.Printf("\n%d Deployments on each way, into %d members\n%-44s %9s %9s %9s   %s\n", len(hub.inAll), s.members, "", "p50", "p99", "longest", "goal p50 / p99")
 	for _, row := range []struct {
 		what    string
 		samples []time.Duration
 		goal    goal
 	}{
-		{inOne, each, arrivedGoal},
-		{inAll, arrived, goal{}},
-		{readyRow, ready, readyGoal},
+		{"create on the hub to object in a member", hub.inOne, arrivedGoal},
+		{"  in all members", hub.inAll, goal{}},
+		{"  to ready on the hub", hub.ready, readyGoal},
+		{"create in the members to object in a member", members.inOne, goal{}},
+		{"  in all members", members.inAll, goal{}},
+		{"  to ready in all members", members.ready, goal{}},
 	} {
 		slices.Sort(row.samples)
 		p50, p99 := percentile(row.samples, 50), percentile(row.samples, 99)
@@ -340,8 +393,8 @@ func report(s *sightings, inOne, inAll, readyRow string) error {
 				verdict, missed = fmt.Sprintf("%v / %v  MISSED", row.goal.p50, row.goal.p99), true
 			}
 		}
-		fmt.Printf("%-44s %9s %9s %9s   %s\n", row.what, inMilliseconds(p50), inMilliseconds(p99),
-			inMilliseconds(row.samples[len(row.samples)-1]), verdict)
+		fmt.Println(strings.TrimRight(fmt.Sprintf("%-44s %9s %9s %9s   %s", row.what, inMilliseconds(p50), inMilliseconds(p99),
+			inMilliseconds(row.samples[len(row.samples)-1]), verdict), " "))
 	}
 	if missed {
 		return errors.New("a goal was missed")

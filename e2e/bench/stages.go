@@ -21,12 +21,12 @@ func reportStages(ctx context.Context, hub dynamic.Interface, s *sightings) erro
 	if err != nil {
 		return fmt.Errorf("reading the works: %w", err)
 	}
-	fmt.Printf("\n%-44s %9s %9s\n", "time since the create began", "p50", "p99")
+	fmt.Printf("\n%-44s %9s %9s\n", "time since the create on the hub began", "p50", "p99")
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	var answered []time.Duration
 	for name, one := range s.by {
-		if name >= nameOf(warmUp) {
+		if byHub.measures(name) {
 			answered = append(answered, one.answered.Sub(one.created))
 		}
 	}
@@ -42,7 +42,7 @@ func reportStages(ctx context.Context, hub dynamic.Interface, s *sightings) erro
 		}
 		var samples []time.Duration
 		for name, at := range last {
-			if one := s.by[name]; one != nil && name >= nameOf(warmUp) {
+			if one := s.by[name]; one != nil && byHub.measures(name) {
 				samples = append(samples, at.Sub(one.created))
 			}
 		}
