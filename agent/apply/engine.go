@@ -60,6 +60,7 @@ type Observer interface {
 	Seen(id manifest.ID, live *unstructured.Unstructured)
 	Leaving(key string)
 	Removed(key, uid string)
+	Replaced(key, uid string)
 	Autoscaled(object *unstructured.Unstructured) bool
 }
 
@@ -175,8 +176,7 @@ func (e *Engine) Put(ctx context.Context, work *linkv1.Work) error {
 		return fmt.Errorf("taking in work %s: %w", work.GetKey(), err)
 	}
 	if held && before.Removal != nil && before.UID != work.GetUid() {
-		// Its objects are this work's now, or will be pruned by it.
-		e.observer.Removed(before.Key, before.UID)
+		e.observer.Replaced(before.Key, before.UID)
 	}
 	e.enqueue(work.GetKey(), newWork)
 	return nil

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -181,11 +182,7 @@ func (o *Observer) untrack(id manifest.ID, known *object) {
 func (o *Observer) SetWork(state WorkState) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	w := o.works[state.Key]
-	if w == nil {
-		w = &work{}
-		o.works[state.Key] = w
-	}
+	w := o.workOf(state.Key)
 	if w.state.UID != state.UID {
 		w.healthy = nil
 	}
@@ -239,25 +236,45 @@ func (o *Observer) Seen(id manifest.ID, live *unstructured.Unstructured) {
 func (o *Observer) Removed(key, uid string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	w := o.workOf(key)
+	// What a replaced work left is watched for the one in its place, and ends with that one.
+	if first := o.removed(key, w, uid); w.state.UID == uid || first && !w.present {
+		o.untrackOthers(key, w, nil)
+		w.present, w.leaving, w.state, w.healthy = false, false, WorkState{}, nil
+	}
+}
+
+// Replaced records that another work has taken the place of one that was being removed. Its objects are
+// the other one's, or will be pruned by it: they stay watched, and what is known of them stays known.
+func (o *Observer) Replaced(key, uid string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	w := o.workOf(key)
+	o.removed(key, w, uid)
+	if w.state.UID == uid {
+		w.present, w.leaving, w.healthy = false, false, nil
+	}
+}
+
+// removed has the end of a work reported, and says whether it was not known yet. The caller holds the lock.
+func (o *Observer) removed(key string, w *work, uid string) (first bool) {
+	first = !slices.Contains(w.removed, uid)
+	if first {
+		w.removed = append(w.removed, uid)
+	}
+	o.dirty.add(key)
+	o.dirty.resend(key)
+	return first
+}
+
+// workOf returns what is known of a work. The caller holds the lock.
+func (o *Observer) workOf(key string) *work {
 	w := o.works[key]
 	if w == nil {
 		w = &work{}
 		o.works[key] = w
 	}
-	if w.present && w.state.UID == uid {
-		o.untrackOthers(key, w, nil)
-		w.present, w.leaving, w.state, w.healthy = false, false, WorkState{}, nil
-	}
-	for _, known := range w.removed {
-		if known == uid {
-			uid = ""
-		}
-	}
-	if uid != "" {
-		w.removed = append(w.removed, uid)
-	}
-	o.dirty.add(key)
-	o.dirty.resend(key)
+	return w
 }
 
 // note records the state of an object and says whether it is news. Answers and events arrive in any

@@ -122,3 +122,37 @@ func TestARolloutThatIsDoneInTimeIsOneReport(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatIsKnownOfAReplacedWorksObjectsStaysKnown(t *testing.T) {
+	leaving := applied(func(s *WorkState) { s.Phase, s.Reason = linkv1.Phase_PHASE_REMOVING, "Removing" })
+	next := applied(func(s *WorkState) { s.UID = "next" })
+	orders := []struct {
+		reason string
+		happen func(o *Observer)
+	}{
+		{"told before the next work is handled", func(o *Observer) { o.Replaced("web", "w"); o.SetWork(next) }},
+		{"told after that", func(o *Observer) { o.SetWork(next); o.Replaced("web", "w") }},
+	}
+	for _, order := range orders {
+		t.Run(order.reason, func(t *testing.T) {
+			o := newObserver(t)
+			o.Track("web", web)
+			o.SetWork(leaving)
+			o.Seen(web.ID, deployment("5", 2))
+			order.happen(o)
+			o.TakeDirty(10)
+			report := o.Report("web")
+			if report.GetPhase() == linkv1.Phase_PHASE_REMOVED {
+				o.Recorded("web", report.GetUid(), report.GetPhase())
+				report = o.Report("web")
+			}
+			if report.GetUid() != "next" || report.GetHealth() != linkv1.Health_HEALTH_HEALTHY {
+				t.Errorf("the report is of UID %s, health %s", report.GetUid(), report.GetHealth())
+			}
+			o.Removed("web", "next")
+			if len(o.objects) > 0 {
+				t.Errorf("%d objects are watched for nobody", len(o.objects))
+			}
+		})
+	}
+}

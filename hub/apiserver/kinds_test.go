@@ -611,6 +611,11 @@ func TestAWorkThatIsBeingDeletedIsReplacedInOneWrite(t *testing.T) {
 	if replaced.UID == created.UID || replaced.DeletionTimestamp != nil || replaced.Generation != 1 {
 		t.Errorf("it is UID %s (before %s), generation %d, deleted %v", replaced.UID, created.UID, replaced.Generation, replaced.DeletionTimestamp)
 	}
+	gone := leaving.DeepCopy()
+	gone.Name = "gone"
+	if _, err := works.Replace(ctx, gone, newWork("replaced", "gone", configMapManifest)); !apierrors.IsConflict(err) {
+		t.Errorf("one that is gone by now: error %v", err)
+	}
 	event := <-events.ResultChan()
 	if work := event.Object.(*workv1alpha1.PropagationWork); event.Type != watch.Modified || work.UID != replaced.UID {
 		t.Errorf("a watch shows %s of UID %s, want one change to %s", event.Type, work.UID, replaced.UID)

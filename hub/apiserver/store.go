@@ -134,6 +134,9 @@ func (s *Store[T]) Replace(ctx context.Context, leaving, object T) (T, error) {
 	stored := s.main.NewFunc()
 	err = s.main.Storage.GuaranteedUpdate(ctx, key, stored, false, &apistorage.Preconditions{UID: &uid, ResourceVersion: &version},
 		func(runtime.Object, apistorage.ResponseMeta) (runtime.Object, *uint64, error) { return own, nil, nil }, false, nil)
+	if apistorage.IsNotFound(err) {
+		return none, apierrors.NewConflict(s.kind.resource(), object.GetName(), errors.New("the object is gone by now"))
+	}
 	if err != nil {
 		return none, storeerr.InterpretUpdateError(err, s.kind.resource(), object.GetName())
 	}

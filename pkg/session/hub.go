@@ -381,9 +381,18 @@ func (h *Hub) Ready(now time.Time) []HubEffect {
 	return effects
 }
 
-// knowsHold says whether what waits is known again since the comparison: everything that is to be sent was looked at once.
+// knowsHold says whether what waits is known again since the comparison: everything that is to be sent was looked at once,
+// and no removal waits behind the work that is handed over for it.
 func (h *Hub) knowsHold() bool {
-	return h.state == Replicate || h.state == Snapshot && h.Waiting() == 0
+	if h.state != Snapshot {
+		return h.state == Replicate
+	}
+	for _, f := range h.flights {
+		if f.again {
+			return false
+		}
+	}
+	return h.Waiting() == 0
 }
 
 func (h *Hub) become(s State) {

@@ -68,10 +68,8 @@ func (h *Hub) sendKey(key string, now time.Time) {
 		h.handOver(key, item, now)
 	case item.Removing != nil:
 		h.sendRemoval(key, item, now)
-	case item.Work != nil:
-		h.sendPut(key, item, now)
 	default:
-		h.caught(key)
+		h.sendPut(key, item, now)
 	}
 }
 
@@ -105,14 +103,17 @@ func (h *Hub) sendPut(key string, item Item, now time.Time) {
 }
 
 // former says whether the agent holds an earlier work than the one of that name which it is to remove: the later one came
-// and went before it was told. It knows the removal by the later one's UID only once it has that one. In restore mode
-// the earlier one may be what the store has lost, and it is not overwritten.
+// and went before it was told. It knows the removal by the later one's UID only once it has that one. What it is removing
+// already needs no other word. In restore mode the earlier one may be what the store has lost, and it is not overwritten.
 func (h *Hub) former(key string, item Item) bool {
-	if item.Removing == nil || item.Work == nil || h.store.Restoring {
+	if item.Removing == nil || h.store.Restoring {
 		return false
 	}
 	state := h.works[key]
-	return state != nil && state.held.UID != "" && state.held.UID != item.Removing.UID && state.handedOver != item.Removing.UID
+	if state == nil || state.held.UID == "" || state.handedOver == item.Removing.UID {
+		return false
+	}
+	return state.held.UID != item.Removing.UID && state.held.UID != state.removing
 }
 
 // handOver makes a work of the agent's that work which is being removed; the removal follows.
@@ -203,8 +204,8 @@ func (h *Hub) receiveAck(a *linkv1.Ack, now time.Time) {
 	case f.kind == flightRemoval && a.GetOutcome() == linkv1.AckOutcome_ACK_OUTCOME_DURABLE:
 		h.work(key).removing = f.ref.UID
 	case f.kind == flightRemoval && a.GetOutcome() == linkv1.AckOutcome_ACK_OUTCOME_GONE:
-		state := h.work(key)
-		state.removing, state.offered = f.ref.UID, false
+		// It may hold another work of this name: a put whose answer never came. So it counts as offered still.
+		h.work(key).removing = f.ref.UID
 		h.settleRemoval(RemovalID{Key: key, UID: f.ref.UID})
 		h.do(RecordRemoval{Key: key, UID: f.ref.UID})
 	case f.kind == flightRemoval && a.GetOutcome() == linkv1.AckOutcome_ACK_OUTCOME_HELD:

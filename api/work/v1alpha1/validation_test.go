@@ -253,6 +253,7 @@ func TestTheCauseOfARemovalGrowsAndNeverDisappears(t *testing.T) {
 		{"it is set before the deletion", false, "", RemovalNotSelected, false},
 		{"it is taken back before the deletion: the cluster was selected again", false, RemovalNotSelected, "", false},
 		{"somebody deleted the work by hand, then its template", true, "", RemovalTemplateDeleted, false},
+		{"somebody deleted the work by hand, and the cluster is left: selecting it again must not take that back", true, "", RemovalNotSelected, true},
 		{"the template is deleted while the cluster is left", true, RemovalNotSelected, RemovalTemplateDeleted, false},
 		{"the cluster leaves the hub while the work is being removed", true, RemovalForced, RemovalClusterRemoved, false},
 		{"a removal that was told is not untold", true, RemovalNotSelected, "", true},

@@ -86,10 +86,10 @@ const (
 
 // GrowsInto says whether a work that is being deleted for this cause may get the other one: a cause
 // that somebody asked for takes the place of one that followed from something else, and never the
-// other way round.
+// other way round. No cause at all is that of a work that somebody deleted by hand.
 func (c RemovalCause) GrowsInto(other RemovalCause) bool {
 	askedFor := other == RemovalTemplateDeleted || other == RemovalClusterRemoved
-	return other != c && (c == "" || askedFor && c != RemovalTemplateDeleted)
+	return other != c && (c == "" && other != RemovalNotSelected || askedFor && c != RemovalTemplateDeleted)
 }
 
 // BindingReference names the binding of a work.

@@ -261,6 +261,21 @@ func TestOnlyWorksThatDifferAreUpdated(t *testing.T) {
 	}
 }
 
+func TestAWorkThatWasDeletedByHandIsNotTakenBackByDeselectingAndSelectingItsCluster(t *testing.T) {
+	w := newWorld(t)
+	w.place("a", "b")
+	w.reconcile(t)
+	w.PropagationWorks.Change("karmada-es-a", work, func(work *workv1alpha1.PropagationWork) {
+		work.DeletionTimestamp = &metav1.Time{Time: storetest.Began}
+	})
+	w.PropagationWorks.Writes()
+	for _, clusters := range [][]string{{"b"}, {"a", "b"}} {
+		w.change(func(b *workv1alpha1.PropagationBinding) { b.Spec.Clusters = targets(clusters...) })
+		w.reconcile(t)
+	}
+	w.wrote(t)
+}
+
 func TestAnUpdateKeepsWhatTheMemberSaid(t *testing.T) {
 	w := newWorld(t)
 	w.place("a")
