@@ -116,6 +116,34 @@ func TestAHubThatIsAskedToStopWhileItWaitsForItsStoreStops(t *testing.T) {
 	}
 }
 
+func TestAHubThatIsAskedToStopWhileItStartsStopsAndSaysNothingElse(t *testing.T) {
+	t.Parallel()
+	f := fleet.Shared(t)
+	hub := newHub(t, f)
+	if err := hub.Launch(); err != nil {
+		t.Fatal(err)
+	}
+	fleet.WaitFor(t, "the hub to have made its kubeconfig, before its API is ready", func() error {
+		_, err := os.Stat(hub.Kubeconfig())
+		return err
+	})
+	if err := hub.Process().Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := hub.Process().Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	code, log := hub.Process().ExitCode(), hub.Process().Tail(1000)
+	if code != 0 || !strings.Contains(log, "the hub has stopped") {
+		t.Errorf("it ended with code %d:\n%s", code, log)
+	}
+	for line := range strings.Lines(log) {
+		if !strings.HasPrefix(line, "time=") || strings.Contains(line, "level=ERROR") {
+			t.Errorf("the log has a line that should not be there: %s", line)
+		}
+	}
+}
+
 func TestProgramsSayTheirVersionAndTheirOwnFlagsOnly(t *testing.T) {
 	f := fleet.Shared(t)
 	flag := regexp.MustCompile(`--[a-z][a-z-]*`)

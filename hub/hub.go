@@ -232,7 +232,10 @@ func (h *hub) beginEra(ctx context.Context, fail func(error)) (err error) {
 // serveControllers runs everything that stands on the API, until the context ends.
 func (h *hub) serveControllers(ctx context.Context) error {
 	if err := h.api.WaitReady(ctx); err != nil {
-		return ignoreCancelled(ctx, err)
+		if ctx.Err() != nil {
+			return nil // whoever ends a hub that is starting has nothing to mend, and serve knows any other reason
+		}
+		return err
 	}
 	if err := h.history.TakeOverFormer(ctx, h.kube); err != nil {
 		return ignoreCancelled(ctx, err)

@@ -3,6 +3,8 @@ package apiserver
 import (
 	"context"
 	"log/slog"
+	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -16,7 +18,36 @@ import (
 func routeLogs(log *slog.Logger, lowest slog.Level) *lifetime {
 	life := &lifetime{}
 	klog.SetSlogLogger(slog.New(&klogHandler{Handler: log.Handler(), lowest: lowest, life: life}))
+	klog.OsExit = func(code int) { giveUp(log, life, code, os.Exit) }
 	return life
+}
+
+// giveUp is what happens when a part of the API server finds that it can't go on, such as a hook after the
+// start that failed: it wants the process to end. That of a server that is being stopped was cut off in the
+// middle, and the stop goes on without it. What else it is was logged as no error, so where it happened is told.
+func giveUp(log *slog.Logger, life *lifetime, code int, exit func(int)) {
+	if life.over() {
+		runtime.Goexit()
+	}
+	log.Error("a part of the API server can't go on, and ends the hub", "code", code, "where", callers())
+	exit(code)
+}
+
+// callers names the functions that led here, the innermost first, without klog's own.
+func callers() string {
+	const most = 16
+	var counters [most]uintptr
+	frames := runtime.CallersFrames(counters[:runtime.Callers(3, counters[:])])
+	var names []string
+	for {
+		frame, more := frames.Next()
+		if !strings.Contains(frame.Function, "klog") {
+			names = append(names, frame.Function)
+		}
+		if !more {
+			return strings.Join(names, " < ")
+		}
+	}
 }
 
 // lifetime knows whether what runs on the API server is being stopped.

@@ -57,3 +57,32 @@ func TestOnlyMessagesThatCallForSomethingAreShown(t *testing.T) {
 		})
 	}
 }
+
+func TestAServerThatGivesUpEndsTheHubUnlessItIsBeingStopped(t *testing.T) {
+	var log bytes.Buffer
+	life, exits := &lifetime{}, make(chan int, 1)
+	ended := func() bool {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			giveUp(slog.New(slog.NewTextHandler(&log, nil)), life, 255, func(code int) { exits <- code })
+		}()
+		<-done
+		select {
+		case code := <-exits:
+			return code == 255
+		default:
+			return false
+		}
+	}
+	if !ended() || !strings.Contains(log.String(), "can't go on") || !strings.Contains(log.String(), "TestAServerThatGivesUp") {
+		t.Errorf("while it runs: the log says %q", log.String())
+	}
+	log.Reset()
+	over, cancel := context.WithCancel(t.Context())
+	life.until(over)
+	cancel()
+	if ended() || log.Len() > 0 {
+		t.Errorf("while it is being stopped: the log says %q", log.String())
+	}
+}

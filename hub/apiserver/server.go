@@ -213,6 +213,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("preparing the API server: %w", oneLine(err))
 	}
+	s.life.until(ctx)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go s.keepFrontProxyCertificate(ctx)
