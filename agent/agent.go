@@ -132,7 +132,7 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 
 // Run makes an agent and runs it until ctx ends, which is no error; an agent whose identity has changed
 // begins anew, and so does one that another has taken over from: it waits. An error says in one line what a person has
-// to do.
+// to do; where the settings say so, the agent stays there with it, not ready, and tries again.
 func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 	defer context.AfterFunc(ctx, func() { logger.Info("The agent is stopping.") })()
 	for {
@@ -151,6 +151,10 @@ func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 		case err == nil:
 			logger.Info("The agent has stopped; the member stays as it was last told.")
 			return nil
+		case config.RetryRefused.Duration > 0:
+			if err := stay(ctx, config, logger, err); err != nil || ctx.Err() != nil {
+				return err
+			}
 		default:
 			return err
 		}

@@ -43,6 +43,9 @@ type Config struct {
 	ProxyCAFile string `json:"proxyCAFile,omitempty"`
 	// HealthListen is where health and metrics are served; "" serves none.
 	HealthListen string `json:"healthListen,omitempty"`
+	// RetryRefused is how long an agent that can't go on until a person acts, such as one whose token has
+	// expired, stays there, not ready and saying why, before it tries again. With 0s it ends instead.
+	RetryRefused metav1.Duration `json:"retryRefused,omitempty"`
 	// LogLevel is the least that is logged: debug, info, warn or error.
 	LogLevel string `json:"logLevel,omitempty"`
 
@@ -224,6 +227,7 @@ func (c *Config) Validate() error {
 		wrong bool
 		want  string
 	}{
+		{"retryRefused", c.RetryRefused.Duration, c.RetryRefused.Duration < 0, "0s or more"},
 		{"apply.workers", c.Apply.Workers, c.Apply.Workers < 0, "0 or more"},
 		{"apply.maxBackoff", c.Apply.MaxBackoff.Duration, c.Apply.MaxBackoff.Duration < 0, "0s or more"},
 		{"apply.fightCorrections", c.Apply.FightCorrections, c.Apply.FightCorrections < 0, "0 or more"},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -84,6 +85,24 @@ func newHealthServer(address string, registry *prometheus.Registry, ready func()
 	})
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	return &healthServer{listener: listener, server: &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}}, nil
+}
+
+// stay tells for a while why the agent can't go on, in its log and to whoever asks whether it is ready. A pod that
+// ended instead would be started again and again, and its reason would be gone with it.
+func stay(ctx context.Context, config Config, logger *slog.Logger, problem error) error {
+	wait := config.RetryRefused.Duration
+	logger.Error("The agent can't go on until somebody acts.", "error", problem, "again in", wait)
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	if config.HealthListen == "" {
+		<-ctx.Done()
+		return nil
+	}
+	health, err := newHealthServer(config.HealthListen, prometheus.NewRegistry(), func() (string, bool) { return problem.Error(), false })
+	if err != nil {
+		return err
+	}
+	return health.run(ctx)
 }
 
 // run serves until ctx ends.

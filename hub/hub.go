@@ -3,6 +3,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,7 @@ import (
 	"windlass.dev/windlass/hub/controller/scheduler"
 	"windlass.dev/windlass/hub/controller/status"
 	"windlass.dev/windlass/hub/etcd"
+	"windlass.dev/windlass/hub/handout"
 	"windlass.dev/windlass/hub/incarnation"
 	"windlass.dev/windlass/hub/pki"
 	"windlass.dev/windlass/hub/roster"
@@ -86,6 +88,7 @@ type hub struct {
 	view      *works.View
 	accepting *cluster.Accepting
 	metrics   *prometheus.Registry
+	handout   *handout.Config // nil when the kubeconfig stays in the data directory
 
 	// serving is true while controllers and link run.
 	serving atomic.Bool
@@ -98,6 +101,9 @@ type hub struct {
 
 // open makes everything that can fail because of the machine: directories, keys, ports.
 func (h *hub) open(ctx context.Context) (err error) {
+	if err := h.openHandout(); err != nil {
+		return err
+	}
 	if h.linkListener, err = h.openLink(); err != nil {
 		return err
 	}
@@ -172,8 +178,28 @@ func (h *hub) writeAdminKubeconfig() error {
 	if err := os.MkdirAll(h.config.DataDir, 0o700); err != nil {
 		return fmt.Errorf("making the data directory: %w", err)
 	}
-	server := "https://" + net.JoinHostPort(h.config.AdvertiseAddress, strconv.Itoa(h.api.Port()))
-	return h.pki.AdminKubeconfig(filepath.Join(h.config.DataDir, "admin.kubeconfig"), server, time.Now())
+	port := cmp.Or(h.config.AdvertiseAPIPort, h.api.Port())
+	server := "https://" + net.JoinHostPort(h.config.AdvertiseAddress, strconv.Itoa(port))
+	return h.pki.AdminKubeconfig(h.adminKubeconfig(), server, time.Now())
+}
+
+func (h *hub) adminKubeconfig() string { return filepath.Join(h.config.DataDir, "admin.kubeconfig") }
+
+// openHandout finds the cluster in which the admin kubeconfig is handed out, if it is.
+func (h *hub) openHandout() error {
+	secret := h.config.KubeconfigSecret
+	if secret.Name == "" {
+		return nil
+	}
+	client, namespace, err := handout.Local()
+	if err != nil {
+		return fmt.Errorf("kubeconfigSecret.name is for a hub that runs as a pod: %w", err)
+	}
+	h.handout = &handout.Config{
+		Namespace: namespace, Name: secret.Name, Server: secret.Server, Path: h.adminKubeconfig(), Client: client,
+		Log: h.log.With("part", "handout"), Retry: 10 * time.Second, Interval: 5 * time.Minute,
+	}
+	return nil
 }
 
 // serve runs all parts. They stop in the reverse order of their start: the link says goodbye to the
@@ -268,9 +294,12 @@ func (h *hub) serveControllers(ctx context.Context) error {
 	group.Go(func() error { return h.api.RunControllers(ctx) })
 	group.Go(func() error { return mgr.Start(ctx) })
 	group.Go(func() error { return link.Run(ctx) })
+	if h.handout != nil {
+		go handout.Keep(ctx, *h.handout)
+	}
 	h.serving.Store(true)
 	h.log.Info("the hub is ready", "api", h.api.Address(), "link", h.linkListener.Addr(),
-		"kubeconfig", filepath.Join(h.config.DataDir, "admin.kubeconfig"))
+		"kubeconfig", h.adminKubeconfig())
 	return ignoreCancelled(ctx, group.Wait())
 }
 

@@ -61,6 +61,9 @@ func newCommand() *cobra.Command {
 	}
 	command.Flags().StringVar(&file, "config", "", "YAML file with any setting; flags win over it")
 	bind(command.Flags(), &config)
+	command.AddCommand(newCheck())
+	command.CompletionOptions.DisableDefaultCmd = true
+	command.SetHelpCommand(&cobra.Command{Hidden: true})
 	return command
 }
 

@@ -41,6 +41,9 @@ type Config struct {
 	// AdvertiseLinkPort is the port that agents dial when it is not the one of linkListen, because
 	// a load balancer or a NodePort stands between. 0 is the port of linkListen.
 	AdvertiseLinkPort int `json:"advertiseLinkPort,omitempty"`
+	// AdvertiseAPIPort is the port that users dial when it is not the one of apiListen. 0 is the port of
+	// apiListen.
+	AdvertiseAPIPort int `json:"advertiseAPIPort,omitempty"`
 	// TLSSANs are further host names and IP addresses for the hub's certificates.
 	TLSSANs []string `json:"tlsSANs,omitempty"`
 	// Etcd is an external etcd. Without servers the embedded one is used.
@@ -48,6 +51,8 @@ type Config struct {
 	// APIServerFlags are further settings of the Kubernetes API server, by the names of its flags,
 	// such as audit-policy-file or oidc-issuer-url.
 	APIServerFlags map[string]string `json:"apiServerFlags,omitempty"`
+	// KubeconfigSecret hands out the admin kubeconfig in the cluster that the hub runs in as a pod.
+	KubeconfigSecret KubeconfigSecretConfig `json:"kubeconfigSecret,omitempty"`
 	// LogLevel is the least that is logged: debug, info, warn or error.
 	LogLevel string `json:"logLevel,omitempty"`
 	// Controllers are the settings of the hub's controllers.
@@ -66,6 +71,16 @@ type EtcdConfig struct {
 	CertFile string `json:"certFile,omitempty"`
 	// KeyFile is the key of certFile, PEM.
 	KeyFile string `json:"keyFile,omitempty"`
+}
+
+// KubeconfigSecretConfig says where the admin kubeconfig is handed out.
+type KubeconfigSecretConfig struct {
+	// Name is the name of a Secret in the pod's own namespace, which gets the key kubeconfig; without it
+	// none is written.
+	Name string `json:"name,omitempty"`
+	// Server is the URL at which pods of that cluster reach the hub's API. The kubeconfig gets a context
+	// in-cluster for it.
+	Server string `json:"server,omitempty"`
 }
 
 // ControllersConfig are the settings of the controllers.
@@ -222,6 +237,18 @@ func (c *Config) Complete() error {
 	}
 	if c.AdvertiseLinkPort < 0 || c.AdvertiseLinkPort > 65535 {
 		refuse("advertiseLinkPort is %d: want a port", c.AdvertiseLinkPort)
+	}
+	if c.AdvertiseAPIPort < 0 || c.AdvertiseAPIPort > 65535 {
+		refuse("advertiseAPIPort is %d: want a port", c.AdvertiseAPIPort)
+	}
+	if name := c.KubeconfigSecret.Name; name != "" && len(validation.IsDNS1123Subdomain(name)) > 0 {
+		refuse("kubeconfigSecret.name is %q: want the name of a Secret", name)
+	}
+	if server := c.KubeconfigSecret.Server; server != "" && !isURL(server) {
+		refuse("kubeconfigSecret.server is %q: want a URL such as https://windlass-hub.windlass-system.svc:6443", server)
+	}
+	if c.KubeconfigSecret.Server != "" && c.KubeconfigSecret.Name == "" {
+		refuse("kubeconfigSecret.server is given without kubeconfigSecret.name")
 	}
 	if (c.Etcd.CertFile == "") != (c.Etcd.KeyFile == "") {
 		refuse("etcd.certFile and etcd.keyFile (--etcd-certfile, --etcd-keyfile) go together")

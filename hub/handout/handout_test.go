@@ -1,0 +1,114 @@
+package handout
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+func handout(t *testing.T, objects ...runtime.Object) (Config, *fake.Clientset) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "admin.kubeconfig")
+	err := clientcmd.WriteToFile(clientcmdapi.Config{
+		Clusters:       map[string]*clientcmdapi.Cluster{"windlass": {Server: "https://hub.example.test:443", CertificateAuthorityData: []byte("ca")}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"admin": {Token: "t"}},
+		Contexts:       map[string]*clientcmdapi.Context{"windlass": {Cluster: "windlass", AuthInfo: "admin"}},
+		CurrentContext: "windlass",
+	}, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := fake.NewClientset(objects...)
+	return Config{
+		Namespace: "hub", Name: "admin", Path: path, Server: "https://hub.hub.svc:6443", Client: client,
+		Log: slog.New(slog.DiscardHandler), Retry: time.Second, Interval: time.Minute,
+	}, client
+}
+
+func stored(t *testing.T, client *fake.Clientset) *corev1.Secret {
+	t.Helper()
+	secret, err := client.CoreV1().Secrets("hub").Get(t.Context(), "admin", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return secret
+}
+
+func TestTheSecretHasAContextForEverybodyAndOneForPodsBesideTheHub(t *testing.T) {
+	config, client := handout(t)
+	if changed, err := config.write(t.Context()); err != nil || !changed {
+		t.Fatalf("changed %t, error %v", changed, err)
+	}
+	got, err := clientcmd.Load(stored(t, client).Data[Key])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, server := range map[string]string{got.CurrentContext: "https://hub.example.test:443", InCluster: "https://hub.hub.svc:6443"} {
+		context := got.Contexts[name]
+		if context == nil || context.AuthInfo != "admin" || got.Clusters[context.Cluster].Server != server || string(got.Clusters[context.Cluster].CertificateAuthorityData) != "ca" {
+			t.Errorf("context %s: %+v of clusters %+v", name, context, got.Clusters)
+		}
+	}
+	if changed, err := config.write(t.Context()); err != nil || changed {
+		t.Errorf("the second time: changed %t, error %v", changed, err)
+	}
+}
+
+func TestWhatElseIsInTheSecretStays(t *testing.T) {
+	config, client := handout(t, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "hub", Name: "admin"}, Data: map[string][]byte{"note": []byte("mine"), Key: []byte("old")}})
+	if changed, err := config.write(t.Context()); err != nil || !changed {
+		t.Fatalf("changed %t, error %v", changed, err)
+	}
+	if data := stored(t, client).Data; string(data["note"]) != "mine" || string(data[Key]) == "old" {
+		t.Errorf("the Secret holds %q", data)
+	}
+}
+
+func TestAKubeconfigThatIsGoneSaysHowItComesBack(t *testing.T) {
+	config, _ := handout(t)
+	if err := os.Remove(config.Path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := config.write(t.Context()); err == nil || !strings.Contains(err.Error(), "a restart of the hub makes it again") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestARefusalIsTriedAgainAndADeletedSecretMadeAgain(t *testing.T) {
+	config, client := handout(t)
+	synctest.Test(t, func(t *testing.T) {
+		refusals := 3
+		client.PrependReactor("create", "secrets", func(clienttesting.Action) (bool, runtime.Object, error) {
+			refusals--
+			return refusals >= 0, nil, errors.New("forbidden")
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); Keep(ctx, config) }()
+		time.Sleep(3*config.Retry + config.Retry/2)
+		synctest.Wait()
+		stored(t, client)
+		if err := client.CoreV1().Secrets("hub").Delete(ctx, "admin", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(config.Interval)
+		synctest.Wait()
+		stored(t, client)
+		cancel()
+		<-done
+	})
+}
