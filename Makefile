@@ -13,17 +13,32 @@ KUBERNETES := k8s.io/component-base/version
 LINK_FLAGS := -buildvcs=false -ldflags='-s -X windlass.dev/windlass/pkg/version.Version=$(VERSION) \
   -X $(KUBERNETES).gitVersion=v1.37.2 -X $(KUBERNETES).gitMajor=1 -X $(KUBERNETES).gitMinor=37'
 
+# Of images: the architectures, such as amd64,arm64 (default: that of this machine); what stands before the
+# program in their names; and the registry and repository that they are pushed to, if any.
+ARCH ?=
+REPOSITORY ?= windlass.dev
+PUSH ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help build quickstart quickstart-down test test-race generate verify bench e2e clean
+.PHONY: help build programs images quickstart quickstart-down test test-race generate verify bench e2e clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## Build windlass-hub, windlass-agent, windlass and member (clusters for tests) into bin/
-	@mkdir -p bin
-	@# One after the other: linking a program with an API server takes 3 GiB.
-	$(GO) build $(LINK_FLAGS) $(BUILD_FLAGS) -o bin/ ./cmd/windlass-hub ./cmd/windlass-agent ./cmd/windlass
+# One after the other: linking a program with an API server takes 3 GiB.
+build: programs ## Build windlass-hub, windlass-agent, windlass and member (clusters for tests) into bin/
 	$(GO) build $(LINK_FLAGS) $(BUILD_FLAGS) -o bin/ ./hack/member
+
+# What users run, without the clusters for tests. Images ask for it with another architecture and folder.
+INTO := bin
+PROGRAMS := ./cmd/windlass-hub ./cmd/windlass-agent ./cmd/windlass
+programs:
+	@mkdir -p $(INTO)
+	$(GO) build $(LINK_FLAGS) $(BUILD_FLAGS) -o $(INTO)/ $(PROGRAMS)
+
+images: ## Pack what make build made into OCI images, bin/images/*.tar; ARCH=amd64,arm64 PUSH=registry/repo
+	@$(GO) run ./hack/images -arch='$(ARCH)' -repository='$(REPOSITORY)' -version='$(VERSION)' -push='$(PUSH)' \
+	  -zoneinfo="$$($(GO) env GOROOT)/lib/time/zoneinfo.zip"
 
 quickstart: ## Build, start a hub and two member clusters here, join them, apply a sample, leave it running
 	@$(GO) run ./hack/quickstart up
