@@ -24,6 +24,9 @@ unit() {
 	# Apart from the use: a failure inside an argument would go unnoticed.
 	list=$(packages free | sed '/\/e2e/d')
 	go test -vet=off $list
+	if [ -z "${WINDLASS_HELM:-}" ] && [ ! -x bin/tools/helm ]; then
+		echo "the charts were NOT rendered: there is no helm; make tools installs it into bin/tools"
+	fi
 }
 api() {
 	local list
