@@ -294,7 +294,7 @@ func TestTheAgentIsToldWhatTheHubsCommandSays(t *testing.T) {
 		t.Errorf("the configuration file (-want +got):\n%s", diff)
 	}
 	secret := find(t, all, any1[*corev1.Secret])
-	if secret.StringData["token"] != token {
+	if string(secret.Data["token"]) != token {
 		t.Errorf("Secret %s does not hold the token", secret.Name)
 	}
 	if got := variables(agentPod(t, all).Spec.Containers[0])["WINDLASS_TOKEN"]; got != "Secret windlass-agent-token/token if there is one" {
@@ -605,6 +605,50 @@ func TestHelmTestRunsOurProgramsAgainstTheServices(t *testing.T) {
 	}
 	if services := every(render(t, "agent", "--set", address), any1[*corev1.Service]); !services[0].Spec.PublishNotReadyAddresses {
 		t.Error("an agent that is not ready can't be asked why")
+	}
+}
+
+func TestTheNotesSayWhatToDoNext(t *testing.T) {
+	for _, c := range []struct {
+		reason, chart string
+		set           []string
+		says          []string
+		never         []string
+	}{
+		{"a first join without a token", "agent", []string{"--set", address}, []string{"THERE IS NO JOIN TOKEN", "rbac.preset full"}, nil},
+		{"a join with one", "agent", []string{"--set", address, "--set", "hub.token=" + token}, nil, []string{"THERE IS NO JOIN TOKEN", token}},
+		{"what uninstalling keeps, and how to have it removed", "agent", []string{"--set", address, "--set", "cluster.name=edge-1"},
+			[]string{"UNINSTALLING keeps what the agent has applied", "windlass kubectl delete membercluster edge-1\n  helm uninstall windlass-agent"}, nil},
+		{"few rights", "agent", []string{"--set", address, "--set", "rbac.preset=custom"}, nil, []string{"may do everything"}},
+		{"a hub for one cluster", "hub", nil, []string{"THAT IS A NAME INSIDE THIS CLUSTER", "port-forward service/windlass-hub-api 6443", "token create --cluster edge-1 -o helm", "data-windlass-hub-0 stays"}, nil},
+		{"a hub with a name", "hub", []string{"--set", "advertiseAddress=hub.example.com"}, []string{"reach this hub at hub.example.com:8443"}, []string{"INSIDE THIS CLUSTER"}},
+		{"a hub with an IPv6 address", "hub", []string{"--set", "advertiseAddress=2001:db8::1"}, []string{"reach this hub at [2001:db8::1]:8443"}, nil},
+		{"a load balancer whose address nobody knows yet", "hub", []string{"--set", "link.service.type=LoadBalancer"}, []string{"INSIDE THIS CLUSTER", "get service windlass-hub-link", "--set-string advertiseAddress=ADDRESS"}, nil},
+		{"a hub that is forgotten", "hub", []string{"--set", "persistence.enabled=false"}, []string{"ALL IS LOST WITH THE POD"}, []string{"data-windlass-hub-0"}},
+		{"no kubeconfig", "hub", []string{"--set", "adminKubeconfig.create=false"}, []string{"/var/lib/windlass/admin.kubeconfig"}, []string{"get secret"}},
+	} {
+		t.Run(c.chart+" "+c.reason, func(t *testing.T) {
+			arguments := template(c.chart, c.set...)
+			arguments[0] = "install"
+			out, failure, err := run(t, append(arguments, "--dry-run=client")...)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, failure)
+			}
+			_, notes, found := strings.Cut(out, "\nNOTES:\n")
+			if !found {
+				t.Fatalf("there are no notes in\n%s", out)
+			}
+			for _, part := range c.says {
+				if !strings.Contains(notes, part) {
+					t.Errorf("they do not say %q:\n%s", part, notes)
+				}
+			}
+			for _, part := range c.never {
+				if strings.Contains(notes, part) {
+					t.Errorf("they say %q:\n%s", part, notes)
+				}
+			}
+		})
 	}
 }
 
