@@ -19,8 +19,11 @@ ARCH ?=
 REPOSITORY ?= windlass.dev
 PUSH ?=
 
+# The helm that the charts are tested with.
+HELM_VERSION := v4.3.1
+
 .DEFAULT_GOAL := help
-.PHONY: help build programs images quickstart quickstart-down test test-race generate verify bench e2e clean
+.PHONY: help build programs images tools quickstart quickstart-down test test-race generate verify bench e2e clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,11 +66,14 @@ generate: ## Write all generated code anew
 	bash hack/generate-link.sh
 
 verify: ## Check formatting, vet, and that generated code is fresh
-	@unformatted=$$(gofmt -l api agent cli cmd docs e2e hack hub pkg 2>/dev/null); \
+	@unformatted=$$(gofmt -l api agent charts cli cmd docs e2e hack hub pkg 2>/dev/null); \
 	  test -z "$$unformatted" || { echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
 	bash hack/generate.sh --check
 	bash hack/generate-link.sh --check
+
+tools: ## Install helm, by which the charts are tested, into bin/tools/
+	GOBIN=$(CURDIR)/bin/tools $(GO) install helm.sh/helm/v4/cmd/helm@$(HELM_VERSION)
 
 clean: ## Remove what was built
 	rm -rf bin

@@ -50,19 +50,23 @@ var scheme = func() *runtime.Scheme {
 type connection struct {
 	kubeconfig     string
 	context        string
+	server         string
 	requestTimeout time.Duration
 }
 
 func (c *connection) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&c.kubeconfig, "kubeconfig", "", "kubeconfig file of the hub (default: $KUBECONFIG, then ~/.kube/config)")
 	flags.StringVar(&c.context, "context", "", "context of the kubeconfig to use (default: its current context)")
+	flags.StringVar(&c.server, "server", "", "https://HOST:PORT of the hub's API (default: the kubeconfig's); its certificate must be for that host")
 	flags.DurationVar(&c.requestTimeout, "request-timeout", 15*time.Second, "how long to wait for an answer to one request")
 }
 
 func (c *connection) loader() clientcmd.ClientConfig {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = c.kubeconfig
-	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: c.context})
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{
+		CurrentContext: c.context, ClusterInfo: clientcmdapi.Cluster{Server: c.server},
+	})
 }
 
 // hub is a connection to one hub. Its methods may be called concurrently.

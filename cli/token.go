@@ -37,7 +37,7 @@ const (
 const (
 	defaultTTL = 15 * time.Minute
 	maxTTL     = 30 * 24 * time.Hour
-	// defaultChart is where the chart lies in a checkout of a release that has it.
+	// defaultChart is where the agent's chart lies in a checkout.
 	defaultChart = "charts/agent"
 )
 
@@ -224,9 +224,6 @@ func createToken(ctx context.Context, h *hub, options tokenOptions) (*createdTok
 
 func (t *createdToken) print(streams Streams, options tokenOptions) error {
 	t.explain(streams.Err)
-	if options.output == "helm" && options.chart == defaultChart {
-		explainChart(streams.Err)
-	}
 	var err error
 	switch options.output {
 	case "json":
@@ -256,14 +253,6 @@ func (t *createdToken) explain(out io.Writer) {
 	}
 }
 
-// explainChart says what to do while there is no chart where the command would look for it.
-func explainChart(out io.Writer) {
-	if _, err := os.Stat(defaultChart); err == nil {
-		return
-	}
-	fmt.Fprintf(out, "There is no chart in %s: that of the agent comes with a later release. Until then run the agent itself, with the same\ntoken: -o command prints how. A chart of your own is named by --chart.\n", defaultChart)
-}
-
 // unnamedCluster stands in a command for the name that the reader has to choose.
 const unnamedCluster = "CLUSTER_NAME"
 
@@ -280,7 +269,7 @@ func (t *createdToken) helmCommand(chart string) string {
 		"--namespace windlass-system --create-namespace",
 		"--set-string hub.address=" + shellQuote(t.HubAddress),
 		"--set-string cluster.name=" + t.clusterName(),
-		"--set-string join.token=" + t.Token,
+		"--set-string hub.token=" + t.Token,
 	}, " \\\n  ")
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Writes everything that is generated: deep copies, OpenAPI, protobuf, the reference pages of flags,
-# settings and metrics. Run it by `make generate`.
+# settings and metrics, the tables of values of the charts. Run it by `make generate`.
 # With --check it writes into a copy and fails when the committed files differ.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,7 +13,7 @@ if [ "${1:-}" = --check ]; then
 	git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' f; do if [ -e "$f" ]; then printf '%s\0' "$f"; fi; done | tar --null -T - -cf - | tar -C "$copy" -xf -
 	mkdir -p "$tools" "$copy/bin" && ln -s "$tools" "$copy/bin/tools"
 	(cd "$copy" && bash hack/generate.sh)
-	stale=$(cd "$copy" && find . -name 'zz_generated.*' -o -name '*.pb.go' -o -name 'generated.proto' -o -path './docs/reference/*.md' | sort | while read -r f; do
+	stale=$(cd "$copy" && find . -name 'zz_generated.*' -o -name '*.pb.go' -o -name 'generated.proto' -o -path './docs/reference/*.md' -o -path './charts/*/README.md' | sort | while read -r f; do
 		cmp -s "$f" "$root/$f" || echo "$f"
 	done)
 	if [ -n "$stale" ]; then
@@ -64,5 +64,6 @@ openapi-gen --go-header-file hack/boilerplate.go.txt --output-dir hub/apiserver/
 	"${packages[@]}"
 
 go run ./hack/docgen
+go run ./hack/chartdoc
 
 if [ -x hack/generate-link.sh ]; then hack/generate-link.sh; fi

@@ -3,7 +3,6 @@
 package hub
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -178,8 +177,7 @@ func (h *hub) writeAdminKubeconfig() error {
 	if err := os.MkdirAll(h.config.DataDir, 0o700); err != nil {
 		return fmt.Errorf("making the data directory: %w", err)
 	}
-	port := cmp.Or(h.config.AdvertiseAPIPort, h.api.Port())
-	server := "https://" + net.JoinHostPort(h.config.AdvertiseAddress, strconv.Itoa(port))
+	server := "https://" + net.JoinHostPort(h.config.AdvertiseAddress, strconv.Itoa(h.api.Port()))
 	return h.pki.AdminKubeconfig(h.adminKubeconfig(), server, time.Now())
 }
 

@@ -21,25 +21,23 @@ const (
 // newCheck asks a running agent where it stands. It is there for images without a shell: for probes, and
 // for the test of the chart.
 func newCheck() *cobra.Command {
-	var url string
-	var wait time.Duration
 	command := &cobra.Command{
 		Use:   "check",
 		Short: "Ask a running agent whether it is connected; exit code 1, and why, when it is not",
 		Args:  noArguments,
-		RunE: func(command *cobra.Command, _ []string) error {
-			ctx, cancel := context.WithTimeout(command.Context(), wait+checkTimeout)
-			defer cancel()
-			line, err := checkUntil(ctx, url, wait, func(line string) { fmt.Fprintln(command.ErrOrStderr(), "waiting: "+line) })
-			if err != nil {
-				return fmt.Errorf("the agent is not ready: %w", err)
-			}
-			fmt.Fprintln(command.OutOrStdout(), "the agent is ready: "+line)
-			return nil
-		},
 	}
-	command.Flags().StringVar(&url, "url", "http://127.0.0.1:8081/readyz", "URL of the agent's /readyz")
-	command.Flags().DurationVar(&wait, "wait", 0, "how long to wait for it to become ready")
+	url := command.Flags().String("url", "http://127.0.0.1:8081/readyz", "URL of the agent's /readyz")
+	wait := command.Flags().Duration("wait", 0, "how long to wait for it to become ready")
+	command.RunE = func(command *cobra.Command, _ []string) error {
+		ctx, cancel := context.WithTimeout(command.Context(), *wait+checkTimeout)
+		defer cancel()
+		line, err := checkUntil(ctx, *url, *wait, func(line string) { fmt.Fprintln(command.ErrOrStderr(), "waiting: "+line) })
+		if err != nil {
+			return fmt.Errorf("the agent is not ready: %w", err)
+		}
+		fmt.Fprintln(command.OutOrStdout(), "the agent is ready: "+line)
+		return nil
+	}
 	return command
 }
 

@@ -4,6 +4,7 @@ package handout
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,18 +25,13 @@ import (
 // Key is where the kubeconfig stands in the Secret.
 const Key = "kubeconfig"
 
-// InCluster is the name of the context by which pods of the same cluster reach the hub. The current
-// context of the kubeconfig is the one for everybody else.
-const InCluster = "in-cluster"
-
 // Config says what is handed out, and where. All fields but Server are needed.
 type Config struct {
 	// Namespace and Name of the Secret.
 	Namespace, Name string
 	// Path of the kubeconfig.
 	Path string
-	// Server is the URL of the hub's API for pods of the same cluster; without it they have no context of
-	// their own.
+	// Server, if set, stands in it as the URL of the hub's API: that of the file may lead around the cluster.
 	Server string
 	Client kubernetes.Interface
 	Log    *slog.Logger
@@ -118,7 +114,7 @@ func (c Config) write(ctx context.Context) (changed bool, err error) {
 	return err == nil, err
 }
 
-// content is the kubeconfig with the context for pods of the same cluster.
+// content is the kubeconfig as the Secret has it.
 func (c Config) content() ([]byte, error) {
 	config, err := clientcmd.LoadFromFile(c.Path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -127,14 +123,8 @@ func (c Config) content() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the kubeconfig %s: %w", c.Path, err)
 	}
-	if current := config.Contexts[config.CurrentContext]; c.Server != "" && current != nil {
-		cluster, present := config.Clusters[current.Cluster], current.DeepCopy()
-		if cluster != nil {
-			local := cluster.DeepCopy()
-			local.Server = c.Server
-			present.Cluster = InCluster
-			config.Clusters[InCluster], config.Contexts[InCluster] = local, present
-		}
+	for _, cluster := range config.Clusters {
+		cluster.Server = cmp.Or(c.Server, cluster.Server)
 	}
 	return clientcmd.Write(*config)
 }

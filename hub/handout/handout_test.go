@@ -48,23 +48,24 @@ func stored(t *testing.T, client *fake.Clientset) *corev1.Secret {
 	return secret
 }
 
-func TestTheSecretHasAContextForEverybodyAndOneForPodsBesideTheHub(t *testing.T) {
-	config, client := handout(t)
-	if changed, err := config.write(t.Context()); err != nil || !changed {
-		t.Fatalf("changed %t, error %v", changed, err)
-	}
-	got, err := clientcmd.Load(stored(t, client).Data[Key])
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, server := range map[string]string{got.CurrentContext: "https://hub.example.test:443", InCluster: "https://hub.hub.svc:6443"} {
-		context := got.Contexts[name]
-		if context == nil || context.AuthInfo != "admin" || got.Clusters[context.Cluster].Server != server || string(got.Clusters[context.Cluster].CertificateAuthorityData) != "ca" {
-			t.Errorf("context %s: %+v of clusters %+v", name, context, got.Clusters)
+func TestTheSecretIsTheKubeconfigWithTheServerThatItsReadersReach(t *testing.T) {
+	for said, want := range map[string]string{"": "https://hub.example.test:443", "https://hub.hub.svc:6443": "https://hub.hub.svc:6443"} {
+		config, client := handout(t)
+		config.Server = said
+		if changed, err := config.write(t.Context()); err != nil || !changed {
+			t.Fatalf("changed %t, error %v", changed, err)
 		}
-	}
-	if changed, err := config.write(t.Context()); err != nil || changed {
-		t.Errorf("the second time: changed %t, error %v", changed, err)
+		got, err := clientcmd.Load(stored(t, client).Data[Key])
+		if err != nil {
+			t.Fatal(err)
+		}
+		context := got.Contexts[got.CurrentContext]
+		if cluster := got.Clusters[context.Cluster]; cluster.Server != want || string(cluster.CertificateAuthorityData) != "ca" || context.AuthInfo != "admin" {
+			t.Errorf("with the server %q: %+v of %+v", said, context, cluster)
+		}
+		if changed, err := config.write(t.Context()); err != nil || changed {
+			t.Errorf("the second time: changed %t, error %v", changed, err)
+		}
 	}
 }
 

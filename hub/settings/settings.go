@@ -41,9 +41,6 @@ type Config struct {
 	// AdvertiseLinkPort is the port that agents dial when it is not the one of linkListen, because
 	// a load balancer or a NodePort stands between. 0 is the port of linkListen.
 	AdvertiseLinkPort int `json:"advertiseLinkPort,omitempty"`
-	// AdvertiseAPIPort is the port that users dial when it is not the one of apiListen. 0 is the port of
-	// apiListen.
-	AdvertiseAPIPort int `json:"advertiseAPIPort,omitempty"`
 	// TLSSANs are further host names and IP addresses for the hub's certificates.
 	TLSSANs []string `json:"tlsSANs,omitempty"`
 	// Etcd is an external etcd. Without servers the embedded one is used.
@@ -78,8 +75,7 @@ type KubeconfigSecretConfig struct {
 	// Name is the name of a Secret in the pod's own namespace, which gets the key kubeconfig; without it
 	// none is written.
 	Name string `json:"name,omitempty"`
-	// Server is the URL at which pods of that cluster reach the hub's API. The kubeconfig gets a context
-	// in-cluster for it.
+	// Server is the URL of the hub's API that stands in it; the advertised address when empty.
 	Server string `json:"server,omitempty"`
 }
 
@@ -237,9 +233,6 @@ func (c *Config) Complete() error {
 	}
 	if c.AdvertiseLinkPort < 0 || c.AdvertiseLinkPort > 65535 {
 		refuse("advertiseLinkPort is %d: want a port", c.AdvertiseLinkPort)
-	}
-	if c.AdvertiseAPIPort < 0 || c.AdvertiseAPIPort > 65535 {
-		refuse("advertiseAPIPort is %d: want a port", c.AdvertiseAPIPort)
 	}
 	if name := c.KubeconfigSecret.Name; name != "" && len(validation.IsDNS1123Subdomain(name)) > 0 {
 		refuse("kubeconfigSecret.name is %q: want the name of a Secret", name)

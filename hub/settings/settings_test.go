@@ -28,7 +28,6 @@ apiListen: 127.0.0.1:1
 linkListen: 127.0.0.1:2
 advertiseAddress: hub.example.test
 advertiseLinkPort: 3
-advertiseAPIPort: 4
 tlsSANs: [other.example.test, 192.0.2.1]
 etcd:
   servers: [https://etcd.example.test:2379]
@@ -64,7 +63,7 @@ func TestEverySettingCanStandInTheFile(t *testing.T) {
 	}
 	want := Config{
 		DataDir: "/data", PKIDir: "/keys", APIListen: "127.0.0.1:1", LinkListen: "127.0.0.1:2",
-		AdvertiseAddress: "hub.example.test", AdvertiseLinkPort: 3, AdvertiseAPIPort: 4, TLSSANs: []string{"other.example.test", "192.0.2.1"},
+		AdvertiseAddress: "hub.example.test", AdvertiseLinkPort: 3, TLSSANs: []string{"other.example.test", "192.0.2.1"},
 		Etcd:           EtcdConfig{Servers: []string{"https://etcd.example.test:2379"}, CAFile: "/etcd/ca", CertFile: "/etcd/certificate", KeyFile: "/etcd/key"},
 		APIServerFlags: map[string]string{"audit-log-path": "/log"}, LogLevel: "debug",
 		KubeconfigSecret: KubeconfigSecretConfig{Name: "admin", Server: "https://hub.system.svc:6443"},
@@ -184,7 +183,6 @@ func TestWhatCanNotWorkIsRefusedByItsName(t *testing.T) {
 		{"an address for others with a port", `advertiseAddress (--advertise-address) is "hub:8443"`, func(c *Config) { c.AdvertiseAddress = "hub:8443" }},
 		{"no port at all", "advertiseLinkPort is 65536", func(c *Config) { c.AdvertiseLinkPort = 65536 }},
 		{"a negative port", "advertiseLinkPort is -1", func(c *Config) { c.AdvertiseLinkPort = -1 }},
-		{"no port for users", "advertiseAPIPort is 65536", func(c *Config) { c.AdvertiseAPIPort = 65536 }},
 		{"a Secret that can not be", `kubeconfigSecret.name is "A b"`, func(c *Config) { c.KubeconfigSecret.Name = "A b" }},
 		{"a server that is no URL", `kubeconfigSecret.server is "hub:6443"`, func(c *Config) { c.KubeconfigSecret = KubeconfigSecretConfig{Name: "admin", Server: "hub:6443"} }},
 		{"a server without a Secret", "kubeconfigSecret.server is given without kubeconfigSecret.name", func(c *Config) { c.KubeconfigSecret.Server = "https://hub:6443" }},

@@ -1,0 +1,110 @@
+{{/* The name in labels. */}}
+{{- define "windlass-agent.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* The name of all objects. 50 characters leave room for what is appended. */}}
+{{- define "windlass-agent.fullname" -}}
+{{- $name := include "windlass-agent.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The name of objects outside the namespace: releases of one name may be in several. */}}
+{{- define "windlass-agent.globalName" -}}
+{{- printf "%s:%s" .Release.Namespace (include "windlass-agent.fullname" .) -}}
+{{- end -}}
+
+{{- define "windlass-agent.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "windlass-agent.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "windlass-agent.labels" -}}
+{{ include "windlass-agent.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: windlass
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "windlass-agent.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "windlass-agent.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "windlass-agent.image" -}}
+{{- $image := .Values.image -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $image.repository $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $image.repository (default .Chart.AppVersion $image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The Secret with the token; empty when there is none. */}}
+{{- define "windlass-agent.tokenSecret" -}}
+{{- if .Values.hub.existingSecret -}}
+{{- .Values.hub.existingSecret -}}
+{{- else if .Values.hub.token -}}
+{{- include "windlass-agent.fullname" . }}-token
+{{- end -}}
+{{- end -}}
+
+{{/* The ConfigMap with the proxy's authorities; empty when there is none. */}}
+{{- define "windlass-agent.proxyCA" -}}
+{{- if .Values.proxy.caConfigMap -}}
+{{- .Values.proxy.caConfigMap -}}
+{{- else if .Values.proxy.caBundle -}}
+{{- include "windlass-agent.fullname" . }}-proxy-ca
+{{- end -}}
+{{- end -}}
+
+{{/* The agent's configuration file. */}}
+{{- define "windlass-agent.config" -}}
+{{- $config := deepCopy .Values.config -}}
+{{- /* A pod that ended would be started again and again, and could not say why. */}}
+{{- $config := merge $config (dict "retryRefused" "1m") -}}
+{{- $_ := set $config "hub" .Values.hub.address -}}
+{{- $_ := set $config "logLevel" .Values.logLevel -}}
+{{- $_ := set $config "healthListen" (printf ":%d" (int .Values.health.port)) -}}
+{{- with .Values.cluster -}}
+{{- if .name }}{{ $_ := set $config "clusterName" .name }}{{ end -}}
+{{- if .labels }}{{ $_ := set $config "labels" .labels }}{{ end -}}
+{{- if .provider }}{{ $_ := set $config "provider" .provider }}{{ end -}}
+{{- if .region }}{{ $_ := set $config "region" .region }}{{ end -}}
+{{- if .zones }}{{ $_ := set $config "zones" .zones }}{{ end -}}
+{{- end -}}
+{{- if include "windlass-agent.proxyCA" . -}}
+{{- $_ := set $config "proxyCAFile" "/etc/windlass-proxy/ca.crt" -}}
+{{- end -}}
+{{ toYaml $config }}
+{{- end -}}
+
+{{- define "windlass-agent.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "windlass-agent.securityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+capabilities:
+  drop: [ALL]
+{{- end -}}

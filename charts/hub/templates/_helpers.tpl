@@ -1,0 +1,134 @@
+{{/* The name in labels. */}}
+{{- define "windlass-hub.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* The name of all objects. 50 characters leave room for what is appended. */}}
+{{- define "windlass-hub.fullname" -}}
+{{- $name := include "windlass-hub.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "windlass-hub.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "windlass-hub.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "windlass-hub.labels" -}}
+{{ include "windlass-hub.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: windlass
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "windlass-hub.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "windlass-hub.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* An image by its values; `windlass-hub.image` is given a dict of image and Chart. */}}
+{{- define "windlass-hub.image" -}}
+{{- if .image.digest -}}
+{{- printf "%s@%s" .image.repository .image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .image.repository (default .Chart.AppVersion .image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "windlass-hub.apiService" -}}
+{{- include "windlass-hub.fullname" . }}-api
+{{- end -}}
+
+{{- define "windlass-hub.linkService" -}}
+{{- include "windlass-hub.fullname" . }}-link
+{{- end -}}
+
+{{- define "windlass-hub.kubeconfigSecret" -}}
+{{- .Values.adminKubeconfig.secretName | default (printf "%s-admin-kubeconfig" (include "windlass-hub.fullname" .)) -}}
+{{- end -}}
+
+{{/* What agents dial. */}}
+{{- define "windlass-hub.advertiseAddress" -}}
+{{- .Values.advertiseAddress | default (printf "%s.%s.svc" (include "windlass-hub.linkService" .) .Release.Namespace) -}}
+{{- end -}}
+
+{{- define "windlass-hub.advertiseLinkPort" -}}
+{{- if .Values.advertiseLinkPort -}}
+{{- int .Values.advertiseLinkPort -}}
+{{- else if eq .Values.link.service.type "NodePort" -}}
+{{- int .Values.link.service.nodePort -}}
+{{- else -}}
+{{- int .Values.link.service.port -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Where the hub can be reached, and its certificates have to say so. */}}
+{{- define "windlass-hub.names" -}}
+{{- $names := list -}}
+{{- range $service := list (include "windlass-hub.apiService" .) (include "windlass-hub.linkService" .) -}}
+{{- $inNamespace := printf "%s.%s" $service $.Release.Namespace -}}
+{{- $names = concat $names (list $service $inNamespace (printf "%s.svc" $inNamespace) (printf "%s.svc.%s" $inNamespace $.Values.clusterDomain)) -}}
+{{- end -}}
+{{- $names = append $names .Values.api.service.loadBalancerIP -}}
+{{- $names = append $names .Values.link.service.loadBalancerIP -}}
+{{- concat $names .Values.tlsSANs | compact | uniq | toJson -}}
+{{- end -}}
+
+{{/* The hub's configuration file. */}}
+{{- define "windlass-hub.config" -}}
+{{- $config := deepCopy .Values.config -}}
+{{- $_ := set $config "dataDir" "/var/lib/windlass" -}}
+{{- $_ := set $config "apiListen" (printf ":%d" (int .Values.api.port)) -}}
+{{- $_ := set $config "linkListen" (printf ":%d" (int .Values.link.port)) -}}
+{{- $_ := set $config "advertiseAddress" (include "windlass-hub.advertiseAddress" .) -}}
+{{- $_ := set $config "advertiseLinkPort" (include "windlass-hub.advertiseLinkPort" . | int) -}}
+{{- $_ := set $config "tlsSANs" (include "windlass-hub.names" . | fromJsonArray) -}}
+{{- $_ := set $config "logLevel" .Values.logLevel -}}
+{{- if .Values.pki.existingSecret -}}
+{{- $_ := set $config "pkiDir" "/etc/windlass-pki" -}}
+{{- end -}}
+{{- with .Values.etcd.external -}}
+{{- if .endpoints -}}
+{{- $etcd := dict "servers" .endpoints -}}
+{{- if .existingSecret -}}
+{{- $etcd = merge $etcd (dict "caFile" "/etc/windlass-etcd/ca.crt" "certFile" "/etc/windlass-etcd/tls.crt" "keyFile" "/etc/windlass-etcd/tls.key") -}}
+{{- end -}}
+{{- $_ := set $config "etcd" $etcd -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.adminKubeconfig.create -}}
+{{- $server := .Values.adminKubeconfig.server | default (printf "https://%s.%s.svc:%d" (include "windlass-hub.apiService" .) .Release.Namespace (int .Values.api.service.port)) -}}
+{{- $_ := set $config "kubeconfigSecret" (dict "name" (include "windlass-hub.kubeconfigSecret" .) "server" $server) -}}
+{{- end -}}
+{{ toYaml $config }}
+{{- end -}}
+
+{{- define "windlass-hub.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "windlass-hub.securityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+capabilities:
+  drop: [ALL]
+{{- end -}}

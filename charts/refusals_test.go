@@ -1,0 +1,195 @@
+package charts_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+)
+
+func TestWhatCannotWorkIsRefusedAndNamed(t *testing.T) {
+	for _, c := range []struct {
+		reason, chart string
+		set           []string
+		says          []string
+		never         string // what must not be repeated
+	}{
+		{reason: "no address", chart: "agent", says: []string{`hub.address: say HOST:PORT of the hub's link; "windlass token create -o helm" prints the whole command`}},
+		{reason: "an address without a port", chart: "agent", set: []string{"hub.address=hub.example.com"}, says: []string{"/hub/address", "hub.example.com"}},
+		{reason: "a URL in the address's place", chart: "agent", set: []string{"hub.address=https://hub.example.com:8443"}, says: []string{"/hub/address"}},
+		{reason: "a slip in a name", chart: "agent", set: []string{address, "hub.adress=x"}, says: []string{"/hub", "adress", "not allowed"}},
+		{reason: "a slip in an outermost name", chart: "agent", set: []string{address, "resource.limits.cpu=1"}, says: []string{"'resource'", "not allowed"}},
+		{reason: "the name that an older command printed", chart: "agent", set: []string{address, "join.token=" + token}, says: []string{"'join'", "not allowed"}},
+		{reason: "a number in a text's place", chart: "agent", set: []string{address, "cluster.region=3"}, says: []string{"/cluster/region", "got number, want string"}},
+		{reason: "a text in a list's place", chart: "agent", set: []string{address, "cluster.zones=eu-west-1"}, says: []string{"/cluster/zones", "want array"}},
+		{reason: "a label with a number", chart: "agent", set: []string{address, "cluster.labels.tier=1"}, says: []string{"/cluster/labels/tier", "want string"}},
+		{reason: "a label that is the hub's to set", chart: "agent", set: []string{address, `cluster.labels.windlass\.dev/x=y`}, says: []string{`cluster.labels: "windlass.dev/x" is reserved`}},
+		{reason: "a name that no cluster can have", chart: "agent", set: []string{address, "cluster.name=Edge_1"}, says: []string{"/cluster/name", "Edge_1"}},
+		{reason: "a name too long", chart: "agent", set: []string{address, "cluster.name=" + strings.Repeat("a", 49)}, says: []string{"/cluster/name", "maxLength", "want 48"}},
+		{reason: "both ways to give the token", chart: "agent", set: []string{address, "hub.token=" + token, "hub.existingSecret=join"}, says: []string{"hub.token and hub.existingSecret", "one of the two"}, never: token},
+		{reason: "half a token", chart: "agent", set: []string{address, "hub.token=" + token[:60]}, says: []string{"hub.token: that is no join token", "was all of it copied?"}, never: token[20:60]},
+		{reason: "credentials that everybody could read", chart: "agent", set: []string{address, "proxy.https=http://user:secret1@proxy:3128"}, says: []string{"proxy.https has credentials", "proxy.existingSecret"}, never: "secret1"},
+		{reason: "two proxies", chart: "agent", set: []string{address, "proxy.https=http://proxy:3128", "proxy.existingSecret=proxy"}, says: []string{"proxy.https and proxy.existingSecret"}},
+		{reason: "two sets of authorities", chart: "agent", set: []string{address, "proxy.caBundle=-----BEGIN CERTIFICATE-----", "proxy.caConfigMap=ca"}, says: []string{"proxy.caBundle and proxy.caConfigMap"}},
+		{reason: "a preset that does not exist", chart: "agent", set: []string{address, "rbac.preset=some"}, says: []string{"/rbac/preset", "'full', 'namespaced', 'custom'"}},
+		{reason: "rights in no namespace", chart: "agent", set: []string{address, "rbac.preset=namespaced"}, says: []string{"rbac.namespaces", "at least one"}},
+		{reason: "rights in the agent's own namespace", chart: "agent", set: []string{address, "rbac.preset=namespaced", "rbac.namespaces={windlass-system}"}, says: []string{"rbac.namespaces: windlass-system is the agent's own"}},
+		{reason: "namespaces without a meaning", chart: "agent", set: []string{address, "rbac.namespaces={shop}"}, says: []string{"rbac.namespaces has a meaning with rbac.preset namespaced only"}},
+		{reason: "rules without a meaning", chart: "agent", set: []string{address, "rbac.rules[0].verbs={get}"}, says: []string{"rbac.rules have a meaning with rbac.preset custom only"}},
+		{reason: "a setting that has a value of its own", chart: "agent", set: []string{address, "config.hub=hub:8443"}, says: []string{"/config", "'hub'", "not allowed"}},
+		{reason: "a duration that is none", chart: "agent", set: []string{address, "config.brake.window=soon"}, says: []string{"/config/brake/window", "soon"}},
+
+		{reason: "several hubs", chart: "hub", set: []string{"replicas=2"}, says: []string{"/replicas", "must be 1"}},
+		{reason: "a slip in a name of the hub's", chart: "hub", set: []string{"advertisedAddress=hub.example.com"}, says: []string{"'advertisedAddress'", "not allowed"}},
+		{reason: "a port in the address", chart: "hub", set: []string{"advertiseAddress=hub.example.com:8443"}, says: []string{"/advertiseAddress"}},
+		{reason: "a type of Service that does not exist", chart: "hub", set: []string{"link.service.type=Ingress"}, says: []string{"/link/service/type", "'ClusterIP', 'NodePort', 'LoadBalancer'"}},
+		{reason: "a port that nobody could be told", chart: "hub", set: []string{"advertiseAddress=192.0.2.1", "link.service.type=NodePort"}, says: []string{"link.service.nodePort: say the port"}},
+		{reason: "one port for both", chart: "hub", set: []string{"api.port=8443"}, says: []string{"api.port and link.port are both 8443"}},
+		{reason: "an etcd without the way to trust it", chart: "hub", set: []string{"etcd.external.endpoints={https://etcd:2379}"}, says: []string{"etcd.external.existingSecret", "ca.crt, tls.crt and tls.key"}},
+		{reason: "an etcd that is no URL", chart: "hub", set: []string{"etcd.external.endpoints={etcd:2379}"}, says: []string{"/etcd/external/endpoints/0"}},
+		{reason: "the etcd's Secret without the etcd", chart: "hub", set: []string{"etcd.external.existingSecret=etcd"}, says: []string{"without etcd.external.endpoints"}},
+		{reason: "keys that would be lost with the pod", chart: "hub", set: []string{"etcd.external.endpoints={http://etcd:2379}", "persistence.enabled=false"}, says: []string{"pki.existingSecret", "lost with the pod"}},
+		{reason: "a claim that is not used", chart: "hub", set: []string{"persistence.enabled=false", "persistence.existingClaim=x"}, says: []string{"persistence.existingClaim is given"}},
+		{reason: "a size that is none", chart: "hub", set: []string{"persistence.size=big"}, says: []string{"/persistence/size", "big"}},
+		{reason: "an unknown setting of the hub", chart: "hub", set: []string{"config.link.windows=3"}, says: []string{"/config/link", "'windows'", "not allowed"}},
+	} {
+		t.Run(c.chart+" "+c.reason, func(t *testing.T) {
+			var set []string
+			for _, value := range c.set {
+				set = append(set, "--set", value)
+			}
+			out, failure, err := run(t, template(c.chart, set...)...)
+			if err == nil {
+				t.Fatalf("it is taken:\n%s", out)
+			}
+			for _, part := range c.says {
+				if !strings.Contains(failure, part) {
+					t.Errorf("it is not said: %s\n%s", part, failure)
+				}
+			}
+			if c.never != "" && strings.Contains(out+failure, c.never) {
+				t.Errorf("what is secret is repeated:\n%s", failure)
+			}
+		})
+	}
+}
+
+// settingRow is a row of the reference of settings that names a setting.
+var settingRow = regexp.MustCompile("(?m)^\\| `([a-zA-Z.]+)` \\|")
+
+// The settings that a chart has values of its own for, or gives itself.
+var ownSettings = map[string][]string{
+	"agent": {"hub", "tokenFile", "clusterName", "kubeconfig", "labels", "provider", "region", "zones", "stateNamespace", "proxyCAFile", "healthListen", "logLevel"},
+	"hub": {"dataDir", "pkiDir", "apiListen", "linkListen", "advertiseAddress", "advertiseLinkPort", "tlsSANs", "logLevel", "kubeconfigSecret.name", "kubeconfigSecret.server",
+		"etcd.servers", "etcd.caFile", "etcd.certFile", "etcd.keyFile"},
+}
+
+func TestEverySettingCanBeGivenByConfigOrAValue(t *testing.T) {
+	for _, chart := range chartNames {
+		page, err := os.ReadFile("../docs/reference/" + chart + "-configuration.md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var documented []string
+		for _, match := range settingRow.FindAllStringSubmatch(string(page), -1) {
+			documented = append(documented, match[1])
+		}
+		schema := schemaOf(t, chart)
+		known := leaves(schema, schema["properties"].(map[string]any)["config"].(map[string]any), "")
+		for _, setting := range documented {
+			if !slices.Contains(known, setting) && !slices.Contains(ownSettings[chart], setting) {
+				t.Errorf("%s: the setting %s is in neither the schema's config nor the chart's own", chart, setting)
+			}
+		}
+		for _, setting := range known {
+			if !slices.Contains(documented, setting) {
+				t.Errorf("%s: the schema's config has %s, which is no setting", chart, setting)
+			}
+		}
+	}
+}
+
+// TestTheSchemaKnowsExactlyTheValuesThatAreExplained compares it with values.yaml, and with the README's table by way of
+// `make generate`.
+func TestTheSchemaKnowsExactlyTheValuesThatAreExplained(t *testing.T) {
+	for _, chart := range chartNames {
+		schema := schemaOf(t, chart)
+		content, err := os.ReadFile(filepath.Join(chart, "values.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		values := map[string]any{}
+		if err := yaml.UnmarshalStrict(content, &values); err != nil {
+			t.Fatal(err)
+		}
+		compare(t, chart, schema, schema, values, "")
+	}
+}
+
+// free are blocks whose parts are settings or Kubernetes' own: they are empty by default, or an example.
+var free = []string{"config", "resources", "global"}
+
+func compare(t *testing.T, chart string, schema, node, values map[string]any, path string) {
+	t.Helper()
+	properties, _ := resolve(schema, node)["properties"].(map[string]any)
+	for name := range values {
+		if properties[name] == nil {
+			t.Errorf("%s: values.yaml has %s, and the schema refuses it", chart, path+name)
+		}
+	}
+	for name, property := range properties {
+		inner, isMap := values[name].(map[string]any)
+		_, given := values[name]
+		known, _ := resolve(schema, property.(map[string]any))["properties"].(map[string]any)
+		switch {
+		case slices.Contains(free, path+name):
+		case !given:
+			t.Errorf("%s: the schema has %s, and values.yaml does not", chart, path+name)
+		case isMap && known != nil:
+			compare(t, chart, schema, property.(map[string]any), inner, path+name+".")
+		}
+	}
+	if properties != nil && resolve(schema, node)["additionalProperties"] != false {
+		t.Errorf("%s: the schema takes anything in %q", chart, path)
+	}
+}
+
+func schemaOf(t *testing.T, chart string) map[string]any {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(chart, "values.schema.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema := map[string]any{}
+	if err := json.Unmarshal(content, &schema); err != nil {
+		t.Fatal(err)
+	}
+	return schema
+}
+
+// resolve follows a reference into the schema's definitions.
+func resolve(schema, node map[string]any) map[string]any {
+	if name, ok := node["$ref"].(string); ok {
+		return schema["$defs"].(map[string]any)[strings.TrimPrefix(name, "#/$defs/")].(map[string]any)
+	}
+	return node
+}
+
+// leaves are the names of what can be set below a node.
+func leaves(schema, node map[string]any, path string) []string {
+	var names []string
+	for name, property := range node["properties"].(map[string]any) {
+		inner := resolve(schema, property.(map[string]any))
+		if inner["properties"] != nil {
+			names = append(names, leaves(schema, inner, path+name+".")...)
+		} else {
+			names = append(names, path+name)
+		}
+	}
+	return names
+}
