@@ -11,18 +11,26 @@ import (
 	"windlass.dev/windlass/e2e/fleet"
 )
 
-func TestAMassMoveIsHeldIsToldAndEndsWithTheNamespace(t *testing.T) {
-	f := fleet.Shared(t)
-	name := unique("moved-from")
-	const many = 14 // more than may go within five minutes
-	member := f.Spare(t)
-	attach(t, f, member, name)
-	namespace := f.Hub().Namespace(t)
-	placeMany(t, f, namespace, many, name, "member2")
+// many ConfigMaps are more than may go from a cluster within five minutes.
+const many = 14
 
+// moveMany attaches a member, places many ConfigMaps there and on member2, and takes the member out of the placement. It
+// returns when the rest of the deletions is held and told.
+func moveMany(t *testing.T, f *fleet.Fleet) (member *fleet.Member, name, namespace string) {
+	t.Helper()
+	name, member = unique("moved"), f.Spare(t)
+	attach(t, f, member, name)
+	namespace = f.Hub().Namespace(t)
+	placeMany(t, f, namespace, many, name, "member2")
 	f.Hub().Patch(t, policy(namespace, "many"), "spec: {placement: {clusterAffinity: {clusterNames: [member2]}}}")
 	f.Hub().Eventually(t, fleet.Cluster(name), fleet.ConditionIs("DeletionsHeld", "True"))
 	f.Hub().Eventually(t, policy(namespace, "many"), fleet.ConditionIs("Ready", "False"), fleet.ConditionSays("Ready", "held back until a person confirms it"))
+	return member, name, namespace
+}
+
+func TestAMassMoveIsHeldIsToldAndEndsWithTheNamespace(t *testing.T) {
+	f := fleet.Shared(t)
+	member, name, namespace := moveMany(t, f)
 	fleet.WaitFor(t, "the command line to say how to confirm", func() error {
 		said, err := f.Hub().CLI(t.Context(), "status", "--check")
 		if err == nil {
@@ -56,16 +64,7 @@ func TestAMassMoveIsHeldIsToldAndEndsWithTheNamespace(t *testing.T) {
 
 func TestAMassMoveThatIsTakenBackLeavesInPlaceWhatWaited(t *testing.T) {
 	f := fleet.Shared(t)
-	name := unique("moved-back")
-	const many = 14 // more than may go within five minutes
-	member := f.Spare(t)
-	attach(t, f, member, name)
-	namespace := f.Hub().Namespace(t)
-	placeMany(t, f, namespace, many, name, "member2")
-
-	f.Hub().Patch(t, policy(namespace, "many"), "spec: {placement: {clusterAffinity: {clusterNames: [member2]}}}")
-	f.Hub().Eventually(t, fleet.Cluster(name), fleet.ConditionIs("DeletionsHeld", "True"))
-	f.Hub().Eventually(t, policy(namespace, "many"), fleet.ConditionSays("Ready", "held back until a person confirms it"))
+	member, name, namespace := moveMany(t, f)
 	waiting := map[string]types.UID{}
 	for i := range many {
 		one := configMap(namespace, fmt.Sprintf("many-%02d", i))
