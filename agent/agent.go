@@ -137,10 +137,9 @@ func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 	defer context.AfterFunc(ctx, func() { logger.Info("The agent is stopping.") })()
 	for {
 		a, err := New(config, logger)
-		if err != nil {
-			return err
+		if err == nil {
+			err = a.Run(ctx)
 		}
-		err = a.Run(ctx)
 		var lost *claim.LostError
 		switch {
 		case errors.As(err, &lost):
@@ -151,7 +150,7 @@ func Run(ctx context.Context, config Config, logger *slog.Logger) error {
 		case err == nil:
 			logger.Info("The agent has stopped; the member stays as it was last told.")
 			return nil
-		case config.RetryRefused.Duration > 0:
+		case config.RetryRefused.Duration > 0 && !errors.Is(err, errHealth):
 			if err := stay(ctx, config, logger, err); err != nil || ctx.Err() != nil {
 				return err
 			}

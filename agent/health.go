@@ -68,11 +68,14 @@ type healthServer struct {
 	server   *http.Server
 }
 
+// errHealth begins what is wrong with the address for health.
+var errHealth = errors.New("--health-listen")
+
 // newHealthServer listens at once, so that a port in use is noticed before anything is done.
 func newHealthServer(address string, registry *prometheus.Registry, ready func() (line string, ready bool)) (*healthServer, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("--health-listen: %w", err)
+		return nil, fmt.Errorf("%w: %w", errHealth, err)
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })

@@ -265,7 +265,7 @@ var token = "wl1.abcdefghijklm." + strings.Repeat("abcdefghijklmnopqrstuvwxyz", 
 
 func TestTheAgentIsToldWhatTheHubsCommandSays(t *testing.T) {
 	all := render(t, "agent", "--set-string", "hub.address=hub.example.com:8443", "--set-string", "cluster.name=edge-1", "--set-string", "hub.token="+token)
-	want := map[string]any{"hub": "hub.example.com:8443", "clusterName": "edge-1", "healthListen": ":8081", "logLevel": "info", "retryRefused": "1m"}
+	want := map[string]any{"hub": "hub.example.com:8443", "clusterName": "edge-1", "healthListen": ":8081", "logLevel": "info", "retryRefused": "1m", "tokenFile": "/etc/windlass-token/token"}
 	if diff := cmp.Diff(want, configOf(t, all)); diff != "" {
 		t.Errorf("the configuration file (-want +got):\n%s", diff)
 	}
@@ -273,8 +273,12 @@ func TestTheAgentIsToldWhatTheHubsCommandSays(t *testing.T) {
 	if string(secret.Data["token"]) != token {
 		t.Errorf("Secret %s does not hold the token", secret.Name)
 	}
-	if got := variables(agentPod(t, all).Spec.Containers[0])["WINDLASS_TOKEN"]; got != "Secret windlass-agent-token/token if there is one" {
-		t.Errorf("WINDLASS_TOKEN is %q", got)
+	mounted := false
+	for _, volume := range agentPod(t, all).Spec.Volumes {
+		mounted = mounted || volume.Secret != nil && volume.Secret.SecretName == "windlass-agent-token" && *volume.Secret.Optional
+	}
+	if !mounted {
+		t.Error("the token's Secret is not mounted, or the pod could not start without it")
 	}
 	for _, o := range all {
 		if config, ok := o.(*corev1.ConfigMap); ok && strings.Contains(fmt.Sprint(config.Data), token) {

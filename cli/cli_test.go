@@ -229,6 +229,16 @@ func withoutToken(t *testing.T, text string) string {
 	return text
 }
 
+func TestAClusterThatComesBackHasItsReleaseAlready(t *testing.T) {
+	hub := startFakeHub(t)
+	hub.clusters = []string{"edge-1"}
+	r := windlass(t, "token", "create", "--cluster", "edge-1", "--rejoin", "-o", "helm", "--kubeconfig", hub.kubeconfig(t))
+	r.want(t, CodeFine)
+	if want := "helm upgrade --install --reset-then-reuse-values windlass-agent charts/agent "; !strings.HasPrefix(r.Out, want) {
+		t.Errorf("the command is\n%s\nwant it to begin with %s", r.Out, want)
+	}
+}
+
 func TestATokenAsJSON(t *testing.T) {
 	hub := startFakeHub(t)
 	hub.clusters = []string{"edge-1"}

@@ -264,8 +264,13 @@ func (t *createdToken) clusterName() string {
 }
 
 func (t *createdToken) helmCommand(chart string) string {
+	verb := "helm install windlass-agent "
+	if t.Rejoin {
+		// The release is there, as a rule, with values that nobody has at hand.
+		verb = "helm upgrade --install --reset-then-reuse-values windlass-agent "
+	}
 	return strings.Join([]string{
-		"helm install windlass-agent " + shellQuote(chart),
+		verb + shellQuote(chart),
 		"--namespace windlass-system --create-namespace",
 		"--set-string hub.address=" + shellQuote(t.HubAddress),
 		"--set-string cluster.name=" + t.clusterName(),

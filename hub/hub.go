@@ -109,6 +109,11 @@ func (h *hub) open(ctx context.Context) (err error) {
 	if h.pki, err = pki.LoadOrCreate(h.config.PKIDir, time.Now()); err != nil {
 		return err
 	}
+	// The keys may come from a Secret or a read-only disk.
+	h.pki.Derived = filepath.Join(h.config.DataDir, "pki")
+	if err := os.MkdirAll(h.pki.Derived, 0o700); err != nil {
+		return fmt.Errorf("making the data directory: %w", err)
+	}
 	h.store, err = etcd.Start(ctx, etcd.Config{
 		DataDir: h.config.DataDir, Servers: h.config.Etcd.Servers,
 		CAFile: h.config.Etcd.CAFile, CertFile: h.config.Etcd.CertFile, KeyFile: h.config.Etcd.KeyFile,

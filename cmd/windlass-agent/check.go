@@ -16,6 +16,9 @@ const (
 	checkPause   = time.Second
 	checkTimeout = 5 * time.Second // of one question
 	longestLine  = 4 << 10
+	// ready is what an agent says that is connected. One that waits for another agent of the cluster counts as ready for
+	// Kubernetes, and says so.
+	ready = "ok"
 )
 
 // newCheck asks a running agent where it stands. It is there for images without a shell: for probes, and
@@ -80,7 +83,7 @@ func check(ctx context.Context, client *http.Client, url string) (string, error)
 	}
 	line := strings.TrimSpace(string(body))
 	switch {
-	case response.StatusCode == http.StatusOK:
+	case response.StatusCode == http.StatusOK && line == ready:
 		return line, nil
 	case line == "":
 		return "", fmt.Errorf("it answers %s", response.Status)

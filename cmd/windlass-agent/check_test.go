@@ -46,6 +46,13 @@ func TestCheckSaysWhereTheAgentStands(t *testing.T) {
 	if out, told, err := runCheck(t, "--url", agent.URL, "--wait", "1m"); err != nil || out != "the agent is ready: ok\n" || !strings.Contains(told, "waiting: the token has expired") {
 		t.Errorf("one that becomes ready: %q, told %q, error %v", out, told, err)
 	}
+	waiting := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "another agent acts for this cluster")
+	}))
+	defer waiting.Close()
+	if _, _, err := runCheck(t, "--url", waiting.URL); err == nil || !strings.Contains(err.Error(), "another agent acts") {
+		t.Errorf("one that waits for another: error %v", err)
+	}
 	agent.Close()
 	if _, _, err := runCheck(t, "--url", agent.URL); err == nil || !strings.Contains(err.Error(), "nobody answers there") {
 		t.Errorf("one that does not run: error %v", err)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -117,8 +118,10 @@ func newOptions(c Config, listener net.Listener) (options.CompletedOptions, erro
 	if o.Etcd.EncryptionProviderConfigFilepath, err = writeEncryptionConfig(c.PKI); err != nil {
 		return options.CompletedOptions{}, err
 	}
-	if o.Authentication.AuthenticationConfigFile, err = writeAuthenticationConfig(c.PKI); err != nil {
-		return options.CompletedOptions{}, err
+	if !usesOIDC(c.Flags) {
+		if o.Authentication.AuthenticationConfigFile, err = writeAuthenticationConfig(c.PKI); err != nil {
+			return options.CompletedOptions{}, err
+		}
 	}
 	if err := setFlags(o, c.Flags); err != nil {
 		return options.CompletedOptions{}, err
@@ -223,6 +226,17 @@ func writeEncryptionConfig(set *pki.Set) (string, error) {
 	})
 }
 
+// usesOIDC says whether users come by flags for OpenID Connect: the API server takes those or a file. Callers without
+// credentials then see what Kubernetes shows them by default, such as the version.
+func usesOIDC(flags map[string]string) bool {
+	for name := range flags {
+		if strings.HasPrefix(name, "oidc-") {
+			return true
+		}
+	}
+	return false
+}
+
 // writeAuthenticationConfig lets callers without credentials ask for health and nothing else.
 func writeAuthenticationConfig(set *pki.Set) (string, error) {
 	anonymous := &apiserverconfig.AnonymousAuthConfig{Enabled: true}
@@ -236,12 +250,12 @@ func writeAuthenticationConfig(set *pki.Set) (string, error) {
 }
 
 // writeConfig leaves a configuration of the API server, which reads such things from files only,
-// beside the keys.
+// beside the keys or, where those can only be read, apart.
 func writeConfig(set *pki.Set, name string, config any) (string, error) {
 	content, err := yaml.Marshal(config)
 	if err != nil {
 		return "", fmt.Errorf("writing %s: %w", name, err)
 	}
-	path := filepath.Join(set.Dir, name)
+	path := filepath.Join(set.Derived, name)
 	return path, pki.WriteFile(path, content)
 }

@@ -415,6 +415,38 @@ func TestAMistakeInTheSettingsIsOneClearLine(t *testing.T) {
 	}
 }
 
+func TestUsersOfAnIdentityProviderAreTakenByFlags(t *testing.T) {
+	dir := shortTempDir(t)
+	store, err := etcd.Start(t.Context(), etcd.Config{DataDir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	set, err := pki.LoadOrCreate(filepath.Join(dir, "pki"), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Where the keys can only be read, what follows from them lies elsewhere.
+	set.Derived = filepath.Join(dir, "derived")
+	if err := os.Mkdir(set.Derived, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadDir(set.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = apiserver.New(t.Context(), apiserver.Config{
+		Store: store, PKI: set, Listen: "127.0.0.1:0", LogLevel: slog.LevelError,
+		Flags: map[string]string{"oidc-issuer-url": "https://id.example.test", "oidc-client-id": "windlass"},
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if after, err := os.ReadDir(set.Dir); err != nil || len(after) != len(before) {
+		t.Errorf("something was written beside the keys: %v, error %v", after, err)
+	}
+}
+
 func TestWhatTheHubAddsIsServed(t *testing.T) {
 	ready := &atomic.Bool{}
 	ready.Store(true)

@@ -76,8 +76,10 @@ func Keep(ctx context.Context, config Config) {
 					"namespace", config.Namespace, "secret", config.Name, "error", err)
 			}
 		case changed:
-			refused = ""
 			config.Log.Info("The admin kubeconfig is written as a Secret.", "namespace", config.Namespace, "secret", config.Name)
+		}
+		if err == nil {
+			refused = ""
 		}
 		select {
 		case <-ctx.Done():

@@ -67,8 +67,8 @@ func EncodePair(pair *tls.Certificate) (certificate, key []byte, err error) {
 // FrontProxyClient makes sure that the certificate which the aggregator shows to extension API
 // servers lies in the directory and is not near its end. It gives the paths of both files.
 func (s *Set) FrontProxyClient(commonName string, now time.Time) (certificateFile, keyFile string, err error) {
-	certificateFile = filepath.Join(s.Dir, "front-proxy-client.crt")
-	keyFile = filepath.Join(s.Dir, "front-proxy-client.key")
+	certificateFile = filepath.Join(s.Derived, "front-proxy-client.crt")
+	keyFile = filepath.Join(s.Derived, "front-proxy-client.key")
 	fresh := func() bool {
 		pair, err := tls.LoadX509KeyPair(certificateFile, keyFile)
 		return err == nil && !NeedsRenewal(pair.Leaf, now) && pair.Leaf.Subject.CommonName == commonName &&
@@ -77,7 +77,7 @@ func (s *Set) FrontProxyClient(commonName string, now time.Time) (certificateFil
 	if fresh() {
 		return certificateFile, keyFile, nil
 	}
-	unlock, err := lock(s.Dir)
+	unlock, err := lock(s.Derived)
 	if err != nil {
 		return "", "", err
 	}

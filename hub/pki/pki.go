@@ -51,8 +51,11 @@ type Authority struct {
 // Set is everything secret that the hub made for itself on its first start. It is read-only after
 // loading and safe for concurrent use.
 type Set struct {
-	// Dir is the directory that the set was loaded from.
+	// Dir is the directory that the set was loaded from. It may be one that can only be read.
 	Dir string
+	// Derived is the directory of what follows from the keys and is made anew when it is missing: by
+	// default Dir.
+	Derived string
 	// Hub signs the serving certificates of the API server and of the agent link; its public key
 	// is what agents pin and what the hub's id is made of.
 	Hub *Authority
@@ -222,7 +225,7 @@ func loadOrCreateKey(path string) (crypto.Signer, error) {
 }
 
 func load(dir string, now time.Time) (*Set, error) {
-	s := &Set{Dir: dir}
+	s := &Set{Dir: dir, Derived: dir}
 	for name, target := range map[string]**Authority{hubCA: &s.Hub, usersCA: &s.Users, agentsCA: &s.Agents, frontProxyCA: &s.FrontProxy} {
 		authority, err := loadAuthority(dir, name, now)
 		if err != nil {

@@ -86,6 +86,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if .region }}{{ $_ := set $config "region" .region }}{{ end -}}
 {{- if .zones }}{{ $_ := set $config "zones" .zones }}{{ end -}}
 {{- end -}}
+{{- if include "windlass-agent.tokenSecret" . -}}
+{{- $_ := set $config "tokenFile" "/etc/windlass-token/token" -}}
+{{- end -}}
 {{- if include "windlass-agent.proxyCA" . -}}
 {{- $_ := set $config "proxyCAFile" "/etc/windlass-proxy/ca.crt" -}}
 {{- end -}}
