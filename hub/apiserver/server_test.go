@@ -357,17 +357,23 @@ func TestAStoreOfAnotherHubIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 	}
 }
 
-func TestAMistakeInTheSettingsIsOneClearLine(t *testing.T) {
-	dir := shortTempDir(t)
+// newStore starts an etcd of the test's own, with keys beside its data.
+func newStore(t *testing.T) (dir string, store *etcd.Etcd, set *pki.Set) {
+	t.Helper()
+	dir = shortTempDir(t)
 	store, err := etcd.Start(t.Context(), etcd.Config{DataDir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close()
-	set, err := pki.LoadOrCreate(filepath.Join(dir, "pki"), time.Now())
-	if err != nil {
+	t.Cleanup(func() { store.Close() })
+	if set, err = pki.LoadOrCreate(filepath.Join(dir, "pki"), time.Now()); err != nil {
 		t.Fatal(err)
 	}
+	return dir, store, set
+}
+
+func TestAMistakeInTheSettingsIsOneClearLine(t *testing.T) {
+	_, store, set := newStore(t)
 	for _, c := range []struct {
 		reason string
 		change func(*apiserver.Config)
@@ -416,16 +422,7 @@ func TestAMistakeInTheSettingsIsOneClearLine(t *testing.T) {
 }
 
 func TestUsersOfAnIdentityProviderAreTakenByFlags(t *testing.T) {
-	dir := shortTempDir(t)
-	store, err := etcd.Start(t.Context(), etcd.Config{DataDir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	set, err := pki.LoadOrCreate(filepath.Join(dir, "pki"), time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir, store, set := newStore(t)
 	// Where the keys can only be read, what follows from them lies elsewhere.
 	set.Derived = filepath.Join(dir, "derived")
 	if err := os.Mkdir(set.Derived, 0o700); err != nil {
