@@ -776,6 +776,23 @@ func TestOfManyKeysOneRedeemsTheToken(t *testing.T) {
 	}
 }
 
+func TestAKeyThatIsOvertakenWhileItIsJudgedIsToldWhatBecameOfTheToken(t *testing.T) {
+	h := newHub(t)
+	token := h.token(t)
+	overtaken := false
+	h.clusters.Fail = func(verb, _ string) error {
+		if verb == "list" && !overtaken {
+			overtaken = true
+			h.enrolled(t, request(t, token, newKey(t), named("edge-1")))
+		}
+		return nil
+	}
+	_, refusal := h.ask(t, request(t, token, newKey(t), named("edge-2")))
+	if refusal == nil || refusal.Code != identity.CodeTokenUsed {
+		t.Errorf("got %v", refusal)
+	}
+}
+
 func TestTwoTokensRaceForOneName(t *testing.T) {
 	h := newHub(t)
 	slow, fast := h.token(t), h.token(t)

@@ -75,9 +75,26 @@ func (s *Server) redeem(ctx context.Context, a application) (*grant, error) {
 	return nil, fmt.Errorf("enrolling cluster %q: gave up after %d lost races: %w", a.ClusterName, maxAttempts, lost)
 }
 
+// errTokenMoved says that a decision was made of a token that has changed since.
+var errTokenMoved = errors.New("the join token has changed meanwhile")
+
 // lostRace is true of the errors that say that somebody else was faster.
 func lostRace(err error) bool {
-	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err)
+	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) || errors.Is(err, errTokenMoved)
+}
+
+// unchanged fails when the token is no longer as it was read. A refusal writes nothing that could fail with a
+// conflict, and the clusters are read after the token: without this, whoever redeems the token in between makes
+// the others' refusals say what is only half true.
+func (s *Server) unchanged(ctx context.Context, token *windlassv1alpha1.JoinToken) error {
+	now, err := s.Tokens.Get(ctx, token.Name)
+	if err != nil {
+		return fmt.Errorf("reading the join token %s again: %w", token.Name, err)
+	}
+	if now.ResourceVersion != token.ResourceVersion {
+		return errTokenMoved
+	}
+	return nil
 }
 
 func (s *Server) redeemOnce(ctx context.Context, a application) (*grant, error) {
@@ -103,6 +120,9 @@ func (s *Server) redeemOnce(ctx context.Context, a application) (*grant, error) 
 	now := s.Now()
 	r := decide(token, cluster, all, ask{keyHash: a.keyHash, clusterName: a.ClusterName, kubeSystemUID: a.KubeSystemUID, isHub: isHub, now: now})
 	if r.refusal != nil {
+		if err := s.unchanged(ctx, token); err != nil {
+			return nil, err
+		}
 		answer := &refused{Refusal: r.refusal, about: token, reason: string(r.refusal.Code)}
 		if r.about != nil {
 			answer.about = r.about
