@@ -136,11 +136,7 @@ func (a *Agent) Holds() int { return len(a.holds) }
 
 // Unreported are the keys whose present report the hub has not recorded. Pass them to the next session.
 func (a *Agent) Unreported() []string {
-	keys := a.dirty.keys()
-	for key := range a.reports {
-		keys = append(keys, key)
-	}
-	return keys
+	return append(a.dirty.keys(), sortedKeys(a.reports)...)
 }
 
 // Receive takes a message from the hub.
