@@ -205,6 +205,15 @@ func TestATokenIsPrintedAsAskedFor(t *testing.T) {
   --set-string cluster.name=edge-1 \
   --set-string hub.token=TOKEN
 `},
+		{"values for a registry of one's own", []string{"--cluster", "edge-1", "-o", "helm", "--chart", "oci://registry.example/charts/windlass-agent",
+			"--helm-set", "image.repository=registry.example/windlass-agent", "--helm-set", "imagePullSecrets[0].name=registry"}, `helm install windlass-agent oci://registry.example/charts/windlass-agent \
+  --namespace windlass-system --create-namespace \
+  --set-string hub.address=hub.example:8443 \
+  --set-string cluster.name=edge-1 \
+  --set-string hub.token=TOKEN \
+  --set image.repository=registry.example/windlass-agent \
+  --set 'imagePullSecrets[0].name=registry'
+`},
 		{"the token is no argument of the agent", []string{"-o", "command"}, `WINDLASS_TOKEN=TOKEN \
   windlass-agent --hub hub.example:8443 --cluster-name CLUSTER_NAME --kubeconfig "$HOME/.kube/config"
 `},
@@ -392,6 +401,8 @@ func TestMistakesAreNamedAndHaveTheirExitCode(t *testing.T) {
 		{"a life too short", []string{"token", "create", "--ttl", "5ms"}, CodeUsage, []string{"--ttl 5ms"}},
 		{"a rejoin of nobody", []string{"token", "create", "--rejoin"}, CodeUsage, []string{"--rejoin needs --cluster"}},
 		{"an address without a port", []string{"token", "create", "--hub-address", "hub"}, CodeUsage, []string{"HOST:PORT"}},
+		{"a value without a name", []string{"token", "create", "-o", "helm", "--helm-set", "registry.example"}, CodeUsage, []string{`--helm-set "registry.example"`, "KEY=VALUE"}},
+		{"a value of a chart that is not asked for", []string{"token", "create", "--helm-set", "a=b"}, CodeUsage, []string{"--helm-set goes with -o helm"}},
 		{"two ways to end that exclude one another", []string{"status", "--watch", "--check"}, CodeUsage, []string{"--watch"}},
 		{"a kubeconfig that does not exist", []string{"status", "--kubeconfig", "/nowhere/config"}, CodeUsage, []string{"kubeconfig /nowhere/config does not exist"}},
 		{"a kubeconfig that is not one", []string{"status", "--kubeconfig", broken}, CodeUsage, []string{"reading the kubeconfig"}},

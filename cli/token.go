@@ -65,6 +65,7 @@ type tokenOptions struct {
 	hubAddress string
 	hubCA      string
 	chart      string
+	values     []string // KEY=VALUE, further ones for the chart
 	output     string
 }
 
@@ -85,6 +86,14 @@ func (o tokenOptions) validate() error {
 			return usage(fmt.Errorf("--hub-address: expected HOST:PORT of the hub's agent link: %w", err))
 		}
 	}
+	for _, value := range o.values {
+		if key, _, said := strings.Cut(value, "="); !said || strings.TrimSpace(key) == "" {
+			return usage(fmt.Errorf("--helm-set %q: expected KEY=VALUE, such as image.repository=registry.example.com/windlass-agent", value))
+		}
+	}
+	if len(o.values) > 0 && o.output != "helm" {
+		return usage(fmt.Errorf("--helm-set goes with -o helm, and not with -o %s", o.output))
+	}
 	return oneOf("-o", o.output, "value", "helm", "command", "json")
 }
 
@@ -99,6 +108,7 @@ The secret in the token is made here; only its hash is sent to the hub, and the 
 second time. Only the result goes to standard output, explanations go to standard error.`,
 		Example: `  windlass token create --cluster edge-1
   windlass token create --cluster edge-1 -o helm
+  windlass token create --cluster edge-1 -o helm --helm-set image.repository=registry.example.com/windlass-agent
   windlass token create --cluster edge-1 --rejoin   # the agent was reinstalled, or its certificate has expired`,
 		Args: exactly(0, "no arguments (the cluster is named by --cluster)"),
 		RunE: func(command *cobra.Command, _ []string) error {
@@ -126,6 +136,7 @@ second time. Only the result goes to standard output, explanations go to standar
 	flags.StringVar(&options.hubAddress, "hub-address", "", "HOST:PORT that agents dial (default: what the hub says)")
 	flags.StringVar(&options.hubCA, "hub-ca", "", "file with the hub's own CA certificate (default: the kubeconfig's)")
 	flags.StringVar(&options.chart, "chart", options.chart, "chart that -o helm installs: a folder, an archive or a reference")
+	flags.StringArrayVar(&options.values, "helm-set", nil, "KEY=VALUE of the chart that -o helm sets as well, such as image.repository of your own registry; may be given several times")
 	flags.StringVarP(&options.output, "output", "o", options.output, "value, helm, command or json")
 	return command
 }
@@ -229,7 +240,7 @@ func (t *createdToken) print(streams Streams, options tokenOptions) error {
 	case "json":
 		err = printJSON(streams.Out, t)
 	case "helm":
-		_, err = fmt.Fprintln(streams.Out, t.helmCommand(options.chart))
+		_, err = fmt.Fprintln(streams.Out, t.helmCommand(options.chart, options.values))
 	case "command":
 		_, err = fmt.Fprintln(streams.Out, t.agentCommand())
 	default:
@@ -263,19 +274,24 @@ func (t *createdToken) clusterName() string {
 	return t.ClusterName
 }
 
-func (t *createdToken) helmCommand(chart string) string {
+// helmCommand sets further values the way that whoever gave them would: as numbers, lists and the like where they are such.
+func (t *createdToken) helmCommand(chart string, values []string) string {
 	verb := "helm install windlass-agent "
 	if t.Rejoin {
 		// The release is there, as a rule, with values that nobody has at hand.
 		verb = "helm upgrade --install --reset-then-reuse-values windlass-agent "
 	}
-	return strings.Join([]string{
+	lines := []string{
 		verb + shellQuote(chart),
 		"--namespace windlass-system --create-namespace",
 		"--set-string hub.address=" + shellQuote(t.HubAddress),
 		"--set-string cluster.name=" + t.clusterName(),
 		"--set-string hub.token=" + t.Token,
-	}, " \\\n  ")
+	}
+	for _, value := range values {
+		lines = append(lines, "--set "+shellQuote(value))
+	}
+	return strings.Join(lines, " \\\n  ")
 }
 
 // agentCommand hands the token over in the environment: arguments can be read by every process of
