@@ -21,6 +21,7 @@ import (
 
 	"windlass.dev/windlass/agent"
 	"windlass.dev/windlass/hub/settings"
+	"windlass.dev/windlass/pkg/memory"
 )
 
 func TestTheChartsHaveNothingThatHelmFindsFaultWith(t *testing.T) {
@@ -376,8 +377,11 @@ func TestTheGoRuntimeKnowsTheLimitOfMemory(t *testing.T) {
 				if strings.HasPrefix(id, "Pod ") {
 					continue
 				}
-				if got := variables(pod.Spec.Containers[0])["GOMEMLIMIT"]; got != want {
-					t.Errorf("%s with limit %q: GOMEMLIMIT is %q, want %q", id, limit, got, want)
+				if _, given := variables(pod.Spec.Containers[0])["GOMEMLIMIT"]; given {
+					t.Errorf("%s has GOMEMLIMIT: at the whole limit it is killed before its collector gives way", id)
+				}
+				if got := variables(pod.Spec.Containers[0])[memory.LimitVariable]; got != want {
+					t.Errorf("%s with limit %q: %s is %q, want %q", id, limit, memory.LimitVariable, got, want)
 				}
 			}
 		}

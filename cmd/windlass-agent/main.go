@@ -18,6 +18,7 @@ import (
 
 	"windlass.dev/windlass/agent"
 	"windlass.dev/windlass/agent/enroll"
+	"windlass.dev/windlass/pkg/memory"
 	"windlass.dev/windlass/pkg/version"
 )
 
@@ -29,6 +30,7 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(40)
 	}
+	debug.SetMemoryLimit(memory.GoLimit(os.Getenv))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := newCommand().ExecuteContext(ctx); err != nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -17,10 +18,12 @@ import (
 	"windlass.dev/windlass/hub"
 	"windlass.dev/windlass/hub/settings"
 	"windlass.dev/windlass/hub/stray"
+	"windlass.dev/windlass/pkg/memory"
 	"windlass.dev/windlass/pkg/version"
 )
 
 func main() {
+	debug.SetMemoryLimit(memory.GoLimit(os.Getenv))
 	stderr := stray.Stderr()
 	// Flags that libraries declare for every program, such as the API server's own --version, mean
 	// nothing here, and cobra would take them.
