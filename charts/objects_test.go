@@ -557,6 +557,31 @@ func TestAnEtcdAndKeysOfOnesOwnAreMountedWhereTheHubLooks(t *testing.T) {
 	if diff := cmp.Diff(want, config["etcd"]); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	if diff := cmp.Diff(map[string]string{"/etc/windlass-etcd": "etcd-client", config["pkiDir"].(string): "hub-keys"}, mountedSecrets(t, all)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestACertificateOfOnesOwnIsShownBesideTheHubs(t *testing.T) {
+	all := render(t, "hub", "--set", "api.tls.existingSecret=api", "--set-string", `config.apiServerFlags.audit-log-path=-`)
+	want := map[string]any{"audit-log-path": "-", "tls-sni-cert-key": "/etc/windlass-api-tls/tls.crt,/etc/windlass-api-tls/tls.key"}
+	if diff := cmp.Diff(want, configOf(t, all)["apiServerFlags"]); diff != "" {
+		t.Errorf("the API server's flags (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]string{"/etc/windlass-api-tls": "api"}, mountedSecrets(t, all)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if file := configOf(t, all)["kubeconfigSecret"].(map[string]any)["caFile"]; file != "/etc/windlass-api-tls/ca.crt" {
+		t.Errorf("the admin kubeconfig trusts the authorities in %v", file)
+	}
+	if flags := configOf(t, render(t, "hub"))["apiServerFlags"]; flags != nil {
+		t.Errorf("without one the flags are %v", flags)
+	}
+}
+
+// mountedSecrets are the Secrets of the hub's pod, by where they are mounted.
+func mountedSecrets(t *testing.T, all objects) map[string]string {
+	t.Helper()
 	secrets := map[string]string{}
 	pod := hubPod(t, all)
 	for _, volume := range pod.Spec.Volumes {
@@ -569,9 +594,7 @@ func TestAnEtcdAndKeysOfOnesOwnAreMountedWhereTheHubLooks(t *testing.T) {
 			}
 		}
 	}
-	if diff := cmp.Diff(map[string]string{"/etc/windlass-etcd": "etcd-client", config["pkiDir"].(string): "hub-keys"}, secrets); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	return secrets
 }
 
 func TestHelmTestRunsOurProgramsAgainstTheServices(t *testing.T) {

@@ -87,7 +87,7 @@ var settingRow = regexp.MustCompile("(?m)^\\| `([a-zA-Z.]+)` \\|")
 // The settings that a chart has values of its own for, or gives itself.
 var ownSettings = map[string][]string{
 	"agent": {"hub", "tokenFile", "clusterName", "kubeconfig", "labels", "provider", "region", "zones", "stateNamespace", "proxyCAFile", "healthListen", "logLevel"},
-	"hub": {"dataDir", "pkiDir", "apiListen", "linkListen", "advertiseAddress", "advertiseLinkPort", "tlsSANs", "logLevel", "kubeconfigSecret.name", "kubeconfigSecret.server",
+	"hub": {"dataDir", "pkiDir", "apiListen", "linkListen", "advertiseAddress", "advertiseLinkPort", "tlsSANs", "logLevel", "kubeconfigSecret.name", "kubeconfigSecret.server", "kubeconfigSecret.caFile",
 		"etcd.servers", "etcd.caFile", "etcd.certFile", "etcd.keyFile"},
 }
 

@@ -199,7 +199,7 @@ func (h *hub) openHandout() error {
 		return fmt.Errorf("kubeconfigSecret.name is for a hub that runs as a pod: %w", err)
 	}
 	h.handout = &handout.Config{
-		Namespace: namespace, Name: secret.Name, Server: secret.Server, Path: h.adminKubeconfig(), Client: client,
+		Namespace: namespace, Name: secret.Name, Server: secret.Server, CAFile: secret.CAFile, Path: h.adminKubeconfig(), Client: client,
 		Log: h.log.With("part", "handout"), Retry: 10 * time.Second, Interval: 5 * time.Minute,
 	}
 	return nil

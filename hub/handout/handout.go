@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,7 +26,7 @@ import (
 // Key is where the kubeconfig stands in the Secret.
 const Key = "kubeconfig"
 
-// Config says what is handed out, and where. All fields but Server are needed.
+// Config says what is handed out, and where. All fields but Server and CAFile are needed.
 type Config struct {
 	// Namespace and Name of the Secret.
 	Namespace, Name string
@@ -33,6 +34,8 @@ type Config struct {
 	Path string
 	// Server, if set, stands in it as the URL of the hub's API: that of the file may lead around the cluster.
 	Server string
+	// CAFile, if it is there, holds authorities that are trusted beside the hub's own, PEM.
+	CAFile string
 	Client kubernetes.Interface
 	Log    *slog.Logger
 	// Retry is the wait after a failure, and Interval the time after which the Secret is looked at again:
@@ -125,8 +128,32 @@ func (c Config) content() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the kubeconfig %s: %w", c.Path, err)
 	}
+	further, err := c.authorities()
+	if err != nil {
+		return nil, err
+	}
 	for _, cluster := range config.Clusters {
 		cluster.Server = cmp.Or(c.Server, cluster.Server)
+		cluster.CertificateAuthorityData = append(cluster.CertificateAuthorityData, further...)
 	}
 	return clientcmd.Write(*config)
+}
+
+// authorities are those beside the hub's own. Whoever makes certificates may leave the file away: of public authorities
+// nobody needs it.
+func (c Config) authorities() ([]byte, error) {
+	if c.CAFile == "" {
+		return nil, nil
+	}
+	content, err := os.ReadFile(c.CAFile)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(bytes.TrimSpace(content)) == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the authorities of the API's certificate: %w", err)
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(content) {
+		return nil, fmt.Errorf("%s holds no certificate in PEM", c.CAFile)
+	}
+	return content, nil
 }

@@ -18,6 +18,8 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"windlass.dev/windlass/hub/pki"
 )
 
 func handout(t *testing.T, objects ...runtime.Object) (Config, *fake.Clientset) {
@@ -66,6 +68,50 @@ func TestTheSecretIsTheKubeconfigWithTheServerThatItsReadersReach(t *testing.T) 
 		if changed, err := config.write(t.Context()); err != nil || changed {
 			t.Errorf("the second time: changed %t, error %v", changed, err)
 		}
+	}
+}
+
+func TestTheAuthoritiesOfAnotherCertificateStandBesideTheHubs(t *testing.T) {
+	other, err := pki.LoadOrCreate(t.TempDir(), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority := string(other.Hub.PEM())
+	for _, c := range []struct {
+		reason, content string
+		want, says      string
+	}{
+		{"an authority", authority, "ca" + authority, ""},
+		{"none, in an empty file", "\n", "ca", ""},
+		{"none", "", "ca", ""},
+		{"something else", "secret", "", "holds no certificate in PEM"},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			config, _ := handout(t)
+			config.CAFile = filepath.Join(t.TempDir(), "ca.crt")
+			if c.content != "" {
+				if err := os.WriteFile(config.CAFile, []byte(c.content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			content, err := config.content()
+			if c.says != "" {
+				if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), c.content) {
+					t.Errorf("error %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := clientcmd.Load(content)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if data := string(got.Clusters["windlass"].CertificateAuthorityData); data != c.want {
+				t.Errorf("it trusts %q, want %q", data, c.want)
+			}
+		})
 	}
 }
 

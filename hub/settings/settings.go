@@ -77,6 +77,9 @@ type KubeconfigSecretConfig struct {
 	Name string `json:"name,omitempty"`
 	// Server is the URL of the hub's API that stands in it; the advertised address when empty.
 	Server string `json:"server,omitempty"`
+	// CAFile holds authorities, PEM, that stand in it beside the hub's own, because the API shows
+	// another certificate under that name. A file that is not there is as good as an empty one.
+	CAFile string `json:"caFile,omitempty"`
 }
 
 // ControllersConfig are the settings of the controllers.
@@ -240,8 +243,10 @@ func (c *Config) Complete() error {
 	if server := c.KubeconfigSecret.Server; server != "" && !isURL(server) {
 		refuse("kubeconfigSecret.server is %q: want a URL such as https://windlass-hub.windlass-system.svc:6443", server)
 	}
-	if c.KubeconfigSecret.Server != "" && c.KubeconfigSecret.Name == "" {
-		refuse("kubeconfigSecret.server is given without kubeconfigSecret.name")
+	for name, value := range map[string]string{"server": c.KubeconfigSecret.Server, "caFile": c.KubeconfigSecret.CAFile} {
+		if value != "" && c.KubeconfigSecret.Name == "" {
+			refuse("kubeconfigSecret.%s is given without kubeconfigSecret.name", name)
+		}
 	}
 	if (c.Etcd.CertFile == "") != (c.Etcd.KeyFile == "") {
 		refuse("etcd.certFile and etcd.keyFile (--etcd-certfile, --etcd-keyfile) go together")

@@ -35,7 +35,7 @@ etcd:
   certFile: /etcd/certificate
   keyFile: /etcd/key
 apiServerFlags: {audit-log-path: /log}
-kubeconfigSecret: {name: admin, server: "https://hub.system.svc:6443"}
+kubeconfigSecret: {name: admin, server: "https://hub.system.svc:6443", caFile: /tls/ca.crt}
 logLevel: debug
 controllers:
   workers: 5
@@ -66,7 +66,7 @@ func TestEverySettingCanStandInTheFile(t *testing.T) {
 		AdvertiseAddress: "hub.example.test", AdvertiseLinkPort: 3, TLSSANs: []string{"other.example.test", "192.0.2.1"},
 		Etcd:           EtcdConfig{Servers: []string{"https://etcd.example.test:2379"}, CAFile: "/etcd/ca", CertFile: "/etcd/certificate", KeyFile: "/etcd/key"},
 		APIServerFlags: map[string]string{"audit-log-path": "/log"}, LogLevel: "debug",
-		KubeconfigSecret: KubeconfigSecretConfig{Name: "admin", Server: "https://hub.system.svc:6443"},
+		KubeconfigSecret: KubeconfigSecretConfig{Name: "admin", Server: "https://hub.system.svc:6443", CAFile: "/tls/ca.crt"},
 		Controllers: ControllersConfig{
 			Workers: 5, ClusterGrace: duration(time.Second), ClusterLost: duration(6 * time.Second), StatusSettle: duration(2 * time.Second),
 			PolicyStatusInterval: duration(3 * time.Second), KindRetryInterval: duration(4 * time.Second), KindRetryMost: duration(5 * time.Minute),
@@ -186,6 +186,7 @@ func TestWhatCanNotWorkIsRefusedByItsName(t *testing.T) {
 		{"a Secret that can not be", `kubeconfigSecret.name is "A b"`, func(c *Config) { c.KubeconfigSecret.Name = "A b" }},
 		{"a server that is no URL", `kubeconfigSecret.server is "hub:6443"`, func(c *Config) { c.KubeconfigSecret = KubeconfigSecretConfig{Name: "admin", Server: "hub:6443"} }},
 		{"a server without a Secret", "kubeconfigSecret.server is given without kubeconfigSecret.name", func(c *Config) { c.KubeconfigSecret.Server = "https://hub:6443" }},
+		{"authorities without a Secret", "kubeconfigSecret.caFile is given without kubeconfigSecret.name", func(c *Config) { c.KubeconfigSecret.CAFile = "/ca.crt" }},
 		{"a certificate without its key", "etcd.certFile and etcd.keyFile (--etcd-certfile, --etcd-keyfile)", func(c *Config) {
 			c.Etcd = EtcdConfig{Servers: []string{"https://etcd:2379"}, CertFile: "/certificate"}
 		}},

@@ -100,6 +100,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if .Values.pki.existingSecret -}}
 {{- $_ := set $config "pkiDir" "/etc/windlass-pki" -}}
 {{- end -}}
+{{- if .Values.api.tls.existingSecret -}}
+{{- /* Beside the hub's own certificate and not in its place: who dials another name, or none, still gets that. */}}
+{{- $flags := merge (dict "tls-sni-cert-key" "/etc/windlass-api-tls/tls.crt,/etc/windlass-api-tls/tls.key") (default dict $config.apiServerFlags) -}}
+{{- $_ := set $config "apiServerFlags" $flags -}}
+{{- end -}}
 {{- with .Values.etcd.external -}}
 {{- if .endpoints -}}
 {{- $etcd := dict "servers" .endpoints -}}
@@ -111,7 +116,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- if .Values.adminKubeconfig.create -}}
 {{- $server := .Values.adminKubeconfig.server | default (printf "https://%s.%s.svc:%d" (include "windlass-hub.apiService" .) .Release.Namespace (int .Values.api.service.port)) -}}
-{{- $_ := set $config "kubeconfigSecret" (dict "name" (include "windlass-hub.kubeconfigSecret" .) "server" $server) -}}
+{{- $secret := dict "name" (include "windlass-hub.kubeconfigSecret" .) "server" $server -}}
+{{- if .Values.api.tls.existingSecret -}}
+{{- $_ := set $secret "caFile" "/etc/windlass-api-tls/ca.crt" -}}
+{{- end -}}
+{{- $_ := set $config "kubeconfigSecret" $secret -}}
 {{- end -}}
 {{ toYaml $config }}
 {{- end -}}
