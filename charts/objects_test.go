@@ -117,10 +117,6 @@ func checkPods(t *testing.T, all objects) {
 		if result := policy.AggregateCheckResults(restricted.EvaluatePod(level, &pod.ObjectMeta, &checked)); !result.Allowed {
 			t.Errorf("%s is not of level restricted: %s", id, result.ForbiddenDetail())
 		}
-		security := pod.Spec.SecurityContext
-		if security.RunAsUser == nil || *security.RunAsUser != 65532 || security.FSGroup == nil || *security.FSGroup != 65532 {
-			t.Errorf("%s is not user and group 65532", id)
-		}
 		for _, c := range pod.Spec.Containers {
 			if c.SecurityContext.ReadOnlyRootFilesystem == nil || !*c.SecurityContext.ReadOnlyRootFilesystem {
 				t.Errorf("%s: container %s can write to its image", id, c.Name)
@@ -136,6 +132,47 @@ func checkPods(t *testing.T, all objects) {
 			}
 		}
 	}
+}
+
+func TestTheUserIsOursUnlessTheClusterAssignsOne(t *testing.T) {
+	for _, chart := range chartNames {
+		openShift, err := filepath.Glob(filepath.Join(chart, "ci", "*-openshift-values.yaml"))
+		if err != nil || len(openShift) != 1 {
+			t.Fatalf("%s: there are %d sets of values for OpenShift, error %v", chart, len(openShift), err)
+		}
+		for _, c := range []struct {
+			reason string
+			args   []string
+			want   string
+		}{
+			{"by default", []string{"--values", valueSets(t, chart)[0]}, "user 65532, group 65532, volumes 65532"},
+			{"one that is said", []string{"--values", valueSets(t, chart)[0], "--set", "podSecurityContext.runAsUser=1000"}, "user 1000, group 65532, volumes 65532"},
+			{"on OpenShift", []string{"--values", openShift[0]}, "user any, group any, volumes any"},
+			{"by --set", []string{"--values", valueSets(t, chart)[0], "--set", "podSecurityContext.runAsUser=null"}, "user any, group 65532, volumes 65532"},
+		} {
+			for id, pod := range podSpecs(render(t, chart, c.args...)) {
+				security := pod.Spec.SecurityContext
+				got := fmt.Sprintf("user %s, group %s, volumes %s", orAny(security.RunAsUser), orAny(security.RunAsGroup), orAny(security.FSGroup))
+				if got != c.want {
+					t.Errorf("%s, %s: %s, want %s", id, c.reason, got, c.want)
+				}
+				if security.RunAsNonRoot == nil || !*security.RunAsNonRoot {
+					t.Errorf("%s, %s: the rest of the defaults is gone with them", id, c.reason)
+				}
+			}
+		}
+	}
+	relaxed := hubPod(t, render(t, "hub", "--set", "securityContext.readOnlyRootFilesystem=false", "--set", "securityContext.capabilities=null"))
+	if security := relaxed.Spec.Containers[0].SecurityContext; *security.ReadOnlyRootFilesystem || security.Capabilities != nil || *security.AllowPrivilegeEscalation {
+		t.Errorf("a container's own is %+v", security)
+	}
+}
+
+func orAny(id *int64) string {
+	if id == nil {
+		return "any"
+	}
+	return fmt.Sprint(*id)
 }
 
 // checkReferences finds names that lead nowhere: mounts, selectors, ports, and objects of the release.
