@@ -1,6 +1,7 @@
 package charts_test
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"os"
@@ -20,6 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"windlass.dev/windlass/agent"
+	"windlass.dev/windlass/cli"
 	"windlass.dev/windlass/hub/settings"
 	"windlass.dev/windlass/pkg/memory"
 )
@@ -637,7 +639,8 @@ func mountedSecrets(t *testing.T, all objects) map[string]string {
 func TestHelmTestRunsOurProgramsAgainstTheServices(t *testing.T) {
 	for chart, want := range map[string][]string{
 		"agent": {"check", "--url", "http://windlass-agent.windlass-system.svc:8081/readyz", "--wait", "60s"},
-		"hub":   {"status", "--kubeconfig=/etc/windlass/kubeconfig", "--server=https://windlass-hub-api.windlass-hub.svc:6443"},
+		"hub": {"check", "--kubeconfig=/etc/windlass/kubeconfig", "--server=https://windlass-hub-api.windlass-hub.svc:6443",
+			"--link=windlass-hub-link.windlass-hub.svc:8443", "--wait=2m"},
 	} {
 		all := render(t, chart, "--values", valueSets(t, chart)[0])
 		pod := find(t, all, any1[*corev1.Pod])
@@ -650,6 +653,28 @@ func TestHelmTestRunsOurProgramsAgainstTheServices(t *testing.T) {
 	}
 	if services := every(render(t, "agent", "--set", address), any1[*corev1.Service]); !services[0].Spec.PublishNotReadyAddresses {
 		t.Error("an agent that is not ready can't be asked why")
+	}
+}
+
+// TestTheCommandLineTakesWhatTheHubsTestGivesIt has it read its arguments up to the first that can't be there outside of the pod.
+func TestTheCommandLineTakesWhatTheHubsTestGivesIt(t *testing.T) {
+	pod := find(t, render(t, "hub", "--set", "test.wait=90s"), any1[*corev1.Pod])
+	var said bytes.Buffer
+	code := cli.Main(append([]string{"windlass"}, pod.Spec.Containers[0].Args...), cli.Streams{In: strings.NewReader(""), Out: &said, Err: &said})
+	if code != cli.CodeUsage || !strings.Contains(said.String(), "kubeconfig /etc/windlass/kubeconfig does not exist") {
+		t.Errorf("exit code %d: %s", code, said.String())
+	}
+}
+
+func TestHelmTestMayReachWhatANetworkPolicyClosesForOthers(t *testing.T) {
+	all := render(t, "hub", "--values", "hub/ci/10-everything-values.yaml")
+	test := find(t, all, any1[*corev1.Pod])
+	for _, rule := range find(t, all, any1[*networkingv1.NetworkPolicy]).Spec.Ingress {
+		if !slices.ContainsFunc(rule.From, func(peer networkingv1.NetworkPolicyPeer) bool {
+			return peer.PodSelector != nil && contains(test.Labels, peer.PodSelector.MatchLabels)
+		}) {
+			t.Errorf("port %s is closed for pod %s", rule.Ports[0].Port.StrVal, test.Name)
+		}
 	}
 }
 
