@@ -10,6 +10,9 @@ import (
 	"testing"
 
 	"sigs.k8s.io/yaml"
+
+	"windlass.dev/windlass/agent"
+	"windlass.dev/windlass/hub/settings"
 )
 
 func TestWhatCannotWorkIsRefusedAndNamed(t *testing.T) {
@@ -44,6 +47,17 @@ func TestWhatCannotWorkIsRefusedAndNamed(t *testing.T) {
 		{reason: "a setting that has a value of its own", chart: "agent", set: []string{address, "config.hub=hub:8443"}, says: []string{"/config", "'hub'", "not allowed"}},
 		{reason: "a duration that is none", chart: "agent", set: []string{address, "config.brake.window=soon"}, says: []string{"/config/brake/window", "soon"}},
 
+		{reason: "a label by which the pod is found", chart: "agent", set: []string{address, `podLabels.app\.kubernetes\.io/name=web`}, says: []string{`podLabels: "app.kubernetes.io/name" is a label that the chart sets itself`}},
+		{reason: "one that only the pod has", chart: "agent", set: []string{address, `commonLabels.app\.kubernetes\.io/component=web`}, says: []string{`commonLabels: "app.kubernetes.io/component" is a label that the chart sets itself`}},
+		{reason: "one label twice", chart: "agent", set: []string{address, "commonLabels.team=a", "podLabels.team=b"}, says: []string{`podLabels: "team" is among commonLabels`}},
+		{reason: "a label by which the hub's pod is found", chart: "hub", set: []string{`podLabels.app\.kubernetes\.io/instance=web`}, says: []string{`podLabels: "app.kubernetes.io/instance" is a label that the chart sets itself`}},
+		{reason: "a label of the chart", chart: "hub", set: []string{`commonLabels.helm\.sh/chart=web`}, says: []string{`commonLabels: "helm.sh/chart" is a label that the chart sets itself`}},
+		{reason: "one label of the hub's twice", chart: "hub", set: []string{"commonLabels.team=a", "podLabels.team=b"}, says: []string{`podLabels: "team" is among commonLabels`}},
+		{reason: "a DNS policy that needs more than there is", chart: "hub", set: []string{"dnsPolicy=None"}, says: []string{"/dnsPolicy"}},
+		{reason: "an annotation of the chart's own", chart: "hub", set: []string{"podAnnotations.checksum/config=x"}, says: []string{`podAnnotations: "checksum/config" is an annotation that the chart sets itself`}},
+		{reason: "an annotation of the agent chart's own", chart: "agent", set: []string{address, "hub.token=" + token, "podAnnotations.checksum/token=x"}, says: []string{`podAnnotations: "checksum/token" is an annotation that the chart sets itself`}},
+		{reason: "annotations for Prometheus twice", chart: "agent", set: []string{address, "metrics.scrapeAnnotations=true", `podAnnotations.prometheus\.io/port=metrics`}, says: []string{`podAnnotations: "prometheus.io/port" is an annotation that the chart sets itself`}},
+		{reason: "two ways to give the API's certificate", chart: "hub", set: []string{"api.tls.existingSecret=api", "config.apiServerFlags.tls-sni-cert-key=/a"}, says: []string{"api.tls.existingSecret and config.apiServerFlags.tls-sni-cert-key"}},
 		{reason: "several hubs", chart: "hub", set: []string{"replicas=2"}, says: []string{"/replicas", "must be 1"}},
 		{reason: "a slip in a name of the hub's", chart: "hub", set: []string{"advertisedAddress=hub.example.com"}, says: []string{"'advertisedAddress'", "not allowed"}},
 		{reason: "a port in the address", chart: "hub", set: []string{"advertiseAddress=hub.example.com:8443"}, says: []string{"/advertiseAddress"}},
@@ -79,6 +93,78 @@ func TestWhatCannotWorkIsRefusedAndNamed(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTheChartsRefuseTheSettingsThatTheProgramsRefuse gives settings to the chart and to the program itself.
+func TestTheChartsRefuseTheSettingsThatTheProgramsRefuse(t *testing.T) {
+	for _, c := range []struct {
+		chart, config string
+		fine          bool
+	}{
+		{"hub", `{}`, true},
+		{"hub", `{"link":{"heartbeatInterval":"0s"}}`, false},
+		{"hub", `{"link":{"heartbeatInterval":"1ms"}}`, true},
+		{"hub", `{"link":{"heartbeatInterval":"999us"}}`, false},
+		{"hub", `{"link":{"heartbeatInterval":"22.5s"}}`, true},
+		{"hub", `{"link":{"heartbeatInterval":"22501ms"}}`, false},
+		{"hub", `{"link":{"heartbeatInterval":"1m"}}`, false},
+		{"hub", `{"link":{"heartbeatInterval":"1m30s","heartbeatTimeout":"3m"}}`, true},
+		{"hub", `{"link":{"heartbeatInterval":"1m30s","heartbeatTimeout":"0.04h35s999ms"}}`, false},
+		{"hub", `{"link":{"heartbeatTimeout":"40s"}}`, true},
+		{"hub", `{"link":{"heartbeatTimeout":"39s"}}`, false},
+		{"hub", `{"link":{"deletionWindow":"1s"}}`, true},
+		{"hub", `{"link":{"deletionWindow":"999ms"}}`, false},
+		{"hub", `{"link":{"window":100000}}`, true},
+		{"hub", `{"link":{"window":100001}}`, false},
+		{"hub", `{"link":{"window":0}}`, false},
+		{"hub", `{"controllers":{"kindRetryInterval":"0s"}}`, false},
+		{"hub", `{"controllers":{"kindRetryInterval":"1m"}}`, true},
+		{"hub", `{"controllers":{"kindRetryInterval":"61s"}}`, false},
+		{"hub", `{"controllers":{"kindRetryMost":"999ms"}}`, false},
+		{"hub", `{"controllers":{"clusterGrace":"0s","clusterLost":"0s","statusSettle":"0s","policyStatusInterval":"0s"}}`, true},
+		{"agent", `{}`, true},
+		{"agent", `{"brake":{"window":"0s"}}`, false},
+		{"agent", `{"brake":{"window":"1ns"}}`, true},
+		{"agent", `{"link":{"maxBackoff":"1s"}}`, true},
+		{"agent", `{"link":{"maxBackoff":"999ms"}}`, false},
+		{"agent", `{"link":{"minBackoff":"1m"}}`, true},
+		{"agent", `{"link":{"minBackoff":"1m1s"}}`, false},
+		{"agent", `{"link":{"minBackoff":"0s","maxBackoff":"0s","stableAfter":"0s"}}`, true},
+		{"agent", `{"retryRefused":"0s","apply":{"maxBackoff":"0s"},"facts":{"interval":"0s"},"reports":{"settle":"0s"}}`, true},
+	} {
+		t.Run(c.chart+" "+c.config, func(t *testing.T) {
+			program := judge(t, c.chart, c.config)
+			_, failure, chart := run(t, template(c.chart, "--values", valueSets(t, c.chart)[0], "--set-json", "config="+c.config)...)
+			if (program == nil) != c.fine {
+				t.Errorf("the program takes it: %v, want %v (%v)", program == nil, c.fine, program)
+			}
+			if (chart == nil) != c.fine {
+				t.Errorf("the chart takes it: %v, want %v\n%s", chart == nil, c.fine, failure)
+			}
+		})
+	}
+}
+
+// judge has the program judge settings of its configuration file.
+func judge(t *testing.T, chart, config string) error {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if chart == "hub" {
+		hub := settings.DefaultConfig()
+		if err := hub.ReadFile(path); err != nil {
+			return err
+		}
+		return hub.Complete()
+	}
+	member := agent.DefaultConfig()
+	if err := member.ReadFile(path); err != nil {
+		return err
+	}
+	member.Hub = "hub.example.com:8443"
+	return member.Validate()
 }
 
 // settingRow is a row of the reference of settings that names a setting.

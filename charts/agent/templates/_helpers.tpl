@@ -37,11 +37,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{- define "windlass-agent.serviceAccount" -}}
-{{- if .Values.serviceAccount.create -}}
 {{- default (include "windlass-agent.fullname" .) .Values.serviceAccount.name -}}
-{{- else -}}
-{{- default "default" .Values.serviceAccount.name -}}
-{{- end -}}
 {{- end -}}
 
 {{- define "windlass-agent.image" -}}
@@ -93,4 +89,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $_ := set $config "proxyCAFile" "/etc/windlass-proxy/ca.crt" -}}
 {{- end -}}
 {{ toYaml $config }}
+{{- end -}}
+
+{{/* A duration such as 1m30s in nanoseconds. */}}
+{{- define "windlass-agent.nanoseconds" -}}
+{{- $units := dict "ns" 1 "us" 1000 "ms" 1000000 "s" 1000000000 "m" 60000000000 "h" 3600000000000 -}}
+{{- $sum := 0.0 -}}
+{{- range $part := regexFindAll `[0-9.]+[a-z]+` . -1 -}}
+{{- $sum = addf $sum (mulf (regexFind `^[0-9.]+` $part | float64) (get $units (regexFind `[a-z]+$` $part))) -}}
+{{- end -}}
+{{- int64 $sum -}}
 {{- end -}}

@@ -124,3 +124,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{ toYaml $config }}
 {{- end -}}
+
+{{/* A duration such as 1m30s in nanoseconds. */}}
+{{- define "windlass-hub.nanoseconds" -}}
+{{- $units := dict "ns" 1 "us" 1000 "ms" 1000000 "s" 1000000000 "m" 60000000000 "h" 3600000000000 -}}
+{{- $sum := 0.0 -}}
+{{- range $part := regexFindAll `[0-9.]+[a-z]+` . -1 -}}
+{{- $sum = addf $sum (mulf (regexFind `^[0-9.]+` $part | float64) (get $units (regexFind `[a-z]+$` $part))) -}}
+{{- end -}}
+{{- int64 $sum -}}
+{{- end -}}
