@@ -586,6 +586,51 @@ func TestWhereTheHubKeepsItsData(t *testing.T) {
 	}
 }
 
+func TestTheReadmeNamesTheValuesThatAStatefulSetDoesNotLetChange(t *testing.T) {
+	readme, err := os.ReadFile("hub/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(readme), "\n## What can't be changed after the install\n")
+	section, _, _ := strings.Cut(after, "\n## ")
+	before := fixed(t)
+	for _, c := range []struct {
+		value string
+		free  bool
+	}{
+		{"persistence.enabled=false", false},
+		{"persistence.existingClaim=data", false},
+		{"persistence.size=50Gi", false},
+		{"persistence.storageClass=fast", false},
+		{"persistence.accessModes={ReadWriteOncePod}", false},
+		{"nameOverride=fleet", false},
+		{"fullnameOverride=fleet", false},
+		{"commonLabels.team=platform", true},
+		{"api.service.type=NodePort", true},
+		{"pki.existingSecret=keys", true},
+		{"image.tag=v2", true},
+		{"hostNetwork=true", true},
+	} {
+		name, _, _ := strings.Cut(c.value, "=")
+		if free := cmp.Equal(before, fixed(t, "--set", c.value)); free != c.free {
+			t.Errorf("%s can be changed: %v, want %v", c.value, free, c.free)
+		}
+		if named := strings.Contains(section, "`"+name+"`"); named == c.free {
+			t.Errorf("%s is named among those that can't be changed: %v\n%s", name, named, section)
+		}
+	}
+}
+
+// fixed is what Kubernetes lets nobody change of the hub's StatefulSet.
+func fixed(t *testing.T, args ...string) any {
+	t.Helper()
+	set := find(t, render(t, "hub", args...), any1[*appsv1.StatefulSet])
+	spec := set.Spec
+	spec.Replicas, spec.Template, spec.UpdateStrategy, spec.RevisionHistoryLimit = nil, corev1.PodTemplateSpec{}, appsv1.StatefulSetUpdateStrategy{}, nil
+	spec.MinReadySeconds, spec.PersistentVolumeClaimRetentionPolicy, spec.Ordinals = 0, nil, nil
+	return map[string]any{"name": set.Name, "spec": spec}
+}
+
 func TestAnEtcdAndKeysOfOnesOwnAreMountedWhereTheHubLooks(t *testing.T) {
 	all := render(t, "hub", "--values", "hub/ci/04-external-etcd-values.yaml")
 	config := configOf(t, all)
