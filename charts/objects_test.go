@@ -735,12 +735,19 @@ func TestTheNotesSayWhatToDoNext(t *testing.T) {
 		{"what uninstalling keeps, and how to have it removed", "agent", []string{"--set", address, "--set", "cluster.name=edge-1"},
 			[]string{"UNINSTALLING keeps what the agent has applied", "windlass kubectl delete membercluster edge-1\n  helm uninstall windlass-agent"}, nil},
 		{"few rights", "agent", []string{"--set", address, "--set", "rbac.preset=custom"}, nil, []string{"may do everything"}},
-		{"a hub for one cluster", "hub", nil, []string{"THAT IS A NAME INSIDE THIS CLUSTER", "port-forward service/windlass-hub-api 6443", "token create --cluster edge-1 -o helm", "data-windlass-hub-0 stays"}, nil},
+		{"a hub for one cluster", "hub", nil, []string{"THAT IS A NAME INSIDE THIS CLUSTER", "port-forward service/windlass-hub-api 6443:6443", "--cluster edge-1 -o helm\n", "data-windlass-hub-0 stays"}, nil},
 		{"a hub with a name", "hub", []string{"--set", "advertiseAddress=hub.example.com"}, []string{"reach this hub at hub.example.com:8443"}, []string{"INSIDE THIS CLUSTER"}},
 		{"a hub with an IPv6 address", "hub", []string{"--set", "advertiseAddress=2001:db8::1"}, []string{"reach this hub at [2001:db8::1]:8443"}, nil},
 		{"a load balancer whose address nobody knows yet", "hub", []string{"--set", "link.service.type=LoadBalancer"}, []string{"INSIDE THIS CLUSTER", "get service windlass-hub-link", "--set-string advertiseAddress=ADDRESS"}, nil},
 		{"a hub that is forgotten", "hub", []string{"--set", "persistence.enabled=false"}, []string{"ALL IS LOST WITH THE POD"}, []string{"data-windlass-hub-0"}},
-		{"no kubeconfig", "hub", []string{"--set", "adminKubeconfig.create=false"}, []string{"/var/lib/windlass/admin.kubeconfig"}, []string{"get secret"}},
+		{"a hub that is forgotten, but for a Secret", "hub", []string{"--set", "persistence.enabled=false"}, []string{"Secret windlass-hub-admin-kubeconfig stays"}, []string{"So does"}},
+		{"a claim of one's own", "hub", []string{"--set", "persistence.existingClaim=hub-data"}, []string{"claim hub-data stays"}, []string{"data-windlass-hub-0"}},
+		{"a command that goes through the port-forward", "hub", []string{"--set", "api.service.port=443"}, []string{"port-forward service/windlass-hub-api 6443:443", "windlass token create --server https://localhost:6443 --cluster edge-1 -o helm"}, nil},
+		{"an API that is reached from everywhere", "hub", []string{"--set", "adminKubeconfig.server=https://hub.example.com"}, []string{"windlass token create --cluster edge-1 -o helm"}, []string{"port-forward", "--server"}},
+		{"a registry of one's own", "hub", []string{"--set", "image.repository=registry.example/mirror/windlass-hub,image.tag=v1,imagePullSecrets[0].name=registry"},
+			[]string{"-o helm \\\n     --helm-set image.repository=registry.example/mirror/windlass-agent \\\n     --helm-set image.tag=v1 \\\n     --helm-set 'imagePullSecrets[0].name=registry'\n"}, nil},
+		{"no kubeconfig", "hub", []string{"--set", "adminKubeconfig.create=false"}, []string{"/var/lib/windlass/admin.kubeconfig", "adminKubeconfig.create=true"}, []string{"get secret", "helm test windlass-hub"}},
+		{"the whole command for a first join", "agent", []string{"--set", address, "--set", "cluster.name=edge-1"}, []string{`"windlass token create --cluster edge-1 -o helm"`}, nil},
 	} {
 		t.Run(c.chart+" "+c.reason, func(t *testing.T) {
 			arguments := template(c.chart, c.set...)
