@@ -177,6 +177,18 @@ func orAny(id *int64) string {
 	return fmt.Sprint(*id)
 }
 
+// TestNullIsAsGoodAsNothing takes away what values.yaml has, as Helm's users do.
+func TestNullIsAsGoodAsNothing(t *testing.T) {
+	for _, chart := range chartNames {
+		for _, value := range []string{"affinity", "commonLabels", "config", "extraEnv", "imagePullSecrets", "nodeSelector", "podAnnotations",
+			"podLabels", "podSecurityContext", "resources", "securityContext", "tolerations"} {
+			if _, failure, err := run(t, template(chart, "--values", valueSets(t, chart)[0], "--set", value+"=null")...); err != nil {
+				t.Errorf("%s without %s: %s", chart, value, failure)
+			}
+		}
+	}
+}
+
 // checkReferences finds names that lead nowhere: mounts, selectors, ports, and objects of the release.
 func checkReferences(t *testing.T, all objects) {
 	t.Helper()

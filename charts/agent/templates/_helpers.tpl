@@ -69,7 +69,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* The agent's configuration file. */}}
 {{- define "windlass-agent.config" -}}
-{{- $config := deepCopy .Values.config -}}
+{{- $config := deepCopy (default dict .Values.config) -}}
 {{- /* A pod that ended would be started again and again, and could not say why. */}}
 {{- $config := merge $config (dict "retryRefused" "1m") -}}
 {{- $_ := set $config "hub" .Values.hub.address -}}

@@ -89,7 +89,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* The hub's configuration file. */}}
 {{- define "windlass-hub.config" -}}
-{{- $config := deepCopy .Values.config -}}
+{{- $config := deepCopy (default dict .Values.config) -}}
 {{- $_ := set $config "dataDir" "/var/lib/windlass" -}}
 {{- $_ := set $config "apiListen" (printf ":%d" (int .Values.api.port)) -}}
 {{- $_ := set $config "linkListen" (printf ":%d" (int .Values.link.port)) -}}
