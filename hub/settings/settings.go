@@ -243,10 +243,11 @@ func (c *Config) Complete() error {
 	if server := c.KubeconfigSecret.Server; server != "" && !isURL(server) {
 		refuse("kubeconfigSecret.server is %q: want a URL such as https://windlass-hub.windlass-system.svc:6443", server)
 	}
-	for name, value := range map[string]string{"server": c.KubeconfigSecret.Server, "caFile": c.KubeconfigSecret.CAFile} {
-		if value != "" && c.KubeconfigSecret.Name == "" {
-			refuse("kubeconfigSecret.%s is given without kubeconfigSecret.name", name)
-		}
+	if c.KubeconfigSecret.Server != "" && c.KubeconfigSecret.Name == "" {
+		refuse("kubeconfigSecret.server is given without kubeconfigSecret.name")
+	}
+	if c.KubeconfigSecret.CAFile != "" && c.KubeconfigSecret.Name == "" {
+		refuse("kubeconfigSecret.caFile is given without kubeconfigSecret.name")
 	}
 	if (c.Etcd.CertFile == "") != (c.Etcd.KeyFile == "") {
 		refuse("etcd.certFile and etcd.keyFile (--etcd-certfile, --etcd-keyfile) go together")
