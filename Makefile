@@ -23,7 +23,7 @@ PUSH ?=
 HELM_VERSION := v4.3.1
 
 .DEFAULT_GOAL := help
-.PHONY: help build programs images tools quickstart quickstart-down test test-race generate verify bench e2e clean
+.PHONY: help build programs images tools quickstart quickstart-down test test-race generate verify bench e2e e2e-helm node clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,15 @@ test-race: ## Run the tests of every package that does not link the API server w
 
 e2e: ## Run the end-to-end tests alone; RUN=name runs those that match
 	@hack/test.sh build e2e
+
+e2e-helm: ## Install the charts into real clusters with containers on this machine, as root, and try everything
+	@hack/test.sh build tools node helm
+
+# A real node for a member: kubelet and kube-proxy, containerd, DNS.
+node: ## Build what makes this machine a real node into bin/ (for make e2e-helm)
+	$(GO) build $(LINK_FLAGS) $(BUILD_FLAGS) -o bin/ ./hack/node ./hack/node/pause
+	cd hack/node/runtime && $(GO) build -ldflags=-s $(BUILD_FLAGS) -o ../../../bin/runtime/ ./dns && \
+	  GOBIN=$(CURDIR)/bin/runtime $(GO) install $(BUILD_FLAGS) tool
 
 bench: build ## Measure how long a Deployment takes from the hub into three real members and back
 	$(GO) run ./e2e/bench

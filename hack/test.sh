@@ -5,6 +5,9 @@
 #   api    the packages that do
 #   e2e    real hubs, members and agents
 #   docs   a quickstart beside the user's own, and on it every command that README and docs show
+#   tools  helm
+#   node   what makes this machine a real node of a cluster
+#   helm   the charts, installed into real clusters with containers
 #   race   every package that does not link the API server, with the race detector
 # Nothing is vetted here: the first time that takes minutes, for it reads all of Kubernetes. make verify
 # does it.
@@ -35,7 +38,19 @@ api() {
 	[ -n "$list" ] || return 0
 	go test -vet=off -timeout 10m $list
 }
-e2e() { WINDLASS_E2E_BIN=$PWD/bin go test -vet=off -count=1 -timeout 20m -parallel 4 ${RUN:+-run "$RUN" -v} ./e2e/...; }
+e2e() {
+	echo "left out: the charts installed on real nodes, which takes root and minutes (make e2e-helm)"
+	WINDLASS_E2E_BIN=$PWD/bin go test -vet=off -count=1 -timeout 20m -parallel 4 ${RUN:+-run "$RUN" -v} ./e2e/...
+}
+tools() { [ -x bin/tools/helm ] || make --no-print-directory tools; }
+node() { make --no-print-directory node; }
+helm() {
+	if [ "$(uname -s)" != Linux ] || [ "$(id -u)" != 0 ]; then
+		echo "real nodes need Linux and root; this is $(uname -s), and user $(id -un)" >&2
+		return 1
+	fi
+	WINDLASS_E2E_HELM=1 go test -vet=off -count=1 -timeout 20m -v ./e2e/install
+}
 docs() {
 	# In a subshell, as every part is: the trap is its own, and outlives what is local to a function.
 	docs_dir=$(mktemp -d)

@@ -202,16 +202,16 @@ func TestEveryCommandIsAShellCommandAndNamesFilesThatExist(t *testing.T) {
 		}
 		for _, s := range steps {
 			check := exec.Command("bash", "-n")
-			check.Stdin = strings.NewReader(s.command)
+			check.Stdin = strings.NewReader(s.Command)
 			if out, err := check.CombinedOutput(); err != nil {
-				t.Errorf("%s:%d: %v: %s", d.path, s.line, err, out)
+				t.Errorf("%s:%d: %v: %s", d.path, s.Line, err, out)
 			}
-			for _, word := range strings.Fields(s.command) {
+			for _, word := range strings.Fields(s.Command) {
 				if !strings.HasPrefix(word, "docs/") {
 					continue
 				}
 				if _, err := os.Stat(filepath.Join(dir, word)); err != nil {
-					t.Errorf("%s:%d: %v", d.path, s.line, err)
+					t.Errorf("%s:%d: %v", d.path, s.Line, err)
 				}
 			}
 		}
@@ -249,7 +249,7 @@ func listed(text, module string) bool {
 }
 
 // TestTheCommandsOfTheDocumentsWork runs them against a quickstart where there is one to run them
-// against; their form is checked by the tests above anyhow.
+// against; their form is checked by the tests above anyhow. Those with a place of their own are run by e2e/install.
 func TestTheCommandsOfTheDocumentsWork(t *testing.T) {
 	dir := os.Getenv(quickstartDir)
 	if dir == "" {
@@ -262,6 +262,7 @@ func TestTheCommandsOfTheDocumentsWork(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		steps = slices.DeleteFunc(steps, func(s Step) bool { return s.In != "" })
 		if len(steps) == 0 {
 			continue
 		}
@@ -270,7 +271,7 @@ func TestTheCommandsOfTheDocumentsWork(t *testing.T) {
 			t.Parallel()
 			for _, s := range steps {
 				if err := s.run(t.Context(), dir); err != nil {
-					t.Fatalf("%s:%d: $ %s\n%v", d.path, s.line, s.command, err) // what follows builds on it
+					t.Fatalf("%s:%d: $ %s\n%v", d.path, s.Line, s.Command, err) // what follows builds on it
 				}
 			}
 		})
@@ -278,11 +279,11 @@ func TestTheCommandsOfTheDocumentsWork(t *testing.T) {
 }
 
 // run runs a command as a reader would, in a shell in dir, and compares what it prints.
-func (s step) run(ctx context.Context, dir string) error {
+func (s Step) run(ctx context.Context, dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, stepLimit)
 	defer cancel()
 	var out bytes.Buffer
-	command := exec.CommandContext(ctx, "bash", "-c", s.command)
+	command := exec.CommandContext(ctx, "bash", "-c", s.Command)
 	command.Dir = dir
 	command.Stdout, command.Stderr = &out, &out
 	command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfigOf(dir))
@@ -294,10 +295,10 @@ func (s step) run(ctx context.Context, dir string) error {
 		}
 		code = ended.ExitCode()
 	}
-	if code != s.exit {
-		return fmt.Errorf("exit code %d, want %d\n%s", code, s.exit, out.String())
+	if code != s.Exit {
+		return fmt.Errorf("exit code %d, want %d\n%s", code, s.Exit, out.String())
 	}
-	if missing := s.missing(out.String()); missing != "" {
+	if missing := s.Missing(out.String()); missing != "" {
 		return fmt.Errorf("it did not print %q, but:\n%s", missing, out.String())
 	}
 	return nil
@@ -320,16 +321,16 @@ func TestAConsoleBlockIsReadAsItsReaderReadsIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(steps) != 2 || steps[0].command != "cat <<E\na\nE" || steps[0].exit != 1 || steps[1].command != "true" || steps[1].line != 10 {
+	if len(steps) != 2 || steps[0].Command != "cat <<E\na\nE" || steps[0].Exit != 1 || steps[1].Command != "true" || steps[1].Line != 10 {
 		t.Errorf("got %+v", steps)
 	}
-	if got := strings.Join(steps[0].want, "|"); got != "a ... c|> d" {
+	if got := strings.Join(steps[0].Want, "|"); got != "a ... c|> d" {
 		t.Errorf("what has to be printed is read as %q", got)
 	}
 }
 
 func TestWhatIsPrintedIsComparedInOrderAndWithGaps(t *testing.T) {
-	s := step{want: []string{"NAME ... READY", "web 4"}}
+	s := Step{Want: []string{"NAME ... READY", "web 4"}}
 	for _, test := range []struct {
 		reason, printed, missing string
 	}{
@@ -337,7 +338,7 @@ func TestWhatIsPrintedIsComparedInOrderAndWithGaps(t *testing.T) {
 		{"the order does", "web 4\nNAME AGE READY\n", "web 4"},
 		{"nothing printed", "", "NAME ... READY"},
 	} {
-		if got := s.missing(test.printed); got != test.missing {
+		if got := s.Missing(test.printed); got != test.missing {
 			t.Errorf("%s: missing is %q, want %q", test.reason, got, test.missing)
 		}
 	}
@@ -345,20 +346,20 @@ func TestWhatIsPrintedIsComparedInOrderAndWithGaps(t *testing.T) {
 
 func TestACommandThatFailsOrPrintsSomethingElseIsFound(t *testing.T) {
 	for _, test := range []struct {
-		step step
+		step Step
 		says string
 	}{
-		{step{command: "echo hello", want: []string{"hello"}}, ""},
-		{step{command: "echo hello", want: []string{"goodbye"}}, `did not print "goodbye"`},
-		{step{command: "echo no >&2; exit 3", exit: 3, want: []string{"no"}}, ""},
-		{step{command: "exit 3"}, "exit code 3, want 0"},
+		{Step{Command: "echo hello", Want: []string{"hello"}}, ""},
+		{Step{Command: "echo hello", Want: []string{"goodbye"}}, `did not print "goodbye"`},
+		{Step{Command: "echo no >&2; exit 3", Exit: 3, Want: []string{"no"}}, ""},
+		{Step{Command: "exit 3"}, "exit code 3, want 0"},
 	} {
 		err := test.step.run(t.Context(), t.TempDir())
 		switch {
 		case test.says == "" && err != nil:
-			t.Errorf("%q: %v", test.step.command, err)
+			t.Errorf("%q: %v", test.step.Command, err)
 		case test.says != "" && (err == nil || !strings.Contains(err.Error(), test.says)):
-			t.Errorf("%q: got %v, want %q", test.step.command, err, test.says)
+			t.Errorf("%q: got %v, want %q", test.step.Command, err, test.says)
 		}
 	}
 }

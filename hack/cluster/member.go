@@ -26,10 +26,12 @@ type MemberConfig struct {
 	Fsync bool
 	// Network is the namespace the member lives in; nil for this machine's own network.
 	Network *Namespace
+	// Node, when set, is one real node, and there are no simulated ones.
+	Node *NodeConfig
 }
 
 // Member is one running member cluster: a real etcd, API server, controller manager and scheduler,
-// with nodes and pods simulated by kwok. Methods may be called concurrently, but for Start and Stop.
+// with nodes and pods simulated by kwok, or with one real node. Methods may be called concurrently, but for Start and Stop.
 type Member struct {
 	config    MemberConfig
 	port      int
@@ -46,13 +48,16 @@ const (
 )
 
 // stopOrder lists a member's processes so that none loses what it needs before it ends.
-var stopOrder = []string{kwokProcess, schedulerProcess, controllerProcess, apiServerProcess, etcdProcess}
+var stopOrder = []string{nodeProcess, kwokProcess, schedulerProcess, controllerProcess, apiServerProcess, etcdProcess}
 
 // StartMember starts a member cluster and returns when it takes work: the API server is ready, so
 // are all nodes, and pods can be created in the default namespace. On an error nothing is left
 // running; the logs stay.
 func StartMember(ctx context.Context, config MemberConfig) (*Member, error) {
-	if config.Nodes == 0 {
+	switch {
+	case config.Node != nil:
+		config.Nodes = 1
+	case config.Nodes == 0:
 		config.Nodes = 2
 	}
 	if config.Capacity == (Capacity{}) {
@@ -107,22 +112,43 @@ func (m *Member) start(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	for _, name := range []string{controllerProcess, schedulerProcess, kwokProcess} {
+	for _, name := range []string{controllerProcess, schedulerProcess} {
 		if err := m.run(name); err != nil {
 			return err
 		}
 	}
-	for i := range max(m.config.Nodes, 0) {
-		if err := m.AddNode(ctx, nodeName(m.config.Name, i), m.config.Capacity, nil); err != nil {
-			return err
-		}
+	nodes, err := m.startNodes(ctx)
+	if err != nil {
+		return err
 	}
 	if err := m.until(ctx, "its default service account", controllerProcess, func(ctx context.Context) error {
 		return m.client.Get(ctx, "/api/v1/namespaces/default/serviceaccounts/default", nil)
 	}); err != nil {
 		return err
 	}
-	return m.until(ctx, "its nodes to be ready", kwokProcess, m.nodesReady)
+	return m.until(ctx, "its nodes to be ready", nodes, m.nodesReady)
+}
+
+// startNodes starts what plays the member's nodes, or is one, and says which process it is.
+func (m *Member) startNodes(ctx context.Context) (process string, err error) {
+	if m.config.Node != nil {
+		if err := m.makeCgroups(); err != nil {
+			return "", fmt.Errorf("making the control groups of its node: %w", err)
+		}
+		if err := m.run(nodeProcess); err != nil {
+			return "", err
+		}
+		return nodeProcess, m.serveDNS(ctx)
+	}
+	if err := m.run(kwokProcess); err != nil {
+		return "", err
+	}
+	for i := range max(m.config.Nodes, 0) {
+		if err := m.AddNode(ctx, nodeName(m.config.Name, i), m.config.Capacity, nil); err != nil {
+			return "", err
+		}
+	}
+	return kwokProcess, nil
 }
 
 // until asks until there is no error, and gives up early when one of the member's processes has ended.
@@ -183,6 +209,9 @@ func (m *Member) end(one func(*Process) error) error {
 			}
 		}
 	}
+	if m.config.Node != nil {
+		failures = append(failures, removeCgroup(m.config.Network.cgroup()))
+	}
 	return errors.Join(failures...)
 }
 
@@ -207,11 +236,18 @@ func (m *Member) prepare() error {
 			return err
 		}
 	}
-	if err := writeStages(filepath.Join(dir, "stages.yaml")); err != nil {
+	if err := m.prepareNodes(); err != nil {
 		return err
 	}
 	m.client, err = NewClient(m.Kubeconfig(), m.Dial())
 	return err
+}
+
+func (m *Member) prepareNodes() error {
+	if m.config.Node != nil {
+		return m.prepareNode()
+	}
+	return writeStages(filepath.Join(m.config.Dir, "stages.yaml"))
 }
 
 func (m *Member) choosePort() error {
@@ -265,18 +301,20 @@ func (m *Member) writeCredentials() error {
 }
 
 func (m *Member) run(process string) error {
+	path, args := m.config.Binary, append([]string{process}, m.flags(process)...)
+	if process == nodeProcess {
+		path, args = m.config.Node.Binary, []string{"init", "node.json"}
+	}
 	p, err := start(command{
-		name: process, path: m.config.Binary,
-		args: append([]string{process}, m.flags(process)...),
-		dir:  m.config.Dir, log: m.LogPath(process),
+		name: process, path: path, args: args, dir: m.config.Dir, log: m.LogPath(process),
 		// Nothing of the user's environment, such as a proxy or a kubeconfig, is meant for a member.
 		env: []string{
-			"PATH=" + os.Getenv("PATH"), "HOME=" + m.config.Dir, "KWOK_WORKDIR=" + m.config.Dir,
+			"PATH=" + m.path(), "HOME=" + m.config.Dir, "KWOK_WORKDIR=" + m.config.Dir,
 			// A member is five processes and a machine has several members: where all of them spread over all
 			// cores, looking for work takes a fifth of their time.
 			"GOMAXPROCS=1",
 		},
-		lifetime: m.config.Lifetime, network: m.config.Network,
+		lifetime: m.config.Lifetime, network: m.config.Network, isolated: process == nodeProcess,
 	})
 	if err != nil {
 		return err
@@ -302,9 +340,8 @@ func (m *Member) flags(process string) []string {
 		return []string{
 			"--etcd-servers=unix://etcd.sock",
 			"--bind-address=" + m.bindAddress(), "--secure-port=" + strconv.Itoa(m.port),
-			// Nobody reaches this cluster through its "kubernetes" Service: there are no real pods.
-			"--advertise-address=" + m.advertiseAddress(), "--endpoint-reconciler-type=none",
-			"--service-cluster-ip-range=10.96.0.0/16",
+			"--advertise-address=" + m.advertiseAddress(), "--endpoint-reconciler-type=" + m.endpointReconciler(),
+			"--service-cluster-ip-range=" + serviceRange, "--kubelet-preferred-address-types=InternalIP",
 			"--authorization-mode=Node,RBAC", "--allow-privileged",
 			"--client-ca-file=pki/ca.crt", "--tls-cert-file=pki/apiserver.crt", "--tls-private-key-file=pki/apiserver.key",
 			"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
@@ -331,9 +368,25 @@ func (m *Member) flags(process string) []string {
 	default:
 		return []string{
 			"--kubeconfig=admin.kubeconfig", "--config=stages.yaml", "--manage-all-nodes",
-			"--node-lease-duration-seconds=40", "--cidr=10.244.0.0/16",
+			"--node-lease-duration-seconds=40", "--cidr=" + podRange,
 		}
 	}
+}
+
+// path is where processes look for commands.
+func (m *Member) path() string {
+	if m.config.Node == nil {
+		return os.Getenv("PATH")
+	}
+	return strings.Join([]string{m.toolDir(), m.config.Node.Runtime, os.Getenv("PATH"), "/usr/sbin:/sbin"}, ":")
+}
+
+// endpointReconciler writes the endpoints of the Service "kubernetes", by which pods reach the API. Simulated ones don't.
+func (m *Member) endpointReconciler() string {
+	if m.config.Node == nil {
+		return "none"
+	}
+	return "lease"
 }
 
 // bindAddress is loopback on this machine's network, and every address in a namespace of its own:

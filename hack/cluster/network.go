@@ -84,7 +84,8 @@ const (
 	routerSuffix    = "-router"
 )
 
-// removeOrphans removes the namespaces of processes that have ended; a failure shows when one is in the way.
+// removeOrphans removes the namespaces of processes that have ended, and the control groups of what ran in them; a failure
+// shows when one is in the way.
 func removeOrphans() {
 	entries, _ := os.ReadDir(namespaceDir)
 	for _, entry := range entries {
@@ -95,6 +96,7 @@ func removeOrphans() {
 		}
 		if _, err := os.Stat("/proc/" + pid); errors.Is(err, os.ErrNotExist) {
 			_ = ipCommand("netns", "delete", entry.Name())
+			_ = removeCgroup(entry.Name())
 		}
 	}
 }
@@ -110,6 +112,7 @@ func (n *Namespace) build() error {
 		{"link", "set", n.link, "up"},
 		{"-n", n.router, "address", "add", n.Router + "/30", "dev", "outside"},
 		{"-n", n.router, "link", "set", "outside", "up"},
+		{"-n", n.router, "route", "add", "default", "via", n.Outside},
 		{"-n", n.router, "address", "add", "192.168.77.1/24", "dev", "inside"},
 		{"-n", n.router, "link", "set", "inside", "up"},
 		{"-n", n.Name, "address", "add", n.Address + "/24", "dev", "eth0"},

@@ -54,6 +54,7 @@ type command struct {
 	env      []string
 	lifetime Lifetime
 	network  *Namespace // nil: the network of this process
+	isolated bool       // the first process of a PID and a mount namespace of its own
 }
 
 // spawns carries every start to one goroutine that never leaves its thread. Linux sends the
@@ -93,6 +94,9 @@ func start(c command) (*Process, error) {
 	cmd.Dir, cmd.Env = c.dir, c.env
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if c.isolated {
+		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWPID | syscall.CLONE_NEWNS
+	}
 	if c.lifetime == WithParent {
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}

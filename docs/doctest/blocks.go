@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -23,19 +24,21 @@ type document struct {
 // A block is a fenced code block.
 type block struct {
 	language string
-	attrs    string // what follows the language, such as exit=1
+	attrs    string // what follows the language, such as exit=1 or in=hub
 	line     int    // of its first line
 	lines    []string
 }
 
 func (b block) text() string { return strings.Join(b.lines, "\n") }
 
-// A step is one command of a console block and what it must print.
-type step struct {
-	line    int
-	command string
-	want    []string // lines, in this order, others may stand between
-	exit    int
+// A Step is one command of a console block and what it must print.
+type Step struct {
+	Line    int
+	Command string
+	Want    []string // lines, in this order, others may stand between
+	Exit    int
+	// In is where it is run, such as in the hub's cluster; empty: beside the quickstart.
+	In string
 }
 
 // parse splits a document into its text and its blocks.
@@ -70,31 +73,40 @@ func parse(path, content string) (document, error) {
 }
 
 // steps are the commands of a console block: lines after "$ ", gone on with by "> ".
-func (b block) steps() ([]step, error) {
-	exit := 0
-	if b.attrs != "" {
-		code, ok := strings.CutPrefix(b.attrs, "exit=")
-		n, err := strconv.Atoi(code)
-		if !ok || err != nil {
-			return nil, fmt.Errorf("line %d: %q is not exit=N", b.line-1, b.attrs)
+func (b block) steps() ([]Step, error) {
+	var form Step
+	for _, attr := range strings.Fields(b.attrs) {
+		name, value, _ := strings.Cut(attr, "=")
+		var err error
+		switch {
+		case name == "exit":
+			form.Exit, err = strconv.Atoi(value)
+		case name == "in" && value != "":
+			form.In = value
+		default:
+			err = strconv.ErrSyntax
 		}
-		exit = n
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %q is neither exit=N nor in=PLACE", b.line-1, attr)
+		}
 	}
-	var all []step
+	var all []Step
 	printed := false
 	for i, line := range b.lines {
 		command, begins := strings.CutPrefix(line, "$ ")
 		more, goesOn := strings.CutPrefix(line, "> ")
 		switch {
 		case begins:
-			all = append(all, step{line: b.line + i, command: command, exit: exit})
+			next := form
+			next.Line, next.Command = b.line+i, command
+			all = append(all, next)
 			printed = false
 		case len(all) == 0:
 			return nil, fmt.Errorf("line %d: a console block begins with a command after \"$ \"", b.line+i)
 		case goesOn && !printed:
-			all[len(all)-1].command += "\n" + more
+			all[len(all)-1].Command += "\n" + more
 		case strings.TrimSpace(line) != "":
-			all[len(all)-1].want = append(all[len(all)-1].want, line)
+			all[len(all)-1].Want = append(all[len(all)-1].Want, line)
 			printed = true
 		}
 	}
@@ -104,9 +116,23 @@ func (b block) steps() ([]step, error) {
 	return all, nil
 }
 
+// Steps are the commands of one document that are run in places of their own, in order.
+func Steps(path string) ([]Step, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	d, err := parse(path, string(content))
+	if err != nil {
+		return nil, err
+	}
+	all, err := d.console()
+	return slices.DeleteFunc(all, func(s Step) bool { return s.In == "" }), err
+}
+
 // console are all steps of a document, in order.
-func (d document) console() ([]step, error) {
-	var all []step
+func (d document) console() ([]Step, error) {
+	var all []Step
 	for _, b := range d.blocks {
 		if b.language != "console" {
 			continue
@@ -120,13 +146,13 @@ func (d document) console() ([]step, error) {
 	return all, nil
 }
 
-// missing is the first wanted line that is not found, in order, among what was printed; empty when
+// Missing is the first wanted line that is not found, in order, among what was printed; empty when
 // all are. A wanted line may be a part of a printed one, "..." stands for anything, and any amount
 // of space is as good as any other.
-func (s step) missing(printed string) string {
+func (s Step) Missing(printed string) string {
 	lines := strings.Split(printed, "\n")
 	at := 0
-	for _, want := range s.want {
+	for _, want := range s.Want {
 		pattern := patternOf(want)
 		for at < len(lines) && !pattern.MatchString(strings.Join(strings.Fields(lines[at]), " ")) {
 			at++
