@@ -427,7 +427,8 @@ func (a *Agent) engine(who *enroll.Identity, store *state.Store, kinds *member.K
 		return nil, nil, err
 	}
 	observer, err := observe.New(observe.Config{
-		Client: a.clients.Dynamic, Logger: a.logger, Now: time.Now, Registry: a.registry, ReportSettle: a.config.Reports.Settle.Duration,
+		Client: a.clients.Dynamic, Logger: a.logger, Now: time.Now, Registry: a.registry,
+		ByNamespace: a.config.WatchByNamespace, ReportSettle: a.config.Reports.Settle.Duration,
 	}, engine.Changed)
 	if err != nil {
 		return nil, nil, err

@@ -39,6 +39,9 @@ type Config struct {
 	// StateNamespace is where in the member the agent keeps its identity and the desired state; in a
 	// pod it is the pod's own namespace by default.
 	StateNamespace string `json:"stateNamespace,omitempty"`
+	// WatchByNamespace watches what was applied in each namespace by itself, and not a kind in all of them at once: for
+	// agents that have rights in some namespaces only.
+	WatchByNamespace bool `json:"watchByNamespace,omitempty"`
 	// ProxyCAFile holds the authorities that an HTTPS proxy's certificate may come from.
 	ProxyCAFile string `json:"proxyCAFile,omitempty"`
 	// HealthListen is where health and metrics are served; "" serves none.

@@ -491,11 +491,7 @@ func TestEachPresetGivesTheAgentItsRights(t *testing.T) {
 		{"full", nil, map[string][]string{"windlass-system": own, "*": {"*:* *", "* *"}}},
 		{"namespaced", []string{"--set", "rbac.namespaces={shop,blog}"}, map[string][]string{
 			"windlass-system": own, "shop": {"*:* *"}, "blog": {"*:* *"},
-			"*": slices.Concat(reads, []string{
-				":configmaps,services,serviceaccounts,persistentvolumeclaims,pods list,watch", "apps:deployments,statefulsets,daemonsets list,watch",
-				"batch:jobs,cronjobs list,watch", "networking.k8s.io:ingresses,networkpolicies list,watch", "policy:poddisruptionbudgets list,watch",
-				"rbac.authorization.k8s.io:roles,rolebindings list,watch",
-			}),
+			"*": reads,
 		}},
 		{"custom", []string{"--set", "rbac.rules[0].apiGroups={apps}", "--set", "rbac.rules[0].resources={deployments}", "--set", "rbac.rules[0].verbs={get,patch}"},
 			map[string][]string{"windlass-system": own, "*": slices.Concat(reads, []string{"apps:deployments get,patch"})}},
@@ -504,6 +500,10 @@ func TestEachPresetGivesTheAgentItsRights(t *testing.T) {
 		all := render(t, "agent", append([]string{"--set", address, "--set", "rbac.preset=" + c.preset}, c.set...)...)
 		if diff := cmp.Diff(c.want, rights(t, all, "windlass-agent", "windlass-system")); diff != "" {
 			t.Errorf("preset %s with %v (-want +got):\n%s", c.preset, c.set, diff)
+		}
+		// What may not be watched in all namespaces at once is watched in each.
+		if by := configOf(t, all)["watchByNamespace"]; (by == true) != (c.preset == "namespaced") {
+			t.Errorf("preset %s: watchByNamespace is %v", c.preset, by)
 		}
 	}
 }

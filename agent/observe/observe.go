@@ -1,8 +1,8 @@
 // Package observe watches the objects that were applied in the member, and says what the hub should
 // know of them: it alone makes reports. It never writes to the member.
 //
-// No object is kept: of each there is only what a report needs of it. A kind is watched from the
-// first object of it that is applied until the last is gone.
+// No object is kept: of each there is only what a report needs of it. A kind is watched, in all namespaces or in one,
+// from the first object of it that is applied there until the last is gone.
 package observe
 
 import (
@@ -34,6 +34,8 @@ type Config struct {
 	Now    func() time.Time
 	// Registry may be nil.
 	Registry prometheus.Registerer
+	// ByNamespace watches every namespace that has an object by itself, for agents that may not watch all at once.
+	ByNamespace bool
 	// ReportSettle is how long the report of an applied work that is not healthy yet waits for a
 	// newer one. Zero means that none waits.
 	ReportSettle time.Duration
@@ -75,7 +77,7 @@ type Observer struct {
 	mu      sync.Mutex
 	objects map[manifest.ID]*object
 	works   map[string]*work
-	watches map[member.Resource]*kindWatch
+	watches map[scope]*kindWatch
 	start   func(*kindWatch) // set while running
 	dirty   dirtyKeys
 	scaled  *autoscalers
@@ -113,7 +115,7 @@ func New(config Config, changed func(key string, id manifest.ID, live *unstructu
 	}
 	o := &Observer{
 		config: config, changed: changed,
-		objects: map[manifest.ID]*object{}, works: map[string]*work{}, watches: map[member.Resource]*kindWatch{},
+		objects: map[manifest.ID]*object{}, works: map[string]*work{}, watches: map[scope]*kindWatch{},
 		dirty: newDirtyKeys(),
 	}
 	o.scaled = newAutoscalers(o.retarget)
@@ -156,10 +158,11 @@ func (o *Observer) track(key string, tracked Tracked) *object {
 	}
 	known = &object{key: key, resource: tracked.Resource}
 	o.objects[tracked.ID] = known
-	w := o.watches[tracked.Resource]
+	in := o.scopeOf(tracked.ID, tracked.Resource)
+	w := o.watches[in]
 	if w == nil {
-		w = newKindWatch(o, tracked.Resource)
-		o.watches[tracked.Resource] = w
+		w = newKindWatch(o, in)
+		o.watches[in] = w
 		if o.start != nil {
 			o.start(w)
 		}
@@ -168,12 +171,21 @@ func (o *Observer) track(key string, tracked Tracked) *object {
 	return known
 }
 
+// scopeOf is what is watched for the sake of an object.
+func (o *Observer) scopeOf(id manifest.ID, resource member.Resource) scope {
+	if !o.config.ByNamespace {
+		return scope{resource: resource}
+	}
+	return scope{resource: resource, namespace: id.Namespace}
+}
+
 func (o *Observer) untrack(id manifest.ID, known *object) {
 	delete(o.objects, id)
-	w := o.watches[known.resource]
+	in := o.scopeOf(id, known.resource)
+	w := o.watches[in]
 	w.objects--
 	if w.objects == 0 {
-		delete(o.watches, known.resource)
+		delete(o.watches, in)
 		w.stop()
 	}
 }

@@ -20,17 +20,27 @@ import (
 // managed selects what a hub manages.
 const managed = workv1alpha1.ManagedLabel + "=true"
 
-// kindWatch watches the managed objects of one resource in all namespaces. It is the reflector's
-// store, and keeps nothing.
-type kindWatch struct {
-	observer *Observer
-	resource member.Resource
-	objects  int // how many are tracked; guarded by the observer's lock
-	ended    chan struct{}
+// scope is one resource in one namespace; in all of them, and what is in none, when that is empty.
+type scope struct {
+	resource  member.Resource
+	namespace string
 }
 
-func newKindWatch(o *Observer, resource member.Resource) *kindWatch {
-	return &kindWatch{observer: o, resource: resource, ended: make(chan struct{})}
+// holds says whether an object is among what is watched.
+func (s scope) holds(id manifest.ID, known *object) bool {
+	return known.resource == s.resource && (s.namespace == "" || s.namespace == id.Namespace)
+}
+
+// kindWatch watches the managed objects of one scope. It is the reflector's store, and keeps nothing.
+type kindWatch struct {
+	observer *Observer
+	scope
+	objects int // how many are tracked; guarded by the observer's lock
+	ended   chan struct{}
+}
+
+func newKindWatch(o *Observer, in scope) *kindWatch {
+	return &kindWatch{observer: o, scope: in, ended: make(chan struct{})}
 }
 
 func (w *kindWatch) stop() { close(w.ended) }
@@ -45,7 +55,11 @@ func (w *kindWatch) run(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}()
-	client := w.observer.config.Client.Resource(w.resource.GroupVersionResource)
+	resource := w.observer.config.Client.Resource(w.resource.GroupVersionResource)
+	var client dynamic.ResourceInterface = resource
+	if w.namespace != "" {
+		client = resource.Namespace(w.namespace)
+	}
 	reflect(ctx, client, managed, w.resource.String(), w)
 }
 
@@ -80,7 +94,7 @@ func (w *kindWatch) seen(event any) error {
 	o := w.observer
 	o.mu.Lock()
 	known := o.objects[id]
-	if known == nil || known.resource != w.resource || !o.note(known, live) {
+	if known == nil || !w.holds(id, known) || !o.note(known, live) {
 		o.mu.Unlock()
 		return nil
 	}
@@ -106,7 +120,7 @@ func (w *kindWatch) gone(id manifest.ID, version uint64) {
 	o := w.observer
 	o.mu.Lock()
 	known := o.objects[id]
-	if known == nil || known.resource != w.resource || !o.noteGone(known, version) {
+	if known == nil || !w.holds(id, known) || !o.noteGone(known, version) {
 		o.mu.Unlock()
 		return
 	}
@@ -140,7 +154,7 @@ func (w *kindWatch) seenBefore() []manifest.ID {
 	defer o.mu.Unlock()
 	var ids []manifest.ID
 	for id, known := range o.objects {
-		if known.resource == w.resource && known.exists {
+		if w.holds(id, known) && known.exists {
 			ids = append(ids, id)
 		}
 	}

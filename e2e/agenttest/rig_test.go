@@ -47,6 +47,7 @@ var (
 	configMaps  = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 	namespaces  = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
 	deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+	secrets     = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
 	services    = schema.GroupVersionResource{Version: "v1", Resource: "services"}
 )
 
@@ -88,6 +89,9 @@ type rig struct {
 	ownState  string
 	settings  apply.Settings
 	guard     manifest.Guard
+	// byNamespace, and the clients of somebody with few rights, are the agent's own; the test has all.
+	byNamespace bool
+	limited     *member.Clients
 
 	engine   *apply.Engine
 	observer *observe.Observer
@@ -131,10 +135,11 @@ func (r *rig) clear() {
 func (r *rig) start() {
 	r.Helper()
 	logger := slog.New(slog.NewTextHandler(testLog{r.T}, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	kinds := member.NewKinds(r.clients, logger)
+	clients := cmp.Or(r.limited, r.clients)
+	kinds := member.NewKinds(clients, logger)
 	var err error
 	r.store, err = state.New(state.Config{
-		Secrets: state.NewSecrets(r.clients.Core.Secrets(r.ownState)), Logger: logger, Now: time.Now,
+		Secrets: state.NewSecrets(clients.Core.Secrets(r.ownState)), Logger: logger, Now: time.Now,
 	})
 	if err != nil {
 		r.Fatal(err)
@@ -143,13 +148,13 @@ func (r *rig) start() {
 		r.Fatal(err)
 	}
 	r.engine, err = apply.New(apply.Config{
-		Client: r.clients.Dynamic, Kinds: kinds, State: r.store, HubID: hubID, WorkNamespace: workNamespace,
+		Client: clients.Dynamic, Kinds: kinds, State: r.store, HubID: hubID, WorkNamespace: workNamespace,
 		StateNamespace: r.ownState, Logger: logger, Now: time.Now, Settings: r.settings, Guard: r.guard,
 	})
 	if err != nil {
 		r.Fatal(err)
 	}
-	r.observer, err = observe.New(observe.Config{Client: r.clients.Dynamic, Logger: logger, Now: time.Now}, r.engine.Changed)
+	r.observer, err = observe.New(observe.Config{Client: clients.Dynamic, Logger: logger, Now: time.Now, ByNamespace: r.byNamespace}, r.engine.Changed)
 	if err != nil {
 		r.Fatal(err)
 	}

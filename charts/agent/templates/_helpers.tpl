@@ -73,6 +73,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- /* A pod that ended would be started again and again, and could not say why. */}}
 {{- $config := merge $config (dict "retryRefused" "1m") -}}
 {{- $_ := set $config "hub" .Values.hub.address -}}
+{{- if eq .Values.rbac.preset "namespaced" -}}
+{{- $_ := set $config "watchByNamespace" true -}}
+{{- end -}}
 {{- $_ := set $config "logLevel" .Values.logLevel -}}
 {{- $_ := set $config "healthListen" (printf ":%d" (int .Values.health.port)) -}}
 {{- with .Values.cluster -}}
