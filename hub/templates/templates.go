@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -300,9 +301,22 @@ func (w *Watcher) start(ctx context.Context, gvk schema.GroupVersionKind) {
 	}()
 }
 
-// resolve finds the resource of a kind, if the API server serves it and it can be watched.
+// A Misnamed error says that the API server serves no kind of that name and version, and which one is probably meant.
+type Misnamed struct{ Asked, Meant schema.GroupVersionKind }
+
+func (m *Misnamed) Error() string {
+	return fmt.Sprintf("the hub serves no kind %s in %s: kind %s in %s is probably meant", m.Asked.Kind, m.Asked.GroupVersion(), m.Meant.Kind, m.Meant.GroupVersion())
+}
+
+// resolve finds the resource of a kind, if the API server serves it and it can be watched. The mapper knows every kind
+// in lower case as well, but objects have but one: of a kind with two names there would be two of each binding.
 func (w *Watcher) resolve(gvk schema.GroupVersionKind) (*meta.RESTMapping, error) {
 	mapping, err := w.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	if meta.IsNoMatchError(err) || err == nil && w.called(mapping.Resource) != gvk {
+		if meant := w.meant(gvk); meant != nil {
+			return nil, &Misnamed{Asked: gvk, Meant: *meant}
+		}
+	}
 	if meta.IsNoMatchError(err) {
 		return nil, fmt.Errorf("the hub serves no kind %s in %s; apply its CustomResourceDefinition to the hub, or mend the policy", gvk.Kind, gvk.GroupVersion())
 	}
@@ -310,6 +324,25 @@ func (w *Watcher) resolve(gvk schema.GroupVersionKind) (*meta.RESTMapping, error
 		return nil, fmt.Errorf("looking for kind %s in %s: %w", gvk.Kind, gvk.GroupVersion(), err)
 	}
 	return mapping, nil
+}
+
+// called is the kind of a resource as its objects have it.
+func (w *Watcher) called(resource schema.GroupVersionResource) schema.GroupVersionKind {
+	kind, _ := w.mapper.KindFor(resource)
+	return kind
+}
+
+// meant finds the kind that somebody has written in other letters, or looked for in another group; nil for none.
+func (w *Watcher) meant(gvk schema.GroupVersionKind) *schema.GroupVersionKind {
+	if mapping, err := w.mapper.RESTMapping(schema.GroupKind{Group: gvk.Group, Kind: strings.ToLower(gvk.Kind)}, gvk.Version); err == nil {
+		kind := w.called(mapping.Resource)
+		return &kind
+	}
+	kind, err := w.mapper.KindFor(schema.GroupVersionResource{Resource: strings.ToLower(gvk.Kind)})
+	if err != nil {
+		return nil
+	}
+	return &kind
 }
 
 func (w *Watcher) informer(gvk schema.GroupVersionKind, resource schema.GroupVersionResource, entry *kind) cache.SharedIndexInformer {

@@ -282,6 +282,27 @@ func TestAKindThatIsNotServedIsAProblemUntilItIs(t *testing.T) {
 	}
 }
 
+func TestAKindThatIsSpelledInAnotherWayIsNotWatchedUnderTwoNames(t *testing.T) {
+	w := newWorld()
+	w.run(t)
+	for _, c := range []struct {
+		reason string
+		asked  schema.GroupVersionKind
+		meant  schema.GroupVersionKind
+	}{
+		{"as kubectl takes it", schema.GroupVersionKind{Version: "v1", Kind: "configmap"}, configMaps},
+		{"a slip", schema.GroupVersionKind{Version: "v1", Kind: "Configmap"}, configMaps},
+		{"the group is another", schema.GroupVersionKind{Version: "v1", Kind: "Deployment"}, deployments},
+	} {
+		w.watcher.Want("policies", []schema.GroupVersionKind{c.asked})
+		w.until(t, c.reason, func() bool { return w.watcher.Problem(c.asked) != nil })
+		var misnamed *templates.Misnamed
+		if err := w.watcher.Problem(c.asked); !errors.As(err, &misnamed) || misnamed.Meant != c.meant {
+			t.Errorf("%s: %v", c.reason, err)
+		}
+	}
+}
+
 func TestAKindThatNobodyServesIsLookedForMoreAndMoreSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorldWith(time.Second, time.Minute)

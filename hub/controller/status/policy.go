@@ -2,6 +2,7 @@ package status
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -173,7 +174,12 @@ func (r *PolicyReconciler) pause(key types.NamespacedName, policy policyv1alpha1
 func (r *PolicyReconciler) missingKinds(policy policyv1alpha1.Policy) []string {
 	missing := []string{}
 	for _, selector := range policy.GetSpec().ResourceSelectors {
-		if r.Kinds.Problem(schema.FromAPIVersionAndKind(selector.APIVersion, selector.Kind)) != nil {
+		problem := r.Kinds.Problem(schema.FromAPIVersionAndKind(selector.APIVersion, selector.Kind))
+		var misnamed *templates.Misnamed
+		switch {
+		case errors.As(problem, &misnamed):
+			missing = append(missing, fmt.Sprintf("%s %s (%s %s is probably meant)", selector.APIVersion, selector.Kind, misnamed.Meant.GroupVersion(), misnamed.Meant.Kind))
+		case problem != nil:
 			missing = append(missing, selector.APIVersion+" "+selector.Kind)
 		}
 	}

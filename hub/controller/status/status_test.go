@@ -434,6 +434,16 @@ func TestAPolicyTellsOfKindsThatTheHubDoesNotServe(t *testing.T) {
 		t.Errorf("the condition is %+v", ready)
 	}
 
+	t.Run("and which is probably meant", func(t *testing.T) {
+		w.templates.Problems[deployments] = &templates.Misnamed{Asked: deployments, Meant: schema.GroupVersionKind{Group: "example.com", Version: "v2", Kind: "Other"}}
+		w.now = w.now.Add(time.Second)
+		w.reconcilePolicy(t)
+		p, _ := w.PropagationPolicies.Get("shop", "base")
+		if ready := meta.FindStatusCondition(p.Status.Conditions, aggregate.PolicyReady); !strings.Contains(ready.Message, "apps/v1 Deployment (example.com/v2 Other is probably meant)") {
+			t.Errorf("the condition is %+v", ready)
+		}
+	})
+
 	t.Run("until it does", func(t *testing.T) {
 		delete(w.templates.Problems, deployments)
 		if !selects(p, deployments) || selects(p, schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "StatefulSet"}) {
