@@ -12,20 +12,14 @@ import (
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 )
 
-// divide gives every chosen cluster its replicas.
-func (p *problem) divide(chosen []int) Decision {
-	anew := p.divideAnew(chosen)
-	if p.Replicas == nil || p.view.weights == nil || p.Template.Kind.GroupKind() != jobs {
-		return anew
+// divide gives every chosen cluster its replicas, or says why that can't be.
+func (p *problem) divide(chosen []int) (Decision, *cause) {
+	if p.Replicas != nil && !p.asksForNothing() && p.Placement.strategy != duplicated && p.Template.Kind.GroupKind() == jobs {
+		if having := p.having(chosen); len(having) > 0 {
+			return p.divideJob(chosen, having)
+		}
 	}
-	kept := p.keepParts(chosen)
-	if len(kept) == 0 || slices.EqualFunc(kept, anew.Clusters, samePart) {
-		return anew
-	}
-	anew.Clusters = kept
-	anew.Message = fmt.Sprintf("%s divided among %s; a Job that is placed is not divided anew, because the completions of its parts can't be changed",
-		plural(int(*p.Replicas), "replica"), plural(len(kept), "cluster"))
-	return anew
+	return p.divideAnew(chosen)
 }
 
 func samePart(a, b workv1alpha1.TargetCluster) bool {
@@ -34,36 +28,52 @@ func samePart(a, b workv1alpha1.TargetCluster) bool {
 
 var jobs = schema.GroupKind{Group: "batch", Kind: "Job"}
 
-// keepParts leaves a divided Job to the clusters that have it. Only when their replicas are not the
+// divideJob leaves a divided Job to the clusters that have it. Only when their replicas are not the
 // number that is asked for any more, because that has changed or a cluster is gone, the replicas are
 // divided among them once more; a part without replicas waits.
-func (p *problem) keepParts(chosen []int) []workv1alpha1.TargetCluster {
-	chosen = p.having(chosen)
-	replicas := map[string]int32{}
-	for _, target := range p.Current {
-		replicas[target.Name] = target.Replicas
+func (p *problem) divideJob(chosen, having []int) (Decision, *cause) {
+	decision := Decision{Scheduled: true, Reason: ReasonSuccess}
+	parts, why := p.partsOf(having)
+	if why != nil {
+		return decision, why
 	}
-	parts := make([]int32, len(chosen))
+	decision.Clusters = p.targets(having, parts, true)
+	decision.Message = p.dividedAmong(len(having))
+	if p.Placement.strategy.byRoom() {
+		return decision, nil
+	}
+	if anew, _ := p.divideAnew(chosen); slices.EqualFunc(decision.Clusters, anew.Clusters, samePart) {
+		return anew, nil
+	}
+	decision.Message += "; a Job that is placed is not divided anew, because the completions of its parts can't be changed"
+	return decision, nil
+}
+
+func (p *problem) partsOf(having []int) ([]int32, *cause) {
+	if p.Placement.strategy.byRoom() {
+		return p.divideByRoom(having, false)
+	}
+	parts := make([]int32, len(having))
 	var sum int64
-	for i, at := range chosen {
-		parts[i] = replicas[p.Fleet.clusters[at].name]
+	for i, at := range having {
+		parts[i] = p.assigned(at)
 		sum += int64(parts[i])
 	}
 	if sum != int64(*p.Replicas) {
-		parts = apportion(*p.Replicas, p.weightsOf(chosen), descending(p.Template.UID))
+		parts = apportion(*p.Replicas, p.weightsOf(having), descending(p.Template.UID))
 	}
-	return p.targets(chosen, parts, true)
+	return parts, nil
 }
 
 // having are those of the chosen clusters that have the template now.
 func (p *problem) having(chosen []int) []int {
-	return slices.DeleteFunc(slices.Clone(chosen), func(at int) bool { return !p.isCurrent(p.Fleet.clusters[at].name) })
+	return slices.DeleteFunc(slices.Clone(chosen), func(at int) bool { return !p.isCurrent(at) })
 }
 
-func (p *problem) divideAnew(chosen []int) Decision {
+func (p *problem) divideAnew(chosen []int) (Decision, *cause) {
 	decision := Decision{Scheduled: true, Reason: ReasonSuccess}
 	switch {
-	case p.Replicas != nil && *p.Replicas == 0 && !p.KeepEmpty:
+	case p.asksForNothing():
 		// Scaling to 0 stops the workload where it is. To take it away would be a deletion, which nobody asked for.
 		having := p.having(chosen)
 		decision.Clusters = p.targets(having, make([]int32, len(having)), true)
@@ -71,17 +81,32 @@ func (p *problem) divideAnew(chosen []int) Decision {
 	case p.Replicas == nil:
 		decision.Clusters = p.targets(chosen, make([]int32, len(chosen)), true)
 		decision.Message = "goes to " + plural(len(decision.Clusters), "cluster")
-	case p.view.weights != nil:
-		decision.Clusters = p.targets(chosen, apportion(*p.Replicas, p.weightsOf(chosen), descending(p.Template.UID)), p.KeepEmpty)
-		decision.Message = fmt.Sprintf("%s divided among %s", plural(int(*p.Replicas), "replica"), plural(len(decision.Clusters), "cluster"))
-	default:
+	case p.Placement.strategy == duplicated:
 		decision.Clusters = p.targets(chosen, slices.Repeat([]int32{*p.Replicas}, len(chosen)), p.KeepEmpty)
 		decision.Message = fmt.Sprintf("%s in each of %s", plural(int(*p.Replicas), "replica"), plural(len(decision.Clusters), "cluster"))
+	default:
+		shares, why := p.shares(chosen)
+		if why != nil {
+			return decision, why
+		}
+		decision.Clusters = p.targets(chosen, shares, p.KeepEmpty)
+		decision.Message = p.dividedAmong(len(decision.Clusters))
 	}
 	if len(decision.Clusters) == 0 {
 		decision.Message = "goes to no cluster, because it asks for 0 replicas"
 	}
-	return decision
+	return decision, nil
+}
+
+func (p *problem) shares(chosen []int) ([]int32, *cause) {
+	if p.Placement.strategy.byRoom() {
+		return p.divideByRoom(chosen, p.Fresh)
+	}
+	return apportion(*p.Replicas, p.weightsOf(chosen), descending(p.Template.UID)), nil
+}
+
+func (p *problem) dividedAmong(clusters int) string {
+	return fmt.Sprintf("%s divided among %s", plural(int(*p.Replicas), "replica"), plural(clusters, "cluster"))
 }
 
 func plural(n int, noun string) string {
@@ -126,7 +151,7 @@ const mostLeftOut = 3
 // leftWithout names the chosen clusters that get no replicas because no weight selects them, while
 // others are selected.
 func (p *problem) leftWithout(chosen []int, targets []workv1alpha1.TargetCluster) string {
-	if len(p.view.unweighted) == 0 || p.Replicas == nil || *p.Replicas == 0 || !slices.ContainsFunc(chosen, func(at int) bool { return p.view.weights[at] > 0 }) {
+	if len(p.group.unweighted) == 0 || p.Replicas == nil || *p.Replicas == 0 || !slices.ContainsFunc(chosen, func(at int) bool { return p.view.weights[at] > 0 }) {
 		return ""
 	}
 	has := map[string]bool{}
@@ -134,7 +159,7 @@ func (p *problem) leftWithout(chosen []int, targets []workv1alpha1.TargetCluster
 		has[target.Name] = target.Replicas > 0
 	}
 	var names []string
-	for _, at := range p.view.unweighted {
+	for _, at := range p.group.unweighted {
 		_, isChosen := slices.BinarySearch(chosen, at)
 		if name := p.Fleet.clusters[at].name; !has[name] && isChosen {
 			names = append(names, name)

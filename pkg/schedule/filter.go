@@ -19,6 +19,9 @@ const (
 	RuleClusterNotJoined Rule = "ClusterNotJoined"
 	RuleAPIEnablement    Rule = "APIEnablement"
 	RuleTaintToleration  Rule = "TaintToleration"
+	RuleSpreadConstraint Rule = "SpreadConstraint"
+	RuleCapacity         Rule = "Capacity"
+	RuleWorkloadAffinity Rule = "WorkloadAffinity"
 )
 
 // cause is why a cluster is refused. Causes are made once and compared by address or text, so that
@@ -37,6 +40,7 @@ var (
 	beingRemoved = newCause(RuleClusterDeleting, "is being removed", "are being removed")
 	notJoined    = &cause{rule: RuleClusterNotJoined,
 		message: "has not joined: no agent has enrolled for it yet", one: "has not joined", many: "have not joined"}
+	capacityUnknown = newCause(RuleCapacity, "has not reported its capacity yet", "have not reported their capacity yet")
 )
 
 // filter returns why the cluster at a position in the fleet can't be used, or nil.
@@ -48,7 +52,10 @@ var filters = []filter{
 	clusterAffinity, // before the cluster's state: nobody wants to read about clusters that were not meant
 	clusterJoined,   // before APIs and taints: of a cluster that never joined neither is known
 	apiEnablement,   // before taints: no toleration helps where the kind is not served
-	taintsTolerated, // last: the one that users and controllers change from minute to minute
+	spreadProperty,  // here, for it is as lasting as the affinity
+	taintsTolerated, // late: users and controllers change taints from minute to minute
+	companyFits,
+	capacityKnown, // last: the agent will tell, and nobody has to do anything
 }
 
 func clusterStays(p *problem, i int) *cause {
@@ -58,12 +65,12 @@ func clusterStays(p *problem, i int) *cause {
 	return nil
 }
 
-func clusterAffinity(p *problem, i int) *cause { return p.view.outside[i] }
+func clusterAffinity(p *problem, i int) *cause { return p.outside[i] }
 
 // clusterJoined keeps the replicas of a division away from a cluster where nobody could run them. A
 // cluster that has the template keeps it.
 func clusterJoined(p *problem, i int) *cause {
-	if c := p.Fleet.clusters[i]; !c.joined && !p.isCurrent(c.name) {
+	if !p.Fleet.clusters[i].joined && !p.isCurrent(i) {
 		return notJoined
 	}
 	return nil
@@ -73,11 +80,10 @@ func clusterJoined(p *problem, i int) *cause {
 // keeps it: a hole in what the cluster's API server tells about itself deletes nothing. For a new
 // one all must be known first: once the template is there, it would stay.
 func apiEnablement(p *problem, i int) *cause {
-	c := p.Fleet.clusters[i]
 	switch {
-	case p.serves[i] || p.isCurrent(c.name):
+	case p.serves[i] || p.isCurrent(i):
 		return nil
-	case c.apisDone:
+	case p.Fleet.clusters[i].apisDone:
 		return p.doesNotServe
 	}
 	return p.apisUnknown
@@ -86,8 +92,36 @@ func apiEnablement(p *problem, i int) *cause {
 // taintsTolerated asks that every taint is tolerated. A cluster that has the template keeps it: to
 // take it away is for whoever evicts, not for whoever places.
 func taintsTolerated(p *problem, i int) *cause {
-	if why := p.view.untold[i]; why != nil && !p.isCurrent(p.Fleet.clusters[i].name) {
+	if why := p.view.untold[i]; why != nil && !p.isCurrent(i) {
 		return why
+	}
+	return nil
+}
+
+// spreadProperty asks that the cluster says in which group it is of everything that is spread by.
+func spreadProperty(p *problem, i int) *cause { return p.view.ungrouped[i] }
+
+// companyFits keeps the workloads of a group together, or apart. The first of a group may go anywhere, and a
+// cluster that has the template keeps it.
+func companyFits(p *problem, i int) *cause {
+	if p.near == nil && p.far == nil || p.isCurrent(i) {
+		return nil
+	}
+	name := p.Fleet.clusters[i].name
+	switch {
+	case p.near != nil && !p.Near.Clusters.Has(name):
+		return p.near
+	case p.far != nil && p.Far.Clusters.Has(name):
+		return p.far
+	}
+	return nil
+}
+
+// capacityKnown asks for the capacity of clusters where replicas are divided by it. A cluster that has the
+// template keeps it, and gets no more.
+func capacityKnown(p *problem, i int) *cause {
+	if p.dividesByRoom() && p.available(i) == CapacityUnknown && !p.isCurrent(i) {
+		return capacityUnknown
 	}
 	return nil
 }
@@ -119,16 +153,16 @@ func tolerated(t *taint, tolerations []corev1.Toleration) bool {
 
 // refused is a cluster and why it can't be used.
 type refused struct {
-	cluster *Cluster
-	cause   *cause
+	at    int // the cluster's position in the fleet
+	cause *cause
 }
 
 // filter asks every filter about every cluster. It returns the positions of those that fit.
 func (p *problem) filter(filters []filter) (fit []int, out []refused) {
 	fit = make([]int, 0, p.Fleet.Len())
-	for i, c := range p.Fleet.clusters {
+	for i := range p.Fleet.clusters {
 		if why := firstRefusal(filters, p, i); why != nil {
-			out = append(out, refused{c, why})
+			out = append(out, refused{i, why})
 		} else {
 			fit = append(fit, i)
 		}
@@ -145,27 +179,45 @@ func firstRefusal(filters []filter, p *problem, i int) *cause {
 	return nil
 }
 
-func refusals(out []refused) []Refusal {
+// refusals tells in the order of names why clusters are refused.
+func (p *problem) refusals(out []refused) []Refusal {
 	if len(out) == 0 {
 		return nil
 	}
+	slices.SortFunc(out, func(a, b refused) int { return cmp.Compare(a.at, b.at) })
 	list := make([]Refusal, len(out))
 	for i, r := range out {
-		list[i] = Refusal{Cluster: r.cluster.name, Rule: r.cause.rule, Message: r.cause.message}
+		list[i] = Refusal{Group: p.group.name, Cluster: p.Fleet.clusters[r.at].name, Rule: r.cause.rule, Message: r.cause.message}
 	}
 	return list
 }
 
+// notChosen is the refusal of clusters that fit, and which spread constraints did not need.
+var notChosen = newCause(RuleSpreadConstraint, "fits, but spreadConstraints chose others", "fit, but spreadConstraints chose others")
+
+// withUnchosen adds to the refused those that fit and were not chosen; both fit and chosen are sorted.
+func withUnchosen(out []refused, fit, chosen []int) []refused {
+	if len(fit) == len(chosen) {
+		return out
+	}
+	for _, at := range fit {
+		if _, isChosen := slices.BinarySearch(chosen, at); !isChosen {
+			out = append(out, refused{at, notChosen})
+		}
+	}
+	return out
+}
+
 func noClusterFits(p *problem, out []refused) Decision {
-	return Decision{Reason: ReasonNoClusterFit, Message: summary(p.Fleet.Len(), out) + p.strangers(), Refused: refusals(out)}
+	return Decision{Reason: ReasonNoClusterFit, Message: summary(p.Fleet.Len(), out) + p.strangers(), Refused: p.refusals(out)}
 }
 
 // strangers names the clusters that the placement calls by name and the fleet does not have. What the
 // weights say is nothing to a kind without replicas.
 func (p *problem) strangers() string {
 	var text string
-	if len(p.view.strangers) > 0 {
-		text = "; no cluster is called " + few(p.view.strangers, maxCauses)
+	if len(p.group.strangers) > 0 {
+		text = "; no cluster is called " + few(p.group.strangers, maxCauses)
 	}
 	if len(p.view.weightStrangers) > 0 && p.Replicas != nil {
 		text += "; no cluster is called " + few(p.view.weightStrangers, maxCauses) + ", which a static weight names"

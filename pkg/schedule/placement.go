@@ -18,57 +18,128 @@ import (
 // A Placement is a policy's placement, compiled. It is immutable, safe for concurrent use, and worth
 // sharing by all templates of a policy: it remembers what it means for the last fleet it met.
 type Placement struct {
-	affinity    *affinity // nil: every cluster
+	groups      []affinityGroup // at least one; the first that fits is used
 	tolerations []corev1.Toleration
-	divided     bool // otherwise every cluster gets all replicas
+	strategy    strategy
 	weights     []weightRule
+	spread      spread
 
 	last atomic.Pointer[view]
+}
+
+// affinityGroup is a group of clusters to choose from.
+type affinityGroup struct {
+	name string // empty for that of clusterAffinity
+	// tiers are the group itself and, after it, what takes what the ones before have no room for. A nil affinity
+	// is every cluster.
+	tiers []*affinity
+}
+
+// strategy says how replicas are given to the chosen clusters.
+type strategy int
+
+const (
+	duplicated    strategy = iota // every cluster gets all of them
+	staticWeight                  // divided by the weights of the policy
+	dynamicWeight                 // divided by the room that clusters have
+	aggregated                    // into as few clusters as have the room
+)
+
+// byRoom says whether the division depends on the room that clusters have.
+func (s strategy) byRoom() bool { return s == dynamicWeight || s == aggregated }
+
+// NeedsCapacity says whether decisions by this placement look at Facts.Available. A nil placement's don't.
+func (pl *Placement) NeedsCapacity() bool {
+	return pl != nil && (pl.strategy.byRoom() || pl.spread.chooses(pl.strategy))
 }
 
 // view is what a placement means for a fleet, by position in it: everything about a decision that
 // does not depend on the template.
 type view struct {
-	fleet   *Fleet
-	outside []*cause // by the affinity; nil: inside
-	untold  []*cause // by a taint; nil: all are tolerated
-	weights []int64  // of a static division; nil: replicas are not divided
+	fleet     *Fleet
+	groups    []groupView
+	untold    []*cause   // by a taint; nil: all are tolerated
+	ungrouped []*cause   // by something to spread by that the cluster does not have; nil: it has all
+	grouping  []grouping // for each of the placement's topologies
+	weights   []int64    // of a static division; nil: there is none
 
 	// What may be a slip of the pen:
-	unweighted      []int    // positions that no weight selects
-	strangers       []string // what the affinity calls by name and the fleet does not have
-	weightStrangers []string // the same of the weights, without those of the affinity
+	weightStrangers []string // what the weights call by name and the fleet does not have, without those of the groups
+}
+
+// groupView is what an affinity group means for a fleet.
+type groupView struct {
+	name                string
+	outside             []*cause // by the affinity; nil: inside
+	outsideWithOverflow []*cause // the same, where clusters of the overflow are inside as well
+	tiers               []uint8  // by position: the first tier that the cluster is in; nil: there is only one
+
+	strangers  []string // what the affinity calls by name and the fleet does not have
+	unweighted []int    // positions that no weight selects, which may be a slip of the pen
 }
 
 func (pl *Placement) on(fleet *Fleet) *view {
 	if known := pl.last.Load(); known != nil && known.fleet == fleet {
 		return known
 	}
-	v := &view{fleet: fleet, outside: make([]*cause, fleet.Len()), untold: make([]*cause, fleet.Len())}
-	if pl.divided {
+	v := &view{fleet: fleet, untold: make([]*cause, fleet.Len()), ungrouped: make([]*cause, fleet.Len()), groups: make([]groupView, len(pl.groups))}
+	if pl.strategy == staticWeight {
 		v.weights = make([]int64, fleet.Len())
 	}
 	for i, c := range fleet.clusters {
-		v.outside[i] = pl.affinity.refuses(c)
 		v.untold[i] = untolerated(c.taints, pl.tolerations)
-		if pl.divided {
+		v.ungrouped[i] = pl.spread.lacking(c)
+		if v.weights != nil {
 			v.weights[i] = pl.weigh(c)
 		}
 	}
-	if pl.affinity != nil {
-		v.strangers = fleet.unknown(pl.affinity.names)
+	for _, topology := range pl.spread.topologies {
+		v.grouping = append(v.grouping, topology.over(fleet))
 	}
-	v.weightStrangers = fleet.unknown(pl.weightNames().Difference(sets.New(v.strangers...)))
-	v.unweighted = pl.unweighted(fleet)
+	named := sets.New[string]()
+	for i, group := range pl.groups {
+		v.groups[i] = group.on(fleet)
+		v.groups[i].unweighted = pl.unweighted(fleet, group.tiers[0])
+		named.Insert(v.groups[i].strangers...)
+	}
+	v.weightStrangers = fleet.unknown(pl.weightNames().Difference(named))
 	pl.last.Store(v)
+	return v
+}
+
+func (g *affinityGroup) on(fleet *Fleet) groupView {
+	v := groupView{name: g.name, outside: make([]*cause, fleet.Len())}
+	v.outsideWithOverflow = v.outside
+	if len(g.tiers) > 1 {
+		v.outsideWithOverflow, v.tiers = make([]*cause, fleet.Len()), make([]uint8, fleet.Len())
+	}
+	for i, c := range fleet.clusters {
+		v.outside[i] = g.tiers[0].refuses(c)
+		if v.tiers == nil {
+			continue
+		}
+		tier := slices.IndexFunc(g.tiers, func(a *affinity) bool { return a.refuses(c) == nil })
+		if v.outsideWithOverflow[i] = nil; tier < 0 {
+			v.outsideWithOverflow[i] = v.outside[i]
+		} else {
+			v.tiers[i] = uint8(tier)
+		}
+	}
+	names := sets.New[string]()
+	for _, tier := range g.tiers {
+		if tier != nil {
+			names = names.Union(tier.names)
+		}
+	}
+	v.strangers = fleet.unknown(names)
 	return v
 }
 
 // unweighted returns the positions of the clusters that no weight selects. Who names clusters only in
 // the weights has left out the others on purpose: a slip of the pen it may be only where an affinity
 // selects the cluster, or a weight names one that does not exist.
-func (pl *Placement) unweighted(fleet *Fleet) []int {
-	if len(pl.weights) == 0 || !pl.affinity.selects() && len(fleet.unknown(pl.weightNames())) == 0 {
+func (pl *Placement) unweighted(fleet *Fleet, affinity *affinity) []int {
+	if len(pl.weights) == 0 || !affinity.selects() && len(fleet.unknown(pl.weightNames())) == 0 {
 		return nil
 	}
 	var positions []int
@@ -107,7 +178,7 @@ type weightRule struct {
 }
 
 // everywhere is the placement of a policy that says nothing about it.
-var everywhere = &Placement{}
+var everywhere = &Placement{groups: []affinityGroup{{tiers: []*affinity{nil}}}, spread: compileSpread(nil)}
 
 // Compile prepares a placement for decisions. Nil is every cluster with all replicas. The error says
 // what is invalid or not supported; nothing can be decided then.
@@ -118,27 +189,54 @@ func Compile(placement *policyv1alpha1.Placement) (*Placement, error) {
 	if errs := policyv1alpha1.ValidatePlacement(placement, field.NewPath("placement")); len(errs) > 0 {
 		return nil, fmt.Errorf("compiling the placement: %w", errs.ToAggregate())
 	}
-	compiled := &Placement{tolerations: placement.ClusterTolerations}
-	var errs []error
-	compileInto := func(to **affinity, from *policyv1alpha1.ClusterAffinity) {
-		var err error
-		if *to, err = compileAffinity(from); err != nil {
-			errs = append(errs, fmt.Errorf("compiling the placement: %w", err))
+	return compile(placement)
+}
+
+// compile prepares a placement whose values are valid.
+func compile(placement *policyv1alpha1.Placement) (*Placement, error) {
+	c := &compiler{}
+	compiled := &Placement{tolerations: placement.ClusterTolerations, strategy: strategyOf(placement.ReplicaScheduling), spread: compileSpread(placement.SpreadConstraints)}
+	if len(placement.ClusterAffinities) == 0 {
+		compiled.groups = []affinityGroup{{tiers: []*affinity{c.affinity(placement.ClusterAffinity)}}}
+	}
+	for i := range placement.ClusterAffinities {
+		term := &placement.ClusterAffinities[i]
+		group := affinityGroup{name: term.AffinityName, tiers: []*affinity{c.affinity(&term.ClusterAffinity)}}
+		for o := range term.OverflowAffinities {
+			group.tiers = append(group.tiers, c.affinity(&term.OverflowAffinities[o].ClusterAffinity))
+		}
+		compiled.groups = append(compiled.groups, group)
+	}
+	if compiled.strategy == staticWeight && placement.ReplicaScheduling.WeightPreference != nil {
+		rules := placement.ReplicaScheduling.WeightPreference.StaticWeightList
+		for i := range rules {
+			compiled.weights = append(compiled.weights, weightRule{c.affinity(&rules[i].TargetCluster), rules[i].Weight})
 		}
 	}
-	compileInto(&compiled.affinity, placement.ClusterAffinity)
-	if strategy := placement.ReplicaScheduling; strategy != nil && strategy.ReplicaSchedulingType != policyv1alpha1.ReplicaSchedulingDuplicated {
-		compiled.divided = true
-		if strategy.WeightPreference != nil {
-			compiled.weights = make([]weightRule, len(strategy.WeightPreference.StaticWeightList))
-			for i := range compiled.weights {
-				rule := &strategy.WeightPreference.StaticWeightList[i]
-				compiled.weights[i].weight = rule.Weight
-				compileInto(&compiled.weights[i].affinity, &rule.TargetCluster)
-			}
-		}
+	return compiled, errors.Join(c.errs...)
+}
+
+func strategyOf(scheduling *policyv1alpha1.ReplicaSchedulingStrategy) strategy {
+	switch {
+	case scheduling == nil || scheduling.ReplicaSchedulingType == policyv1alpha1.ReplicaSchedulingDuplicated:
+		return duplicated
+	case scheduling.ReplicaDivisionPreference == policyv1alpha1.ReplicaDivisionAggregated:
+		return aggregated
+	case scheduling.WeightPreference != nil && scheduling.WeightPreference.DynamicWeight != "":
+		return dynamicWeight
 	}
-	return compiled, errors.Join(errs...)
+	return staticWeight
+}
+
+// compiler compiles affinities and keeps what is wrong with them.
+type compiler struct{ errs []error }
+
+func (c *compiler) affinity(from *policyv1alpha1.ClusterAffinity) *affinity {
+	compiled, err := compileAffinity(from)
+	if err != nil {
+		c.errs = append(c.errs, fmt.Errorf("compiling the placement: %w", err))
+	}
+	return compiled
 }
 
 // affinity limits clusters; all of its parts must hold. A nil affinity holds for every cluster.

@@ -3,6 +3,8 @@
 package schedule
 
 import (
+	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -28,13 +30,39 @@ type Facts struct {
 	Fleet     *Fleet                       // all clusters; an empty fleet leaves the template without a place
 	Current   []workv1alpha1.TargetCluster // where the template goes now
 	KeepEmpty bool                         // send a workload also to clusters where it gets no replica, and which don't have it
+
+	// Group is the affinity group that Current was chosen from; empty when that is not known. The search for
+	// a group that fits begins there.
+	Group string
+	// Fresh asks to decide as if the template was placed for the first time: from the first affinity group, with
+	// all replicas divided once more. What it has now counts as room that it may have again.
+	Fresh bool
+	// Available is for how many replicas more each cluster has room, in the order of Fleet.Clusters, or
+	// CapacityUnknown. Nil: of no cluster it is known. It is looked at where Placement.NeedsCapacity says so.
+	Available []int32
+
+	Near Company // the other workloads of the template's affinity group
+	Far  Company // the other workloads of its anti-affinity group
+}
+
+// CapacityUnknown stands in Facts.Available for a cluster that has not reported yet.
+const CapacityUnknown int32 = -1
+
+// Company are the workloads that a template wants to be near to, or far from.
+type Company struct {
+	Group    string           // its name; empty: there is no such wish
+	Clusters sets.Set[string] // where the other workloads of the group are
 }
 
 // Reasons of a Decision, which are those of the Scheduled condition.
 const (
 	ReasonSuccess         = "Success"
 	ReasonClustersLeftOut = workv1alpha1.ScheduledClustersLeftOut
-	ReasonNoClusterFit    = "NoClusterFit"
+	// ReasonNoClusterFit is for a template that no cluster may have.
+	ReasonNoClusterFit = "NoClusterFit"
+	// ReasonUnschedulable is for a template that clusters may have, but they have too little room or are
+	// too few for its spread constraints: it stays where it is.
+	ReasonUnschedulable = "Unschedulable"
 	// ReasonSchedulerError is for a placement that can't be compiled: there is no decision then, and
 	// the template stays where it is.
 	ReasonSchedulerError = "SchedulerError"
@@ -43,14 +71,17 @@ const (
 // Decision says where a template goes.
 type Decision struct {
 	Clusters  []workv1alpha1.TargetCluster // sorted by name; empty when no cluster fits, which takes the template out of all
+	Group     string                       // the affinity group that Clusters were chosen from; Facts.Group when none fits
 	Scheduled bool
 	Reason    string
 	Message   string // a sentence for the Scheduled condition; with ReasonSuccess it does not depend on the size of the fleet
 	Refused   []Refusal
 }
 
-// Refusal says why a cluster is not used. Refusals are sorted by cluster.
+// Refusal says why a cluster is not used. Refusals are sorted by cluster, within the affinity groups in the
+// order in which those were tried.
 type Refusal struct {
+	Group   string // the affinity group; empty when the placement has none
 	Cluster string
 	Rule    Rule
 	Message string // follows the cluster's name: "has the untolerated taint gpu:NoSchedule"
@@ -59,31 +90,132 @@ type Refusal struct {
 // Decide places a template. The same facts always give the same decision, in the same order.
 func Decide(facts Facts) Decision {
 	if facts.Fleet.Len() == 0 {
-		return Decision{Reason: ReasonNoClusterFit, Message: "no cluster is attached to this hub"}
+		return Decision{Group: facts.Group, Reason: ReasonNoClusterFit, Message: "no cluster is attached to this hub"}
 	}
 	p := newProblem(&facts)
+	if len(p.view.groups) == 1 {
+		return p.decideIn(&p.view.groups[0])
+	}
+	var failed []Decision
+	var told []Refusal
+	for _, g := range p.groupsInOrder() {
+		decision := p.decideIn(&p.view.groups[g])
+		told = append(told, decision.Refused...)
+		if decision.Scheduled {
+			decision.Refused = told
+			return decision
+		}
+		failed = append(failed, decision)
+	}
+	return p.noGroupFits(failed, told)
+}
+
+// decideIn places the template in one group of clusters.
+func (p *problem) decideIn(group *groupView) Decision {
+	p.group, p.outside = group, group.outside
+	if p.Replicas != nil {
+		p.outside = group.outsideWithOverflow
+	}
 	fit, refused := p.filter(filters)
-	if len(fit) == 0 {
-		return noClusterFits(p, refused)
+	decision := noClusterFits(p, refused)
+	if len(fit) > 0 {
+		decision = p.place(fit, refused)
 	}
-	chosen := p.choose(fit)
-	decision := p.divide(chosen)
-	if doubts := p.leftWithout(chosen, decision.Clusters) + p.strangers(); doubts != "" {
-		decision.Reason = ReasonClustersLeftOut
-		decision.Message += doubts
+	decision.Group = p.Group
+	if decision.Scheduled {
+		decision.Group = group.name
+		if group.name != "" && len(decision.Clusters) > 0 {
+			decision.Message += ", in the affinity group " + group.name
+		}
+		if doubts := p.leftWithout(fit, decision.Clusters) + p.withoutEffect() + p.strangers(); doubts != "" {
+			decision.Reason = ReasonClustersLeftOut
+			decision.Message += doubts
+		}
 	}
-	decision.Refused = refusals(refused)
 	return decision
+}
+
+// place chooses from the clusters that fit, and gives them their replicas.
+func (p *problem) place(fit []int, out []refused) Decision {
+	if p.asksForNothing() {
+		decision, _ := p.divide(fit)
+		decision.Refused = p.refusals(out)
+		return decision
+	}
+	chosen, why := p.choose(fit)
+	if why == nil {
+		var decision Decision
+		if decision, why = p.divide(chosen); why == nil {
+			decision.Refused = p.refusals(withUnchosen(out, fit, chosen))
+			return decision
+		}
+	}
+	for _, at := range fit {
+		out = append(out, refused{at, why})
+	}
+	return Decision{Clusters: p.staying(), Reason: ReasonUnschedulable, Message: why.many + p.strangers(), Refused: p.refusals(out)}
+}
+
+// staying is where the template is now, but for clusters that leave the hub.
+func (p *problem) staying() []workv1alpha1.TargetCluster {
+	var list []workv1alpha1.TargetCluster
+	for i, c := range p.Fleet.clusters {
+		if p.isCurrent(i) && !c.deleting {
+			list = append(list, workv1alpha1.TargetCluster{Name: c.name, Replicas: p.assigned(i)})
+		}
+	}
+	return list
+}
+
+// groupsInOrder begins with the group that was chosen last: a template does not go back to an earlier one by
+// itself. Only where no later one fits, the earlier ones are tried as well.
+func (p *problem) groupsInOrder() []int {
+	count := len(p.view.groups)
+	first := 0
+	if !p.Fresh {
+		first = max(0, slices.IndexFunc(p.view.groups, func(g groupView) bool { return g.name == p.Group && p.Group != "" }))
+	}
+	order := make([]int, count)
+	for i := range order {
+		order[i] = (first + i) % count
+	}
+	return order
+}
+
+// noGroupFits says why each of the groups does not. A group with clusters that fit, but too few or too little
+// room, leaves the template where it is.
+func (p *problem) noGroupFits(failed []Decision, told []Refusal) Decision {
+	result := failed[0]
+	var parts []string
+	for i, g := range p.groupsInOrder() {
+		if result.Reason != ReasonUnschedulable && failed[i].Reason == ReasonUnschedulable {
+			result = failed[i]
+		}
+		if i < maxCauses {
+			parts = append(parts, p.view.groups[g].name+": "+failed[i].Message)
+		}
+	}
+	result.Message = "no affinity group fits: " + strings.Join(parts, "; ")
+	if rest := len(failed) - len(parts); rest > 0 {
+		result.Message += fmt.Sprintf("; and %d more do not", rest)
+	}
+	result.Refused = told
+	return result
 }
 
 // problem is a decision that is being made.
 type problem struct {
 	*Facts
 	view         *view
-	serves       []bool   // by position in the fleet
-	current      []string // sorted names of the clusters in Current
+	serves       []bool  // by position in the fleet
+	holds        []int32 // by position: 1 more than the replicas that the cluster has now, 0: it does not have the template; nil: none has
 	doesNotServe *cause
 	apisUnknown  *cause
+	near, far    *cause // the refusals by Near and Far; nil: there is none
+
+	// of the affinity group that is being tried
+	group   *groupView
+	outside []*cause
 }
 
 func newProblem(facts *Facts) *problem {
@@ -94,25 +226,39 @@ func newProblem(facts *Facts) *problem {
 	p.view = p.Placement.on(p.Fleet)
 	p.serves = p.Fleet.serving(p.Template.Kind)
 	if len(facts.Current) > 0 {
-		p.current = make([]string, len(facts.Current))
+		p.holds = make([]int32, p.Fleet.Len())
 		for i := range facts.Current {
-			p.current[i] = facts.Current[i].Name
+			if at, found := p.Fleet.position(facts.Current[i].Name); found {
+				p.holds[at] = 1 + min(max(facts.Current[i].Replicas, 0), math.MaxInt32-1)
+			}
 		}
-		slices.Sort(p.current)
 	}
 	kind := facts.Template.Kind.GroupVersion().String() + " " + facts.Template.Kind.Kind
 	p.doesNotServe = newCause(RuleAPIEnablement, "does not serve "+kind, "do not serve "+kind)
 	p.apisUnknown = newCause(RuleAPIEnablement, "is not known to serve "+kind+" yet", "are not known to serve "+kind+" yet")
+	if facts.Near.Group != "" && facts.Near.Clusters.Len() > 0 {
+		text := " workload of the affinity group " + facts.Near.Group
+		p.near = newCause(RuleWorkloadAffinity, "has no"+text, "have no"+text)
+	}
+	if facts.Far.Group != "" {
+		text := " a workload of the anti-affinity group " + facts.Far.Group
+		p.far = newCause(RuleWorkloadAffinity, "has"+text, "have"+text)
+	}
 	return p
 }
 
-// choose takes those of the fitting clusters that are used: all of them, as nothing limits their
-// number.
-func (p *problem) choose(fit []int) []int { return fit }
+// asksForNothing says whether this is a workload with 0 replicas that goes nowhere else for that.
+func (p *problem) asksForNothing() bool { return p.Replicas != nil && *p.Replicas == 0 && !p.KeepEmpty }
 
-func (p *problem) isCurrent(cluster string) bool {
-	_, found := slices.BinarySearch(p.current, cluster)
-	return found
+// isCurrent says whether the cluster at a position has the template now.
+func (p *problem) isCurrent(at int) bool { return p.holds != nil && p.holds[at] > 0 }
+
+// assigned is how many replicas the cluster at a position has now.
+func (p *problem) assigned(at int) int32 {
+	if !p.isCurrent(at) {
+		return 0
+	}
+	return p.holds[at] - 1
 }
 
 // A Fleet is all clusters of the hub. It is immutable and safe for concurrent use.
@@ -136,10 +282,23 @@ func (f *Fleet) Len() int {
 	return len(f.clusters)
 }
 
+// Clusters are all clusters, sorted by name. The slice must not be changed.
+func (f *Fleet) Clusters() []*Cluster {
+	if f == nil {
+		return nil
+	}
+	return f.clusters
+}
+
+// position finds a cluster by its name.
+func (f *Fleet) position(name string) (int, bool) {
+	return slices.BinarySearchFunc(f.clusters, name, func(c *Cluster, name string) int { return strings.Compare(c.name, name) })
+}
+
 // unknown returns, sorted, those of the names that no cluster has.
 func (f *Fleet) unknown(names sets.Set[string]) []string {
 	return slices.DeleteFunc(sets.List(names), func(name string) bool {
-		_, known := slices.BinarySearchFunc(f.clusters, name, func(c *Cluster, name string) int { return strings.Compare(c.name, name) })
+		_, known := f.position(name)
 		return known
 	})
 }

@@ -87,7 +87,10 @@ func fleet(members ...*clusterv1alpha1.MemberCluster) *Fleet {
 
 func compiled(t testing.TB, placement *policyv1alpha1.Placement) *Placement {
 	t.Helper()
-	p, err := Compile(placement)
+	if placement == nil {
+		return everywhere
+	}
+	p, err := compile(placement)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,12 +123,12 @@ func TestClustersAreRefusedForOneReasonEach(t *testing.T) {
 		{
 			reason:  "a cluster that is being removed gets nothing, and loses what it has",
 			cluster: member("a", deleting), current: true,
-			want: &Refusal{"a", RuleClusterDeleting, "is being removed"},
+			want: &Refusal{Cluster: "a", Rule: RuleClusterDeleting, Message: "is being removed"},
 		},
 		{
 			reason:  "a cluster that never joined can't run its share of a division",
 			cluster: member("a", without(clusterv1alpha1.ClusterJoined), servesNothing),
-			want:    &Refusal{"a", RuleClusterNotJoined, "has not joined: no agent has enrolled for it yet"},
+			want:    &Refusal{Cluster: "a", Rule: RuleClusterNotJoined, Message: "has not joined: no agent has enrolled for it yet"},
 		},
 		{
 			reason:  "a target whose agent must enrol again stays a target",
@@ -134,23 +137,23 @@ func TestClustersAreRefusedForOneReasonEach(t *testing.T) {
 		{
 			reason:  "exclude wins over clusterNames",
 			cluster: member("a"), affinity: &policyv1alpha1.ClusterAffinity{ClusterNames: []string{"a"}, ExcludeClusters: []string{"a"}},
-			want: &Refusal{"a", RuleClusterAffinity, "is excluded by exclude"},
+			want: &Refusal{Cluster: "a", Rule: RuleClusterAffinity, Message: "is excluded by exclude"},
 		},
 		{
 			reason:  "clusterNames is a list of all that are allowed",
 			cluster: member("a"), affinity: named("b", "c"),
-			want: &Refusal{"a", RuleClusterAffinity, "is not named by clusterNames"},
+			want: &Refusal{Cluster: "a", Rule: RuleClusterAffinity, Message: "is not named by clusterNames"},
 		},
 		{
 			reason:  "a target that the affinity no longer allows is let go",
 			cluster: member("a"), affinity: named("b"), current: true,
-			want: &Refusal{"a", RuleClusterAffinity, "is not named by clusterNames"},
+			want: &Refusal{Cluster: "a", Rule: RuleClusterAffinity, Message: "is not named by clusterNames"},
 		},
 		{
 			reason:   "labels must match",
 			cluster:  member("a", labelled("env", "test")),
 			affinity: &policyv1alpha1.ClusterAffinity{LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}}},
-			want:     &Refusal{"a", RuleClusterAffinity, "does not have the labels env=prod"},
+			want:     &Refusal{Cluster: "a", Rule: RuleClusterAffinity, Message: "does not have the labels env=prod"},
 		},
 		{
 			reason:  "label expressions are understood",
@@ -168,7 +171,7 @@ func TestClustersAreRefusedForOneReasonEach(t *testing.T) {
 			reason:   "all parts of the affinity must hold: here the name does and the label does not",
 			cluster:  member("a"),
 			affinity: &policyv1alpha1.ClusterAffinity{ClusterNames: []string{"a"}, LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"env": "prod"}}},
-			want:     &Refusal{"a", RuleClusterAffinity, "does not have the labels env=prod"},
+			want:     &Refusal{Cluster: "a", Rule: RuleClusterAffinity, Message: "does not have the labels env=prod"},
 		},
 		{
 			reason:  "provider and region are compared",
@@ -177,12 +180,12 @@ func TestClustersAreRefusedForOneReasonEach(t *testing.T) {
 		{
 			reason:  "another region",
 			cluster: member("a", located("aws", "eu-1")), affinity: fields("region", "NotIn", "eu-1"),
-			want: &Refusal{"a", RuleClusterAffinity, "does not match the fieldSelector region NotIn [eu-1]"},
+			want: &Refusal{Cluster: "a", Rule: RuleClusterAffinity, Message: "does not match the fieldSelector region NotIn [eu-1]"},
 		},
 		{
 			reason:  "a cluster that names no provider is in no list",
 			cluster: member("a"), affinity: fields("provider", "In", "aws"),
-			want: &Refusal{"a", RuleClusterAffinity, "does not match the fieldSelector provider In [aws]"},
+			want: &Refusal{Cluster: "a", Rule: RuleClusterAffinity, Message: "does not match the fieldSelector provider In [aws]"},
 		},
 		{reason: "nor in one of those to avoid", cluster: member("a"), affinity: fields("provider", "NotIn", "aws")},
 		{
@@ -192,17 +195,17 @@ func TestClustersAreRefusedForOneReasonEach(t *testing.T) {
 		{
 			reason:  "one of them is too many for NotIn",
 			cluster: member("a", located("", "", "z1", "z2")), affinity: fields("zone", "NotIn", "z2"),
-			want: &Refusal{"a", RuleClusterAffinity, "does not match the fieldSelector zone NotIn [z2]"},
+			want: &Refusal{Cluster: "a", Rule: RuleClusterAffinity, Message: "does not match the fieldSelector zone NotIn [z2]"},
 		},
 		{
 			reason:  "the cluster must serve the kind",
 			cluster: member("a", servesNothing),
-			want:    &Refusal{"a", RuleAPIEnablement, "does not serve apps/v1 Deployment"},
+			want:    &Refusal{Cluster: "a", Rule: RuleAPIEnablement, Message: "does not serve apps/v1 Deployment"},
 		},
 		{
 			reason:  "before all its APIs are known it may yet",
 			cluster: member("a", servesNothing, without(clusterv1alpha1.ClusterCompleteAPIEnablements)),
-			want:    &Refusal{"a", RuleAPIEnablement, "is not known to serve apps/v1 Deployment yet"},
+			want:    &Refusal{Cluster: "a", Rule: RuleAPIEnablement, Message: "is not known to serve apps/v1 Deployment yet"},
 		},
 		{
 			reason:  "a kind that is known to be served is enough, whatever else is not known",
@@ -212,17 +215,17 @@ func TestClustersAreRefusedForOneReasonEach(t *testing.T) {
 		{
 			reason:  "a taint must be tolerated",
 			cluster: member("a", tainted("wet", "", corev1.TaintEffectNoSchedule)), tolerations: dry,
-			want: &Refusal{"a", RuleTaintToleration, "has the untolerated taint wet:NoSchedule"},
+			want: &Refusal{Cluster: "a", Rule: RuleTaintToleration, Message: "has the untolerated taint wet:NoSchedule"},
 		},
 		{
 			reason:  "one with the effect NoExecute too, named with its value",
 			cluster: member("a", tainted("wet", "very", corev1.TaintEffectNoExecute)),
-			want:    &Refusal{"a", RuleTaintToleration, "has the untolerated taint wet=very:NoExecute"},
+			want:    &Refusal{Cluster: "a", Rule: RuleTaintToleration, Message: "has the untolerated taint wet=very:NoExecute"},
 		},
 		{
 			reason:  "every taint must be tolerated",
 			cluster: member("a", tainted("dry", "", corev1.TaintEffectNoSchedule), tainted("wet", "", corev1.TaintEffectNoSchedule)), tolerations: dry,
-			want: &Refusal{"a", RuleTaintToleration, "has the untolerated taint wet:NoSchedule"},
+			want: &Refusal{Cluster: "a", Rule: RuleTaintToleration, Message: "has the untolerated taint wet:NoSchedule"},
 		},
 		{
 			reason:  "a target keeps the template when it is tainted: evicting is another's work",
@@ -241,7 +244,7 @@ func TestClustersAreRefusedForOneReasonEach(t *testing.T) {
 			cluster: member("a", tainted("dry", "", corev1.TaintEffectNoSchedule)),
 			tolerations: []corev1.Toleration{
 				{Key: "dry", Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute}},
-			want: &Refusal{"a", RuleTaintToleration, "has the untolerated taint dry:NoSchedule"},
+			want: &Refusal{Cluster: "a", Rule: RuleTaintToleration, Message: "has the untolerated taint dry:NoSchedule"},
 		},
 		{
 			reason:  "the operator is Equal unless it is said",
@@ -253,7 +256,7 @@ func TestClustersAreRefusedForOneReasonEach(t *testing.T) {
 			reason:      "Equal compares values",
 			cluster:     member("a", tainted("team", "red", corev1.TaintEffectNoSchedule)),
 			tolerations: []corev1.Toleration{{Key: "team", Operator: corev1.TolerationOpEqual, Value: "blue"}},
-			want:        &Refusal{"a", RuleTaintToleration, "has the untolerated taint team=red:NoSchedule"},
+			want:        &Refusal{Cluster: "a", Rule: RuleTaintToleration, Message: "has the untolerated taint team=red:NoSchedule"},
 		},
 		{
 			reason:      "Exists without a key tolerates everything",
@@ -264,7 +267,7 @@ func TestClustersAreRefusedForOneReasonEach(t *testing.T) {
 			reason:   "a cluster that was not meant is refused for that, not for its taints or APIs",
 			cluster:  member("a", tainted("wet", "", corev1.TaintEffectNoSchedule), servesNothing, without(clusterv1alpha1.ClusterJoined)),
 			affinity: named("b"),
-			want:     &Refusal{"a", RuleClusterAffinity, "is not named by clusterNames"},
+			want:     &Refusal{Cluster: "a", Rule: RuleClusterAffinity, Message: "is not named by clusterNames"},
 		},
 	}
 	for _, test := range tests {
@@ -340,7 +343,7 @@ func TestTheDecisionSaysWhereAndHowMany(t *testing.T) {
 			want: Decision{
 				Clusters:  []workv1alpha1.TargetCluster{{Name: "a", Replicas: 2}, {Name: "b", Replicas: 2}},
 				Scheduled: true, Reason: ReasonSuccess, Message: "2 replicas in each of 2 clusters",
-				Refused: []Refusal{{"c", RuleClusterAffinity, "is not named by clusterNames"}},
+				Refused: []Refusal{{Cluster: "c", Rule: RuleClusterAffinity, Message: "is not named by clusterNames"}},
 			},
 		},
 		{
@@ -422,7 +425,7 @@ func TestTheDecisionSaysWhereAndHowMany(t *testing.T) {
 			facts:  Facts{Fleet: fleet(member("a", deleting), member("b"), member("c")), Replicas: ptr.To[int32](0), Current: goesTo("a", "b", "c")},
 			place:  &policyv1alpha1.Placement{ClusterAffinity: named("a", "b")},
 			want: Decision{Clusters: goesTo("b"), Scheduled: true, Reason: ReasonSuccess, Message: "asks for 0 replicas: stays in 1 cluster, without any",
-				Refused: []Refusal{{"a", RuleClusterDeleting, "is being removed"}, {"c", RuleClusterAffinity, "is not named by clusterNames"}}},
+				Refused: []Refusal{{Cluster: "a", Rule: RuleClusterDeleting, Message: "is being removed"}, {Cluster: "c", Rule: RuleClusterAffinity, Message: "is not named by clusterNames"}}},
 		},
 		{
 			reason: "scaled up again it is divided as if nothing had been",
@@ -856,6 +859,48 @@ func BenchmarkStaticDivisionOver1000Clusters(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "decisions/s")
+}
+
+// thousandRegional are 1,000 clusters in 40 regions, each with its room, and the facts for 5,000 replicas over at least 5 regions.
+func thousandRegional(b *testing.B, strategy part, parts ...part) Facts {
+	var members []*clusterv1alpha1.MemberCluster
+	facts := Facts{Template: Template{Kind: deployment, UID: "8d3c5a3e-0a2b-4f0d-9a51-1f0e4f3f2f11"}, Replicas: ptr.To[int32](5000)}
+	for i := range 1000 {
+		members = append(members, member(fmt.Sprintf("member-%04d", i), located(fmt.Sprintf("p%d", i%3), fmt.Sprintf("r%d", i%40), fmt.Sprintf("r%d-%d", i%40, i/40%4))))
+		facts.Available = append(facts.Available, int32(i*37%101))
+	}
+	facts.Fleet = fleet(members...)
+	facts.Placement = compiled(b, placement(append([]part{strategy}, parts...)...))
+	return facts
+}
+
+// BenchmarkDynamicDivisionWithRegionsOver1000Clusters is one decision each. The goal is 500 a second on one core.
+func BenchmarkDynamicDivisionWithRegionsOver1000Clusters(b *testing.B) {
+	all := over("cluster", 1, 0)
+	for _, test := range []struct {
+		name  string
+		facts Facts
+	}{
+		{"one topology", thousandRegional(b, dynamically, over("region", 5, 8), all)},
+		{"more clusters than the regions have", thousandRegional(b, dynamically, over("region", 5, 20), over("cluster", 200, 300))},
+		{"aggregated", thousandRegional(b, aggregating, over("region", 5, 8), all)},
+		{"regions, providers and zones", thousandRegional(b, dynamically, over("region", 5, 8), over("provider", 2, 0), over("zone", 10, 0), all)},
+		{"regions that have too few zones", thousandRegional(b, dynamically, over("region", 1, 2), over("zone", 9, 0), all)},
+		{"without room", thousandRegional(b, dynamically, over("region", 1, 2), all)},
+	} {
+		scaled := test.facts
+		scaled.Current = Decide(test.facts).Clusters
+		scaled.Replicas = ptr.To[int32](5100)
+		for name, facts := range map[string]Facts{test.name: test.facts, test.name + ", scaled": scaled} {
+			b.Run(name, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					Decide(facts)
+				}
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "decisions/s")
+			})
+		}
+	}
 }
 
 func TestClustersThatDoNotExistAreNamed(t *testing.T) {

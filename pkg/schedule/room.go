@@ -1,0 +1,189 @@
+package schedule
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// dividesByRoom says whether replicas of this template are divided by the room that clusters have.
+func (p *problem) dividesByRoom() bool {
+	return p.Replicas != nil && *p.Replicas > 0 && p.Placement.strategy.byRoom()
+}
+
+// available is what the cluster at a position has reported.
+func (p *problem) available(at int) int32 {
+	if at >= len(p.Available) || p.Available[at] < 0 {
+		return CapacityUnknown
+	}
+	return p.Available[at]
+}
+
+// room is for how many replicas more the cluster at a position has room. What is not known is no room, and
+// what has no bound is room for all that is asked for.
+func (p *problem) room(at int) int64 {
+	switch room := p.available(at); room {
+	case CapacityUnknown:
+		return 0
+	case math.MaxInt32:
+		return int64(*p.Replicas)
+	default:
+		return int64(room)
+	}
+}
+
+// A share is a chosen cluster in a division by room.
+type share struct {
+	tier  uint8
+	prior bool  // is filled before others of the tier, where replicas are aggregated
+	room  int64 // the most that the cluster can get
+	got   int32
+}
+
+// divideByRoom divides replicas among the chosen clusters by the room that they have.
+//
+// A template that has its replicas keeps them where they are. More of them are divided by themselves, by the room
+// that is left, and fewer in proportion to what the clusters have. With fresh all are divided, and what a cluster has
+// counts as room.
+func (p *problem) divideByRoom(chosen []int, fresh bool) ([]int32, *cause) {
+	has := make([]int32, len(chosen))
+	var assigned int64
+	for i, at := range chosen {
+		has[i] = p.assigned(at)
+		assigned += int64(has[i])
+	}
+	wanted := int64(*p.Replicas)
+	shares := make([]share, len(chosen))
+	for i, at := range chosen {
+		if p.group.tiers != nil {
+			shares[i].tier = p.group.tiers[at]
+		}
+		switch {
+		case fresh:
+			shares[i].room = p.room(at) + int64(has[i])
+		case assigned > wanted:
+			shares[i].room = int64(has[i])
+		default:
+			shares[i].room, shares[i].prior = p.room(at), has[i] > 0
+		}
+	}
+	if !fresh && assigned == wanted {
+		return has, nil
+	}
+	more := !fresh && assigned < wanted
+	if more {
+		wanted -= assigned
+	}
+	if !p.fill(shares, wanted) {
+		return nil, p.tooLittleRoom(chosen, shares, wanted)
+	}
+	for i := range has {
+		if more {
+			has[i] += shares[i].got
+		} else {
+			has[i] = shares[i].got
+		}
+	}
+	return has, nil
+}
+
+// fill gives out replicas, as many as there is room for in the first tier, and what is left in the next ones. It
+// says whether there was room for all; if not, nothing of it counts.
+func (p *problem) fill(shares []share, wanted int64) bool {
+	tiers := uint8(0)
+	for i := range shares {
+		tiers = max(tiers, shares[i].tier)
+	}
+	for tier := range int(tiers) + 1 {
+		var members []int
+		var room int64
+		for i := range shares {
+			if int(shares[i].tier) == tier && shares[i].room > 0 {
+				members = append(members, i)
+				room += shares[i].room
+			}
+		}
+		now := min(wanted, room)
+		p.fillTier(shares, members, now)
+		wanted -= now
+	}
+	return wanted == 0
+}
+
+// fillTier divides replicas, for which there is room, in proportion to the room of its members. As apportion rounds to
+// the nearest, and there is no more to give than room, no member gets more than it has room for.
+func (p *problem) fillTier(shares []share, members []int, replicas int64) {
+	if replicas == 0 {
+		return
+	}
+	if p.Placement.strategy == aggregated {
+		members = fewest(shares, members, replicas)
+	}
+	weights := make([]int64, len(members))
+	for i, at := range members {
+		weights[i] = shares[at].room
+	}
+	for i, got := range apportion(int32(replicas), weights, descending(p.Template.UID)) {
+		shares[members[i]].got = got
+	}
+}
+
+// fewest returns, in their order, as few members as have room for the replicas: first those that have the template, and
+// of these and the others those with the most room first.
+func fewest(shares []share, members []int, replicas int64) []int {
+	slices.SortFunc(members, func(a, b int) int {
+		if shares[a].prior != shares[b].prior {
+			if shares[a].prior {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(shares[b].room, shares[a].room), cmp.Compare(a, b))
+	})
+	for i, at := range members {
+		if replicas -= shares[at].room; replicas <= 0 {
+			members = members[:i+1]
+			break
+		}
+	}
+	slices.Sort(members)
+	return members
+}
+
+// mostRooms bounds the clusters whose room a message tells, those with the most.
+const mostRooms = 5
+
+// tooLittleRoom says how much room is wanted, how much there is, and where.
+func (p *problem) tooLittleRoom(chosen []int, shares []share, wanted int64) *cause {
+	order := make([]int, len(shares))
+	var room int64
+	for i := range shares {
+		order[i] = i
+		room += shares[i].room
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(shares[b].room, shares[a].room) })
+	var where []string
+	for _, i := range order {
+		if shares[i].room > 0 && len(where) < mostRooms {
+			where = append(where, fmt.Sprintf("%s has %d", p.Fleet.clusters[chosen[i]].name, shares[i].room))
+		}
+	}
+	what := plural(int(wanted), "replica")
+	if wanted < int64(*p.Replicas) {
+		what = fmt.Sprintf("%s more, which makes %d", what, *p.Replicas)
+	}
+	text := fmt.Sprintf("%s wanted, and %s for %d", what, thereIsRoom(len(chosen)), room)
+	if len(where) > 0 {
+		text += ": " + strings.Join(where, ", ")
+	}
+	return &cause{rule: RuleCapacity, message: "fits, but " + text, one: text, many: text}
+}
+
+func thereIsRoom(clusters int) string {
+	if clusters == 1 {
+		return "the cluster that fits has room"
+	}
+	return fmt.Sprintf("the %d clusters that fit have room", clusters)
+}
