@@ -8,7 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/ptr"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
@@ -346,4 +349,88 @@ func TestSpreadByAnythingElseMeansTheSame(t *testing.T) {
 		{reason: "static weights choose by themselves, as they do in Karmada", fleet: "a@/eu b@/us", place: placement(weighing(weighs(1, "a"), weighs(1, "b")), over("region", 1, 1), all), replicas: 4,
 			want: "a=2 b=2", message: "4 replicas divided among 2 clusters; spreadConstraints choose no clusters where weights are static"},
 	})
+}
+
+func TestWorkloadsOfAGroupAreKeptTogetherOrApart(t *testing.T) {
+	at := func(group string, clusters ...string) Company { return Company{group, sets.New(clusters...)} }
+	for _, test := range []struct {
+		reason    string
+		near, far Company
+		has       string
+		want      string
+		message   string
+	}{
+		{reason: "without a wish all clusters are used", want: "a=2 b=2 c=2"},
+		{reason: "it goes where the others of its group are", near: at("shop", "a", "c"), want: "a=2 c=2"},
+		{reason: "the first of a group goes anywhere", near: at("shop"), want: "a=2 b=2 c=2"},
+		{reason: "it goes where the others are not", far: at("db", "a", "c"), want: "b=2"},
+		{reason: "both wishes hold", near: at("shop", "a", "b"), far: at("db", "a"), want: "b=2"},
+		{reason: "what is there stays there", near: at("shop", "a"), far: at("db", "a", "b", "c"), has: "b=2", want: "b=2"},
+		{reason: "when no cluster is left, every one says why", near: at("shop", "a"), far: at("db", "a"), want: "",
+			message: "0 of 3 clusters fit: 2 have no workload of the affinity group shop, 1 has a workload of the anti-affinity group db"},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			facts := golden{fleet: "a b c", place: placement(), replicas: 2, has: test.has}.facts(t)
+			facts.Near, facts.Far = test.near, test.far
+			decision := Decide(facts)
+			if got := written(decision.Clusters); got != test.want || test.message != "" && decision.Message != test.message {
+				t.Errorf("clusters %q, want %q; %s", got, test.want, decision.Message)
+			}
+		})
+	}
+}
+
+func TestEveryClusterThatIsNotUsedSaysWhy(t *testing.T) {
+	dynamic := placement(dynamically, group("own", "a"), group("all", "a b c d"), over("cluster", 1, 1), over("region", 1, 1))
+	for _, test := range []struct {
+		reason string
+		golden
+		want []Refusal
+	}{
+		{"in a group that is passed over, too", golden{fleet: "a:1@/eu b:9@/eu c:?@/eu d:9", place: dynamic, replicas: 5}, []Refusal{
+			{"own", "a", RuleCapacity, "fits, but 5 replicas wanted, and the cluster that fits has room for 1: a has 1"},
+			{"own", "b", RuleClusterAffinity, "is not named by clusterNames"},
+			{"own", "c", RuleClusterAffinity, "is not named by clusterNames"},
+			{"own", "d", RuleClusterAffinity, "is not named by clusterNames"},
+			{"all", "a", RuleSpreadConstraint, "fits, but spreadConstraints chose others"},
+			{"all", "c", RuleCapacity, "has not reported its capacity yet"},
+			{"all", "d", RuleSpreadConstraint, "has no region, by which spreadConstraints spread"},
+		}},
+		{"when constraints can't be met", golden{fleet: "a b", place: placement(over("cluster", 3, 0)), replicas: 5}, []Refusal{
+			{"", "a", RuleSpreadConstraint, "fits, but spreadConstraints ask for at least 3 clusters, and there are 2 that fit"},
+			{"", "b", RuleSpreadConstraint, "fits, but spreadConstraints ask for at least 3 clusters, and there are 2 that fit"},
+		}},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, Decide(test.facts(t)).Refused); diff != "" {
+				t.Errorf("refusals (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestADividedJobIsDividedByRoomOnlyAmongTheClustersThatHaveIt(t *testing.T) {
+	for _, test := range []struct {
+		reason string
+		golden
+	}{
+		{"placed for the first time it goes where the room is", golden{fleet: "a:2 b:4", replicas: 6, want: "a=2 b=4"}},
+		{"its parts stay, wherever there is room now", golden{fleet: "a:0 b:9", replicas: 6, has: "a=6", want: "a=6"}},
+		{"more go to its parts only", golden{fleet: "a:9 b:90", replicas: 8, has: "a=6", want: "a=8"}},
+		{"also afresh", golden{fleet: "a:9 b:90", replicas: 6, has: "a=6", fresh: true, want: "a=6"}},
+		{"fewer may leave a part waiting", golden{fleet: "a:9 b:9", replicas: 1, has: "a=6 b=1", want: "a=1 b=0"}},
+		{"without room in its parts it stays as it is", golden{fleet: "a:1 b:90", replicas: 8, has: "a=6", want: "a=6"}},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			test.place = placement(dynamically)
+			facts := test.facts(t)
+			facts.Template.Kind = schema.GroupVersionKind{Group: "batch", Version: "v1", Kind: "Job"}
+			for _, c := range facts.Fleet.Clusters() {
+				c.apis[facts.Template.Kind] = struct{}{}
+			}
+			if got := written(Decide(facts).Clusters); got != test.golden.want {
+				t.Errorf("clusters %q, want %q", got, test.golden.want)
+			}
+		})
+	}
 }
