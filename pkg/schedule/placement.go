@@ -181,7 +181,7 @@ type weightRule struct {
 var everywhere = &Placement{groups: []affinityGroup{{tiers: []*affinity{nil}}}, spread: compileSpread(nil)}
 
 // Compile prepares a placement for decisions. Nil is every cluster with all replicas. The error says
-// what is invalid or not supported; nothing can be decided then.
+// what is invalid; nothing can be decided then.
 func Compile(placement *policyv1alpha1.Placement) (*Placement, error) {
 	if placement == nil {
 		return everywhere, nil
@@ -189,11 +189,6 @@ func Compile(placement *policyv1alpha1.Placement) (*Placement, error) {
 	if errs := policyv1alpha1.ValidatePlacement(placement, field.NewPath("placement")); len(errs) > 0 {
 		return nil, fmt.Errorf("compiling the placement: %w", errs.ToAggregate())
 	}
-	return compile(placement)
-}
-
-// compile prepares a placement whose values are valid.
-func compile(placement *policyv1alpha1.Placement) (*Placement, error) {
 	c := &compiler{}
 	compiled := &Placement{tolerations: placement.ClusterTolerations, strategy: strategyOf(placement.ReplicaScheduling), spread: compileSpread(placement.SpreadConstraints)}
 	if len(placement.ClusterAffinities) == 0 {

@@ -71,7 +71,7 @@ const (
 // Decision says where a template goes.
 type Decision struct {
 	Clusters  []workv1alpha1.TargetCluster // sorted by name; empty when no cluster fits, which takes the template out of all
-	Group     string                       // the affinity group that Clusters were chosen from; Facts.Group when none fits
+	Group     string                       // the affinity group that Clusters were chosen from; Facts.Group when none of several fits
 	Scheduled bool
 	Reason    string
 	Message   string // a sentence for the Scheduled condition; with ReasonSuccess it does not depend on the size of the fleet
@@ -122,8 +122,10 @@ func (p *problem) decideIn(group *groupView) Decision {
 		decision = p.place(fit, refused)
 	}
 	decision.Group = p.Group
-	if decision.Scheduled {
+	if decision.Scheduled || group.name == "" {
 		decision.Group = group.name
+	}
+	if decision.Scheduled {
 		if group.name != "" && len(decision.Clusters) > 0 {
 			decision.Message += ", in the affinity group " + group.name
 		}

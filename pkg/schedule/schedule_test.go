@@ -87,10 +87,7 @@ func fleet(members ...*clusterv1alpha1.MemberCluster) *Fleet {
 
 func compiled(t testing.TB, placement *policyv1alpha1.Placement) *Placement {
 	t.Helper()
-	if placement == nil {
-		return everywhere
-	}
-	p, err := compile(placement)
+	p, err := Compile(placement)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -729,9 +726,9 @@ func TestAPlacementThatCantBeUnderstoodIsNotCompiled(t *testing.T) {
 			"placement.clusterAffinity.labelSelector.matchExpressions[0].operator",
 		},
 		{
-			"what is not supported yet is never silently left out",
-			policyv1alpha1.Placement{SpreadConstraints: []policyv1alpha1.SpreadConstraint{{SpreadByField: policyv1alpha1.SpreadByFieldCluster}}},
-			"placement.spreadConstraints: Forbidden: is not supported yet",
+			"regions without a word on clusters",
+			policyv1alpha1.Placement{SpreadConstraints: []policyv1alpha1.SpreadConstraint{{SpreadByField: policyv1alpha1.SpreadByFieldRegion}}},
+			"placement.spreadConstraints: Required value: one entry must have spreadByField: cluster",
 		},
 	}
 	for _, test := range tests {

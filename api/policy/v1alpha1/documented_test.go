@@ -15,9 +15,6 @@ func TestTheDocumentationSaysOfEveryFieldThatIsRefusedThatItIs(t *testing.T) {
 	for _, row := range notYetInPolicy {
 		want = append(want, documentation.Field(t, "PropagationSpec", row.field))
 	}
-	for _, row := range notYetInPlacement {
-		want = append(want, documentation.Field(t, "Placement", row.field))
-	}
 	slices.Sort(want)
 	if diff := cmp.Diff(want, documentation.Refused()); diff != "" {
 		t.Errorf("fields whose comment has to end with what is refused (-want +got):\n%s", diff)

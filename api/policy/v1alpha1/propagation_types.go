@@ -294,8 +294,9 @@ type Placement struct {
 	// +optional
 	ClusterAffinity *ClusterAffinity `json:"clusterAffinity,omitempty" protobuf:"bytes,1,opt,name=clusterAffinity"`
 
-	// clusterAffinities are groups of clusters, tried in order until one fits. It can't stand
-	// beside clusterAffinity. Not supported yet: refused.
+	// clusterAffinities are groups of clusters, tried in order until one fits. A template that is
+	// placed stays in its group while that fits, also when an earlier one fits again. It can't stand
+	// beside clusterAffinity.
 	// +optional
 	ClusterAffinities []ClusterAffinityTerm `json:"clusterAffinities,omitempty" protobuf:"bytes,2,rep,name=clusterAffinities"`
 
@@ -303,7 +304,9 @@ type Placement struct {
 	// +optional
 	ClusterTolerations []corev1.Toleration `json:"clusterTolerations,omitempty" protobuf:"bytes,3,rep,name=clusterTolerations"`
 
-	// spreadConstraints bound how many groups of clusters are used. Not supported yet: refused.
+	// spreadConstraints bound how many clusters, and clusters of how many regions, zones, providers
+	// or values of a label, are used. They choose nothing where replicas are divided by static
+	// weights, which is when the weights choose.
 	// +optional
 	SpreadConstraints []SpreadConstraint `json:"spreadConstraints,omitempty" protobuf:"bytes,4,rep,name=spreadConstraints"`
 
@@ -311,7 +314,7 @@ type Placement struct {
 	// +optional
 	ReplicaScheduling *ReplicaSchedulingStrategy `json:"replicaScheduling,omitempty" protobuf:"bytes,5,opt,name=replicaScheduling"`
 
-	// workloadAffinity puts workloads near to or far from one another. Not supported yet: refused.
+	// workloadAffinity puts workloads near to or far from one another.
 	// +optional
 	WorkloadAffinity *WorkloadAffinity `json:"workloadAffinity,omitempty" protobuf:"bytes,6,opt,name=workloadAffinity"`
 }
@@ -384,7 +387,8 @@ type SpreadConstraint struct {
 	// +optional
 	MaxGroups int32 `json:"maxGroups,omitempty" protobuf:"varint,3,opt,name=maxGroups"`
 
-	// minGroups is the smallest number of groups; 1 by default.
+	// minGroups is the smallest number of groups; 1 by default. A cluster in several zones counts
+	// for each of them.
 	// +optional
 	MinGroups int32 `json:"minGroups,omitempty" protobuf:"varint,4,opt,name=minGroups"`
 }
@@ -408,7 +412,7 @@ type ReplicaSchedulingStrategy struct {
 	ReplicaSchedulingType ReplicaSchedulingType `json:"replicaSchedulingType,omitempty" protobuf:"bytes,1,opt,name=replicaSchedulingType,casttype=ReplicaSchedulingType"`
 
 	// replicaDivisionPreference is how Divided divides: Weighted (the default) or Aggregated into
-	// as few clusters as possible. Not supported yet: Aggregated is refused.
+	// as few clusters as have the room.
 	// +optional
 	ReplicaDivisionPreference ReplicaDivisionPreference `json:"replicaDivisionPreference,omitempty" protobuf:"bytes,2,opt,name=replicaDivisionPreference,casttype=ReplicaDivisionPreference"`
 
@@ -442,8 +446,8 @@ type ClusterPreferences struct {
 	// +optional
 	StaticWeightList []StaticClusterWeight `json:"staticWeightList,omitempty" protobuf:"bytes,1,rep,name=staticWeightList"`
 
-	// dynamicWeight takes the weights from the clusters' state (AvailableReplicas) and wins over
-	// staticWeightList. Not supported yet: refused.
+	// dynamicWeight takes the weights from the clusters' state (AvailableReplicas: for how many
+	// replicas more they have room) and wins over staticWeightList.
 	// +optional
 	DynamicWeight DynamicWeightFactor `json:"dynamicWeight,omitempty" protobuf:"bytes,2,opt,name=dynamicWeight,casttype=DynamicWeightFactor"`
 }
@@ -466,11 +470,11 @@ const DynamicWeightByAvailableReplicas DynamicWeightFactor = "AvailableReplicas"
 // WorkloadAffinity puts workloads near to or far from one another, by the value of a label of
 // their templates, within one namespace.
 type WorkloadAffinity struct {
-	// affinity puts workloads with the same value into the same clusters.
+	// affinity puts a workload only where others with the same value are; the first goes anywhere.
 	// +optional
 	Affinity *WorkloadAffinityTerm `json:"affinity,omitempty" protobuf:"bytes,1,opt,name=affinity"`
 
-	// antiAffinity keeps workloads with the same value in different clusters.
+	// antiAffinity puts a workload only where no other with the same value is.
 	// +optional
 	AntiAffinity *WorkloadAffinityTerm `json:"antiAffinity,omitempty" protobuf:"bytes,2,opt,name=antiAffinity"`
 }

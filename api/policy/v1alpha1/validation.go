@@ -184,7 +184,6 @@ func validatePermanentIDUpdate(policy, old Policy) field.ErrorList {
 func validatePolicySpec(policy Policy, changes ...*field.Error) field.ErrorList {
 	spec, path := policy.GetSpec(), field.NewPath("spec")
 	errs := append(changes, policyValues(policy, path)...)
-	errs = refuseNotYet(notYetInPlacement, &spec.Placement, path.Child("placement"), errs)
 	return refuseNotYet(notYetInPolicy, spec, path, errs)
 }
 
@@ -192,7 +191,7 @@ func validatePolicySpec(policy Policy, changes ...*field.Error) field.ErrorList 
 func policyValues(policy Policy, path *field.Path) field.ErrorList {
 	spec := policy.GetSpec()
 	errs := validateResourceSelectors(policy, path.Child("resourceSelectors"))
-	errs = append(errs, placementValues(&spec.Placement, path.Child("placement"))...)
+	errs = append(errs, ValidatePlacement(&spec.Placement, path.Child("placement"))...)
 	errs = append(errs, validatePreemption(spec, path)...)
 	for i, name := range spec.DependentOverrides {
 		if name == "" {
@@ -385,14 +384,8 @@ func ValidateConflictResolution(resolution ConflictResolution, path *field.Path)
 	return oneOf(resolution, path, ConflictAbort, ConflictOverwrite)
 }
 
-// ValidatePlacement checks a placement, of a policy or as it was copied into a binding, and refuses
-// the parts that are not supported yet.
+// ValidatePlacement checks a placement, of a policy or as it was copied into a binding.
 func ValidatePlacement(placement *Placement, path *field.Path) field.ErrorList {
-	return refuseNotYet(notYetInPlacement, placement, path, placementValues(placement, path))
-}
-
-// placementValues checks the values of all fields, as if everything was supported.
-func placementValues(placement *Placement, path *field.Path) field.ErrorList {
 	errs := validateClusterAffinity(placement.ClusterAffinity, path.Child("clusterAffinity"))
 	errs = append(errs, validateClusterAffinities(placement, path)...)
 	for i := range placement.ClusterTolerations {

@@ -153,11 +153,6 @@ func validPolicy() *policyv1alpha1.PropagationPolicy {
 // other errors are those of the rules that hold when they are.
 func TestFieldsThatAreNotSupportedYetAreRefusedWhateverTheirValuesAndHaveTheirRules(t *testing.T) {
 	type spec = policyv1alpha1.PropagationSpec
-	divide := func(s *spec, preference policyv1alpha1.ReplicaDivisionPreference) {
-		s.Placement.ReplicaScheduling = &policyv1alpha1.ReplicaSchedulingStrategy{
-			ReplicaSchedulingType: policyv1alpha1.ReplicaSchedulingDivided, ReplicaDivisionPreference: preference}
-	}
-	member1 := policyv1alpha1.ClusterAffinity{ClusterNames: []string{"member1"}}
 	tests := []struct {
 		reason string
 		change func(*spec)
@@ -207,53 +202,6 @@ func TestFieldsThatAreNotSupportedYetAreRefusedWhateverTheirValuesAndHaveTheirRu
 		}, []string{"spec.schedulePriority: Forbidden", "spec.schedulePriority.priorityClassSource: Required value: use KubePriorityClass"}},
 		{"an override without a name", func(s *spec) { s.DependentOverrides = []string{""} },
 			[]string{"spec.dependentOverrides: Forbidden", "spec.dependentOverrides[0]: Required value"}},
-		{"one affinity or several", func(s *spec) {
-			s.Placement.ClusterAffinity = &member1
-			s.Placement.ClusterAffinities = []policyv1alpha1.ClusterAffinityTerm{{AffinityName: "a"}}
-		}, []string{"spec.placement.clusterAffinities: Forbidden: is not supported yet",
-			"spec.placement.clusterAffinities: Forbidden: can't stand beside clusterAffinity"}},
-		{"names of affinities", func(s *spec) {
-			s.Placement.ClusterAffinities = []policyv1alpha1.ClusterAffinityTerm{{AffinityName: "a"}, {AffinityName: "a"}, {},
-				{AffinityName: strings.Repeat("x", 33)}, {AffinityName: "not a name"}}
-		}, []string{"spec.placement.clusterAffinities: Forbidden", `spec.placement.clusterAffinities[1].affinityName: Duplicate value: "a"`,
-			"spec.placement.clusterAffinities[2].affinityName: Required value", "spec.placement.clusterAffinities[3].affinityName: Too long",
-			`spec.placement.clusterAffinities[4].affinityName: Invalid value: "not a name"`}},
-		{"overflow needs a group that can be full, and a division that looks at capacity", func(s *spec) {
-			s.Placement.ClusterAffinities = []policyv1alpha1.ClusterAffinityTerm{{AffinityName: "a",
-				OverflowAffinities: []policyv1alpha1.OverflowAffinityTerm{{AffinityName: "a", ClusterAffinity: member1}}}}
-		}, []string{"spec.placement.clusterAffinities: Forbidden",
-			"spec.placement.clusterAffinities[0].overflowAffinities: Forbidden: needs a group that has an end",
-			"spec.placement.clusterAffinities[0].overflowAffinities: Forbidden: only has a meaning where replicas are divided by capacity",
-			`spec.placement.clusterAffinities[0].overflowAffinities[0].affinityName: Duplicate value: "a"`}},
-		{"overflow as it should be", func(s *spec) {
-			divide(s, policyv1alpha1.ReplicaDivisionAggregated)
-			s.Placement.ClusterAffinities = []policyv1alpha1.ClusterAffinityTerm{{AffinityName: "a", ClusterAffinity: member1,
-				OverflowAffinities: []policyv1alpha1.OverflowAffinityTerm{{AffinityName: "b"}}}}
-		}, []string{"spec.placement.clusterAffinities: Forbidden: is not supported yet", "spec.placement.replicaScheduling.replicaDivisionPreference: Forbidden"}},
-		{"what a dynamic weight is taken from", func(s *spec) {
-			divide(s, policyv1alpha1.ReplicaDivisionWeighted)
-			s.Placement.ReplicaScheduling.WeightPreference = &policyv1alpha1.ClusterPreferences{DynamicWeight: "Cost"}
-		}, []string{"spec.placement.replicaScheduling.weightPreference.dynamicWeight: Forbidden",
-			`spec.placement.replicaScheduling.weightPreference.dynamicWeight: Unsupported value: "Cost": supported values: "AvailableReplicas"`}},
-		{"spreading by field and label at once, and by the same twice", func(s *spec) {
-			s.Placement.SpreadConstraints = []policyv1alpha1.SpreadConstraint{
-				{SpreadByField: policyv1alpha1.SpreadByFieldCluster, SpreadByLabel: "rack"},
-				{SpreadByField: policyv1alpha1.SpreadByFieldCluster}, {SpreadByLabel: "rack"}, {SpreadByField: "planet"}}
-		}, []string{"spec.placement.spreadConstraints: Forbidden", `spec.placement.spreadConstraints[0].spreadByLabel: Invalid value: "rack": can't stand beside spreadByField`,
-			`spec.placement.spreadConstraints[1].spreadByField: Duplicate value: "cluster"`, `spec.placement.spreadConstraints[2].spreadByLabel: Duplicate value: "rack"`,
-			`spec.placement.spreadConstraints[3].spreadByField: Unsupported value: "planet"`}},
-		{"bounds of groups", func(s *spec) {
-			s.Placement.SpreadConstraints = []policyv1alpha1.SpreadConstraint{
-				{SpreadByField: policyv1alpha1.SpreadByFieldCluster, MinGroups: -1, MaxGroups: -2}, {SpreadByLabel: "rack", MinGroups: 5, MaxGroups: 4}}
-		}, []string{"spec.placement.spreadConstraints: Forbidden", "spec.placement.spreadConstraints[0].minGroups: Invalid value: -1",
-			"spec.placement.spreadConstraints[0].maxGroups: Invalid value: -2", "spec.placement.spreadConstraints[1].maxGroups: Invalid value: 4: must not be below minGroups, which is 5"}},
-		{"near to and far from the same workloads", func(s *spec) {
-			term := &policyv1alpha1.WorkloadAffinityTerm{GroupByLabelKey: "app"}
-			s.Placement.WorkloadAffinity = &policyv1alpha1.WorkloadAffinity{Affinity: term, AntiAffinity: term}
-		}, []string{"spec.placement.workloadAffinity: Forbidden", `spec.placement.workloadAffinity.antiAffinity.groupByLabelKey: Invalid value: "app": must differ`}},
-		{"groups need a label", func(s *spec) {
-			s.Placement.WorkloadAffinity = &policyv1alpha1.WorkloadAffinity{Affinity: &policyv1alpha1.WorkloadAffinityTerm{}}
-		}, []string{"spec.placement.workloadAffinity: Forbidden", "spec.placement.workloadAffinity.affinity.groupByLabelKey: Required value"}},
 	}
 	for _, test := range tests {
 		t.Run(test.reason, func(t *testing.T) {
@@ -264,6 +212,72 @@ func TestFieldsThatAreNotSupportedYetAreRefusedWhateverTheirValuesAndHaveTheirRu
 			}
 			expectErrors(t, policyv1alpha1.ValidatePropagationPolicy(policy), slices.DeleteFunc(slices.Clone(test.want), isRule))
 			expectErrors(t, policyv1alpha1.PolicyValues(policy), slices.DeleteFunc(slices.Clone(test.want), func(want string) bool { return !isRule(want) }))
+		})
+	}
+}
+
+func TestThePartsOfAPlacementHaveTheirRules(t *testing.T) {
+	type spec = policyv1alpha1.PropagationSpec
+	divide := func(s *spec, preference policyv1alpha1.ReplicaDivisionPreference) {
+		s.Placement.ReplicaScheduling = &policyv1alpha1.ReplicaSchedulingStrategy{
+			ReplicaSchedulingType: policyv1alpha1.ReplicaSchedulingDivided, ReplicaDivisionPreference: preference}
+	}
+	member1 := policyv1alpha1.ClusterAffinity{ClusterNames: []string{"member1"}}
+	tests := []struct {
+		reason string
+		change func(*spec)
+		want   []string
+	}{
+		{"one affinity or several", func(s *spec) {
+			s.Placement.ClusterAffinity = &member1
+			s.Placement.ClusterAffinities = []policyv1alpha1.ClusterAffinityTerm{{AffinityName: "a"}}
+		}, []string{"spec.placement.clusterAffinities: Forbidden: can't stand beside clusterAffinity"}},
+		{"names of affinities", func(s *spec) {
+			s.Placement.ClusterAffinities = []policyv1alpha1.ClusterAffinityTerm{{AffinityName: "a"}, {AffinityName: "a"}, {},
+				{AffinityName: strings.Repeat("x", 33)}, {AffinityName: "not a name"}}
+		}, []string{`spec.placement.clusterAffinities[1].affinityName: Duplicate value: "a"`,
+			"spec.placement.clusterAffinities[2].affinityName: Required value", "spec.placement.clusterAffinities[3].affinityName: Too long",
+			`spec.placement.clusterAffinities[4].affinityName: Invalid value: "not a name"`}},
+		{"overflow needs a group that can be full, and a division that looks at capacity", func(s *spec) {
+			s.Placement.ClusterAffinities = []policyv1alpha1.ClusterAffinityTerm{{AffinityName: "a",
+				OverflowAffinities: []policyv1alpha1.OverflowAffinityTerm{{AffinityName: "a", ClusterAffinity: member1}}}}
+		}, []string{"spec.placement.clusterAffinities[0].overflowAffinities: Forbidden: needs a group that has an end",
+			"spec.placement.clusterAffinities[0].overflowAffinities: Forbidden: only has a meaning where replicas are divided by capacity",
+			`spec.placement.clusterAffinities[0].overflowAffinities[0].affinityName: Duplicate value: "a"`}},
+		{"overflow as it should be", func(s *spec) {
+			divide(s, policyv1alpha1.ReplicaDivisionAggregated)
+			s.Placement.ClusterAffinities = []policyv1alpha1.ClusterAffinityTerm{{AffinityName: "a", ClusterAffinity: member1,
+				OverflowAffinities: []policyv1alpha1.OverflowAffinityTerm{{AffinityName: "b"}}}}
+		}, nil},
+		{"what a dynamic weight is taken from", func(s *spec) {
+			divide(s, policyv1alpha1.ReplicaDivisionWeighted)
+			s.Placement.ReplicaScheduling.WeightPreference = &policyv1alpha1.ClusterPreferences{DynamicWeight: "Cost"}
+		}, []string{`spec.placement.replicaScheduling.weightPreference.dynamicWeight: Unsupported value: "Cost": supported values: "AvailableReplicas"`}},
+		{"spreading by field and label at once, and by the same twice", func(s *spec) {
+			s.Placement.SpreadConstraints = []policyv1alpha1.SpreadConstraint{
+				{SpreadByField: policyv1alpha1.SpreadByFieldCluster, SpreadByLabel: "rack"},
+				{SpreadByField: policyv1alpha1.SpreadByFieldCluster}, {SpreadByLabel: "rack"}, {SpreadByField: "planet"}}
+		}, []string{`spec.placement.spreadConstraints[0].spreadByLabel: Invalid value: "rack": can't stand beside spreadByField`,
+			`spec.placement.spreadConstraints[1].spreadByField: Duplicate value: "cluster"`, `spec.placement.spreadConstraints[2].spreadByLabel: Duplicate value: "rack"`,
+			`spec.placement.spreadConstraints[3].spreadByField: Unsupported value: "planet"`}},
+		{"bounds of groups", func(s *spec) {
+			s.Placement.SpreadConstraints = []policyv1alpha1.SpreadConstraint{
+				{SpreadByField: policyv1alpha1.SpreadByFieldCluster, MinGroups: -1, MaxGroups: -2}, {SpreadByLabel: "rack", MinGroups: 5, MaxGroups: 4}}
+		}, []string{"spec.placement.spreadConstraints[0].minGroups: Invalid value: -1",
+			"spec.placement.spreadConstraints[0].maxGroups: Invalid value: -2", "spec.placement.spreadConstraints[1].maxGroups: Invalid value: 4: must not be below minGroups, which is 5"}},
+		{"near to and far from the same workloads", func(s *spec) {
+			term := &policyv1alpha1.WorkloadAffinityTerm{GroupByLabelKey: "app"}
+			s.Placement.WorkloadAffinity = &policyv1alpha1.WorkloadAffinity{Affinity: term, AntiAffinity: term}
+		}, []string{`spec.placement.workloadAffinity.antiAffinity.groupByLabelKey: Invalid value: "app": must differ`}},
+		{"groups need a label", func(s *spec) {
+			s.Placement.WorkloadAffinity = &policyv1alpha1.WorkloadAffinity{Affinity: &policyv1alpha1.WorkloadAffinityTerm{}}
+		}, []string{"spec.placement.workloadAffinity.affinity.groupByLabelKey: Required value"}},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			policy := validPolicy()
+			test.change(&policy.Spec)
+			expectErrors(t, policyv1alpha1.ValidatePropagationPolicy(policy), test.want)
 		})
 	}
 }

@@ -40,18 +40,6 @@ var notYetInPolicy = []notYet[PropagationSpec]{
 	{"schedulePriority", func(s *PropagationSpec) bool { return s.SchedulePriority != nil }, "remove it"},
 }
 
-var notYetInPlacement = []notYet[Placement]{
-	{"clusterAffinities", func(p *Placement) bool { return len(p.ClusterAffinities) > 0 }, "use clusterAffinity, which is one group"},
-	{"spreadConstraints", func(p *Placement) bool { return len(p.SpreadConstraints) > 0 }, "remove it; every cluster that clusterAffinity selects is used"},
-	{"workloadAffinity", func(p *Placement) bool { return p.WorkloadAffinity != nil }, "remove it"},
-	{"replicaScheduling.replicaDivisionPreference", func(p *Placement) bool {
-		return p.ReplicaScheduling != nil && p.ReplicaScheduling.ReplicaDivisionPreference == ReplicaDivisionAggregated
-	}, "use Weighted, with a staticWeightList or with equal weights"},
-	{"replicaScheduling.weightPreference.dynamicWeight", func(p *Placement) bool {
-		return p.ReplicaScheduling != nil && p.ReplicaScheduling.WeightPreference != nil && p.ReplicaScheduling.WeightPreference.DynamicWeight != ""
-	}, "use a staticWeightList, or remove weightPreference for equal weights"},
-}
-
 // refuseNotYet adds to the errors one for every row whose field is set, in the place of all that are about its value.
 func refuseNotYet[T any](rows []notYet[T], object *T, path *field.Path, errs field.ErrorList) field.ErrorList {
 	for _, row := range rows {

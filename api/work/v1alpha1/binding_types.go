@@ -114,7 +114,9 @@ type BindingSpec struct {
 	// +optional
 	ConflictResolution policyv1alpha1.ConflictResolution `json:"conflictResolution,omitempty" protobuf:"bytes,12,opt,name=conflictResolution,casttype=windlass.dev/windlass/api/policy/v1alpha1.ConflictResolution"`
 
-	// rescheduleTriggeredAt asks the scheduler to start afresh. Not supported yet: refused.
+	// rescheduleTriggeredAt asks the scheduler to place the template as if it was new, when it is later
+	// than status.lastScheduledTime: from the first affinity group, with all replicas divided once
+	// more.
 	// +optional
 	RescheduleTriggeredAt *metav1.Time `json:"rescheduleTriggeredAt,omitempty" protobuf:"bytes,13,opt,name=rescheduleTriggeredAt"`
 
@@ -131,8 +133,7 @@ type BindingSpec struct {
 	// +optional
 	SchedulePriority *BindingSchedulePriority `json:"schedulePriority,omitempty" protobuf:"bytes,16,opt,name=schedulePriority"`
 
-	// workloadAffinityGroups are the values of the labels that group this workload with others. Not
-	// supported yet: refused.
+	// workloadAffinityGroups are the groups of workloads that the template is in, as label=value.
 	// +optional
 	WorkloadAffinityGroups *WorkloadAffinityGroups `json:"workloadAffinityGroups,omitempty" protobuf:"bytes,17,opt,name=workloadAffinityGroups"`
 }

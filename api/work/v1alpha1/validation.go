@@ -34,10 +34,8 @@ var notYetInBinding = []struct {
 	{"failover", func(s *BindingSpec) bool {
 		return s.Failover != nil && (s.Failover.Application != nil || s.Failover.Cluster != nil)
 	}},
-	{"rescheduleTriggeredAt", func(s *BindingSpec) bool { return s.RescheduleTriggeredAt != nil }},
 	{"suspension", func(s *BindingSpec) bool { return suspends(s.Suspension) }},
 	{"schedulePriority", func(s *BindingSpec) bool { return s.SchedulePriority != nil }},
-	{"workloadAffinityGroups", func(s *BindingSpec) bool { return s.WorkloadAffinityGroups != nil }},
 }
 
 func suspends(suspension *BindingSuspension) bool {

@@ -76,8 +76,8 @@ func TestBindings(t *testing.T) {
 		{"a cluster once", func(b *PropagationBinding) { b.Spec.Clusters[1].Name = "member1" }, []string{`spec.clusters[1].name: Duplicate value: "member1"`}},
 		{"a cluster that can be", func(b *PropagationBinding) { b.Spec.Clusters[1].Name = "" }, []string{"spec.clusters[1].name: Required value"}},
 		{"the placement is checked as in a policy", func(b *PropagationBinding) {
-			b.Spec.Placement.SpreadConstraints = []policyv1alpha1.SpreadConstraint{{SpreadByField: policyv1alpha1.SpreadByFieldCluster}}
-		}, []string{"spec.placement.spreadConstraints: Forbidden: is not supported yet"}},
+			b.Spec.Placement.SpreadConstraints = []policyv1alpha1.SpreadConstraint{{SpreadByField: policyv1alpha1.SpreadByFieldRegion}}
+		}, []string{"spec.placement.spreadConstraints: Required value: one entry must have spreadByField: cluster"}},
 		{"what is done about conflicts", func(b *PropagationBinding) { b.Spec.ConflictResolution = "Merge" }, []string{"spec.conflictResolution: Unsupported value"}},
 		{"what has no meaning yet is refused", func(b *PropagationBinding) {
 			b.Spec.PropagateDeps = true
@@ -87,13 +87,11 @@ func TestBindings(t *testing.T) {
 			b.Spec.RequiredBy = []BindingSnapshot{{Name: "other"}}
 			b.Spec.SchedulerName = "other"
 			b.Spec.Failover.Cluster = &policyv1alpha1.ClusterFailoverBehavior{}
-			b.Spec.RescheduleTriggeredAt = &metav1.Time{Time: time.Unix(1, 0)}
 			b.Spec.Suspension.Scheduling = ptr.To(true)
 			b.Spec.SchedulePriority = &BindingSchedulePriority{Priority: 1}
-			b.Spec.WorkloadAffinityGroups = &WorkloadAffinityGroups{AffinityGroup: "a"}
 		}, []string{"spec.propagateDeps: Forbidden: is not supported yet", "spec.components: Forbidden", "spec.clusters[0].components: Forbidden",
 			"spec.gracefulEvictionTasks: Forbidden", "spec.requiredBy: Forbidden", "spec.schedulerName: Forbidden", "spec.failover: Forbidden",
-			"spec.rescheduleTriggeredAt: Forbidden", "spec.suspension: Forbidden", "spec.schedulePriority: Forbidden", "spec.workloadAffinityGroups: Forbidden"}},
+			"spec.suspension: Forbidden", "spec.schedulePriority: Forbidden"}},
 		{"a pause of some clusters is a pause", func(b *PropagationBinding) {
 			b.Spec.Suspension.DispatchingOnClusters = &policyv1alpha1.SuspendClusters{ClusterNames: []string{"member1"}}
 		}, []string{"spec.suspension: Forbidden"}},

@@ -1136,7 +1136,7 @@ func schema_windlass_api_policy_v1alpha1_ClusterPreferences(ref common.Reference
 					},
 					"dynamicWeight": {
 						SchemaProps: spec.SchemaProps{
-							Description: "dynamicWeight takes the weights from the clusters' state (AvailableReplicas) and wins over staticWeightList. Not supported yet: refused.",
+							Description: "dynamicWeight takes the weights from the clusters' state (AvailableReplicas: for how many replicas more they have room) and wins over staticWeightList.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -1940,7 +1940,7 @@ func schema_windlass_api_policy_v1alpha1_Placement(ref common.ReferenceCallback)
 					},
 					"clusterAffinities": {
 						SchemaProps: spec.SchemaProps{
-							Description: "clusterAffinities are groups of clusters, tried in order until one fits. It can't stand beside clusterAffinity. Not supported yet: refused.",
+							Description: "clusterAffinities are groups of clusters, tried in order until one fits. A template that is placed stays in its group while that fits, also when an earlier one fits again. It can't stand beside clusterAffinity.",
 							Type:        []string{"array"},
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
@@ -1966,7 +1966,7 @@ func schema_windlass_api_policy_v1alpha1_Placement(ref common.ReferenceCallback)
 					},
 					"spreadConstraints": {
 						SchemaProps: spec.SchemaProps{
-							Description: "spreadConstraints bound how many groups of clusters are used. Not supported yet: refused.",
+							Description: "spreadConstraints bound how many clusters, and clusters of how many regions, zones, providers or values of a label, are used. They choose nothing where replicas are divided by static weights, which is when the weights choose.",
 							Type:        []string{"array"},
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
@@ -1985,7 +1985,7 @@ func schema_windlass_api_policy_v1alpha1_Placement(ref common.ReferenceCallback)
 					},
 					"workloadAffinity": {
 						SchemaProps: spec.SchemaProps{
-							Description: "workloadAffinity puts workloads near to or far from one another. Not supported yet: refused.",
+							Description: "workloadAffinity puts workloads near to or far from one another.",
 							Ref:         ref(policyv1alpha1.WorkloadAffinity{}.OpenAPIModelName()),
 						},
 					},
@@ -2345,7 +2345,7 @@ func schema_windlass_api_policy_v1alpha1_ReplicaSchedulingStrategy(ref common.Re
 					},
 					"replicaDivisionPreference": {
 						SchemaProps: spec.SchemaProps{
-							Description: "replicaDivisionPreference is how Divided divides: Weighted (the default) or Aggregated into as few clusters as possible. Not supported yet: Aggregated is refused.",
+							Description: "replicaDivisionPreference is how Divided divides: Weighted (the default) or Aggregated into as few clusters as have the room.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -2505,7 +2505,7 @@ func schema_windlass_api_policy_v1alpha1_SpreadConstraint(ref common.ReferenceCa
 					},
 					"minGroups": {
 						SchemaProps: spec.SchemaProps{
-							Description: "minGroups is the smallest number of groups; 1 by default.",
+							Description: "minGroups is the smallest number of groups; 1 by default. A cluster in several zones counts for each of them.",
 							Type:        []string{"integer"},
 							Format:      "int32",
 						},
@@ -2670,13 +2670,13 @@ func schema_windlass_api_policy_v1alpha1_WorkloadAffinity(ref common.ReferenceCa
 				Properties: map[string]spec.Schema{
 					"affinity": {
 						SchemaProps: spec.SchemaProps{
-							Description: "affinity puts workloads with the same value into the same clusters.",
+							Description: "affinity puts a workload only where others with the same value are; the first goes anywhere.",
 							Ref:         ref(policyv1alpha1.WorkloadAffinityTerm{}.OpenAPIModelName()),
 						},
 					},
 					"antiAffinity": {
 						SchemaProps: spec.SchemaProps{
-							Description: "antiAffinity keeps workloads with the same value in different clusters.",
+							Description: "antiAffinity puts a workload only where no other with the same value is.",
 							Ref:         ref(policyv1alpha1.WorkloadAffinityTerm{}.OpenAPIModelName()),
 						},
 					},
@@ -3194,7 +3194,7 @@ func schema_windlass_api_work_v1alpha1_BindingSpec(ref common.ReferenceCallback)
 					},
 					"rescheduleTriggeredAt": {
 						SchemaProps: spec.SchemaProps{
-							Description: "rescheduleTriggeredAt asks the scheduler to start afresh. Not supported yet: refused.",
+							Description: "rescheduleTriggeredAt asks the scheduler to place the template as if it was new, when it is later than status.lastScheduledTime: from the first affinity group, with all replicas divided once more.",
 							Ref:         ref("k8s.io/apimachinery/pkg/apis/meta/v1.Time"),
 						},
 					},
@@ -3219,7 +3219,7 @@ func schema_windlass_api_work_v1alpha1_BindingSpec(ref common.ReferenceCallback)
 					},
 					"workloadAffinityGroups": {
 						SchemaProps: spec.SchemaProps{
-							Description: "workloadAffinityGroups are the values of the labels that group this workload with others. Not supported yet: refused.",
+							Description: "workloadAffinityGroups are the groups of workloads that the template is in, as label=value.",
 							Ref:         ref(workv1alpha1.WorkloadAffinityGroups{}.OpenAPIModelName()),
 						},
 					},

@@ -410,11 +410,31 @@ func fill(binding workv1alpha1.Binding, template *unstructured.Unstructured, p p
 	}
 	spec.Replicas, spec.ReplicaRequirements = interpret.Replicas(template)
 	spec.Placement = wanted.Placement.DeepCopy()
+	spec.WorkloadAffinityGroups = groupsOf(template, wanted.Placement.WorkloadAffinity)
 	spec.PropagateDeps = wanted.PropagateDeps
 	spec.SchedulerName = wanted.SchedulerName
 	spec.Failover = wanted.Failover.DeepCopy()
 	spec.ConflictResolution = wanted.ConflictResolution
 	spec.PreserveResourcesOnDeletion = wanted.PreserveResourcesOnDeletion
+}
+
+// groupsOf says in which groups of workloads a template is, by its labels. A template without the label is in none.
+func groupsOf(template *unstructured.Unstructured, affinity *policyv1alpha1.WorkloadAffinity) *workv1alpha1.WorkloadAffinityGroups {
+	if affinity == nil {
+		return nil
+	}
+	labels := template.GetLabels()
+	group := func(term *policyv1alpha1.WorkloadAffinityTerm) string {
+		if term == nil || labels[term.GroupByLabelKey] == "" {
+			return ""
+		}
+		return term.GroupByLabelKey + "=" + labels[term.GroupByLabelKey]
+	}
+	groups := &workv1alpha1.WorkloadAffinityGroups{AffinityGroup: group(affinity.Affinity), AntiAffinityGroup: group(affinity.AntiAffinity)}
+	if *groups == (workv1alpha1.WorkloadAffinityGroups{}) {
+		return nil
+	}
+	return groups
 }
 
 func setMarks(binding metav1.Object, labels, annotations map[string]string) {

@@ -195,6 +195,36 @@ func TestATemplateThatAPolicySelectsGetsABinding(t *testing.T) {
 	}
 }
 
+func TestABindingSaysInWhichGroupsOfWorkloadsItsTemplateIs(t *testing.T) {
+	term := func(key string) *policyv1alpha1.WorkloadAffinityTerm {
+		return &policyv1alpha1.WorkloadAffinityTerm{GroupByLabelKey: key}
+	}
+	for _, test := range []struct {
+		reason   string
+		affinity *policyv1alpha1.WorkloadAffinity
+		labels   map[string]string
+		want     *workv1alpha1.WorkloadAffinityGroups
+	}{
+		{reason: "no affinity", labels: map[string]string{"app": "web"}},
+		{reason: "no label", affinity: &policyv1alpha1.WorkloadAffinity{Affinity: term("app")}},
+		{"one of each", &policyv1alpha1.WorkloadAffinity{Affinity: term("app"), AntiAffinity: term("rack")}, map[string]string{"app": "web", "rack": "1"},
+			&workv1alpha1.WorkloadAffinityGroups{AffinityGroup: "app=web", AntiAffinityGroup: "rack=1"}},
+		{"one that it has the label for", &policyv1alpha1.WorkloadAffinity{Affinity: term("app"), AntiAffinity: term("rack")}, map[string]string{"rack": "1"},
+			&workv1alpha1.WorkloadAffinityGroups{AntiAffinityGroup: "rack=1"}},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(pp("base", func(spec *policyv1alpha1.PropagationSpec) { spec.Placement.WorkloadAffinity = test.affinity }, all(deployments)))
+			web := template(deployments, "shop", "web", "u1")
+			web.SetLabels(test.labels)
+			w.templates.Put(web)
+			w.reconcile(t, templates.KeyOf(web))
+			if diff := cmp.Diff(test.want, w.binding(t, "web-deployment").Spec.WorkloadAffinityGroups); diff != "" {
+				t.Errorf("groups (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestWhatIsAlreadyTrueIsNotWrittenAgain(t *testing.T) {
 	tests := []struct {
 		reason string

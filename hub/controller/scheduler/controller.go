@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -33,10 +34,15 @@ type Reconciler struct {
 	Workers  int
 	// KeepEmpty keeps clusters that get no replica of a workload.
 	KeepEmpty bool
-	Now       func() time.Time
+	// Capacities tells how much room clusters have. Nil is by what is spare of each cluster's resources as a whole, as
+	// its status says.
+	Capacities Capacities
+	Now        func() time.Time
 
 	fleet      fleet
+	spare      spare
 	placements placements
+	company    company
 }
 
 // Setup adds the controller to the manager. Before the manager starts, the caller waits until the
@@ -66,12 +72,17 @@ func (r *Reconciler) Setup(mgr manager.Manager) (synced func() bool, err error) 
 	if err != nil {
 		return nil, err
 	}
-	for _, source := range append(store.Sources(r.Bindings.Scoped, bindingChanged), source.TypedSource[types.NamespacedName](all)) {
+	for _, source := range append(store.Sources(r.Bindings.Scoped, r.woken), source.TypedSource[types.NamespacedName](all)) {
 		if err := c.Watch(source); err != nil {
 			return nil, err
 		}
 	}
 	return registration.HasSynced, nil
+}
+
+// woken are the bindings that a change of one of them wakes.
+func (r *Reconciler) woken(old, new workv1alpha1.Binding) []types.NamespacedName {
+	return append(bindingChanged(old, new), r.waitingFor(old, new)...)
 }
 
 // bindingChanged wakes a binding whose spec is not the one that was last decided on, one that a policy
@@ -94,6 +105,11 @@ func scheduledCondition(binding workv1alpha1.Binding) *metav1.Condition {
 
 // clusterChanged keeps the fleet, and wakes all bindings when the change matters to placement.
 func (r *Reconciler) clusterChanged(wake *store.Mailbox[types.NamespacedName], old, new *clusterv1alpha1.MemberCluster) {
+	if new != nil {
+		r.spare.put(new)
+	} else {
+		r.spare.delete(old.Name)
+	}
 	if old != nil && new != nil && !schedule.Changed(old, new) {
 		return
 	}
@@ -114,14 +130,37 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (c
 		return ctrl.Result{}, nil
 	}
 	decision := r.decide(binding)
+	again := ctrl.Result{RequeueAfter: r.patience(binding, decision)}
 	scheduled := binding.DeepCopyObject().(workv1alpha1.Binding)
 	if !record(scheduled, decision, r.Now()) {
-		return ctrl.Result{}, nil
+		return again, nil
 	}
 	if _, err := r.Bindings.UpdateSchedule(ctx, scheduled); err != nil {
 		return store.Outcome(fmt.Errorf("recording where binding %s goes: %w", key, err))
 	}
-	return ctrl.Result{}, nil
+	return again, nil
+}
+
+// The bounds of a wait for room. What clusters say of their room is up to 10 seconds old.
+const leastPatience, mostPatience = 10 * time.Second, 2 * time.Minute
+
+// patience is after how long a binding without a place is looked at again, because there may be room by then; 0 is never. The
+// longer it has had none, the longer that is.
+func (r *Reconciler) patience(binding workv1alpha1.Binding, decision schedule.Decision) time.Duration {
+	if decision.Scheduled || !r.waitsForRoom(binding) {
+		return 0
+	}
+	var waited time.Duration
+	if condition := scheduledCondition(binding); condition != nil && condition.Status == metav1.ConditionFalse {
+		waited = r.Now().Sub(condition.LastTransitionTime.Time)
+	}
+	return wait.Jitter(min(max(waited/4, leastPatience), mostPatience), 0.2)
+}
+
+// waitsForRoom says whether the room of clusters decides where a binding goes.
+func (r *Reconciler) waitsForRoom(binding workv1alpha1.Binding) bool {
+	placement, err := r.placements.compile(binding.GetSpec().Placement)
+	return err == nil && placement.NeedsCapacity() && store.Claimed(binding)
 }
 
 // Place decides about a binding whose spec is being written, so that no write of its own is needed: it
@@ -147,16 +186,36 @@ func (r *Reconciler) decide(binding workv1alpha1.Binding) schedule.Decision {
 	}
 	placement, err := r.placements.compile(spec.Placement)
 	if err != nil {
-		return schedule.Decision{Clusters: spec.Clusters, Reason: schedule.ReasonSchedulerError, Message: err.Error()}
+		return schedule.Decision{Clusters: spec.Clusters, Group: group(binding), Reason: schedule.ReasonSchedulerError, Message: err.Error()}
 	}
-	return schedule.Decide(schedule.Facts{
+	facts := schedule.Facts{
 		Template:  schedule.Template{Kind: store.TemplateKey(binding).GroupVersionKind, UID: spec.Resource.UID},
 		Replicas:  spec.Replicas,
 		Placement: placement,
 		Fleet:     r.fleet.snapshot(),
 		Current:   spec.Clusters,
 		KeepEmpty: r.KeepEmpty,
-	})
+		Group:     group(binding),
+		Fresh:     afresh(binding),
+	}
+	if placement.NeedsCapacity() && spec.Replicas != nil {
+		facts.Available = r.available(facts.Fleet, spec.ReplicaRequirements)
+	}
+	if spec.WorkloadAffinityGroups == nil {
+		return schedule.Decide(facts)
+	}
+	return r.inCompany(binding, facts)
+}
+
+// group is the affinity group that a binding's clusters were chosen from.
+func group(binding workv1alpha1.Binding) string {
+	return binding.GetStatus().SchedulerObservingAffinityName
+}
+
+// afresh says whether somebody has asked, since the last decision, to place the binding as if it was new.
+func afresh(binding workv1alpha1.Binding) bool {
+	asked, last := binding.GetSpec().RescheduleTriggeredAt, binding.GetStatus().LastScheduledTime
+	return asked != nil && (last == nil || asked.After(last.Time))
 }
 
 // keep is the decision for a binding that no policy claims: it stays where it is, but in clusters
@@ -166,7 +225,7 @@ func (r *Reconciler) keep(binding workv1alpha1.Binding) schedule.Decision {
 		cluster, ok := r.Clusters.Get("", target.Name)
 		return !ok || cluster.DeletionTimestamp != nil
 	})
-	return schedule.Decision{Clusters: clusters, Scheduled: true, Reason: schedule.ReasonSuccess, Message: "no policy claims the template any more; it stays where it is"}
+	return schedule.Decision{Clusters: clusters, Group: group(binding), Scheduled: true, Reason: schedule.ReasonSuccess, Message: "no policy claims the template any more; it stays where it is"}
 }
 
 // record writes a decision into a binding and says whether that changed anything.
@@ -187,10 +246,11 @@ func record(binding workv1alpha1.Binding, decision schedule.Decision, now time.T
 		condition.Status = metav1.ConditionTrue
 	}
 	changed := meta.SetStatusCondition(&status.Conditions, condition)
-	if !moved && !changed && status.SchedulerObservedGeneration == generation {
+	if !moved && !changed && status.SchedulerObservedGeneration == generation && status.SchedulerObservingAffinityName == decision.Group && !afresh(binding) {
 		return false
 	}
 	status.SchedulerObservedGeneration = generation
+	status.SchedulerObservingAffinityName = decision.Group
 	status.LastScheduledTime = &metav1.Time{Time: now}
 	return true
 }

@@ -95,6 +95,7 @@ func schedule[T workv1alpha1.Binding](next, said T) {
 	next.GetSpec().Clusters = said.GetSpec().Clusters
 	status := next.GetStatus()
 	status.SchedulerObservedGeneration = next.GetGeneration()
+	status.SchedulerObservingAffinityName = said.GetStatus().SchedulerObservingAffinityName
 	status.LastScheduledTime = said.GetStatus().LastScheduledTime
 	if condition := meta.FindStatusCondition(said.GetStatus().Conditions, workv1alpha1.BindingScheduled); condition != nil {
 		scheduled := *condition

@@ -1,0 +1,195 @@
+package scheduler
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/store/storetest"
+	"windlass.dev/windlass/pkg/schedule"
+)
+
+// roomy is a cluster with so many processors that nobody uses, and room for 100 pods.
+func roomy(name, cpus string) *clusterv1alpha1.MemberCluster {
+	c := cluster(name)
+	c.Status.ResourceSummary = &clusterv1alpha1.ResourceSummary{Allocatable: corev1.ResourceList{
+		corev1.ResourcePods: resource.MustParse("100"), corev1.ResourceCPU: resource.MustParse(cpus)}}
+	return c
+}
+
+// byRoom is a binding that is divided by room and whose replicas need a processor each.
+func byRoom(replicas int32) *workv1alpha1.PropagationBinding {
+	return binding(func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.Replicas = ptr.To(replicas)
+		b.Spec.ReplicaRequirements = &workv1alpha1.ReplicaRequirements{ResourceRequest: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1")}}
+		b.Spec.Placement = &policyv1alpha1.Placement{ReplicaScheduling: &policyv1alpha1.ReplicaSchedulingStrategy{
+			ReplicaSchedulingType: policyv1alpha1.ReplicaSchedulingDivided, ReplicaDivisionPreference: policyv1alpha1.ReplicaDivisionWeighted,
+			WeightPreference: &policyv1alpha1.ClusterPreferences{DynamicWeight: policyv1alpha1.DynamicWeightByAvailableReplicas}}}
+	})
+}
+
+func (w *world) expect(t *testing.T, step string, want ...workv1alpha1.TargetCluster) *workv1alpha1.PropagationBinding {
+	t.Helper()
+	got, _ := w.PropagationBindings.Get("shop", web.Name)
+	if diff := cmp.Diff(want, got.Spec.Clusters, cmpopts.EquateEmpty()); diff != "" {
+		t.Fatalf("%s (-want +got):\n%s", step, diff)
+	}
+	return got
+}
+
+func TestReplicasAreDividedByWhatClustersReportAsSpare(t *testing.T) {
+	w := newWorld()
+	w.attach(roomy("a", "4"))
+	w.attach(roomy("b", "2"))
+	w.attach(cluster("silent"))
+	w.PropagationBindings.Put(byRoom(3))
+	w.reconcile(t, web)
+	w.expect(t, "3 over 4:2", workv1alpha1.TargetCluster{Name: "a", Replicas: 2}, workv1alpha1.TargetCluster{Name: "b", Replicas: 1})
+
+	t.Run("and another's capacities count instead, if there are any", func(t *testing.T) {
+		w.controller.Capacities = fixed{"silent": 9}
+		w.PropagationBindings.Put(byRoom(3))
+		w.reconcile(t, web)
+		w.expect(t, "the only one that is known", workv1alpha1.TargetCluster{Name: "silent", Replicas: 3})
+	})
+}
+
+// fixed is for how many replicas of anything clusters have room.
+type fixed map[string]int32
+
+func (f fixed) Available(cluster string, _ *workv1alpha1.ReplicaRequirements) (int32, bool) {
+	n, known := f[cluster]
+	return n, known
+}
+
+func TestABindingWithoutRoomStaysAndIsLookedAtAgainWithGrowingPatience(t *testing.T) {
+	w := newWorld()
+	w.attach(roomy("a", "4"))
+	w.PropagationBindings.Put(byRoom(3))
+	w.reconcile(t, web)
+	three := workv1alpha1.TargetCluster{Name: "a", Replicas: 3}
+	w.expect(t, "there is room for 3", three)
+
+	w.attach(roomy("a", "1"))
+	w.PropagationBindings.Change("shop", web.Name, func(b *workv1alpha1.PropagationBinding) { b.Spec.Replicas = ptr.To[int32](5) })
+	first := w.reconcile(t, web)
+	got := w.expect(t, "5 do not fit", three)
+	condition := meta.FindStatusCondition(got.Status.Conditions, workv1alpha1.BindingScheduled)
+	if condition.Status != metav1.ConditionFalse || condition.Reason != schedule.ReasonUnschedulable {
+		t.Errorf("the condition is %+v", condition)
+	}
+	if first.RequeueAfter < leastPatience {
+		t.Errorf("looked at again after %s, before anything new can be known", first.RequeueAfter)
+	}
+	w.now = w.now.Add(time.Hour)
+	if later := w.reconcile(t, web); later.RequeueAfter < mostPatience || later.RequeueAfter > 2*mostPatience {
+		t.Errorf("after an hour without room it is looked at again after %s", later.RequeueAfter)
+	}
+
+	w.attach(roomy("a", "2"))
+	if done := w.reconcile(t, web); done.RequeueAfter != 0 {
+		t.Errorf("with a place it is looked at again after %s", done.RequeueAfter)
+	}
+	w.expect(t, "now they do", workv1alpha1.TargetCluster{Name: "a", Replicas: 5})
+}
+
+func TestTheGroupThatWasChosenIsRememberedUntilABindingIsPlacedAfresh(t *testing.T) {
+	w := newWorld("a", "b")
+	w.PropagationBindings.Put(binding(func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.Placement = &policyv1alpha1.Placement{}
+		for _, name := range []string{"a", "b"} {
+			b.Spec.Placement.ClusterAffinities = append(b.Spec.Placement.ClusterAffinities,
+				policyv1alpha1.ClusterAffinityTerm{AffinityName: "group-" + name, ClusterAffinity: policyv1alpha1.ClusterAffinity{ClusterNames: []string{name}}})
+		}
+	}))
+	expect := func(step, cluster string) {
+		t.Helper()
+		w.reconcile(t, web)
+		if got := w.expect(t, step, targets(cluster)...); got.Status.SchedulerObservingAffinityName != "group-"+cluster {
+			t.Errorf("%s: the group that is in use is said to be %s", step, got.Status.SchedulerObservingAffinityName)
+		}
+	}
+	expect("the first group fits", "a")
+	gone := cluster("a")
+	gone.DeletionTimestamp = &metav1.Time{Time: storetest.Began}
+	w.attach(gone)
+	expect("its cluster leaves", "b")
+	w.attach(cluster("a"))
+	expect("it is back", "b")
+	w.now = w.now.Add(time.Minute)
+	w.PropagationBindings.Change("shop", web.Name, func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.RescheduleTriggeredAt = &metav1.Time{Time: w.now.Add(-time.Second)}
+	})
+	expect("somebody asks", "a")
+	w.PropagationBindings.Writes()
+	w.reconcile(t, web)
+	if writes := w.PropagationBindings.Writes(); len(writes) > 0 {
+		t.Errorf("what was asked for is done, and done again: %v", writes)
+	}
+}
+
+func TestAFreshDecisionThatChangesNothingIsDoneOnce(t *testing.T) {
+	w := newWorld("a")
+	w.PropagationBindings.Put(binding(nil))
+	w.reconcile(t, web)
+	w.now = w.now.Add(time.Minute)
+	w.PropagationBindings.Change("shop", web.Name, func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.RescheduleTriggeredAt = &metav1.Time{Time: w.now.Add(-time.Second)}
+	})
+	w.PropagationBindings.Writes()
+	w.reconcile(t, web)
+	w.reconcile(t, web)
+	if writes := w.PropagationBindings.Writes(); len(writes) != 1 {
+		t.Errorf("written: %v, want one write that says that it is done", writes)
+	}
+}
+
+func grouped(name, near, far string) *workv1alpha1.PropagationBinding {
+	return binding(func(b *workv1alpha1.PropagationBinding) {
+		b.Name, b.Spec.Resource.Name = name+"-deployment", name
+		b.Spec.WorkloadAffinityGroups = &workv1alpha1.WorkloadAffinityGroups{AffinityGroup: near, AntiAffinityGroup: far}
+		b.Spec.Placement = &policyv1alpha1.Placement{SpreadConstraints: []policyv1alpha1.SpreadConstraint{{SpreadByField: policyv1alpha1.SpreadByFieldCluster, MaxGroups: 1}}}
+	})
+}
+
+func TestWorkloadsOfAGroupFindEachOther(t *testing.T) {
+	w := newWorld("a", "b")
+	place := func(step string, b *workv1alpha1.PropagationBinding, want ...string) {
+		t.Helper()
+		w.controller.Place(b)
+		if diff := cmp.Diff(targets(want...), b.Spec.Clusters, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", step, diff)
+		}
+	}
+	first, second, third := grouped("first", "", "app=db"), grouped("second", "", "app=db"), grouped("third", "", "app=db")
+	place("the first goes anywhere", first, "a")
+	place("the second knows of it before it is stored", second, "b")
+	elsewhere := grouped("first", "", "app=db")
+	elsewhere.Namespace, elsewhere.Spec.Resource.Namespace = "bank", "bank"
+	place("groups are those of one namespace", elsewhere, "a")
+	place("the third finds no cluster", third)
+	place("near the first of another group", grouped("shop", "app=shop", "app=db2"), "a")
+	place("near to it, though the other cluster has less", grouped("shop-too", "app=shop", ""), "a")
+
+	stored := w.PropagationBindings.Put(first)
+	w.PropagationBindings.Put(third)
+	woken := w.controller.woken(stored, nil)
+	if diff := cmp.Diff([]types.NamespacedName{{Namespace: "shop", Name: "third-deployment"}}, woken); diff != "" {
+		t.Errorf("woken by the end of the first (-want +got):\n%s", diff)
+	}
+	w.PropagationBindings.Drop("shop", "first-deployment")
+	place("the third takes its place", third, "a")
+	w.now = w.now.Add(time.Minute)
+	place("what was decided and never written counts no more", grouped("fourth", "", "app=db"), "a")
+}
