@@ -78,7 +78,8 @@ func compileTaint(t corev1.Taint) taint {
 func (c *Cluster) Name() string { return c.name }
 
 // Changed says whether the step from one state of a cluster to another can change a decision.
-// Heartbeats, node counts and capacity can't.
+// Heartbeats and node counts can't. Of the capacity only that it is known counts: its numbers change all the time, and a
+// template that has its place keeps it.
 func Changed(old, new *clusterv1alpha1.MemberCluster) bool {
 	isTrue := func(c *clusterv1alpha1.MemberCluster, condition string) bool {
 		return meta.IsStatusConditionTrue(c.Status.Conditions, condition)
@@ -89,6 +90,7 @@ func Changed(old, new *clusterv1alpha1.MemberCluster) bool {
 		isTrue(old, clusterv1alpha1.ClusterCompleteAPIEnablements) != isTrue(new, clusterv1alpha1.ClusterCompleteAPIEnablements) ||
 		old.Spec.Provider != new.Spec.Provider || old.Spec.Region != new.Spec.Region ||
 		!same(old.Spec.Zones, new.Spec.Zones) || !same(old.Labels, new.Labels) ||
+		(old.Status.ResourceSummary == nil) != (new.Status.ResourceSummary == nil) ||
 		!slices.EqualFunc(old.Spec.Taints, new.Spec.Taints, sameTaint) ||
 		!same(old.Status.APIEnablements, new.Status.APIEnablements)
 }

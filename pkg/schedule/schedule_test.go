@@ -755,6 +755,10 @@ func TestOnlyWhatSchedulingLooksAtCountsAsAChange(t *testing.T) {
 		{"capacity", func(c *clusterv1alpha1.MemberCluster) {
 			c.Status.NodeSummary = &clusterv1alpha1.NodeSummary{TotalNum: 3}
 		}, false},
+		{"spare resources", func(c *clusterv1alpha1.MemberCluster) {
+			c.Status.ResourceSummary = &clusterv1alpha1.ResourceSummary{Allocated: resources("cpu=3")}
+		}, false},
+		{"that its resources are known", func(c *clusterv1alpha1.MemberCluster) { c.Status.ResourceSummary = nil }, true},
 		{"when a taint was added", func(c *clusterv1alpha1.MemberCluster) { c.Spec.Taints[0].TimeAdded = &metav1.Time{} }, false},
 		{"a label", labelled("env", "prod"), true},
 		{"the location", located("aws", "", "z1"), true},
@@ -769,6 +773,7 @@ func TestOnlyWhatSchedulingLooksAtCountsAsAChange(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.reason, func(t *testing.T) {
 			old := member("a", located("", "", "z1"), tainted("dry", "", corev1.TaintEffectNoSchedule))
+			old.Status.ResourceSummary = &clusterv1alpha1.ResourceSummary{}
 			changed := old.DeepCopy()
 			test.change(changed)
 			if got := Changed(old, changed); got != test.want {

@@ -1,0 +1,184 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"windlass.dev/windlass/e2e/fleet"
+)
+
+// placedBy is a policy for all Deployments of a namespace with a placement.
+func placedBy(namespace, placement string) string {
+	return fill(namespace, fmt.Sprintf(`
+---
+apiVersion: policy.karmada.io/v1alpha1
+kind: PropagationPolicy
+metadata:
+  name: all
+  namespace: NAMESPACE
+spec:
+  resourceSelectors:
+  - apiVersion: apps/v1
+    kind: Deployment
+  placement: %s
+`, placement))
+}
+
+// heavy is webDeployment with so much memory for each replica that a cluster seems to have room for 3.
+func heavy(namespace string, replicas int) string {
+	return webDeployment(namespace, replicas) + "        resources: {requests: {memory: 20Gi}}\n"
+}
+
+// labelCluster gives a cluster a label until the test ends.
+func labelCluster(t *testing.T, f *fleet.Fleet, cluster, key, value string) {
+	t.Helper()
+	label := func(ctx context.Context, word string) {
+		if _, err := f.Hub().CLI(ctx, "kubectl", "label", "membercluster", cluster, word, "--overwrite"); err != nil {
+			t.Errorf("labelling cluster %s: %v", cluster, err)
+		}
+	}
+	label(t.Context(), key+"="+value)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		label(ctx, key+"-")
+	})
+}
+
+// replicasIn checks in how many clusters a binding is, and how many replicas it has in all of them.
+func replicasIn(clusters, replicas int) fleet.Check {
+	return func(binding *unstructured.Unstructured) error {
+		targets, _, _ := unstructured.NestedSlice(binding.Object, "spec", "clusters")
+		var sum int64
+		for _, target := range targets {
+			n, _, _ := unstructured.NestedInt64(target.(map[string]any), "replicas")
+			sum += n
+		}
+		if len(targets) != clusters || sum != int64(replicas) {
+			return fmt.Errorf("it is in %v, want %d clusters with %d replicas", targets, clusters, replicas)
+		}
+		return nil
+	}
+}
+
+// Aggregated replicas stay in one cluster as long as it has room for them; more go to the next. What there is no room for
+// is placed nowhere and says so, and what is placed stays.
+func TestAggregatedReplicasFillOneClusterAfterTheOther(t *testing.T) {
+	f := fleet.Shared(t)
+	namespace := f.Hub().Namespace(t)
+	web := deployment(namespace, "web")
+	f.Hub().Apply(t, heavy(namespace, 1)+placedBy(namespace, "{replicaScheduling: {replicaSchedulingType: Divided, replicaDivisionPreference: Aggregated}}"))
+	binding := fleet.Binding(web)
+	f.Hub().Eventually(t, binding, fleet.ConditionIs("Scheduled", "True"), replicasIn(1, 1))
+	f.Hub().Eventually(t, web, fleet.Field("status.readyReplicas", 1))
+
+	f.Hub().Patch(t, web, "spec: {replicas: 5}")
+	f.Hub().Eventually(t, binding, fleet.ConditionIs("Scheduled", "True"), replicasIn(2, 5))
+
+	f.Hub().Patch(t, web, "spec: {replicas: 100}")
+	f.Hub().Eventually(t, binding, fleet.ConditionIs("Scheduled", "False"), fleet.ConditionSays("Scheduled", "Unschedulable: 95 replicas more, which makes 100 wanted"), replicasIn(2, 5))
+
+	f.Hub().Patch(t, web, "spec: {replicas: 1}")
+	f.Hub().Eventually(t, binding, fleet.ConditionIs("Scheduled", "True"), replicasIn(1, 1))
+	f.Hub().Eventually(t, web, fleet.Field("status.readyReplicas", 1))
+}
+
+// A division by dynamic weight gives equal clusters equal shares, and leaves them where they are.
+func TestReplicasAreDividedByTheRoomOfClusters(t *testing.T) {
+	f := fleet.Shared(t)
+	namespace := f.Hub().Namespace(t)
+	web := deployment(namespace, "web")
+	f.Hub().Apply(t, webDeployment(namespace, 2)+"        resources: {requests: {cpu: 3}}\n"+placedBy(namespace,
+		"{replicaScheduling: {replicaSchedulingType: Divided, replicaDivisionPreference: Weighted, weightPreference: {dynamicWeight: AvailableReplicas}}}"))
+	for _, member := range f.Members() {
+		member.Eventually(t, web, fleet.Field("spec.replicas", 1), fleet.Field("status.readyReplicas", 1))
+	}
+	f.Hub().Eventually(t, web, fleet.Field("status.readyReplicas", 2))
+}
+
+// The first affinity group that fits is used and stayed in; who asks for a fresh start gets the first again.
+func TestAffinityGroupsAreTriedInOrderAndStayedIn(t *testing.T) {
+	f := fleet.Shared(t)
+	namespace := f.Hub().Namespace(t)
+	web := deployment(namespace, "web")
+	f.Hub().Apply(t, webDeployment(namespace, 1)+placedBy(namespace, fill(namespace, `
+    clusterAffinities:
+    - affinityName: near
+      labelSelector: {matchLabels: {near: NAMESPACE}}
+    - affinityName: far
+      clusterNames: [member2]`)))
+	binding := fleet.Binding(web)
+	f.Member("member2").Eventually(t, web, fleet.Field("spec.replicas", 1))
+	f.Hub().Eventually(t, binding, fleet.Field("status.schedulerObservingAffinityName", "far"), fleet.ConditionSays("Scheduled", "in the affinity group far"))
+
+	labelCluster(t, f, "member1", "near", namespace)
+	seen := f.Hub().Get(t, fleet.Cluster("member1")).GetLabels()["near"]
+	if seen != namespace {
+		t.Fatalf("the label is %q", seen)
+	}
+	f.Hub().Patch(t, web, "spec: {replicas: 2}") // a decision with the label known
+	f.Member("member2").Eventually(t, web, fleet.Field("spec.replicas", 2))
+
+	last := f.Hub().Get(t, binding)
+	at, _, _ := unstructured.NestedString(last.Object, "status", "lastScheduledTime")
+	scheduled, err := time.Parse(time.RFC3339, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Hub().Patch(t, binding, fmt.Sprintf("spec: {rescheduleTriggeredAt: %q}", scheduled.Add(time.Second).Format(time.RFC3339)))
+	f.Member("member1").Eventually(t, web, fleet.Field("spec.replicas", 2))
+	f.Member("member2").EventuallyGone(t, web)
+	f.Hub().Eventually(t, binding, fleet.Field("status.schedulerObservingAffinityName", "near"))
+}
+
+// Clusters are chosen from as many different groups as spread constraints ask for; when there are too few, a binding says which.
+func TestClustersAreChosenByTheValueOfALabel(t *testing.T) {
+	f := fleet.Shared(t)
+	namespace := f.Hub().Namespace(t)
+	web := deployment(namespace, "web")
+	labelCluster(t, f, "member1", "rack", namespace+"-1")
+	labelCluster(t, f, "member2", "rack", namespace+"-1")
+	f.Hub().Apply(t, webDeployment(namespace, 1)+placedBy(namespace, "{spreadConstraints: [{spreadByLabel: rack, minGroups: 2}]}"))
+	f.Hub().Eventually(t, fleet.Binding(web), fleet.ConditionIs("Scheduled", "False"),
+		fleet.ConditionSays("Scheduled", "at least 2 different groups by value of the label rack, and the clusters that fit are in 1: "+namespace+"-1"))
+
+	labelCluster(t, f, "member2", "rack", namespace+"-2")
+	for _, member := range f.Members() {
+		member.Eventually(t, web, fleet.Field("spec.replicas", 1))
+	}
+}
+
+// Workloads with the same value of a label are kept apart, and one for which no cluster is left says so.
+func TestWorkloadsAreKeptApartByALabel(t *testing.T) {
+	f := fleet.Shared(t)
+	namespace := f.Hub().Namespace(t)
+	manifests := placedBy(namespace, "{spreadConstraints: [{spreadByField: cluster, maxGroups: 1}], workloadAffinity: {antiAffinity: {groupByLabelKey: apart}}}")
+	f.Hub().Apply(t, manifests)
+	var last fleet.Object
+	for i := range len(f.Members()) + 1 {
+		name := fmt.Sprintf("web%d", i)
+		last = deployment(namespace, name)
+		f.Hub().Apply(t, fmt.Sprintf(`
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: %s, namespace: %s, labels: {apart: "yes"}}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: %s}}
+  template:
+    metadata: {labels: {app: %s}}
+    spec: {containers: [{name: web, image: "example.test/web:1"}]}
+`, name, namespace, name, name))
+		if i < len(f.Members()) {
+			f.Hub().Eventually(t, fleet.Binding(last), fleet.ConditionIs("Scheduled", "True"), replicasIn(1, 1))
+		}
+	}
+	f.Hub().Eventually(t, fleet.Binding(last), fleet.ConditionIs("Scheduled", "False"), fleet.ConditionSays("Scheduled", "have a workload of the anti-affinity group apart=yes"))
+
+	f.Hub().Delete(t, deployment(namespace, "web0"))
+	f.Hub().Eventually(t, fleet.Binding(last), fleet.ConditionIs("Scheduled", "True"), replicasIn(1, 1))
+}
