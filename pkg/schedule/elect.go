@@ -21,19 +21,27 @@ type electable struct {
 // themselves, the smallest of these is taken.
 //
 // Karmada lists all those sets, which may be as many as there are sets at all. Here the best is found by dynamic programming over
-// (next group, groups taken, clusters taken), in time that is the product of these three.
+// (next group, groups taken, clusters taken), in time that is the product of these three. Where that is above mostStates, as for
+// hundreds of groups of which hundreds of clusters are asked for, the heaviest groups are taken until it is enough.
 func elect(groups []electable, within bounds, clusters int) []int {
 	if len(groups) < within.least {
 		return nil
 	}
-	e := &election{groups: slices.Clone(groups), least: within.least, most: min(within.most, len(groups)), clusters: clusters}
+	// No set has more groups than least, nor more than the clusters that are asked for: it would have been met before.
+	e := &election{groups: slices.Clone(groups), least: within.least, most: min(within.most, len(groups), max(within.least, clusters)), clusters: clusters}
 	slices.SortFunc(e.groups, func(a, b electable) int {
 		return cmp.Or(cmp.Compare(a.clusters, b.clusters), cmp.Compare(b.weight, a.weight), cmp.Compare(a.id, b.id))
 	})
 	var best []int
-	if clusters <= within.least {
+	switch {
+	case clusters <= within.least:
 		best = e.heaviest()
-	} else if best = e.walk(); best == nil {
+	case len(e.groups)*e.most*e.limit() > mostStates:
+		best = e.enough()
+	default:
+		best = e.walk()
+	}
+	if best == nil {
 		return nil
 	}
 	best = e.shortest(best)
@@ -55,31 +63,60 @@ func (e *election) byWeight(a, b int) int {
 	return cmp.Or(cmp.Compare(e.groups[b].weight, e.groups[a].weight), cmp.Compare(e.groups[a].id, e.groups[b].id))
 }
 
+// mostStates bounds the time and the memory of an election: some tenths of a second, and a byte each.
+const mostStates = 20_000_000
+
 // heaviest is the best set where any groups have clusters enough.
-func (e *election) heaviest() []int {
+func (e *election) heaviest() []int { return e.inOrder(e.heavier)[:e.least] }
+
+// heavier puts the groups of more weight first, among equals those of more clusters.
+func (e *election) heavier(a, b int) int {
+	return cmp.Or(cmp.Compare(e.groups[b].weight, e.groups[a].weight), cmp.Compare(e.groups[b].clusters, e.groups[a].clusters), cmp.Compare(a, b))
+}
+
+// larger puts the groups of more clusters first.
+func (e *election) larger(a, b int) int {
+	return cmp.Or(cmp.Compare(e.groups[b].clusters, e.groups[a].clusters), cmp.Compare(a, b))
+}
+
+func (e *election) inOrder(compare func(a, b int) int) []int {
 	order := make([]int, len(e.groups))
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortFunc(order, func(a, b int) int {
-		return cmp.Or(cmp.Compare(e.groups[b].weight, e.groups[a].weight), cmp.Compare(e.groups[b].clusters, e.groups[a].clusters), cmp.Compare(a, b))
-	})
-	return order[:e.least]
+	slices.SortFunc(order, compare)
+	return order
+}
+
+// enough takes the heaviest groups until both bounds are met, or if that takes too many, the largest; nil if these are too many, too.
+func (e *election) enough() []int {
+	for _, order := range [][]int{e.inOrder(e.heavier), e.inOrder(e.larger)} {
+		clusters := 0
+		for i, at := range order[:e.most] {
+			if clusters += e.groups[at].clusters; e.met(i+1, clusters) {
+				return order[:i+1]
+			}
+		}
+	}
+	return nil
 }
 
 // met says whether a set is found by the walk, when it was not met before its last group.
 func (e *election) met(groups, clusters int) bool { return groups >= e.least && clusters >= e.clusters }
 
-// walk returns the best set, or nil if there is none.
-func (e *election) walk() []int {
-	// While neither bound is met for good, a set has fewer clusters than are asked for, or fewer groups than are.
-	limit := e.clusters
+// limit is above every number of clusters that a set has before it is met: it has fewer clusters than are asked for, or fewer
+// groups.
+func (e *election) limit() int {
 	few := 1
-	for _, g := range e.groups[len(e.groups)-min(max(e.least-1, 0), len(e.groups)):] {
+	for _, g := range e.groups[len(e.groups)-(e.least-1):] {
 		few += g.clusters
 	}
-	limit = max(limit, few)
+	return max(e.clusters, few)
+}
 
+// walk returns the best set, or nil if there is none.
+func (e *election) walk() []int {
+	limit := e.limit()
 	type worth struct {
 		weight   int64
 		clusters int // 0: there is no way

@@ -72,7 +72,7 @@ type groupView struct {
 	name                string
 	outside             []*cause // by the affinity; nil: inside
 	outsideWithOverflow []*cause // the same, where clusters of the overflow are inside as well
-	tiers               []uint8  // by position: the first tier that the cluster is in; nil: there is only one
+	tiers               []uint16 // by position: the first tier that the cluster is in; nil: there is only one
 
 	strangers  []string // what the affinity calls by name and the fleet does not have
 	unweighted []int    // positions that no weight selects, which may be a slip of the pen
@@ -111,7 +111,7 @@ func (g *affinityGroup) on(fleet *Fleet) groupView {
 	v := groupView{name: g.name, outside: make([]*cause, fleet.Len())}
 	v.outsideWithOverflow = v.outside
 	if len(g.tiers) > 1 {
-		v.outsideWithOverflow, v.tiers = make([]*cause, fleet.Len()), make([]uint8, fleet.Len())
+		v.outsideWithOverflow, v.tiers = make([]*cause, fleet.Len()), make([]uint16, fleet.Len())
 	}
 	for i, c := range fleet.clusters {
 		v.outside[i] = g.tiers[0].refuses(c)
@@ -122,7 +122,7 @@ func (g *affinityGroup) on(fleet *Fleet) groupView {
 		if v.outsideWithOverflow[i] = nil; tier < 0 {
 			v.outsideWithOverflow[i] = v.outside[i]
 		} else {
-			v.tiers[i] = uint8(tier)
+			v.tiers[i] = uint16(tier)
 		}
 	}
 	names := sets.New[string]()

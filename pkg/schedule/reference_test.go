@@ -108,6 +108,34 @@ func TestElectingManyGroupsEnds(t *testing.T) {
 	}
 }
 
+func TestElectingAmongHundredsOfGroupsIsBounded(t *testing.T) {
+	groups := make([]electable, 1000)
+	for i := range groups {
+		groups[i] = electable{id: i, clusters: 1 + i%2, weight: int64(i % 7)}
+	}
+	for _, test := range []struct {
+		reason   string
+		within   bounds
+		clusters int
+		want     int // groups; 0: none can be elected
+	}{
+		{"the heaviest are enough: 142 of weight 6 with 213, 143 of weight 5 with 215, and 36 of weight 4 with 72", bounds{1, math.MaxInt}, 500, 321},
+		{"the largest are, the heaviest would be too many", bounds{1, 300}, 500, 250},
+		{"even the largest are too few", bounds{1, 300}, 700, 0},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			elected := elect(groups, test.within, test.clusters)
+			clusters := 0
+			for _, id := range elected {
+				clusters += groups[id].clusters
+			}
+			if len(elected) != test.want || test.want > 0 && clusters < test.clusters {
+				t.Errorf("%d groups with %d clusters", len(elected), clusters)
+			}
+		})
+	}
+}
+
 // referenceDivision is the rule of division by room as it is written down, with one replica given out after the other.
 // It returns nil when there is too little room.
 func referenceDivision(f Facts, names []string, room, has map[string]int64, tier map[string]int, aggregates bool) map[string]int64 {

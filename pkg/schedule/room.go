@@ -36,7 +36,7 @@ func (p *problem) room(at int) int64 {
 
 // A share is a chosen cluster in a division by room.
 type share struct {
-	tier  uint8
+	tier  uint16
 	prior bool  // is filled before others of the tier, where replicas are aggregated
 	room  int64 // the most that the cluster can get
 	got   int32
@@ -92,7 +92,7 @@ func (p *problem) divideByRoom(chosen []int, fresh bool) ([]int32, *cause) {
 // fill gives out replicas, as many as there is room for in the first tier, and what is left in the next ones. It
 // says whether there was room for all; if not, nothing of it counts.
 func (p *problem) fill(shares []share, wanted int64) bool {
-	tiers := uint8(0)
+	tiers := uint16(0)
 	for i := range shares {
 		tiers = max(tiers, shares[i].tier)
 	}

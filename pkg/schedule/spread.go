@@ -144,7 +144,7 @@ func (p *problem) withoutEffect() string {
 // candidate is a cluster that fits, as choosing sees it.
 type candidate struct {
 	at    int // position in the fleet
-	tier  uint8
+	tier  uint16
 	score int64 // currentScore for a cluster that has the template, otherwise 0
 	room  int64 // for how many replicas it has room, those that it has included
 }
