@@ -251,8 +251,18 @@ func record(binding workv1alpha1.Binding, decision schedule.Decision, now time.T
 	}
 	status.SchedulerObservedGeneration = generation
 	status.SchedulerObservingAffinityName = decision.Group
+	if afresh(binding) {
+		now = later(now, spec.RescheduleTriggeredAt.Time) // else one that is ahead of our clock would be done again and again
+	}
 	status.LastScheduledTime = &metav1.Time{Time: now}
 	return true
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // A fleet is the compiled form of all clusters.

@@ -143,15 +143,17 @@ func TestAFreshDecisionThatChangesNothingIsDoneOnce(t *testing.T) {
 	w := newWorld("a")
 	w.PropagationBindings.Put(binding(nil))
 	w.reconcile(t, web)
-	w.now = w.now.Add(time.Minute)
-	w.PropagationBindings.Change("shop", web.Name, func(b *workv1alpha1.PropagationBinding) {
-		b.Spec.RescheduleTriggeredAt = &metav1.Time{Time: w.now.Add(-time.Second)}
-	})
-	w.PropagationBindings.Writes()
-	w.reconcile(t, web)
-	w.reconcile(t, web)
-	if writes := w.PropagationBindings.Writes(); len(writes) != 1 {
-		t.Errorf("written: %v, want one write that says that it is done", writes)
+	for _, ahead := range []time.Duration{-time.Second, 0, time.Hour} { // the user's clock against ours
+		w.now = w.now.Add(2 * time.Hour)
+		w.PropagationBindings.Change("shop", web.Name, func(b *workv1alpha1.PropagationBinding) {
+			b.Spec.RescheduleTriggeredAt = &metav1.Time{Time: w.now.Add(ahead)}
+		})
+		w.PropagationBindings.Writes()
+		w.reconcile(t, web)
+		w.reconcile(t, web)
+		if writes := w.PropagationBindings.Writes(); len(writes) != 1 {
+			t.Errorf("asked for at %s from now: written %v, want one write that says that it is done", ahead, writes)
+		}
 	}
 }
 
