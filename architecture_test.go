@@ -73,12 +73,20 @@ var rules = []rule{
 		why: "Imports go towards pkg and never away from it: declare a small interface in pkg, or take the value as an argument.",
 	},
 	{
-		says: "inside pkg, render and aggregate ask interpret, and nothing else asks a neighbour",
-		from: []string{"pkg/..."}, except: []string{"pkg/render", "pkg/aggregate"}, never: []string{"pkg/..."},
+		says: "inside pkg, render, override and aggregate ask others, and nothing else asks a neighbour",
+		from: []string{"pkg/..."}, except: []string{"pkg/render", "pkg/override", "pkg/aggregate"}, never: []string{"pkg/..."},
 		why: "Decisions that ask each other can't be read alone: let the caller in hub or agent hand one's answer to the other.",
 	},
 	{
-		says: "render and aggregate ask interpret only", from: []string{"pkg/render", "pkg/aggregate"}, only: []string{"pkg/interpret", "api/..."}, inside: true,
+		says: "aggregate asks interpret only", from: []string{"pkg/aggregate"}, only: []string{"pkg/interpret", "api/..."}, inside: true,
+		why: "Decisions that ask each other can't be read alone: let the caller in hub or agent hand one's answer to the other.",
+	},
+	{
+		says: "override asks policy and schedule what selectors select, and nothing else", from: []string{"pkg/override"}, only: []string{"pkg/policy", "pkg/schedule", "api/..."}, inside: true,
+		why: "An override policy chooses templates and clusters by the same words as a propagation policy, and they must mean the same. Everything else is for the caller to hand over.",
+	},
+	{
+		says: "render asks interpret and override only", from: []string{"pkg/render"}, only: []string{"pkg/interpret", "pkg/override", "api/..."}, inside: true,
 		why: "Decisions that ask each other can't be read alone: let the caller in hub or agent hand one's answer to the other.",
 	},
 	{

@@ -76,7 +76,7 @@ func NewMatcher(policy policyv1alpha1.Policy) (*Matcher, error) {
 	}
 	var errs []error
 	for i := range spec.ResourceSelectors {
-		compiled, err := compile(policy, &spec.ResourceSelectors[i])
+		compiled, err := compile(policy.GetNamespace(), &spec.ResourceSelectors[i])
 		if err != nil {
 			errs = append(errs, fmt.Errorf("spec.resourceSelectors[%d]: %w", i, err))
 			continue
@@ -87,13 +87,14 @@ func NewMatcher(policy policyv1alpha1.Policy) (*Matcher, error) {
 	return m, errors.Join(errs...)
 }
 
-func compile(policy policyv1alpha1.Policy, selector *policyv1alpha1.ResourceSelector) (rule, error) {
+// compile compiles a selector of a policy in a namespace, or of a cluster-scoped one.
+func compile(namespace string, selector *policyv1alpha1.ResourceSelector) (rule, error) {
 	r := rule{namespace: selector.Namespace, name: selector.Name}
-	if namespaced(policy) {
-		if r.namespace != "" && r.namespace != policy.GetNamespace() {
+	if namespace != "" {
+		if r.namespace != "" && r.namespace != namespace {
 			return r, fmt.Errorf("namespace %q is not the policy's own", r.namespace)
 		}
-		r.namespace = policy.GetNamespace()
+		r.namespace = namespace
 	}
 	groupVersion, err := schema.ParseGroupVersion(selector.APIVersion)
 	if err != nil {

@@ -31,3 +31,29 @@ func (p *ClusterPropagationPolicy) GetSpec() *PropagationSpec { return &p.Spec }
 
 // GetStatus returns the policy's status, not a copy.
 func (p *ClusterPropagationPolicy) GetStatus() *PropagationStatus { return &p.Status }
+
+// Override is an OverridePolicy or a ClusterOverridePolicy, as Policy is either kind of propagation
+// policy.
+type Override interface {
+	metav1.Object
+	runtime.Object
+	GetSpec() *OverrideSpec
+	GetStatus() *OverrideStatus
+}
+
+var (
+	_ Override = (*OverridePolicy)(nil)
+	_ Override = (*ClusterOverridePolicy)(nil)
+)
+
+// GetSpec returns the policy's spec, not a copy.
+func (p *OverridePolicy) GetSpec() *OverrideSpec { return &p.Spec }
+
+// GetStatus returns the policy's status, not a copy.
+func (p *OverridePolicy) GetStatus() *OverrideStatus { return &p.Status }
+
+// GetSpec returns the policy's spec, not a copy.
+func (p *ClusterOverridePolicy) GetSpec() *OverrideSpec { return &p.Spec }
+
+// GetStatus returns the policy's status, not a copy.
+func (p *ClusterOverridePolicy) GetStatus() *OverrideStatus { return &p.Status }

@@ -1,0 +1,190 @@
+package override
+
+import (
+	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+)
+
+// maxCopied bounds what the rules of one manifest may copy in bytes: values that are written, and
+// documents that are read and written anew. Many operations on one large document reach it.
+const maxCopied = 16 << 20
+
+// application is the work on one manifest.
+type application struct {
+	object map[string]any
+	values map[string]string // by reference
+	copied int
+}
+
+// Apply returns the manifest as the clusters of this Choice get it, as a new object. The manifest is
+// what a template sends to members: of its metadata only name, namespace, labels and annotations. Every
+// error is an *Error.
+func (c Choice) Apply(manifest *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	a := &application{object: runtime.DeepCopyJSON(manifest.Object), values: c.values}
+	for _, r := range c.rules {
+		if err := a.apply(r.overriders); err != nil {
+			err.Policy, err.Path = r.policy.called, r.path+".overriders."+err.Path
+			return nil, err
+		}
+		if err := stillTheSame(manifest.Object, a.object); err != nil {
+			return nil, &Error{Policy: r.policy.called, Path: r.path + ".overriders", Err: err}
+		}
+	}
+	return &unstructured.Unstructured{Object: a.object}, nil
+}
+
+// apply makes the changes of one rule, kind by kind in the order in which Karmada makes them. The path in
+// the error begins below the overriders.
+func (a *application) apply(o *policyv1alpha1.Overriders) *Error {
+	for i := range o.ImageOverrider {
+		if err := a.overrideImages(&o.ImageOverrider[i]); err != nil {
+			return &Error{Path: fmt.Sprintf("imageOverrider[%d]", i), Err: err}
+		}
+	}
+	for i := range o.CommandOverrider {
+		if err := a.overrideWords("command", &o.CommandOverrider[i]); err != nil {
+			return &Error{Path: fmt.Sprintf("commandOverrider[%d]", i), Err: err}
+		}
+	}
+	for i := range o.ArgsOverrider {
+		if err := a.overrideWords("args", &o.ArgsOverrider[i]); err != nil {
+			return &Error{Path: fmt.Sprintf("argsOverrider[%d]", i), Err: err}
+		}
+	}
+	for i := range o.LabelsOverrider {
+		if err := a.overrideMap("labels", &o.LabelsOverrider[i]); err != nil {
+			return &Error{Path: fmt.Sprintf("labelsOverrider[%d]", i), Err: err}
+		}
+	}
+	for i := range o.AnnotationsOverrider {
+		if err := a.overrideMap("annotations", &o.AnnotationsOverrider[i]); err != nil {
+			return &Error{Path: fmt.Sprintf("annotationsOverrider[%d]", i), Err: err}
+		}
+	}
+	for i := range o.FieldOverrider {
+		if at, err := a.overrideDocument(&o.FieldOverrider[i]); err != nil {
+			return &Error{Path: fmt.Sprintf("fieldOverrider[%d]", i) + at, Err: err}
+		}
+	}
+	if len(o.Plaintext) > 0 {
+		if failed, err := a.overridePlaintext(o.Plaintext); err != nil {
+			return &Error{Path: fmt.Sprintf("plaintext[%d]", failed), Err: err}
+		}
+	}
+	return nil
+}
+
+// expand puts the cluster's values in the place of references.
+func (a *application) expand(text string) (string, error) {
+	return policyv1alpha1.ExpandReferences(text, func(reference string) (string, error) { return a.values[reference], nil })
+}
+
+// copies counts bytes that are copied.
+func (a *application) copies(bytes int) error {
+	if a.copied += bytes; a.copied > maxCopied {
+		return fmt.Errorf("the overrides of this object copy more than %d bytes: write fewer changes of large documents", maxCopied)
+	}
+	return nil
+}
+
+// overrideMap changes labels or annotations. What is replaced or removed has to be there already, and
+// is left alone otherwise.
+func (a *application) overrideMap(which string, o *policyv1alpha1.LabelAnnotationOverrider) error {
+	metadata, ok := a.object["metadata"].(map[string]any)
+	if !ok {
+		return fmt.Errorf("the object has no metadata any more")
+	}
+	entries, _ := metadata[which].(map[string]any)
+	if entries == nil {
+		if o.Operator != policyv1alpha1.OverriderOpAdd {
+			return nil
+		}
+		entries = map[string]any{}
+		metadata[which] = entries
+	}
+	for _, key := range sortedKeys(o.Value) {
+		if _, there := entries[key]; !there && o.Operator != policyv1alpha1.OverriderOpAdd {
+			continue
+		}
+		if o.Operator == policyv1alpha1.OverriderOpRemove {
+			delete(entries, key)
+			continue
+		}
+		value, err := a.expand(o.Value[key])
+		if err != nil {
+			return err
+		}
+		if which == "labels" {
+			if wrong := validation.IsValidLabelValue(value); len(wrong) > 0 {
+				return fmt.Errorf("label %s would be %q: %s", key, value, wrong[0])
+			}
+		}
+		entries[key] = value
+	}
+	return nil
+}
+
+// stillTheSame refuses changes by which the object would be another one, or would carry what is not for
+// a user to say.
+func stillTheSame(before, after map[string]any) error {
+	was, is := &unstructured.Unstructured{Object: before}, &unstructured.Unstructured{Object: after}
+	for _, identity := range []struct{ name, was, is string }{
+		{"apiVersion", was.GetAPIVersion(), is.GetAPIVersion()},
+		{"kind", was.GetKind(), is.GetKind()},
+		{"metadata.name", was.GetName(), is.GetName()},
+		{"metadata.namespace", was.GetNamespace(), is.GetNamespace()},
+	} {
+		if identity.was != identity.is {
+			return fmt.Errorf("%s would be %q in the place of %q, and the object another one: an override can't change that", identity.name, identity.is, identity.was)
+		}
+	}
+	if _, there := after["status"]; there {
+		return fmt.Errorf("status can't be overridden: the member writes it")
+	}
+	metadata, _ := after["metadata"].(map[string]any)
+	for _, field := range sortedKeys(metadata) {
+		if field != "name" && field != "namespace" && !policyv1alpha1.OverridableMetadata(field) {
+			return fmt.Errorf("metadata.%s can't be overridden: of metadata only labels and annotations travel", field)
+		}
+	}
+	for _, which := range []string{"labels", "annotations"} {
+		if err := checkMarks(which, metadata[which]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkMarks(which string, value any) error {
+	if value == nil {
+		return nil
+	}
+	entries, ok := value.(map[string]any)
+	if !ok {
+		return fmt.Errorf("metadata.%s would be no set of strings", which)
+	}
+	for _, key := range sortedKeys(entries) {
+		if _, text := entries[key].(string); !text {
+			return fmt.Errorf("metadata.%s[%s] would be no string: write it in quotes", which, key)
+		}
+		if policyv1alpha1.ReservedMark(key) {
+			return fmt.Errorf("metadata.%s[%s] is a mark of the hub's own: an override can't set it", which, key)
+		}
+	}
+	return nil
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,99 @@
+package override
+
+import (
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+)
+
+// podSpecs say where the pods of a kind are described. Kinds count by their name alone, so that the
+// workloads of other groups that are made like these are known as well.
+var podSpecs = map[string][]string{
+	"Pod":         {"spec"},
+	"ReplicaSet":  {"spec", "template", "spec"},
+	"Deployment":  {"spec", "template", "spec"},
+	"DaemonSet":   {"spec", "template", "spec"},
+	"StatefulSet": {"spec", "template", "spec"},
+	"Job":         {"spec", "template", "spec"},
+	"CronJob":     {"spec", "jobTemplate", "spec", "template", "spec"},
+}
+
+// containers are those of a known workload, the initial ones first. They are the object's own.
+func (a *application) containers() []map[string]any {
+	kind, _ := a.object["kind"].(string)
+	path, known := podSpecs[kind]
+	if !known {
+		return nil
+	}
+	var found []map[string]any
+	for _, which := range []string{"initContainers", "containers"} {
+		list, _, _ := unstructured.NestedFieldNoCopy(a.object, append(slices.Clone(path), which)...)
+		items, _ := list.([]any)
+		for _, item := range items {
+			if container, ok := item.(map[string]any); ok {
+				found = append(found, container)
+			}
+		}
+	}
+	return found
+}
+
+// overrideWords changes the command or the arguments of the container of a name. Objects without such a
+// container are left alone.
+func (a *application) overrideWords(which string, o *policyv1alpha1.CommandArgsOverrider) error {
+	words := make([]any, len(o.Value))
+	for i, text := range o.Value {
+		word, err := a.expand(text)
+		if err != nil {
+			return err
+		}
+		words[i] = word
+	}
+	for _, container := range a.containers() {
+		if container["name"] != o.ContainerName {
+			continue
+		}
+		present, _ := container[which].([]any)
+		switch {
+		case o.Operator == policyv1alpha1.OverriderOpAdd:
+			container[which] = append(slices.Clone(present), words...)
+		case present != nil:
+			container[which] = slices.DeleteFunc(slices.Clone(present), func(word any) bool { return slices.Contains(words, word) })
+		}
+	}
+	return nil
+}
+
+// overrideImages changes the images of all containers of a known workload, or the one that the predicate
+// names.
+func (a *application) overrideImages(o *policyv1alpha1.ImageOverrider) error {
+	value, err := a.expand(o.Value)
+	if err != nil {
+		return err
+	}
+	if o.Predicate != nil {
+		image, set, err := stringAt(a.object, o.Predicate.Path)
+		if err != nil {
+			return err
+		}
+		changed, err := changeImage(image, o.Component, o.Operator, value)
+		if err != nil {
+			return err
+		}
+		set(changed)
+		return nil
+	}
+	for _, container := range a.containers() {
+		image, _ := container["image"].(string)
+		if strings.TrimSpace(image) == "" {
+			continue
+		}
+		if container["image"], err = changeImage(image, o.Component, o.Operator, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}

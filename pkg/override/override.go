@@ -1,0 +1,182 @@
+// Package override alone changes manifests for single clusters: it says which override policies are for
+// a template, which of their rules are for a cluster, and makes the manifest that the cluster gets.
+//
+//	policies ──Compile──► Policy ──Select(template)──► Set ──For(cluster)──► Choice ──Apply──► manifest
+//
+// ClusterOverridePolicies come first and OverridePolicies after them; in each kind the policy whose
+// selector is narrower comes later, and among equals the one whose name sorts later. A later change wins.
+// This order, that of the overriders of one rule, and what each of them makes of a value are Karmada's.
+package override
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	"windlass.dev/windlass/pkg/policy"
+	"windlass.dev/windlass/pkg/schedule"
+)
+
+// A Policy is a compiled OverridePolicy or ClusterOverridePolicy. It is immutable and serves all
+// templates.
+type Policy struct {
+	name       string
+	namespaced bool
+	called     string // in messages
+	selectors  policy.Selectors
+	rules      []rule
+}
+
+type rule struct {
+	policy     *Policy
+	path       string
+	targets    schedule.Affinity
+	anywhere   bool // it is for all clusters
+	overriders *policyv1alpha1.Overriders
+	references []string // what its values refer to, sorted
+}
+
+// Compile prepares a policy, which must not be changed afterwards. The error names what is invalid: then
+// nothing can be said of the manifests that the policy is for, but that they can't be made.
+func Compile(from policyv1alpha1.Override) (*Policy, error) {
+	p := &Policy{name: from.GetName(), namespaced: from.GetNamespace() != "", called: "ClusterOverridePolicy " + from.GetName()}
+	if p.namespaced {
+		p.called = "OverridePolicy " + from.GetNamespace() + "/" + from.GetName()
+	}
+	var err error
+	if p.selectors, err = policy.CompileSelectors(from.GetNamespace(), from.GetSpec().ResourceSelectors); err != nil {
+		return nil, fmt.Errorf("%s: %w", p.called, err)
+	}
+	for _, placed := range from.GetSpec().Rules() {
+		r := rule{policy: p, path: placed.Path.String(), anywhere: placed.TargetCluster == nil, overriders: &placed.Overriders}
+		if r.targets, err = schedule.CompileAffinity(placed.TargetCluster); err != nil {
+			return nil, fmt.Errorf("%s: %s.targetCluster: %w", p.called, placed.Path, err)
+		}
+		if r.references, err = referencesIn(r.overriders); err != nil {
+			return nil, fmt.Errorf("%s: %s.overriders: %w", p.called, placed.Path, err)
+		}
+		p.rules = append(p.rules, r)
+	}
+	return p, nil
+}
+
+// String names the policy with its kind.
+func (p *Policy) String() string { return p.called }
+
+// Selects says whether the policy is for a template.
+func (p *Policy) Selects(t policy.Template) bool {
+	_, selected := p.selectors.Match(t)
+	return selected
+}
+
+// A Set is what some policies say of one template. It is immutable; a nil Set changes nothing.
+type Set struct{ rules []*rule }
+
+// Select finds the policies that are for a template. Those of other namespaces than the template's may
+// be among them.
+func Select(policies []*Policy, t policy.Template) *Set {
+	type candidate struct {
+		*Policy
+		rank int
+	}
+	var candidates []candidate
+	for _, p := range policies {
+		if rank, selected := p.selectors.Match(t); selected {
+			candidates = append(candidates, candidate{p, rank})
+		}
+	}
+	if len(candidates) == 0 {
+		return nil
+	}
+	slices.SortFunc(candidates, func(a, b candidate) int {
+		return cmp.Or(clusterScopedFirst(a.Policy, b.Policy), cmp.Compare(a.rank, b.rank), cmp.Compare(a.name, b.name))
+	})
+	set := &Set{}
+	for _, c := range candidates {
+		for i := range c.rules {
+			set.rules = append(set.rules, &c.rules[i])
+		}
+	}
+	return set
+}
+
+func clusterScopedFirst(a, b *Policy) int {
+	switch {
+	case a.namespaced == b.namespaced:
+		return 0
+	case a.namespaced:
+		return 1
+	}
+	return -1
+}
+
+// DiffersByCluster says whether what a cluster is may matter to what it gets.
+func (s *Set) DiffersByCluster() bool {
+	return s != nil && slices.ContainsFunc(s.rules, func(r *rule) bool { return !r.anywhere || len(r.references) > 0 })
+}
+
+// A Choice is what a Set says of one cluster. Choices of one Set with the same Key are the same.
+type Choice struct {
+	Key    string // empty: nothing is changed
+	rules  []*rule
+	values map[string]string // by reference
+}
+
+// For chooses the rules for a cluster. It fails when one of them refers to what the cluster does not
+// have.
+func (s *Set) For(cluster *clusterv1alpha1.MemberCluster) (Choice, error) {
+	var choice Choice
+	if s == nil {
+		return choice, nil
+	}
+	for _, r := range s.rules {
+		if !r.anywhere && !r.targets.Selects(cluster) {
+			continue
+		}
+		choice.rules = append(choice.rules, r)
+		for _, reference := range r.references {
+			value := valueOf(reference, cluster)
+			if value == "" {
+				return Choice{}, &Error{Policy: r.policy.called, Path: r.path + ".overriders",
+					Err: fmt.Errorf("${%s} is empty: %s", reference, whatToSet(reference, cluster.Name))}
+			}
+			if choice.values == nil {
+				choice.values = map[string]string{}
+			}
+			choice.values[reference] = value
+		}
+	}
+	choice.Key = s.key(choice)
+	return choice, nil
+}
+
+func (s *Set) key(choice Choice) string {
+	var key strings.Builder
+	position := 0
+	for _, r := range choice.rules {
+		position += slices.Index(s.rules[position:], r)
+		key.WriteString(strconv.Itoa(position) + ";")
+	}
+	for _, reference := range slices.Sorted(maps.Keys(choice.values)) {
+		key.WriteString(reference + strconv.Quote(choice.values[reference]))
+	}
+	return key.String()
+}
+
+// An Error says which change of which policy can't be made, and why.
+type Error struct {
+	Policy string // with its kind
+	Path   string // of the overrider in the policy
+	Err    error
+}
+
+// Error is fit for the eyes of whoever wrote the policy.
+func (e *Error) Error() string { return fmt.Sprintf("%s: %s: %v", e.Policy, e.Path, e.Err) }
+
+// Unwrap returns the reason.
+func (e *Error) Unwrap() error { return e.Err }

@@ -1,0 +1,636 @@
+package override_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/pkg/override"
+	"windlass.dev/windlass/pkg/policy"
+)
+
+const web = `
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+  namespace: shop
+  labels: {app: web, tier: front}
+spec:
+  replicas: 3
+  template:
+    spec:
+      initContainers:
+      - {name: migrate, image: library/migrate}
+      containers:
+      - {name: web, image: "nginx:1.27", command: [nginx], args: [-g, daemon off;, -v]}
+      - {name: proxy, image: "registry.example.com:5000/mesh/proxy:v2"}
+`
+
+const settings = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: shop}
+data:
+  config.yaml: |
+    # lost
+    server: {port: 8080, hosts: [a, b]}
+    level: info
+  config.json: '{"z": 1, "a": {"b": "<x>"}}'
+  empty: ""
+  two: "a: 1\n---\nb: 2\n"
+  broken: "a: [1"
+`
+
+var eu1 = &clusterv1alpha1.MemberCluster{
+	ObjectMeta: metav1.ObjectMeta{Name: "eu-1", Labels: map[string]string{"tier": "gold", "topology.example.com/site": "fra"}},
+	Spec:       clusterv1alpha1.ClusterSpec{Region: "eu-central", Provider: "acme", Zones: []string{"a", "b"}},
+}
+
+func manifest(t *testing.T, text string) *unstructured.Unstructured {
+	t.Helper()
+	obj := &unstructured.Unstructured{}
+	content, err := yaml.YAMLToJSON([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := obj.UnmarshalJSON(content); err != nil {
+		t.Fatal(err)
+	}
+	return obj
+}
+
+// overridePolicy is the OverridePolicy shop/NAME with the given spec.
+func overridePolicy(t *testing.T, name, spec string) *policyv1alpha1.OverridePolicy {
+	t.Helper()
+	p := &policyv1alpha1.OverridePolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name}}
+	if err := yaml.UnmarshalStrict([]byte(spec), &p.Spec); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func clusterOverridePolicy(t *testing.T, name, spec string) *policyv1alpha1.ClusterOverridePolicy {
+	t.Helper()
+	return &policyv1alpha1.ClusterOverridePolicy{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: overridePolicy(t, name, spec).Spec}
+}
+
+func compile(t *testing.T, policies ...policyv1alpha1.Override) []*override.Policy {
+	t.Helper()
+	var compiled []*override.Policy
+	for _, p := range policies {
+		one, err := override.Compile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		compiled = append(compiled, one)
+	}
+	return compiled
+}
+
+func templateOf(obj *unstructured.Unstructured) policy.Template {
+	return policy.TemplateOf(obj, obj.GroupVersionKind())
+}
+
+// render overrides a manifest for a cluster.
+func render(policies []*override.Policy, obj *unstructured.Unstructured, cluster *clusterv1alpha1.MemberCluster) (*unstructured.Unstructured, error) {
+	choice, err := override.Select(policies, templateOf(obj)).For(cluster)
+	if err != nil {
+		return nil, err
+	}
+	return choice.Apply(obj)
+}
+
+// lines are the values of a manifest, each with its path, which makes differences small.
+func lines(obj *unstructured.Unstructured) []string {
+	var all []string
+	var walk func(path string, value any)
+	walk = func(path string, value any) {
+		switch value := value.(type) {
+		case map[string]any:
+			for key, item := range value {
+				walk(path+"/"+strings.ReplaceAll(key, "/", "~1"), item)
+			}
+		case []any:
+			for i, item := range value {
+				walk(fmt.Sprintf("%s/%d", path, i), item)
+			}
+		default:
+			text, _ := json.Marshal(value)
+			all = append(all, path+" = "+string(text))
+		}
+	}
+	walk("", obj.Object)
+	slices.Sort(all)
+	return all
+}
+
+// changes are the lines that one manifest has and another has not, with - and +.
+func changes(before, after *unstructured.Unstructured) []string {
+	var changes []string
+	was, is := lines(before), lines(after)
+	for _, line := range was {
+		if !slices.Contains(is, line) {
+			changes = append(changes, "- "+line)
+		}
+	}
+	for _, line := range is {
+		if !slices.Contains(was, line) {
+			changes = append(changes, "+ "+line)
+		}
+	}
+	return changes
+}
+
+const (
+	initImage  = "/spec/template/spec/initContainers/0/image"
+	webImage   = "/spec/template/spec/containers/0/image"
+	proxyImage = "/spec/template/spec/containers/1/image"
+)
+
+func TestWhatEachOverriderDoes(t *testing.T) {
+	for _, test := range []struct {
+		reason, template, overriders string
+		want                         []string
+	}{
+		{"a registry is put in front of images without one, and in the place of others", web,
+			`imageOverrider: [{component: Registry, operator: replace, value: mirror.example.org}]`,
+			[]string{
+				"- " + webImage + ` = "nginx:1.27"`, "- " + proxyImage + ` = "registry.example.com:5000/mesh/proxy:v2"`, "- " + initImage + ` = "library/migrate"`,
+				"+ " + webImage + ` = "mirror.example.org/nginx:1.27"`, "+ " + proxyImage + ` = "mirror.example.org/mesh/proxy:v2"`, "+ " + initImage + ` = "mirror.example.org/library/migrate"`,
+			}},
+		{"a registry may come with a path", web,
+			`imageOverrider: [{predicate: {path: ` + webImage + `}, component: Registry, operator: add, value: mirror.example.org/hub}]`,
+			[]string{"- " + webImage + ` = "nginx:1.27"`, "+ " + webImage + ` = "mirror.example.org/hub/nginx:1.27"`}},
+		{"to remove a registry leaves images without one alone", web,
+			`imageOverrider: [{component: Registry, operator: remove}]`,
+			[]string{"- " + proxyImage + ` = "registry.example.com:5000/mesh/proxy:v2"`, "+ " + proxyImage + ` = "mesh/proxy:v2"`}},
+		{"to add to a repository appends", web,
+			`imageOverrider: [{predicate: {path: ` + webImage + `}, component: Repository, operator: add, value: -unprivileged}]`,
+			[]string{"- " + webImage + ` = "nginx:1.27"`, "+ " + webImage + ` = "nginx-unprivileged:1.27"`}},
+		{"a repository is replaced without its registry", web,
+			`imageOverrider: [{predicate: {path: ` + proxyImage + `}, component: Repository, operator: replace, value: other/proxy}]`,
+			[]string{"- " + proxyImage + ` = "registry.example.com:5000/mesh/proxy:v2"`, "+ " + proxyImage + ` = "registry.example.com:5000/other/proxy:v2"`}},
+		{"a tag is replaced by a digest", web,
+			`imageOverrider: [{predicate: {path: ` + webImage + `}, component: Tag, operator: replace, value: "sha256:` + strings.Repeat("ab", 32) + `"}]`,
+			[]string{"- " + webImage + ` = "nginx:1.27"`, "+ " + webImage + ` = "nginx@sha256:` + strings.Repeat("ab", 32) + `"`}},
+		{"what is added to a tag needs one to be added to", web,
+			`imageOverrider: [{component: Tag, operator: add, value: -arm64}]`,
+			[]string{
+				"- " + webImage + ` = "nginx:1.27"`, "- " + proxyImage + ` = "registry.example.com:5000/mesh/proxy:v2"`,
+				"+ " + webImage + ` = "nginx:1.27-arm64"`, "+ " + proxyImage + ` = "registry.example.com:5000/mesh/proxy:v2-arm64"`,
+			}},
+		{"a tag is removed", web, `imageOverrider: [{predicate: {path: ` + webImage + `}, component: Tag, operator: remove, value: ignored}]`,
+			[]string{"- " + webImage + ` = "nginx:1.27"`, "+ " + webImage + ` = "nginx"`}},
+		{"the pods of a CronJob lie deeper",
+			"apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: tidy, namespace: shop}\nspec: {jobTemplate: {spec: {template: {spec: {containers: [{name: c, image: busybox}], initContainers: [{name: i, image: busybox}]}}}}}",
+			`imageOverrider: [{component: Registry, operator: replace, value: r.example}]`,
+			[]string{
+				`- /spec/jobTemplate/spec/template/spec/containers/0/image = "busybox"`, `- /spec/jobTemplate/spec/template/spec/initContainers/0/image = "busybox"`,
+				`+ /spec/jobTemplate/spec/template/spec/containers/0/image = "r.example/busybox"`, `+ /spec/jobTemplate/spec/template/spec/initContainers/0/image = "r.example/busybox"`,
+			}},
+		{"a pod's own containers", "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: shop}\nspec: {containers: [{name: c, image: busybox}]}",
+			`imageOverrider: [{component: Tag, operator: add, value: v1}]`,
+			[]string{`- /spec/containers/0/image = "busybox"`, `+ /spec/containers/0/image = "busybox:v1"`}},
+		{"an object without containers has no images", settings, `imageOverrider: [{component: Registry, operator: replace, value: r.example}]`, nil},
+		{"words are appended to a command", web, `commandOverrider: [{containerName: web, operator: add, value: [-t]}]`,
+			[]string{`+ /spec/template/spec/containers/0/command/1 = "-t"`}},
+		{"a container without arguments gets them", web, `argsOverrider: [{containerName: proxy, operator: add, value: [--log, debug]}]`,
+			[]string{`+ /spec/template/spec/containers/1/args/0 = "--log"`, `+ /spec/template/spec/containers/1/args/1 = "debug"`}},
+		{"an initial container is a container", web, `argsOverrider: [{containerName: migrate, operator: add, value: [up]}]`,
+			[]string{`+ /spec/template/spec/initContainers/0/args/0 = "up"`}},
+		{"all equal words are removed", web, `argsOverrider: [{containerName: web, operator: remove, value: [-v, -x]}]`,
+			[]string{`- /spec/template/spec/containers/0/args/2 = "-v"`}},
+		{"a container of another name is left alone", web, `argsOverrider: [{containerName: db, operator: add, value: [x]}]`, nil},
+		{"an object without containers has no arguments", settings, `argsOverrider: [{containerName: web, operator: add, value: [x]}]`, nil},
+		{"labels are added, also in the place of others", web, `labelsOverrider: [{operator: add, value: {site: edge, tier: back}}]`,
+			[]string{`- /metadata/labels/tier = "front"`, `+ /metadata/labels/site = "edge"`, `+ /metadata/labels/tier = "back"`}},
+		{"labels are added where there were none", settings, `labelsOverrider: [{operator: add, value: {example.com/site: edge}}]`,
+			[]string{`+ /metadata/labels/example.com~1site = "edge"`}},
+		{"what is not there is not replaced", web, `labelsOverrider: [{operator: replace, value: {site: edge, tier: back}}]`,
+			[]string{`- /metadata/labels/tier = "front"`, `+ /metadata/labels/tier = "back"`}},
+		{"a label goes whatever its value is", web, `labelsOverrider: [{operator: remove, value: {tier: "", site: edge}}]`,
+			[]string{`- /metadata/labels/tier = "front"`}},
+		{"annotations", web, `annotationsOverrider: [{operator: add, value: {example.com/note: "any text, at all"}}]`,
+			[]string{`+ /metadata/annotations/example.com~1note = "any text, at all"`}},
+		{"a plaintext patch", web, `plaintext: [{path: /spec/replicas, operator: replace, value: 5}, {path: /spec/template/spec/containers/0/env, operator: add, value: [{name: A, value: b}]}, {path: /spec/template/spec/containers/0/command, operator: remove}]`,
+			[]string{
+				`- /spec/replicas = 3`, `- /spec/template/spec/containers/0/command/0 = "nginx"`,
+				`+ /spec/replicas = 5`, `+ /spec/template/spec/containers/0/env/0/name = "A"`, `+ /spec/template/spec/containers/0/env/0/value = "b"`,
+			}},
+		{"each operation sees what the ones before it did", web, `plaintext: [{path: /spec/paused, operator: add, value: true}, {path: /spec/paused, operator: replace, value: false}]`,
+			[]string{`+ /spec/paused = false`}},
+		{"- is the end of a list, and -1 its last place", web, `plaintext: [{path: /spec/template/spec/containers/0/args/-, operator: add, value: end}, {path: /spec/template/spec/containers/0/args/-1, operator: replace, value: last}]`,
+			[]string{`+ /spec/template/spec/containers/0/args/3 = "last"`}},
+		{"a name with a slash", web, `plaintext: [{path: /metadata/annotations, operator: add, value: {}}, {path: /metadata/annotations/example.com~1a, operator: add, value: b}]`,
+			[]string{`+ /metadata/annotations/example.com~1a = "b"`}},
+		{"no value is null, as it is once it was stored", web, `plaintext: [{path: /spec/replicas, operator: replace}]`,
+			[]string{`- /spec/replicas = 3`, `+ /spec/replicas = null`}},
+		{"a value beside remove counts for nothing", web, `plaintext: [{path: /spec/replicas, operator: remove, value: 3}]`,
+			[]string{`- /spec/replicas = 3`}},
+		{"large whole numbers stay whole", web, `plaintext: [{path: /spec/n, operator: add, value: 9007199254740993}]`,
+			[]string{`+ /spec/n = 9007199254740993`}},
+		{"a YAML document in a string", settings, `fieldOverrider: [{fieldPath: /data/config.yaml, yaml: [{subPath: /server/port, operator: replace, value: 9090}, {subPath: /server/hosts/-, operator: add, value: c}, {subPath: /level, operator: remove}]}]`,
+			[]string{
+				`- /data/config.yaml = "# lost\nserver: {port: 8080, hosts: [a, b]}\nlevel: info\n"`,
+				`+ /data/config.yaml = "server:\n  hosts:\n  - a\n  - b\n  - c\n  port: 9090\n"`,
+			}},
+		{"a JSON document in a string keeps the order of its keys", settings, `fieldOverrider: [{fieldPath: /data/config.json, json: [{subPath: /a/c, operator: add, value: true}]}]`,
+			[]string{
+				`- /data/config.json = "{\"z\": 1, \"a\": {\"b\": \"\u003cx\u003e\"}}"`,
+				`+ /data/config.json = "{\"z\":1,\"a\":{\"b\":\"\\u003cx\\u003e\",\"c\":true}}"`,
+			}},
+		{"an empty string is an empty document", settings, `fieldOverrider: [{fieldPath: /data/empty, yaml: [{subPath: /a, operator: add, value: 1}]}]`,
+			[]string{`- /data/empty = ""`, `+ /data/empty = "a: 1\n"`}},
+		{"an empty string is an empty JSON document", settings, `fieldOverrider: [{fieldPath: /data/empty, json: [{subPath: /a, operator: add, value: 1}]}]`,
+			[]string{`- /data/empty = ""`, `+ /data/empty = "{\"a\":1}"`}},
+		{"a field overrider that says nothing changes nothing", settings, `fieldOverrider: [{fieldPath: /data/config.yaml}]`, nil},
+		{"the conflict resolution is the user's to say", settings, `annotationsOverrider: [{operator: add, value: {work.karmada.io/conflict-resolution: overwrite}}]`,
+			[]string{`+ /metadata/annotations/work.karmada.io~1conflict-resolution = "overwrite"`}},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			obj := manifest(t, test.template)
+			untouched := obj.DeepCopy()
+			got, err := render(compile(t, overridePolicy(t, "p", "overriders:\n  "+strings.ReplaceAll(test.overriders, "\n", "\n  "))), obj, eu1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			slices.Sort(test.want)
+			found := changes(obj, got)
+			slices.Sort(found)
+			if diff := cmp.Diff(test.want, found); diff != "" {
+				t.Errorf("changes (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(untouched, obj); diff != "" {
+				t.Errorf("the template itself was changed:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestWhatCannotBeDoneIsSaidWithPolicyAndPath(t *testing.T) {
+	for _, test := range []struct{ reason, template, overriders, want string }{
+		{"remove of an absent path", web, `plaintext: [{path: /spec/replicas, operator: remove}, {path: /spec/nothing, operator: remove}]`,
+			"plaintext[1]: can't remove /spec/nothing: there is nothing at this path"},
+		{"replace of an absent path", web, `plaintext: [{path: /spec/nothing, operator: replace, value: 1}]`, "plaintext[0]: can't replace /spec/nothing: there is nothing at this path"},
+		{"add below an absent path", web, `plaintext: [{path: /spec/a/b, operator: add, value: 1}]`, "plaintext[0]: can't add /spec/a/b: there is nothing at /spec/a to add to"},
+		{"a place in a list that is far beyond its end", web, `plaintext: [{path: /spec/template/spec/containers/1000000000, operator: add, value: {}}]`,
+			"plaintext[0]: can't add /spec/template/spec/containers/1000000000: the list has no such place"},
+		{"a name in a list", web, `plaintext: [{path: /spec/template/spec/containers/web, operator: replace, value: {}}]`, "plaintext[0]: can't replace /spec/template/spec/containers/web: there is nothing at this path"},
+		{"another name by a whole metadata", web, `plaintext: [{path: /metadata, operator: replace, value: {name: other, namespace: shop}}]`,
+			`overriders: metadata.name would be "other" in the place of "web", and the object another one`},
+		{"no metadata at all", web, `plaintext: [{path: /metadata, operator: remove}]`, `overriders: metadata.name would be ""`},
+		{"another kind by a whole object", web, `plaintext: [{path: "", operator: replace, value: {apiVersion: apps/v1, kind: DaemonSet, metadata: {name: web, namespace: shop}}}]`, `overriders: kind would be "DaemonSet"`},
+		{"no object", web, `plaintext: [{path: "", operator: replace, value: [7]}]`, "plaintext[0]: the result is no object"},
+		{"a finalizer", web, `plaintext: [{path: /metadata/finalizers, operator: add, value: [x]}]`, "overriders: metadata.finalizers can't be overridden"},
+		{"a status", web, `plaintext: [{path: /status, operator: add, value: {}}]`, "overriders: status can't be overridden"},
+		{"a mark of the hub by plaintext", web, `plaintext: [{path: /metadata/labels/karmada.io~1managed, operator: add, value: "false"}]`, "overriders: metadata.labels[karmada.io/managed] is a mark of the hub's own"},
+		{"a label that is a number", web, `plaintext: [{path: /metadata/labels/n, operator: add, value: 1}]`, "overriders: metadata.labels[n] would be no string"},
+		{"labels that are a list", web, `plaintext: [{path: /metadata/labels, operator: add, value: [a]}]`, "overriders: metadata.labels would be no set of strings"},
+		{"an image that is nowhere", web, `imageOverrider: [{predicate: {path: /spec/template/spec/containers/7/image}, component: Tag, operator: replace, value: v1}]`,
+			"imageOverrider[0]: there is nothing at /spec/template/spec/containers/7"},
+		{"an image that is no string", web, `imageOverrider: [{predicate: {path: /spec/replicas}, component: Tag, operator: replace, value: v1}]`, "imageOverrider[0]: what is at /spec/replicas is no string"},
+		{"what is no image", settings, `imageOverrider: [{predicate: {path: /data/broken}, component: Tag, operator: replace, value: v1}]`, `imageOverrider[0]: "a: [1" is no image name`},
+		{"an image without its repository", web, `imageOverrider: [{component: Repository, operator: remove}]`, `imageOverrider[0]: image "library/migrate" can't be changed`},
+		{"a document that is no string", web, `fieldOverrider: [{fieldPath: /spec/replicas, yaml: [{subPath: /a, operator: remove}]}]`, "fieldOverrider[0].fieldPath: what is at /spec/replicas is no string"},
+		{"no document", settings, `fieldOverrider: [{fieldPath: /data/none, yaml: [{subPath: /a, operator: remove}]}]`, "fieldOverrider[0].fieldPath: there is nothing at /data/none"},
+		{"YAML that is none", settings, `fieldOverrider: [{fieldPath: /data/broken, yaml: [{subPath: /a, operator: remove}]}]`, "fieldOverrider[0].fieldPath: /data/broken holds no yaml document: yaml: line 1"},
+		{"several documents, of which all but one would be lost", settings, `fieldOverrider: [{fieldPath: /data/two, yaml: [{subPath: /a, operator: remove}]}]`, "fieldOverrider[0].fieldPath: /data/two holds no yaml document: there is more than one"},
+		{"JSON that is none", settings, `fieldOverrider: [{fieldPath: /data/config.yaml, json: [{subPath: /a, operator: remove}]}]`, "fieldOverrider[0].fieldPath: /data/config.yaml holds no json document: invalid character"},
+		{"an absent path of a document", settings, `fieldOverrider: [{fieldPath: /data/config.yaml, yaml: [{subPath: /server, operator: remove}, {subPath: /b/c, operator: add, value: 1}]}]`,
+			"fieldOverrider[0].yaml[1]: can't add /b/c: there is nothing at /b to add to"},
+		{"a label that the cluster's name makes too long", web, `labelsOverrider: [{operator: add, value: {site: "${cluster.name}-` + strings.Repeat("x", 60) + `"}}]`, "labelsOverrider[0]: label site would be"},
+		{"a tag that the cluster makes none", web, `imageOverrider: [{component: Tag, operator: replace, value: "-${cluster.name}"}]`, `imageOverrider[0]: "-eu-1" is neither a tag nor a digest`},
+		{"a label that the cluster does not have", web, `labelsOverrider: [{operator: add, value: {site: "${cluster.labels.site}"}}]`,
+			"overriders: ${cluster.labels.site} is empty: MemberCluster eu-1 has no label site"},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			spec := "overrideRules:\n- overriders: {labelsOverrider: [{operator: add, value: {first: ok}}]}\n- overriders:\n    " + test.overriders
+			_, err := render(compile(t, overridePolicy(t, "p", spec)), manifest(t, test.template), eu1)
+			var failed *override.Error
+			if !errors.As(err, &failed) {
+				t.Fatalf("the error is %v", err)
+			}
+			want := test.want
+			if !strings.HasPrefix(want, "overriders") {
+				want = "overriders." + want
+			}
+			if want = "OverridePolicy shop/p: spec.overrideRules[1]." + want; !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("the error says\n%s\nand not\n%s", err, want)
+			}
+		})
+	}
+}
+
+func TestAClusterIsNamedByReferences(t *testing.T) {
+	spec := `overriders:
+  labelsOverrider: [{operator: add, value: {cluster: "${cluster.name}", site: "${cluster.labels.topology.example.com/site}-${cluster.labels.tier}"}}]
+  annotationsOverrider: [{operator: add, value: {literal: "$${HOME} costs $5 or $$", all: "${cluster.provider}/${cluster.region}"}}]
+  argsOverrider: [{containerName: web, operator: add, value: ["--name=${cluster.name}"]}]
+  imageOverrider: [{component: Registry, operator: replace, value: "${cluster.region}.registry.example.com"}]
+  plaintext: [{path: /spec/template/spec/containers/0/env, operator: add, value: [{name: "${cluster.name}", value: {deep: ["\u0024{cluster.name}"], "${key}": 1}}]}]`
+	got, err := render(compile(t, overridePolicy(t, "p", spec)), manifest(t, web), eu1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := changes(manifest(t, web), got)
+	found = slices.DeleteFunc(found, func(line string) bool { return strings.HasPrefix(line, "-") })
+	want := []string{
+		`+ /metadata/annotations/all = "acme/eu-central"`,
+		`+ /metadata/annotations/literal = "${HOME} costs $5 or $$"`,
+		`+ /metadata/labels/cluster = "eu-1"`,
+		`+ /metadata/labels/site = "fra-gold"`,
+		`+ /spec/template/spec/containers/0/args/3 = "--name=eu-1"`,
+		`+ /spec/template/spec/containers/0/env/0/name = "eu-1"`,
+		`+ /spec/template/spec/containers/0/env/0/value/${key} = 1`,
+		`+ /spec/template/spec/containers/0/env/0/value/deep/0 = "eu-1"`,
+		"+ " + webImage + ` = "eu-central.registry.example.com/nginx:1.27"`,
+		"+ " + proxyImage + ` = "eu-central.registry.example.com/mesh/proxy:v2"`,
+		"+ " + initImage + ` = "eu-central.registry.example.com/library/migrate"`,
+	}
+	if diff := cmp.Diff(want, found); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+}
+
+func TestTheKindsOfOneRuleAreAppliedInKarmadasOrder(t *testing.T) {
+	// Each kind changes what the one before it wrote; the order in the manifest is another.
+	spec := `overriders:
+  plaintext: [{path: /metadata/annotations/seen, operator: replace, value: plaintext}]
+  fieldOverrider: [{fieldPath: /metadata/annotations/document, yaml: [{subPath: /by, operator: replace, value: field}]}]
+  annotationsOverrider: [{operator: add, value: {seen: annotations, document: "by: annotations"}}, {operator: replace, value: {seen: second}}]
+  imageOverrider: [{component: Tag, operator: replace, value: v1}, {component: Tag, operator: add, value: -b}]`
+	got, err := render(compile(t, overridePolicy(t, "p", spec)), manifest(t, web), eu1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"seen": "plaintext", "document": "by: field\n"}, got.GetAnnotations()); diff != "" {
+		t.Error(diff)
+	}
+	if image := imageOf(got); image != "nginx:v1-b" {
+		t.Errorf("the image is %s", image)
+	}
+}
+
+func imageOf(obj *unstructured.Unstructured) string {
+	containers, _, _ := unstructured.NestedSlice(obj.Object, "spec", "template", "spec", "containers")
+	image, _ := containers[0].(map[string]any)["image"].(string)
+	return image
+}
+
+// says is a policy that appends its name to the annotation order.
+func says(t *testing.T, name, selectors string) string {
+	t.Helper()
+	return fmt.Sprintf("%s\noverriders: {imageOverrider: [{component: Tag, operator: add, value: .%s}]}", selectors, name)
+}
+
+func TestLaterPoliciesWin(t *testing.T) {
+	const (
+		byName  = "resourceSelectors: [{apiVersion: apps/v1, kind: Deployment, name: web}]"
+		byLabel = "resourceSelectors: [{apiVersion: apps/v1, kind: Deployment, labelSelector: {matchLabels: {app: web}}}]"
+		ofKind  = "resourceSelectors: [{apiVersion: apps/v1, kind: Deployment}]"
+		all     = "resourceSelectors: []"
+	)
+	policies := compile(t,
+		overridePolicy(t, "a", says(t, "a", byName)),
+		overridePolicy(t, "b", says(t, "b", ofKind)),
+		overridePolicy(t, "c", says(t, "c", byLabel)),
+		overridePolicy(t, "d", says(t, "d", all)),
+		clusterOverridePolicy(t, "e", says(t, "e", byName)),
+		clusterOverridePolicy(t, "f", says(t, "f", byLabel)),
+		clusterOverridePolicy(t, "g", says(t, "g", all)),
+		overridePolicy(t, "other", says(t, "other", "resourceSelectors: [{apiVersion: apps/v1, kind: Deployment, name: db}]")),
+		overridePolicy(t, "version", says(t, "version", "resourceSelectors: [{apiVersion: apps/v1beta1, kind: Deployment}]")),
+	)
+	for range 10 {
+		rand.Shuffle(len(policies), func(i, j int) { policies[i], policies[j] = policies[j], policies[i] })
+		got, err := render(policies, manifest(t, web), eu1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if image := imageOf(got); image != "nginx:1.27.g.f.e.b.d.c.a" {
+			t.Fatalf("the order is %s", image)
+		}
+	}
+}
+
+func TestWhichTemplatesAPolicyIsFor(t *testing.T) {
+	role := "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: reader}"
+	elsewhere := strings.ReplaceAll(web, "namespace: shop", "namespace: bank")
+	op, cop := overridePolicy(t, "p", "{}"), clusterOverridePolicy(t, "p", "{}")
+	bank := clusterOverridePolicy(t, "p", "resourceSelectors: [{apiVersion: apps/v1, kind: Deployment, namespace: bank}]")
+	for _, test := range []struct {
+		reason   string
+		policy   policyv1alpha1.Override
+		template string
+		want     bool
+	}{
+		{"no selectors select all of the namespace", op, web, true},
+		{"and of no other", op, elsewhere, false},
+		{"nor what is in none", op, role, false},
+		{"those of a cluster-scoped policy select everything", cop, web, true},
+		{"also what is in no namespace", cop, role, true},
+		{"a namespace in a selector counts", bank, web, false},
+		{"a namespace in a selector counts", bank, elsewhere, true},
+	} {
+		p := compile(t, test.policy)[0]
+		obj := manifest(t, test.template)
+		if got := p.Selects(templateOf(obj)); got != test.want {
+			t.Errorf("%s: %v", test.reason, got)
+		}
+		if got := override.Select([]*override.Policy{p}, templateOf(obj)) != nil; got != test.want {
+			t.Errorf("%s: the set is there: %v", test.reason, got)
+		}
+	}
+}
+
+func TestRulesAreForTheirClusters(t *testing.T) {
+	spec := `overrideRules:
+- {targetCluster: {clusterNames: [us-1]}, overriders: {imageOverrider: [{component: Tag, operator: add, value: .name}]}}
+- {targetCluster: {labelSelector: {matchLabels: {tier: gold}}}, overriders: {imageOverrider: [{component: Tag, operator: add, value: .label}]}}
+- {targetCluster: {fieldSelector: {matchExpressions: [{key: region, operator: In, values: [eu-central]}]}}, overriders: {imageOverrider: [{component: Tag, operator: add, value: .region}]}}
+- {targetCluster: {fieldSelector: {matchExpressions: [{key: zone, operator: NotIn, values: [a]}]}}, overriders: {imageOverrider: [{component: Tag, operator: add, value: .notzone}]}}
+- {targetCluster: {exclude: [eu-1]}, overriders: {imageOverrider: [{component: Tag, operator: add, value: .exclude}]}}
+- {overriders: {imageOverrider: [{component: Tag, operator: add, value: .all}]}}`
+	policies := compile(t, overridePolicy(t, "p", spec))
+	us1 := &clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "us-1"}}
+	for _, test := range []struct {
+		cluster *clusterv1alpha1.MemberCluster
+		want    string
+	}{{eu1, "nginx:1.27.label.region.all"}, {us1, "nginx:1.27.name.notzone.exclude.all"}} {
+		got, err := render(policies, manifest(t, web), test.cluster)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if image := imageOf(got); image != test.want {
+			t.Errorf("%s has %s, want %s", test.cluster.Name, image, test.want)
+		}
+	}
+}
+
+func TestTheRecordIsThatOfKarmada(t *testing.T) {
+	set := override.Select(compile(t,
+		overridePolicy(t, "b", "resourceSelectors: []\noverriders: {labelsOverrider: [{operator: add, value: {site: edge}}]}"),
+		overridePolicy(t, "a", "resourceSelectors: [{apiVersion: apps/v1, kind: Deployment, name: web}]\noverrideRules: [{overriders: {plaintext: [{path: /spec/replicas, operator: replace, value: 1}]}}, {targetCluster: {clusterNames: [nobody]}, overriders: {}}]"),
+		clusterOverridePolicy(t, "c", "overriders: {imageOverrider: [{component: Registry, operator: replace, value: r.example}]}"),
+	), templateOf(manifest(t, web)))
+	choice, err := set.For(eu1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clusterScoped, namespaced := choice.Record()
+	if want := `[{"policyName":"c","overriders":{"imageOverrider":[{"component":"Registry","operator":"replace","value":"r.example"}]}}]`; clusterScoped != want {
+		t.Errorf("the record of ClusterOverridePolicies is\n%s, want\n%s", clusterScoped, want)
+	}
+	want := `[{"policyName":"a","overriders":{"plaintext":[{"path":"/spec/replicas","operator":"replace","value":1}]}},` +
+		`{"policyName":"b","overriders":{"labelsOverrider":[{"operator":"add","value":{"site":"edge"}}]}}]`
+	if namespaced != want {
+		t.Errorf("the record of OverridePolicies is\n%s, want\n%s", namespaced, want)
+	}
+}
+
+func TestARecordThatIsTooLargeNamesThePolicies(t *testing.T) {
+	large := fmt.Sprintf("overriders: {annotationsOverrider: [{operator: add, value: {large: %s}}]}", strings.Repeat("x", 40<<10))
+	choice, err := override.Select(compile(t, overridePolicy(t, "p", large)), templateOf(manifest(t, web))).For(eu1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if clusterScoped, namespaced := choice.Record(); clusterScoped != "" || namespaced != `[{"policyName":"p","overriders":{}}]` {
+		t.Errorf("the record is %q and %q", clusterScoped, namespaced)
+	}
+}
+
+func TestWhatAnOverrideCostsIsBounded(t *testing.T) {
+	bomb := manifest(t, settings)
+	aliases := "a: &a [" + strings.Repeat("x,", 1000) + "x]\nb: &b [" + strings.Repeat("*a,", 1000) + "*a]\nc: [" + strings.Repeat("*b,", 1000) + "*b]\n"
+	text := "a: &a " + strings.Repeat("x", 10_000) + "\nb: [" + strings.Repeat("*a,", 1000) + "*a]\n"
+	large := "a: " + strings.Repeat("x", 900_000) + "\n"
+	data := map[string]any{"aliases": aliases, "text": text, "large": large}
+	bomb.Object["data"] = data
+	many := strings.Repeat("{fieldPath: /data/large, yaml: [{subPath: /b, operator: add, value: 1}]},", 100)
+	for _, test := range []struct{ reason, overriders, want string }{
+		{"lists of aliases of lists", `fieldOverrider: [{fieldPath: /data/aliases, yaml: [{subPath: /a, operator: remove}]}]`, "alias"},
+		{"aliases of a long text", `fieldOverrider: [{fieldPath: /data/text, yaml: [{subPath: /a, operator: remove}]}]`, "its aliases unfold to more than"},
+		{"a result that is too large", `plaintext: [{path: /data/more, operator: add, value: ` + strings.Repeat("y", 300_000) + `}]`, "the result has"},
+		{"many changes of one large document", `fieldOverrider: [` + many + `]`, "the overrides of this object copy more than"},
+	} {
+		_, err := render(compile(t, overridePolicy(t, "p", "overriders: {"+test.overriders+"}")), bomb, eu1)
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: the error is %.300v", test.reason, err)
+		}
+		data["aliases"], data["text"] = "a: 1", "a: 1"
+		if test.reason == "lists of aliases of lists" {
+			data["text"] = text
+		}
+	}
+}
+
+func TestClustersOfOneKeyGetTheSame(t *testing.T) {
+	pools := struct{ targets, values []string }{
+		[]string{"", "targetCluster: {clusterNames: [c0, c1, c2]}, ", "targetCluster: {exclude: [c3]}, ", "targetCluster: {labelSelector: {matchLabels: {tier: gold}}}, ",
+			"targetCluster: {fieldSelector: {matchExpressions: [{key: region, operator: In, values: [eu]}]}}, "},
+		[]string{"fixed", "${cluster.name}", "${cluster.region}", "${cluster.labels.tier}", "${cluster.region}-${cluster.labels.tier}"},
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	pick := func(from []string) string { return from[random.IntN(len(from))] }
+	for range 200 {
+		var spec strings.Builder
+		spec.WriteString("overrideRules:\n")
+		for range 1 + random.IntN(3) {
+			fmt.Fprintf(&spec, "- {%soverriders: {annotationsOverrider: [{operator: add, value: {k%d: \"%s\"}}]}}\n", pick(pools.targets), random.IntN(2), pick(pools.values))
+		}
+		set := override.Select(compile(t, overridePolicy(t, "p", spec.String())), templateOf(manifest(t, web)))
+		seen := map[string]string{}
+		for i := range 6 {
+			cluster := &clusterv1alpha1.MemberCluster{
+				ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("c%d", i), Labels: map[string]string{"tier": pick([]string{"gold", "tin"})}},
+				Spec:       clusterv1alpha1.ClusterSpec{Region: pick([]string{"eu", "us"})},
+			}
+			choice, err := set.For(cluster)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := choice.Apply(manifest(t, web))
+			if err != nil {
+				t.Fatal(err)
+			}
+			result := fmt.Sprint(lines(got))
+			if known, ok := seen[choice.Key]; ok && known != result {
+				t.Fatalf("%s\nclusters of the key %q get\n%s\nand\n%s", &spec, choice.Key, known, result)
+			}
+			seen[choice.Key] = result
+			if choice.Key == "" && result != fmt.Sprint(lines(manifest(t, web))) {
+				t.Fatalf("%s\nwithout a key, %s is changed", &spec, cluster.Name)
+			}
+		}
+	}
+}
+
+func TestASetSaysWhetherClustersMatter(t *testing.T) {
+	for _, test := range []struct {
+		spec string
+		want bool
+	}{
+		{"overriders: {labelsOverrider: [{operator: add, value: {a: b}}]}", false},
+		{"overriders: {labelsOverrider: [{operator: add, value: {a: '${cluster.name}'}}]}", true},
+		{"targetCluster: {clusterNames: [a]}\noverriders: {labelsOverrider: [{operator: add, value: {a: b}}]}", true},
+	} {
+		if got := override.Select(compile(t, overridePolicy(t, "p", test.spec)), templateOf(manifest(t, web))).DiffersByCluster(); got != test.want {
+			t.Errorf("%s: %v", test.spec, got)
+		}
+	}
+	if (*override.Set)(nil).DiffersByCluster() {
+		t.Error("nothing differs where there are no overrides")
+	}
+}
+
+func FuzzDocumentsInStrings(f *testing.F) {
+	f.Add("a: 1", "/a", `"x"`, true)
+	f.Add(`{"a": [1, null]}`, "/a/-1", `{"b": "${cluster.name}"}`, false)
+	f.Add("a: &a [1]\nb: *a", "/b/0", "null", true)
+	f.Add("- null\n", "/0/x", "1", true)
+	f.Fuzz(func(t *testing.T, text, pointer, value string, asYAML bool) {
+		if !json.Valid([]byte(value)) {
+			return
+		}
+		obj := manifest(t, settings)
+		obj.Object["data"] = map[string]any{"d": text}
+		p := overridePolicy(t, "p", "{}")
+		for _, operator := range []policyv1alpha1.OverriderOperator{"add", "replace", "remove"} {
+			o := policyv1alpha1.FieldOverrider{FieldPath: "/data/d"}
+			if asYAML {
+				o.YAML = []policyv1alpha1.YAMLPatchOperation{{SubPath: pointer, Operator: operator}}
+				o.YAML[0].Value.Raw = []byte(value)
+			} else {
+				o.JSON = []policyv1alpha1.JSONPatchOperation{{SubPath: pointer, Operator: operator}}
+				o.JSON[0].Value.Raw = []byte(value)
+			}
+			p.Spec.Overriders.FieldOverrider = []policyv1alpha1.FieldOverrider{o}
+			p.Spec.Overriders.Plaintext = []policyv1alpha1.PlaintextOverrider{{Path: pointer, Operator: operator, Value: apiextensionsv1.JSON{Raw: []byte(value)}}}
+			compiled, err := override.Compile(p)
+			if err != nil {
+				continue
+			}
+			got, err := render([]*override.Policy{compiled}, obj, eu1)
+			if err != nil {
+				continue
+			}
+			if encoded, err := workv1alpha1.EncodeManifest(got.Object); err != nil || got.GetName() != "settings" {
+				t.Errorf("%s: %v", encoded, err)
+			}
+		}
+	})
+}

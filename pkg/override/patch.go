@@ -1,0 +1,220 @@
+package override
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	jsonpatch "github.com/evanphx/json-patch/v5"
+	yamlv2 "go.yaml.in/yaml/v2"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+	"sigs.k8s.io/yaml"
+
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+)
+
+// maxDocument bounds a manifest, and a document in one, before and after every change.
+const maxDocument = workv1alpha1.MaxWorkBytes
+
+// patch applies operations to a JSON document. failed is the position of the one that the error is about.
+func (a *application) patch(document []byte, operations []operation) (patched []byte, failed int, err error) {
+	if err := a.copies(2 * len(document)); err != nil {
+		return nil, 0, err
+	}
+	encoded := make([]json.RawMessage, len(operations))
+	for i, op := range operations {
+		if encoded[i], err = a.encode(op); err != nil {
+			return nil, i, err
+		}
+	}
+	if patched, err = applyAll(document, encoded); err != nil {
+		for i := range encoded { // once more, to find the one that fails
+			if document, err = applyAll(document, encoded[i:i+1]); err != nil {
+				return nil, i, explain(operations[i], err)
+			}
+		}
+		return nil, 0, err
+	}
+	if len(patched) > maxDocument {
+		return nil, len(operations) - 1, fmt.Errorf("the result has %d bytes, and at most %d are possible", len(patched), maxDocument)
+	}
+	return patched, 0, nil
+}
+
+// encode writes an operation with the cluster's values.
+func (a *application) encode(op operation) ([]byte, error) {
+	value, err := mapStrings(op.value, a.expand)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.copies(len(value)); err != nil {
+		return nil, err
+	}
+	return json.Marshal(struct {
+		Op    policyv1alpha1.OverriderOperator `json:"op"`
+		Path  string                           `json:"path"`
+		Value json.RawMessage                  `json:"value,omitempty"`
+	}{op.operator, op.pointer, value})
+}
+
+func applyAll(document []byte, operations []json.RawMessage) ([]byte, error) {
+	encoded, err := json.Marshal(operations)
+	if err != nil {
+		return nil, err
+	}
+	patch, err := jsonpatch.DecodePatch(encoded)
+	if err != nil {
+		return nil, err
+	}
+	return patch.Apply(document)
+}
+
+func explain(op operation, err error) error {
+	switch {
+	case errors.Is(err, jsonpatch.ErrMissing) && op.operator == policyv1alpha1.OverriderOpAdd:
+		return fmt.Errorf("can't add %s: there is nothing at %s to add to", op.pointer, op.pointer[:max(0, strings.LastIndex(op.pointer, "/"))])
+	case errors.Is(err, jsonpatch.ErrMissing):
+		return fmt.Errorf("can't %s %s: there is nothing at this path", op.operator, op.pointer)
+	case errors.Is(err, jsonpatch.ErrInvalidIndex):
+		return fmt.Errorf("can't %s %s: the list has no such place", op.operator, op.pointer)
+	}
+	return fmt.Errorf("can't %s %q: %s", op.operator, op.pointer, strings.TrimSuffix(err.Error(), ": %!w(<nil>)")) // some wrap nothing
+}
+
+// overridePlaintext changes the object itself.
+func (a *application) overridePlaintext(overriders []policyv1alpha1.PlaintextOverrider) (failed int, err error) {
+	document, err := json.Marshal(a.object)
+	if err != nil {
+		return 0, err
+	}
+	patched, failed, err := a.patch(document, plaintextOperations(overriders))
+	if err != nil {
+		return failed, err
+	}
+	var object map[string]any
+	if err := utiljson.Unmarshal(patched, &object); err != nil || object == nil {
+		return len(overriders) - 1, fmt.Errorf("the result is no object")
+	}
+	a.object = object
+	return 0, nil
+}
+
+// overrideDocument changes a document inside a string. The path of a failure begins below the overrider.
+func (a *application) overrideDocument(o *policyv1alpha1.FieldOverrider) (at string, err error) {
+	text, set, err := stringAt(a.object, o.FieldPath)
+	if err != nil {
+		return ".fieldPath", err
+	}
+	operations := documentOperations(o)
+	if len(operations) == 0 {
+		return "", nil
+	}
+	if err := a.copies(2 * len(text)); err != nil {
+		return "", err
+	}
+	kind, read, write := "json", readJSON, writeJSON
+	if len(o.YAML) > 0 {
+		kind, read, write = "yaml", readYAML, yaml.JSONToYAML
+	}
+	document, err := read([]byte(text))
+	if err != nil {
+		return ".fieldPath", fmt.Errorf("%s holds no %s document: %w", o.FieldPath, kind, err)
+	}
+	patched, failed, err := a.patch(document, operations)
+	if err != nil {
+		return fmt.Sprintf(".%s[%d]", kind, failed), err
+	}
+	written, err := write(patched)
+	if err != nil {
+		return "", err
+	}
+	set(string(written))
+	return "", nil
+}
+
+func readJSON(text []byte) ([]byte, error) {
+	if len(bytes.TrimSpace(text)) == 0 {
+		return []byte("{}"), nil
+	}
+	if !json.Valid(text) {
+		var value any
+		return nil, json.Unmarshal(text, &value)
+	}
+	return text, nil
+}
+
+func writeJSON(document []byte) ([]byte, error) { return document, nil }
+
+// readYAML reads a YAML document as JSON. What its aliases unfold to is bounded, and more than one document
+// is an error: all but the first would be lost.
+func readYAML(text []byte) ([]byte, error) {
+	decoder := yamlv2.NewDecoder(bytes.NewReader(text))
+	var value any
+	if err := decoder.Decode(&value); errors.Is(err, io.EOF) || err == nil && value == nil {
+		return []byte("{}"), nil
+	} else if err != nil {
+		return nil, err
+	}
+	if err := decoder.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return nil, errors.New("there is more than one, and only one can be changed: put them into strings of their own")
+	}
+	if left := maxDocument; !fits(value, &left) {
+		return nil, fmt.Errorf("its aliases unfold to more than %d bytes", maxDocument)
+	}
+	return yaml.YAMLToJSON(text)
+}
+
+// fits counts down what a value takes at least when it is written.
+func fits(value any, left *int) bool {
+	*left -= 2
+	switch value := value.(type) {
+	case string:
+		*left -= len(value)
+	case []any:
+		for _, item := range value {
+			if *left < 0 || !fits(item, left) {
+				return false
+			}
+		}
+	case map[any]any:
+		for key, item := range value {
+			if *left < 0 || !fits(key, left) || !fits(item, left) {
+				return false
+			}
+		}
+	}
+	return *left >= 0
+}
+
+// stringAt finds the string that a JSON pointer names. What set writes takes its place.
+func stringAt(object map[string]any, pointer string) (text string, set func(string), err error) {
+	var value any = object
+	names := strings.Split(strings.TrimPrefix(pointer, "/"), "/")
+	for i, name := range names {
+		name = strings.ReplaceAll(strings.ReplaceAll(name, "~1", "/"), "~0", "~")
+		there := false
+		switch parent := value.(type) {
+		case map[string]any:
+			value, there = parent[name]
+			set = func(text string) { parent[name] = text }
+		case []any:
+			if index, err := strconv.Atoi(name); err == nil && index >= 0 && index < len(parent) {
+				value, there = parent[index], true
+				set = func(text string) { parent[index] = text }
+			}
+		}
+		if !there {
+			return "", nil, fmt.Errorf("there is nothing at /%s", strings.Join(names[:i+1], "/"))
+		}
+	}
+	text, ok := value.(string)
+	if !ok {
+		return "", nil, fmt.Errorf("what is at %s is no string", pointer)
+	}
+	return text, set, nil
+}
