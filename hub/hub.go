@@ -328,7 +328,8 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, place apiserve
 	policies := &policy.Reconciler{Templates: h.templates, Policies: h.kinds.policies, Bindings: h.kinds.bindings, Workers: settings.Workers, Log: h.log}
 	schedulers := &scheduler.Reconciler{Bindings: h.kinds.bindings, Clusters: h.kinds.clusters, Workers: settings.Workers, KeepEmpty: settings.KeepEmptyWorkloads, Now: time.Now}
 	bindings := &binding.Reconciler{
-		Bindings: h.kinds.bindings, Works: h.kinds.works, Templates: h.templates, Accepts: h.accepting.Accepts,
+		Bindings: h.kinds.bindings, Works: h.kinds.works, Templates: h.templates, Overrides: h.kinds.overrides, Clusters: h.kinds.clusters,
+		Accepts:     h.accepting.Accepts,
 		Terminating: h.terminating, Workers: settings.Workers, Log: h.log, Now: time.Now,
 	}
 	statuses := &status.BindingReconciler{

@@ -22,6 +22,7 @@ import (
 // kinds are the hub's own kinds as its controllers see them.
 type kinds struct {
 	policies  store.Scoped[policyv1alpha1.Policy]
+	overrides store.Scoped[policyv1alpha1.Override]
 	bindings  store.Bindings
 	works     store.Works
 	clusters  store.Kind[*clusterv1alpha1.MemberCluster]
@@ -41,6 +42,11 @@ func newKinds(stores *apiserver.Stores) *kinds {
 		Cluster:    store.As[policyv1alpha1.Policy](clusterPolicies),
 	}
 	k.policyInformers = []cache.SharedIndexInformer{policies.Informer, clusterPolicies.Informer}
+	k.overrides = store.Scoped[policyv1alpha1.Override]{
+		Namespaced: store.As[policyv1alpha1.Override](newKind(k, stores.OverridePolicies, &policyv1alpha1.OverridePolicy{},
+			cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})),
+		Cluster: store.As[policyv1alpha1.Override](newKind(k, stores.ClusterOverridePolicies, &policyv1alpha1.ClusterOverridePolicy{}, nil)),
+	}
 	bindings := newKind(k, stores.Bindings.Store, &workv1alpha1.PropagationBinding{}, store.BindingIndexers())
 	clusterBindings := newKind(k, stores.ClusterBindings.Store, &workv1alpha1.ClusterPropagationBinding{}, store.BindingIndexers())
 	k.bindings = store.Bindings{

@@ -39,30 +39,37 @@ type rule struct {
 	anywhere   bool // it is for all clusters
 	overriders *policyv1alpha1.Overriders
 	references []string // what its values refer to, sorted
+	invalid    error    // why it can't be followed: then no cluster gets anything
 }
 
-// Compile prepares a policy, which must not be changed afterwards. The error names what is invalid: then
-// nothing can be said of the manifests that the policy is for, but that they can't be made.
+// Compile prepares a policy, which must not be changed afterwards. Selectors that don't compile select
+// nothing and are part of the error. Of a rule that does not, nothing can be said but that the manifests
+// can't be made: For says so.
 func Compile(from policyv1alpha1.Override) (*Policy, error) {
 	p := &Policy{name: from.GetName(), namespaced: from.GetNamespace() != "", called: "ClusterOverridePolicy " + from.GetName()}
 	if p.namespaced {
 		p.called = "OverridePolicy " + from.GetNamespace() + "/" + from.GetName()
 	}
+	for _, placed := range from.GetSpec().Rules() {
+		p.rules = append(p.rules, compileRule(p, placed))
+	}
 	var err error
 	if p.selectors, err = policy.CompileSelectors(from.GetNamespace(), from.GetSpec().ResourceSelectors); err != nil {
-		return nil, fmt.Errorf("%s: %w", p.called, err)
+		err = fmt.Errorf("compiling %s: %w", p.called, err)
 	}
-	for _, placed := range from.GetSpec().Rules() {
-		r := rule{policy: p, path: placed.Path.String(), anywhere: placed.TargetCluster == nil, overriders: &placed.Overriders}
-		if r.targets, err = schedule.CompileAffinity(placed.TargetCluster); err != nil {
-			return nil, fmt.Errorf("%s: %s.targetCluster: %w", p.called, placed.Path, err)
-		}
-		if r.references, err = referencesIn(r.overriders); err != nil {
-			return nil, fmt.Errorf("%s: %s.overriders: %w", p.called, placed.Path, err)
-		}
-		p.rules = append(p.rules, r)
+	return p, err
+}
+
+func compileRule(p *Policy, placed policyv1alpha1.PlacedRule) rule {
+	r := rule{policy: p, path: placed.Path.String(), anywhere: placed.TargetCluster == nil, overriders: &placed.Overriders}
+	var err error
+	if r.targets, err = schedule.CompileAffinity(placed.TargetCluster); err != nil {
+		r.invalid = &Error{Policy: p.called, Path: r.path + ".targetCluster", Err: err}
 	}
-	return p, nil
+	if r.references, err = referencesIn(r.overriders); err != nil {
+		r.invalid = &Error{Policy: p.called, Path: r.path + ".overriders", Err: err}
+	}
+	return r
 }
 
 // String names the policy with its kind.
@@ -127,14 +134,17 @@ type Choice struct {
 	values map[string]string // by reference
 }
 
-// For chooses the rules for a cluster. It fails when one of them refers to what the cluster does not
-// have.
+// For chooses the rules for a cluster. It fails when one of them is invalid, or refers to what the cluster
+// does not have.
 func (s *Set) For(cluster *clusterv1alpha1.MemberCluster) (Choice, error) {
 	var choice Choice
 	if s == nil {
 		return choice, nil
 	}
 	for _, r := range s.rules {
+		if r.invalid != nil {
+			return Choice{}, r.invalid
+		}
 		if !r.anywhere && !r.targets.Selects(cluster) {
 			continue
 		}

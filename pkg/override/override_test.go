@@ -579,6 +579,28 @@ func TestClustersOfOneKeyGetTheSame(t *testing.T) {
 	}
 }
 
+func TestWhatCannotBeCompiledHoldsUpOnlyWhatThePolicySelects(t *testing.T) {
+	for _, invalid := range []string{
+		"targetCluster: {labelSelector: {matchExpressions: [{key: a, operator: Near}]}}",
+		"overriders: {labelsOverrider: [{operator: add, value: {a: '${cluster.colour}'}}]}",
+	} {
+		p, err := override.Compile(overridePolicy(t, "p", "resourceSelectors: [{apiVersion: apps/v1, kind: Deployment}]\n"+invalid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := render([]*override.Policy{p}, manifest(t, web), eu1); err == nil || !strings.HasPrefix(err.Error(), "OverridePolicy shop/p: spec.") {
+			t.Errorf("what the policy selects: %v", err)
+		}
+		if _, err := render([]*override.Policy{p}, manifest(t, settings), eu1); err != nil {
+			t.Errorf("what it does not select: %v", err)
+		}
+	}
+	p, err := override.Compile(overridePolicy(t, "p", "resourceSelectors: [{apiVersion: a/b/c, kind: Deployment}]"))
+	if err == nil || p.Selects(templateOf(manifest(t, web))) {
+		t.Errorf("a selector that does not compile selects, or is not told of: %v", err)
+	}
+}
+
 func TestASetSaysWhetherClustersMatter(t *testing.T) {
 	for _, test := range []struct {
 		spec string

@@ -2,12 +2,12 @@
 // one PropagationWork for each of them, says how bindings and works are called, and names the content
 // of a template by a hash.
 //
-//	template ──Prune──► manifest ──┬─ cluster a: 4 replicas ──► work in karmada-es-a
-//	                               ├─ cluster b: 2 replicas ──► work in karmada-es-b
+//	template ──Prune──► manifest ──┬─ cluster a: 4 replicas, overrides ──► work in karmada-es-a
+//	                               ├─ cluster b: 2 replicas ─────────────► work in karmada-es-b
 //	                               └─ ...
 //
-// What all clusters share is made once; clusters with the same number of replicas share the bytes of
-// their manifest as well, so that 1,000 clusters cost little more than one.
+// What all clusters share is made once; clusters with the same number of replicas and the same overrides
+// share the bytes of their manifest as well, so that 1,000 clusters cost little more than one.
 package render
 
 import (
@@ -26,9 +26,11 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/pkg/interpret"
+	"windlass.dev/windlass/pkg/override"
 )
 
 // TooLargeError says that a template does not fit into a work.
@@ -80,7 +82,7 @@ type Renderer struct {
 	reference    workv1alpha1.BindingReference
 	template     workv1alpha1.ObjectReference
 	templateHash string
-	conflicts    policyv1alpha1.ConflictResolution
+	overrides    *override.Set
 	labels       map[string]string
 	name         string
 
@@ -89,19 +91,31 @@ type Renderer struct {
 	elastic     bool             // it is an indexed Job with as many replicas as completions
 
 	manifest *unstructured.Unstructured // its replicas are whatever was rendered last
-	whole    []byte                     // the manifest with the template's own replicas
-	rendered map[numbers][]byte
+	whole    content                    // with the template's own replicas, and not overridden
+	rendered map[differences]content
 }
 
-// numbers are all that the manifests of two clusters may differ in.
-type numbers struct{ replicas, completions int32 }
+// differences are all that the manifests of two clusters may differ in.
+type differences struct {
+	replicas, completions int32
+	overrides             string // the key of an override.Choice
+}
 
-// noCompletions is for what has none.
-const noCompletions = -1
+// undivided stands for a number that is the template's own.
+const undivided = -1
+
+// content is what clusters without differences share.
+type content struct {
+	manifest  []byte
+	conflicts policyv1alpha1.ConflictResolution
+	// What was overridden, in the form of the work's annotations; empty for nothing.
+	clusterOverrides, overrides string
+	err                         error
+}
 
 // New prepares the rendering of a template to the clusters of its binding. It fails with a
-// *TooLargeError when the template does not fit into a work.
-func New(template *unstructured.Unstructured, binding workv1alpha1.Binding) (*Renderer, error) {
+// *TooLargeError when the template does not fit into a work. The overrides are those of the template.
+func New(template *unstructured.Unstructured, binding workv1alpha1.Binding, overrides *override.Set) (*Renderer, error) {
 	manifest := interpret.Prune(template)
 	whole, err := encode(manifest)
 	if err != nil {
@@ -119,11 +133,11 @@ func New(template *unstructured.Unstructured, binding workv1alpha1.Binding) (*Re
 			UID:        template.GetUID(),
 		},
 		templateHash: contentHash(whole),
-		conflicts:    conflictResolution(template, binding.GetSpec()),
+		overrides:    overrides,
 		name:         WorkName(binding.GetName(), kind.Group, kind.Kind, template.GetNamespace(), template.GetName()),
 		manifest:     manifest,
-		whole:        whole,
-		rendered:     map[numbers][]byte{},
+		whole:        content{manifest: whole, conflicts: conflictResolution(template, binding.GetSpec().ConflictResolution)},
+		rendered:     map[differences]content{},
 	}
 	if r.labels, err = permanentID(binding); err != nil {
 		return nil, err
@@ -169,15 +183,15 @@ func permanentID(binding workv1alpha1.Binding) (map[string]string, error) {
 	return map[string]string{label: id}, nil
 }
 
-// conflictResolution is the policy's, unless the template's annotation says otherwise.
-func conflictResolution(template *unstructured.Unstructured, spec *workv1alpha1.BindingSpec) policyv1alpha1.ConflictResolution {
+// conflictResolution is what the template's annotation says, or the policy.
+func conflictResolution(template *unstructured.Unstructured, otherwise policyv1alpha1.ConflictResolution) policyv1alpha1.ConflictResolution {
 	switch strings.ToLower(template.GetAnnotations()[workv1alpha1.ConflictResolutionAnnotation]) {
 	case "overwrite":
 		return policyv1alpha1.ConflictOverwrite
 	case "abort":
 		return policyv1alpha1.ConflictAbort
 	}
-	return cmp.Or(spec.ConflictResolution, policyv1alpha1.ConflictAbort)
+	return cmp.Or(otherwise, policyv1alpha1.ConflictAbort)
 }
 
 // divide finds out whether the clusters share the template's replicas, and then, of a Job, also its
@@ -228,58 +242,104 @@ func (r *Renderer) Keep(cluster string, existing *workv1alpha1.PropagationWork) 
 	}
 }
 
-// manifestFor returns the manifest for a cluster. Clusters with the same numbers share its bytes.
-func (r *Renderer) manifestFor(cluster workv1alpha1.TargetCluster) ([]byte, error) {
-	if !r.divided {
+// contentFor returns what a cluster gets. Clusters without differences share its bytes.
+func (r *Renderer) contentFor(target workv1alpha1.TargetCluster, cluster *clusterv1alpha1.MemberCluster) (content, error) {
+	choice, err := r.overrides.For(cluster)
+	if err != nil {
+		return content{}, &OverrideError{err}
+	}
+	wanted := differences{replicas: undivided, completions: undivided, overrides: choice.Key}
+	if r.divided {
+		wanted.replicas = target.Replicas
+		if completions, found := r.completions[target.Name]; found {
+			wanted.completions = completions
+		}
+	}
+	if wanted == (differences{replicas: undivided, completions: undivided}) {
 		return r.whole, nil
 	}
-	wanted := numbers{replicas: cluster.Replicas, completions: noCompletions}
-	if completions, found := r.completions[cluster.Name]; found {
-		wanted.completions = completions
+	made, found := r.rendered[wanted]
+	if !found {
+		made = r.make(wanted, choice)
+		r.rendered[wanted] = made
 	}
-	if manifest, found := r.rendered[wanted]; found {
-		return manifest, nil
+	return made, made.err
+}
+
+// make renders a manifest: first its numbers and then what is overridden, which may be the numbers.
+func (r *Renderer) make(wanted differences, choice override.Choice) content {
+	if wanted.replicas != undivided {
+		interpret.ReviseReplicas(r.manifest, wanted.replicas)
 	}
-	interpret.ReviseReplicas(r.manifest, wanted.replicas)
-	if wanted.completions != noCompletions {
+	if wanted.completions != undivided {
 		interpret.ReviseCompletions(r.manifest, wanted.completions)
 	}
-	manifest, err := encode(r.manifest)
-	if err != nil {
-		return nil, err
+	made := content{conflicts: r.whole.conflicts}
+	manifest := r.manifest
+	if wanted.overrides != "" {
+		overridden, err := choice.Apply(manifest)
+		if err != nil {
+			return content{err: &OverrideError{err}}
+		}
+		manifest = overridden
+		made.conflicts = takeConflictResolution(manifest, made.conflicts)
+		made.clusterOverrides, made.overrides = choice.Record()
 	}
-	if err := r.checkSize(manifest); err != nil {
-		return nil, err
+	if made.manifest, made.err = encode(manifest); made.err == nil {
+		made.err = r.checkSize(made.manifest)
 	}
-	r.rendered[wanted] = manifest
-	return manifest, nil
+	if made.err != nil && wanted.overrides != "" {
+		made.err = &OverrideError{made.err}
+	}
+	return made
+}
+
+// takeConflictResolution takes out of an overridden manifest what is meant for the work: an override may
+// say for some clusters what the template's annotation says for all.
+func takeConflictResolution(manifest *unstructured.Unstructured, otherwise policyv1alpha1.ConflictResolution) policyv1alpha1.ConflictResolution {
+	annotations := manifest.GetAnnotations()
+	if _, there := annotations[workv1alpha1.ConflictResolutionAnnotation]; !there {
+		return otherwise
+	}
+	resolution := conflictResolution(manifest, otherwise)
+	delete(annotations, workv1alpha1.ConflictResolutionAnnotation)
+	manifest.SetAnnotations(annotations)
+	return resolution
 }
 
 // Work renders the work of one of the binding's clusters, whole but for what the store sets. The
-// specs of one Renderer's works share memory: they are to be stored, not changed.
-func (r *Renderer) Work(cluster workv1alpha1.TargetCluster) (*workv1alpha1.PropagationWork, error) {
-	manifest, err := r.manifestFor(cluster)
+// specs of one Renderer's works share memory: they are to be stored, not changed. An *OverrideError is
+// about this cluster alone. Without overrides nothing is asked of the cluster, which may be nil then.
+func (r *Renderer) Work(target workv1alpha1.TargetCluster, cluster *clusterv1alpha1.MemberCluster) (*workv1alpha1.PropagationWork, error) {
+	content, err := r.contentFor(target, cluster)
 	if err != nil {
 		return nil, err
 	}
 	spec := r.binding.GetSpec()
-	return &workv1alpha1.PropagationWork{
+	work := &workv1alpha1.PropagationWork{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace:  workv1alpha1.ExecutionNamespace(cluster.Name),
+			Namespace:  workv1alpha1.ExecutionNamespace(target.Name),
 			Name:       r.name,
 			Labels:     maps.Clone(r.labels),
 			Finalizers: []string{workv1alpha1.WorkFinalizer},
 		},
 		Spec: workv1alpha1.WorkSpec{
-			Workload:                    workv1alpha1.WorkloadTemplate{Manifests: []runtime.RawExtension{{Raw: manifest}}},
-			SuspendDispatching:          suspended(spec.Suspension, cluster.Name),
+			Workload:                    workv1alpha1.WorkloadTemplate{Manifests: []runtime.RawExtension{{Raw: content.manifest}}},
+			SuspendDispatching:          suspended(spec.Suspension, target.Name),
 			PreserveResourcesOnDeletion: spec.PreserveResourcesOnDeletion,
-			ConflictResolution:          r.conflicts,
+			ConflictResolution:          content.conflicts,
 			Binding:                     &r.reference,
 			Template:                    &r.template,
 			TemplateHash:                r.templateHash,
 		},
-	}, nil
+	}
+	if content.clusterOverrides != "" {
+		metav1.SetMetaDataAnnotation(&work.ObjectMeta, workv1alpha1.AppliedClusterOverridesAnnotation, content.clusterOverrides)
+	}
+	if content.overrides != "" {
+		metav1.SetMetaDataAnnotation(&work.ObjectMeta, workv1alpha1.AppliedOverridesAnnotation, content.overrides)
+	}
+	return work, nil
 }
 
 // suspended returns true or nothing: what is not suspended does not say so.
@@ -297,16 +357,17 @@ func suspended(suspension *workv1alpha1.BindingSuspension, cluster string) *bool
 	return nil
 }
 
-// Works renders the works of all clusters that the binding names, in the order of their names.
+// Works renders the works of all clusters that the binding names, in the order of their names, without
+// overrides.
 func Works(template *unstructured.Unstructured, binding workv1alpha1.Binding) ([]*workv1alpha1.PropagationWork, error) {
-	r, err := New(template, binding)
+	r, err := New(template, binding, nil)
 	if err != nil {
 		return nil, err
 	}
 	clusters := byName(binding.GetSpec().Clusters)
 	works := make([]*workv1alpha1.PropagationWork, 0, len(clusters))
 	for _, cluster := range clusters {
-		work, err := r.Work(cluster)
+		work, err := r.Work(cluster, nil)
 		if err != nil {
 			return nil, fmt.Errorf("rendering for cluster %s: %w", cluster.Name, err)
 		}
@@ -329,6 +390,11 @@ func Diff(existing, desired *workv1alpha1.PropagationWork) bool {
 			return true
 		}
 	}
+	for _, annotation := range recordAnnotations {
+		if existing.Annotations[annotation] != desired.Annotations[annotation] {
+			return true
+		}
+	}
 	have, want := existing.Spec, desired.Spec
 	if have.TemplateHash != want.TemplateHash || !sameManifests(have.Workload.Manifests, want.Workload.Manifests) {
 		return true
@@ -336,6 +402,22 @@ func Diff(existing, desired *workv1alpha1.PropagationWork) bool {
 	have.Workload, want.Workload = workv1alpha1.WorkloadTemplate{}, workv1alpha1.WorkloadTemplate{}
 	have.RemovalCause, want.RemovalCause = "", ""
 	return !equality.Semantic.DeepEqual(have, want)
+}
+
+// recordAnnotations are those that a work is rendered with.
+var recordAnnotations = []string{workv1alpha1.AppliedClusterOverridesAnnotation, workv1alpha1.AppliedOverridesAnnotation}
+
+// Put makes an existing work the desired one, and leaves what others have written on it.
+func Put(existing, desired *workv1alpha1.PropagationWork) *workv1alpha1.PropagationWork {
+	updated := existing.DeepCopy()
+	updated.Labels, updated.Finalizers, updated.Spec = desired.Labels, desired.Finalizers, desired.Spec
+	for _, annotation := range recordAnnotations {
+		delete(updated.Annotations, annotation)
+		if text := desired.Annotations[annotation]; text != "" {
+			metav1.SetMetaDataAnnotation(&updated.ObjectMeta, annotation, text)
+		}
+	}
+	return updated
 }
 
 func sameManifests(a, b []runtime.RawExtension) bool {

@@ -262,13 +262,13 @@ func TestAPartOfAJobThatStandsInAClusterKeepsItsCompletions(t *testing.T) {
 			for i, n := range test.replicas {
 				binding.Spec.Clusters[i].Replicas = n
 			}
-			r, err := New(test.after, binding)
+			r, err := New(test.after, binding, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for i, target := range binding.Spec.Clusters {
 				r.Keep(target.Name, existing[i])
-				work, err := r.Work(target)
+				work, err := r.Work(target, nil)
 				if err != nil {
 					t.Fatal(err)
 				}

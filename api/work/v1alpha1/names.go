@@ -37,6 +37,10 @@ const (
 	RetainReplicasLabel = "resourcetemplate.karmada.io/retain-replicas"
 	// AppliedPlacementAnnotation is the placement that the scheduler last decided with.
 	AppliedPlacementAnnotation = "policy.karmada.io/applied-placement"
+	// AppliedOverridesAnnotation and AppliedClusterOverridesAnnotation on a work are what OverridePolicies
+	// and ClusterOverridePolicies have changed in its manifest: a JSON list of policyName and overriders.
+	AppliedOverridesAnnotation        = "policy.karmada.io/applied-overrides"
+	AppliedClusterOverridesAnnotation = "policy.karmada.io/applied-cluster-overrides"
 	// ConfirmDeletionsAnnotation on a MemberCluster lets the deletions happen that its condition
 	// DeletionsHeld names by the same id.
 	ConfirmDeletionsAnnotation = "windlass.dev/confirm-deletions"

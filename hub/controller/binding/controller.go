@@ -1,5 +1,5 @@
-// Package binding writes one work for each cluster of a binding. It is the only writer of a work's
-// spec.
+// Package binding writes one work for each cluster of a binding, with its overrides. It is the only
+// writer of a work's spec.
 package binding
 
 import (
@@ -25,10 +25,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/store"
 	"windlass.dev/windlass/hub/templates"
 	"windlass.dev/windlass/pkg/interpret"
+	"windlass.dev/windlass/pkg/policy"
 	"windlass.dev/windlass/pkg/render"
 )
 
@@ -44,6 +47,9 @@ type Reconciler struct {
 	Bindings  store.Bindings
 	Works     store.Works
 	Templates Templates
+	// Overrides are the override policies of both scopes. The namespaced ones need the index by namespace.
+	Overrides store.Scoped[policyv1alpha1.Override]
+	Clusters  store.Kind[*clusterv1alpha1.MemberCluster]
 	// Accepts says whether works may be written for a cluster: it exists, is not being removed, and
 	// its execution namespace is there.
 	Accepts func(cluster string) bool
@@ -53,7 +59,8 @@ type Reconciler struct {
 	Log         *slog.Logger
 	Now         func() time.Time
 
-	unseen unseen
+	unseen    unseen
+	overrides overrides
 }
 
 // writesAtOnce bounds how many works of one binding are written at the same time: enough to share
@@ -84,7 +91,8 @@ func (r *Reconciler) Setup(mgr manager.Manager) (*store.Mailbox[types.Namespaced
 			}
 		},
 	})
-	sources := append(store.Sources(r.Bindings.Scoped, bindingChanged), source.TypedSource[types.NamespacedName](wake), store.Source(r.Works.Informer, r.workChanged))
+	sources := append(store.Sources(r.Bindings.Scoped, bindingChanged), store.Sources(r.Overrides, r.overrideChanged)...)
+	sources = append(sources, source.TypedSource[types.NamespacedName](wake), store.Source(r.Works.Informer, r.workChanged), store.Source(r.Clusters.Informer, r.clusterChanged))
 	for _, source := range sources {
 		if err := c.Watch(source); err != nil {
 			return nil, err
@@ -156,10 +164,20 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (c
 	if recorded := r.recordRendered(ctx, binding, err); recorded != nil {
 		return store.Outcome(recorded)
 	}
-	if tooLarge := (*render.TooLargeError)(nil); errors.As(err, &tooLarge) {
-		return ctrl.Result{}, nil // only a change of the template helps, and that wakes the binding
+	if !mayPass(err) {
+		return ctrl.Result{}, nil
 	}
 	return store.Outcome(err)
+}
+
+// mayPass says whether another attempt may help. Where it can't, a change of the template, the overrides or
+// the clusters does, and that wakes the binding.
+func mayPass(err error) bool {
+	switch err.(type) {
+	case *render.TooLargeError, *render.FailedOverrides:
+		return false
+	}
+	return true
 }
 
 // scaled says whether the template asks for another number of replicas than the binding knows.
@@ -177,24 +195,31 @@ func (r *Reconciler) works(key types.NamespacedName) map[string]*workv1alpha1.Pr
 	return works
 }
 
-// render writes the works that are missing or differ.
+// render writes the works that are missing or differ. A cluster whose overrides can't be made keeps the
+// work that it has, and does not hold up the others.
 func (r *Reconciler) render(ctx context.Context, binding workv1alpha1.Binding, template *unstructured.Unstructured, works map[string]*workv1alpha1.PropagationWork) error {
-	renderer, err := render.New(template, binding)
+	renderer, err := render.New(template, binding, r.overridesOf(policy.TemplateOf(template, store.TemplateKey(binding).GroupVersionKind)))
 	if err != nil {
 		return err
 	}
+	failed := &render.FailedOverrides{Clusters: len(binding.GetSpec().Clusters), Failures: map[string]error{}}
 	// A cluster for which nothing can be written at present does not hold up the others.
 	writes := errgroup.Group{}
 	writes.SetLimit(writesAtOnce)
 	for _, target := range binding.GetSpec().Clusters {
-		if !r.Accepts(target.Name) {
+		cluster, known := r.Clusters.Get("", target.Name)
+		if !known || !r.Accepts(target.Name) {
 			continue // the cluster's controller wakes the binding when it does
 		}
 		existing := works[target.Name]
 		if existing != nil {
 			renderer.Keep(target.Name, existing)
 		}
-		desired, err := renderer.Work(target)
+		desired, err := renderer.Work(target, cluster)
+		if overriding := (*render.OverrideError)(nil); errors.As(err, &overriding) {
+			failed.Failures[target.Name] = overriding
+			continue
+		}
 		if err != nil {
 			_ = writes.Wait() // they are found out about again
 			return err
@@ -210,7 +235,10 @@ func (r *Reconciler) render(ctx context.Context, binding workv1alpha1.Binding, t
 			writes.Go(func() error { return r.update(ctx, existing, desired) })
 		}
 	}
-	return writes.Wait()
+	if err := writes.Wait(); err != nil || len(failed.Failures) == 0 {
+		return err
+	}
+	return failed
 }
 
 func (r *Reconciler) create(ctx context.Context, binding types.NamespacedName, work *workv1alpha1.PropagationWork) error {
@@ -238,9 +266,7 @@ func (r *Reconciler) takeBack(ctx context.Context, binding types.NamespacedName,
 }
 
 func (r *Reconciler) update(ctx context.Context, existing, desired *workv1alpha1.PropagationWork) error {
-	updated := existing.DeepCopy()
-	updated.Labels, updated.Finalizers, updated.Spec = desired.Labels, desired.Finalizers, desired.Spec
-	if _, err := r.Works.Update(ctx, updated); err != nil {
+	if _, err := r.Works.Update(ctx, render.Put(existing, desired)); err != nil {
 		return fmt.Errorf("writing work %s: %w", store.Key(existing), err)
 	}
 	return nil
@@ -329,8 +355,11 @@ func (r *Reconciler) recordRendered(ctx context.Context, binding workv1alpha1.Bi
 	}
 	if failure != nil {
 		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, "RenderFailed", failure.Error()
-		if tooLarge := (*render.TooLargeError)(nil); errors.As(failure, &tooLarge) {
+		switch failure.(type) {
+		case *render.TooLargeError:
 			condition.Reason = "TooLarge"
+		case *render.FailedOverrides:
+			condition.Reason = "OverrideFailed"
 		}
 	} else if meta.FindStatusCondition(binding.GetStatus().Conditions, workv1alpha1.BindingRendered) == nil {
 		return nil

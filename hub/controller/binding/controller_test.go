@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/store/storetest"
 	"windlass.dev/windlass/hub/templates"
@@ -47,7 +48,8 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	w := &world{Store: storetest.New(), templates: storetest.NewTemplates(), closed: map[string]bool{}, ending: map[string]bool{}, now: storetest.Began}
 	w.controller = &Reconciler{
-		Bindings: w.Bindings(), Works: w.Works(), Templates: w.templates, Log: slog.New(slog.DiscardHandler),
+		Bindings: w.Bindings(), Works: w.Works(), Templates: w.templates, Overrides: w.Overrides(), Clusters: w.MemberClusters.Kind(),
+		Log:         slog.New(slog.DiscardHandler),
 		Accepts:     func(cluster string) bool { return !w.closed[cluster] },
 		Terminating: func(_ context.Context, namespace string) (bool, error) { return w.ending[namespace], nil },
 		Now:         func() time.Time { return w.now },
@@ -63,6 +65,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.join("a", "b", "c")
 	w.templates.Put(configMap("u1", "blue"))
 	return w
 }
@@ -76,8 +79,18 @@ func configMap(uid, colour string) *unstructured.Unstructured {
 	return obj
 }
 
+// join puts clusters into the store that are not there.
+func (w *world) join(clusters ...string) {
+	for _, cluster := range clusters {
+		if _, there := w.MemberClusters.Get("", cluster); !there {
+			w.MemberClusters.Put(&clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: cluster}})
+		}
+	}
+}
+
 // place puts the binding into the store, placed on clusters.
 func (w *world) place(clusters ...string) {
+	w.join(clusters...)
 	w.PropagationBindings.Put(&workv1alpha1.PropagationBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, Finalizers: []string{workv1alpha1.BindingFinalizer},
 			Labels: map[string]string{workv1alpha1.PropagationPolicyPermanentIDLabel: "policy", workv1alpha1.BindingPermanentIDLabel: "binding"}},

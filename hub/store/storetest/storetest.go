@@ -33,6 +33,8 @@ var Began = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 type Store struct {
 	PropagationPolicies        *Kind[*policyv1alpha1.PropagationPolicy]
 	ClusterPropagationPolicies *Kind[*policyv1alpha1.ClusterPropagationPolicy]
+	OverridePolicies           *Kind[*policyv1alpha1.OverridePolicy]
+	ClusterOverridePolicies    *Kind[*policyv1alpha1.ClusterOverridePolicy]
 	PropagationBindings        *Kind[*workv1alpha1.PropagationBinding]
 	ClusterPropagationBindings *Kind[*workv1alpha1.ClusterPropagationBinding]
 	PropagationWorks           *Kind[*workv1alpha1.PropagationWork]
@@ -45,6 +47,8 @@ func New() *Store {
 	return &Store{
 		PropagationPolicies:        newKind(r, "propagationpolicies", &policyv1alpha1.PropagationPolicy{}, nil),
 		ClusterPropagationPolicies: newKind(r, "clusterpropagationpolicies", &policyv1alpha1.ClusterPropagationPolicy{}, nil),
+		OverridePolicies:           newKind(r, "overridepolicies", &policyv1alpha1.OverridePolicy{}, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}),
+		ClusterOverridePolicies:    newKind(r, "clusteroverridepolicies", &policyv1alpha1.ClusterOverridePolicy{}, nil),
 		PropagationBindings:        newKind(r, "propagationbindings", &workv1alpha1.PropagationBinding{}, store.BindingIndexers()),
 		ClusterPropagationBindings: newKind(r, "clusterpropagationbindings", &workv1alpha1.ClusterPropagationBinding{}, store.BindingIndexers()),
 		PropagationWorks:           newKind(r, "propagationworks", &workv1alpha1.PropagationWork{}, store.WorkIndexers()),
@@ -57,6 +61,14 @@ func (s *Store) Policies() store.Scoped[policyv1alpha1.Policy] {
 	return store.Scoped[policyv1alpha1.Policy]{
 		Namespaced: store.As[policyv1alpha1.Policy](s.PropagationPolicies.Kind()),
 		Cluster:    store.As[policyv1alpha1.Policy](s.ClusterPropagationPolicies.Kind()),
+	}
+}
+
+// Overrides are the override policies of both scopes.
+func (s *Store) Overrides() store.Scoped[policyv1alpha1.Override] {
+	return store.Scoped[policyv1alpha1.Override]{
+		Namespaced: store.As[policyv1alpha1.Override](s.OverridePolicies.Kind()),
+		Cluster:    store.As[policyv1alpha1.Override](s.ClusterOverridePolicies.Kind()),
 	}
 }
 

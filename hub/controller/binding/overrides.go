@@ -1,0 +1,125 @@
+package binding
+
+import (
+	"log/slog"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
+
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/store"
+	"windlass.dev/windlass/pkg/override"
+	"windlass.dev/windlass/pkg/policy"
+)
+
+// overrides are all override policies, each compiled once for every generation of it. Which there are is
+// read from the cache itself for every rendering, and not collected from its events: those come later, and
+// until then a template would go out without its overrides. It is safe for concurrent use.
+type overrides struct {
+	mu       sync.Mutex
+	compiled map[types.UID]compiledOverride
+}
+
+type compiledOverride struct {
+	generation int64
+	policy     *override.Policy
+}
+
+func (o *overrides) compile(p policyv1alpha1.Override, log *slog.Logger) *override.Policy {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if known, ok := o.compiled[p.GetUID()]; ok && known.generation == p.GetGeneration() {
+		return known.policy
+	}
+	compiled, err := override.Compile(p)
+	if err != nil {
+		log.Error("an override policy selects less than it says", "policy", store.Key(p), "err", err)
+	}
+	if o.compiled == nil {
+		o.compiled = map[types.UID]compiledOverride{}
+	}
+	o.compiled[p.GetUID()] = compiledOverride{p.GetGeneration(), compiled}
+	return compiled
+}
+
+func (o *overrides) forget(p policyv1alpha1.Override) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.compiled, p.GetUID())
+}
+
+// overridesOf are the overrides of a template.
+func (r *Reconciler) overridesOf(template policy.Template) *override.Set {
+	present := r.Overrides.Cluster.List()
+	if template.Namespace != "" {
+		present = append(present, r.Overrides.Namespaced.ByIndex(cache.NamespaceIndex, template.Namespace)...)
+	}
+	compiled := make([]*override.Policy, len(present))
+	for i, p := range present {
+		compiled[i] = r.overrides.compile(p, r.Log)
+	}
+	return override.Select(compiled, template)
+}
+
+// overrideChanged wakes the bindings whose templates an override policy selects or selected.
+func (r *Reconciler) overrideChanged(old, new policyv1alpha1.Override) []types.NamespacedName {
+	if old != nil && new != nil && old.GetGeneration() == new.GetGeneration() {
+		return nil
+	}
+	var selected []*override.Policy
+	if old != nil {
+		compiled, _ := override.Compile(old)
+		selected = append(selected, compiled)
+	}
+	if new != nil {
+		selected = append(selected, r.overrides.compile(new, r.Log))
+	} else {
+		r.overrides.forget(old)
+	}
+	var keys []types.NamespacedName
+	for _, binding := range r.Bindings.List() {
+		template := r.templateOf(binding)
+		for _, p := range selected {
+			if p.Selects(template) {
+				keys = append(keys, store.Key(binding))
+				break
+			}
+		}
+	}
+	return keys
+}
+
+// templateOf describes the template of a binding. Of one that is not known there are no labels: when it
+// becomes known, that wakes the binding.
+func (r *Reconciler) templateOf(binding workv1alpha1.Binding) policy.Template {
+	key := store.TemplateKey(binding)
+	if template, _ := r.Templates.Get(key); template != nil {
+		return policy.TemplateOf(template, key.GroupVersionKind)
+	}
+	return policy.Template{Kind: key.GroupVersionKind, Namespace: key.Namespace, Name: key.Name}
+}
+
+// clusterChanged wakes the bindings that go to a cluster of which overrides see something else now.
+func (r *Reconciler) clusterChanged(old, new *clusterv1alpha1.MemberCluster) []types.NamespacedName {
+	if old == nil || new == nil || sameToOverrides(old, new) {
+		return nil // one that comes or goes wakes the bindings by other ways
+	}
+	var keys []types.NamespacedName
+	for _, binding := range r.Bindings.List() {
+		for _, target := range binding.GetSpec().Clusters {
+			if target.Name == new.Name && r.overridesOf(r.templateOf(binding)).DiffersByCluster() {
+				keys = append(keys, store.Key(binding))
+			}
+		}
+	}
+	return keys
+}
+
+func sameToOverrides(a, b *clusterv1alpha1.MemberCluster) bool {
+	return a.Spec.Provider == b.Spec.Provider && a.Spec.Region == b.Spec.Region &&
+		equality.Semantic.DeepEqual(a.Spec.Zones, b.Spec.Zones) && equality.Semantic.DeepEqual(a.Labels, b.Labels)
+}

@@ -1,0 +1,142 @@
+package render
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/pkg/override"
+	"windlass.dev/windlass/pkg/policy"
+)
+
+// overridden renders web, divided into so many replicas, with an OverridePolicy, for clusters of the
+// regions eu and us in turn.
+func overridden(t *testing.T, spec string, replicas ...int32) (works []*workv1alpha1.PropagationWork, errs []error) {
+	t.Helper()
+	p := &policyv1alpha1.OverridePolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "p"}}
+	if err := yaml.UnmarshalStrict([]byte(spec), &p.Spec); err != nil {
+		t.Fatal(err)
+	}
+	compiled, err := override.Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template, binding := parseObject(t, web), divided(replicas...)
+	r, err := New(template, binding, override.Select([]*override.Policy{compiled}, policy.TemplateOf(template, template.GroupVersionKind())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, target := range binding.Spec.Clusters {
+		cluster := &clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: target.Name}, Spec: clusterv1alpha1.ClusterSpec{Region: []string{"eu", "us"}[i%2]}}
+		work, err := r.Work(target, cluster)
+		works, errs = append(works, work), append(errs, err)
+	}
+	return works, errs
+}
+
+const inEurope = "targetCluster: {fieldSelector: {matchExpressions: [{key: region, operator: In, values: [eu]}]}}, "
+
+func TestOverridesComeAfterTheReplicas(t *testing.T) {
+	works, errs := overridden(t, "overriders: {plaintext: [{path: /spec/replicas, operator: replace, value: 9}]}", 4, 2)
+	for i, work := range works {
+		if errs[i] != nil {
+			t.Fatal(errs[i])
+		}
+		if raw := string(work.Spec.Workload.Manifests[0].Raw); !strings.Contains(raw, `"replicas":9`) {
+			t.Errorf("work %d has the manifest %s", i, raw)
+		}
+	}
+}
+
+func TestClustersWithTheSameOverridesAndNumbersShareTheirManifest(t *testing.T) {
+	works, _ := overridden(t, `overrideRules: [{`+inEurope+`overriders: {labelsOverrider: [{operator: add, value: {region: "${cluster.region}"}}]}}]`, 2, 2, 2, 2, 3)
+	raw := func(i int) *byte { return &works[i].Spec.Workload.Manifests[0].Raw[0] }
+	if raw(0) != raw(2) || raw(1) != raw(3) || raw(0) == raw(1) || raw(0) == raw(4) {
+		t.Error("equal manifests are not shared, or different ones are")
+	}
+}
+
+func TestAWorkSaysWhatWasOverridden(t *testing.T) {
+	works, _ := overridden(t, `overrideRules: [{`+inEurope+`overriders: {labelsOverrider: [{operator: add, value: {a: b}}]}}]`, 2, 2)
+	want := map[string]string{workv1alpha1.AppliedOverridesAnnotation: `[{"policyName":"p","overriders":{"labelsOverrider":[{"operator":"add","value":{"a":"b"}}]}}]`}
+	if diff := cmp.Diff(want, works[0].Annotations); diff != "" {
+		t.Errorf("in Europe (-want +got):\n%s", diff)
+	}
+	if len(works[1].Annotations) > 0 {
+		t.Errorf("elsewhere: %v", works[1].Annotations)
+	}
+	unchanged := works[1].DeepCopy()
+	unchanged.Spec = works[0].Spec
+	if !Diff(unchanged, works[0]) {
+		t.Error("a work without its record is not written")
+	}
+	unchanged.Annotations = map[string]string{"of": "others"}
+	put := Put(unchanged, works[0])
+	if Diff(put, works[0]) || put.Annotations["of"] != "others" {
+		t.Errorf("the work becomes %v", put.Annotations)
+	}
+	if back := Put(put, works[1]); Diff(back, works[1]) || len(back.Annotations) != 1 {
+		t.Errorf("the record stays: %v", back.Annotations)
+	}
+}
+
+func TestAnOverrideThatFailsIsAboutItsClusterAlone(t *testing.T) {
+	works, errs := overridden(t, `overrideRules: [{`+inEurope+`overriders: {plaintext: [{path: /spec/nothing, operator: remove}]}}]`, 2, 2, 2)
+	var failed *OverrideError
+	for _, i := range []int{0, 2} {
+		if !errors.As(errs[i], &failed) || !strings.HasPrefix(errs[i].Error(), "OverridePolicy shop/p: spec.overrideRules[0].overriders.plaintext[0]: can't remove /spec/nothing") {
+			t.Errorf("the error of cluster %d is %v", i, errs[i])
+		}
+	}
+	if errs[1] != nil || works[1] == nil {
+		t.Errorf("the other cluster gets %v", errs[1])
+	}
+}
+
+func TestWhatOverridesMakeTooLargeIsTheFaultOfOverrides(t *testing.T) {
+	var values strings.Builder
+	for i := range 900 {
+		fmt.Fprintf(&values, "a%d: %s,", i, strings.Repeat("x", 1300))
+	}
+	_, errs := overridden(t, "overriders: {annotationsOverrider: [{operator: add, value: {"+values.String()+"}}]}", 2)
+	var failed *OverrideError
+	if !errors.As(errs[0], &failed) || !strings.Contains(errs[0].Error(), "is too large to be propagated") {
+		t.Errorf("the error is %v", errs[0])
+	}
+}
+
+func TestAnOverrideMaySayForSomeClustersThatTheyTakeObjectsOver(t *testing.T) {
+	works, _ := overridden(t, `overrideRules: [{`+inEurope+`overriders: {annotationsOverrider: [{operator: add, value: {work.karmada.io/conflict-resolution: overwrite}}]}}]`, 2, 2)
+	for i, want := range []policyv1alpha1.ConflictResolution{policyv1alpha1.ConflictOverwrite, policyv1alpha1.ConflictAbort} {
+		if works[i].Spec.ConflictResolution != want {
+			t.Errorf("cluster %d: %s", i, works[i].Spec.ConflictResolution)
+		}
+		if raw := string(works[i].Spec.Workload.Manifests[0].Raw); strings.Contains(raw, "conflict-resolution") {
+			t.Errorf("cluster %d gets what is meant for its work: %s", i, raw)
+		}
+	}
+}
+
+func TestFailedOverridesAreToldInFewWords(t *testing.T) {
+	failures := map[string]error{}
+	for i := range 9 {
+		failures[fmt.Sprintf("c%d", i)] = fmt.Errorf("reason %d", max(0, i-4))
+	}
+	got := (&FailedOverrides{Clusters: 12, Failures: failures}).Error()
+	want := "9 of 12 clusters stay as they are, because overrides can't be made: c0, c1, c2 and 2 more: reason 0; c5: reason 1; c6: reason 2; and 2 more reasons"
+	if got != want {
+		t.Errorf("it says\n%s, want\n%s", got, want)
+	}
+	long := (&FailedOverrides{Clusters: 1, Failures: map[string]error{"c": errors.New(strings.Repeat("ä", 2000))}}).Error()
+	if len(long) > longReason+100 {
+		t.Errorf("a long reason is told with %d bytes", len(long))
+	}
+}
