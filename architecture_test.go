@@ -86,7 +86,7 @@ var rules = []rule{
 		why: "An override policy chooses templates and clusters by the same words as a propagation policy, and they must mean the same. Everything else is for the caller to hand over.",
 	},
 	{
-		says: "render asks interpret and override only", from: []string{"pkg/render"}, only: []string{"pkg/interpret", "pkg/override", "api/..."}, inside: true,
+		says: "render asks interpret and override only", from: []string{"pkg/render"}, only: []string{"pkg/interpret", "pkg/override", "api/..."}, inside: true, program: true,
 		why: "Decisions that ask each other can't be read alone: let the caller in hub or agent hand one's answer to the other.",
 	},
 	{

@@ -325,11 +325,11 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, place apiserve
 		return nil, nil, nil, fmt.Errorf("making the controllers: %w", err)
 	}
 	settings := h.config.Controllers
-	policies := &policy.Reconciler{Templates: h.templates, Policies: h.kinds.policies, Bindings: h.kinds.bindings, Workers: settings.Workers, Log: h.log}
+	policies := &policy.Reconciler{Templates: h.templates, Policies: h.kinds.policies, Overrides: h.kinds.overrides, Bindings: h.kinds.bindings, Workers: settings.Workers, Log: h.log}
 	schedulers := &scheduler.Reconciler{Bindings: h.kinds.bindings, Clusters: h.kinds.clusters, Workers: settings.Workers, KeepEmpty: settings.KeepEmptyWorkloads, Now: time.Now}
 	bindings := &binding.Reconciler{
-		Bindings: h.kinds.bindings, Works: h.kinds.works, Templates: h.templates, Overrides: h.kinds.overrides, Clusters: h.kinds.clusters,
-		Accepts:     h.accepting.Accepts,
+		Bindings: h.kinds.bindings, Works: h.kinds.works, Templates: h.templates, Policies: h.kinds.policies,
+		Overrides: h.kinds.overrides, Clusters: h.kinds.clusters, Accepts: h.accepting.Accepts,
 		Terminating: h.terminating, Workers: settings.Workers, Log: h.log, Now: time.Now,
 	}
 	statuses := &status.BindingReconciler{
@@ -337,7 +337,7 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, place apiserve
 		Workers: settings.Workers, Settle: settings.StatusSettle.Duration, Now: time.Now, Events: h.events,
 	}
 	policyStatuses := &status.PolicyReconciler{
-		Policies: h.kinds.policies, Bindings: h.kinds.bindings, Kinds: h.templates,
+		Policies: h.kinds.policies, Overrides: h.kinds.overrides, Bindings: h.kinds.bindings, Kinds: h.templates,
 		Every: settings.PolicyStatusInterval.Duration, Now: time.Now,
 	}
 	clusters := &cluster.Reconciler{

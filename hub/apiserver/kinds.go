@@ -148,12 +148,14 @@ var clusterPropagationPolicies = &kind[*policyv1alpha1.ClusterPropagationPolicy]
 var overridePolicies = &kind[*policyv1alpha1.OverridePolicy]{
 	version: policyv1alpha1.SchemeGroupVersion, plural: "overridepolicies", singular: "overridepolicy",
 	shortNames: []string{"op"}, namespaced: true, overwritable: true,
-	newObject: func() *policyv1alpha1.OverridePolicy { return &policyv1alpha1.OverridePolicy{} },
-	newList:   func() runtime.Object { return &policyv1alpha1.OverridePolicyList{} },
-	parts:     func(p *policyv1alpha1.OverridePolicy) (any, any) { return &p.Spec, &p.Status },
-	validate:  policyv1alpha1.ValidateOverridePolicy, validateUpdate: policyv1alpha1.ValidateOverridePolicyUpdate,
+	newObject:     func() *policyv1alpha1.OverridePolicy { return &policyv1alpha1.OverridePolicy{} },
+	newList:       func() runtime.Object { return &policyv1alpha1.OverridePolicyList{} },
+	parts:         func(p *policyv1alpha1.OverridePolicy) (any, any) { return &p.Spec, &p.Status },
+	prepareNew:    policyv1alpha1.DefaultOverrideSelectorNamespaces,
+	prepareUpdate: func(p, _ *policyv1alpha1.OverridePolicy) { policyv1alpha1.DefaultOverrideSelectorNamespaces(p) },
+	validate:      policyv1alpha1.ValidateOverridePolicy, validateUpdate: policyv1alpha1.ValidateOverridePolicyUpdate,
 	columns: []column[*policyv1alpha1.OverridePolicy]{
-		number("Rules", "The number of rules.", func(p *policyv1alpha1.OverridePolicy) int64 { return int64(len(p.Spec.OverrideRules)) }),
+		number("Rules", "The number of rules.", func(p *policyv1alpha1.OverridePolicy) int64 { return rules(&p.Spec) }),
 	},
 }
 
@@ -165,7 +167,7 @@ var clusterOverridePolicies = &kind[*policyv1alpha1.ClusterOverridePolicy]{
 	parts:     func(p *policyv1alpha1.ClusterOverridePolicy) (any, any) { return &p.Spec, &p.Status },
 	validate:  policyv1alpha1.ValidateClusterOverridePolicy, validateUpdate: policyv1alpha1.ValidateClusterOverridePolicyUpdate,
 	columns: []column[*policyv1alpha1.ClusterOverridePolicy]{
-		number("Rules", "The number of rules.", func(p *policyv1alpha1.ClusterOverridePolicy) int64 { return int64(len(p.Spec.OverrideRules)) }),
+		number("Rules", "The number of rules.", func(p *policyv1alpha1.ClusterOverridePolicy) int64 { return rules(&p.Spec) }),
 	},
 }
 
@@ -281,6 +283,13 @@ var joinTokens = &kind[*windlassv1alpha1.JoinToken]{
 			return t.Spec.ExpirationTime.UTC().Format("2006-01-02T15:04:05Z")
 		}),
 	},
+}
+
+func rules(spec *policyv1alpha1.OverrideSpec) (n int64) {
+	for range spec.Rules() {
+		n++
+	}
+	return n
 }
 
 func policyColumns[T policyv1alpha1.Policy]() []column[T] {

@@ -20,6 +20,7 @@ const PolicyReady = "Ready"
 // Reasons of a policy's Ready condition, beside ReasonNotScheduled; the first that applies is given.
 const (
 	ReasonKindNotFound    = "KindNotFound"
+	ReasonOverrideMissing = "OverrideMissing"
 	ReasonNothingSelected = "NothingSelected"
 	ReasonNotApplied      = "NotApplied"
 	ReasonReady           = "Ready"
@@ -33,6 +34,8 @@ type PolicyInput struct {
 	Bindings []workv1alpha1.Binding
 	// MissingKinds are selected kinds that the hub does not serve, such as "example.com/v1 Widget".
 	MissingKinds []string
+	// MissingOverrides are the override policies that the policy waits for: policy.MissingOverrides.
+	MissingOverrides []string
 	// WhyIdle says why there are no bindings: policy.WhyIdle.
 	WhyIdle string
 }
@@ -68,6 +71,10 @@ func Policy(in PolicyInput, old *policyv1alpha1.PropagationStatus, now metav1.Ti
 		ready.Reason = ReasonKindNotFound
 		ready.Message = fmt.Sprintf("The hub does not serve %s: check apiVersion and kind of the resource selectors, or apply the CRD.",
 			strings.Join(slices.Sorted(slices.Values(in.MissingKinds)), ", "))
+	case len(in.MissingOverrides) > 0:
+		ready.Reason = ReasonOverrideMissing
+		ready.Message = fmt.Sprintf("New and changed objects wait for what dependentOverrides names: %s. Create what is missing, or take its name out.",
+			enumerate(", ", in.MissingOverrides[:min(len(in.MissingOverrides), namedFirst)], len(in.MissingOverrides)))
 	case total == 0:
 		ready.Reason = ReasonNothingSelected
 		ready.Message = joinNonEmpty(": ", "No object is claimed", truncate(in.WhyIdle, maxMessage))

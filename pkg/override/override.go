@@ -50,8 +50,8 @@ func Compile(from policyv1alpha1.Override) (*Policy, error) {
 	if p.namespaced {
 		p.called = "OverridePolicy " + from.GetNamespace() + "/" + from.GetName()
 	}
-	for _, placed := range from.GetSpec().Rules() {
-		p.rules = append(p.rules, compileRule(p, placed))
+	for path, rule := range from.GetSpec().Rules() {
+		p.rules = append(p.rules, compileRule(p, path.String(), rule))
 	}
 	var err error
 	if p.selectors, err = policy.CompileSelectors(from.GetNamespace(), from.GetSpec().ResourceSelectors); err != nil {
@@ -60,10 +60,10 @@ func Compile(from policyv1alpha1.Override) (*Policy, error) {
 	return p, err
 }
 
-func compileRule(p *Policy, placed policyv1alpha1.PlacedRule) rule {
-	r := rule{policy: p, path: placed.Path.String(), anywhere: placed.TargetCluster == nil, overriders: &placed.Overriders}
+func compileRule(p *Policy, path string, from *policyv1alpha1.RuleWithCluster) rule {
+	r := rule{policy: p, path: path, anywhere: from.TargetCluster == nil, overriders: &from.Overriders}
 	var err error
-	if r.targets, err = schedule.CompileAffinity(placed.TargetCluster); err != nil {
+	if r.targets, err = schedule.CompileAffinity(from.TargetCluster); err != nil {
 		r.invalid = &Error{Policy: p.called, Path: r.path + ".targetCluster", Err: err}
 	}
 	if r.references, err = referencesIn(r.overriders); err != nil {

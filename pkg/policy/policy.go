@@ -181,3 +181,25 @@ type Decision struct {
 	Reason  string
 	Message string // a sentence for a condition or an event
 }
+
+// MissingOverrides are the override policies that a policy waits for, with their kinds, in the order in
+// which it names them: OverridePolicies of its namespace, or ClusterOverridePolicies. Until all are there
+// the policy has no effect on templates that are new or have changed.
+func MissingOverrides(policy policyv1alpha1.Policy, exists func(namespace, name string) bool) []string {
+	var missing []string
+	for _, name := range policy.GetSpec().DependentOverrides {
+		switch namespace := policy.GetNamespace(); {
+		case exists(namespace, name):
+		case namespaced(policy):
+			missing = append(missing, "OverridePolicy "+namespace+"/"+name)
+		default:
+			missing = append(missing, "ClusterOverridePolicy "+name)
+		}
+	}
+	return missing
+}
+
+// WaitsFor says whether a policy names an override policy among its dependentOverrides.
+func WaitsFor(policy policyv1alpha1.Policy, override policyv1alpha1.Override) bool {
+	return policy.GetNamespace() == override.GetNamespace() && slices.Contains(policy.GetSpec().DependentOverrides, override.GetName())
+}

@@ -1,29 +1,27 @@
 package v1alpha1
 
-import "k8s.io/apimachinery/pkg/util/validation/field"
+import (
+	"iter"
 
-// A PlacedRule is a rule of an override policy, and where in the policy it stands.
-//
-// +k8s:deepcopy-gen=false
-// +k8s:openapi-gen=false
-// +protobuf=false
-type PlacedRule struct {
-	*RuleWithCluster
-	Path *field.Path
-}
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
 
-// Rules are a policy's rules in their order. The spec's own targetCluster and overriders, which is how
-// rules were written before there was a list of them, are one rule.
-func (s *OverrideSpec) Rules() []PlacedRule {
+// Rules are a policy's rules in their order, each with its place in the policy. The spec's own
+// targetCluster and overriders, which is how rules were written before there was a list of them, are one
+// rule.
+func (s *OverrideSpec) Rules() iter.Seq2[*field.Path, *RuleWithCluster] {
 	path := field.NewPath("spec")
-	if len(s.OverrideRules) == 0 {
-		return []PlacedRule{{&RuleWithCluster{TargetCluster: s.TargetCluster, Overriders: s.Overriders}, path}}
+	return func(yield func(*field.Path, *RuleWithCluster) bool) {
+		if len(s.OverrideRules) == 0 {
+			yield(path, &RuleWithCluster{TargetCluster: s.TargetCluster, Overriders: s.Overriders})
+			return
+		}
+		for i := range s.OverrideRules {
+			if !yield(path.Child("overrideRules").Index(i), &s.OverrideRules[i]) {
+				return
+			}
+		}
 	}
-	rules := make([]PlacedRule, len(s.OverrideRules))
-	for i := range s.OverrideRules {
-		rules[i] = PlacedRule{&s.OverrideRules[i], path.Child("overrideRules").Index(i)}
-	}
-	return rules
 }
 
 // reservedMarks are labels and annotations by which hub and agents know whose an object is.

@@ -12,7 +12,7 @@ type OverridePolicy struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty" protobuf:"bytes,1,opt,name=metadata"`
 
-	// spec is what the user wants. Not supported yet: refused.
+	// spec is what the user wants.
 	Spec OverrideSpec `json:"spec" protobuf:"bytes,2,opt,name=spec"`
 
 	// status says what became of it.
@@ -38,7 +38,7 @@ type ClusterOverridePolicy struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty" protobuf:"bytes,1,opt,name=metadata"`
 
-	// spec is what the user wants. Not supported yet: refused.
+	// spec is what the user wants.
 	Spec OverrideSpec `json:"spec" protobuf:"bytes,2,opt,name=spec"`
 
 	// status says what became of it.
@@ -56,7 +56,10 @@ type ClusterOverridePolicyList struct {
 	Items []ClusterOverridePolicy `json:"items" protobuf:"bytes,2,rep,name=items"`
 }
 
-// OverrideSpec is the desired behaviour of an OverridePolicy or ClusterOverridePolicy.
+// OverrideSpec is the desired behaviour of an OverridePolicy or ClusterOverridePolicy. Of a template's
+// policies the ClusterOverridePolicies come first; in each kind one that selects it by name comes after one
+// that does by label, which comes after one for all of a kind, and then the name decides. What comes later
+// wins.
 type OverrideSpec struct {
 	// resourceSelectors name the templates. Empty selects all (of the namespace).
 	// +optional
@@ -66,11 +69,12 @@ type OverrideSpec struct {
 	// +optional
 	OverrideRules []RuleWithCluster `json:"overrideRules,omitempty" protobuf:"bytes,2,rep,name=overrideRules"`
 
-	// targetCluster is the former place of overrideRules[].targetCluster.
+	// targetCluster is the former place of overrideRules[].targetCluster. It can't stand beside
+	// overrideRules.
 	// +optional
 	TargetCluster *ClusterAffinity `json:"targetCluster,omitempty" protobuf:"bytes,3,opt,name=targetCluster"`
 
-	// overriders is the former place of overrideRules[].overriders.
+	// overriders is the former place of overrideRules[].overriders. It can't stand beside overrideRules.
 	// +optional
 	Overriders Overriders `json:"overriders,omitempty" protobuf:"bytes,4,opt,name=overriders"`
 }
@@ -99,7 +103,8 @@ type RuleWithCluster struct {
 }
 
 // Overriders are changes to a manifest. They are made in the order image, command, args, labels,
-// annotations, field, plaintext.
+// annotations, field, plaintext. Their values may say ${cluster.name}, ${cluster.region},
+// ${cluster.provider} and ${cluster.labels.KEY}; $${ is a ${ that means itself.
 type Overriders struct {
 	// plaintext are JSON patch operations.
 	// +optional
@@ -148,7 +153,7 @@ type PlaintextOverrider struct {
 	// operator is add, remove or replace.
 	Operator OverriderOperator `json:"operator" protobuf:"bytes,2,opt,name=operator,casttype=OverriderOperator"`
 
-	// value is any JSON; it must be absent for remove.
+	// value is any JSON. Without one it is null; remove ignores it.
 	// +optional
 	Value apiextensionsv1.JSON `json:"value,omitempty" protobuf:"bytes,3,opt,name=value"`
 }
@@ -165,7 +170,8 @@ const (
 
 // ImageOverrider changes a part of image names.
 type ImageOverrider struct {
-	// predicate says which image. Without it, those of all containers of a known workload.
+	// predicate says which image. Without it, those of all containers, initial ones included, of a Pod,
+	// ReplicaSet, Deployment, DaemonSet, StatefulSet, Job or CronJob.
 	// +optional
 	Predicate *ImagePredicate `json:"predicate,omitempty" protobuf:"bytes,1,opt,name=predicate"`
 
@@ -175,7 +181,7 @@ type ImageOverrider struct {
 	// operator is add (append), remove or replace.
 	Operator OverriderOperator `json:"operator" protobuf:"bytes,3,opt,name=operator,casttype=OverriderOperator"`
 
-	// value is the new value; it must be empty for remove.
+	// value is the new value, or what is appended; remove ignores it.
 	// +optional
 	Value string `json:"value,omitempty" protobuf:"bytes,4,opt,name=value"`
 }
@@ -186,7 +192,8 @@ type ImagePredicate struct {
 	Path string `json:"path" protobuf:"bytes,1,opt,name=path"`
 }
 
-// CommandArgsOverrider changes the command or arguments of a container.
+// CommandArgsOverrider changes the command or arguments of a container of the workloads that
+// imageOverrider knows.
 type CommandArgsOverrider struct {
 	// containerName is the container.
 	ContainerName string `json:"containerName" protobuf:"bytes,1,opt,name=containerName"`
@@ -199,7 +206,8 @@ type CommandArgsOverrider struct {
 	Value []string `json:"value,omitempty" protobuf:"bytes,3,rep,name=value"`
 }
 
-// LabelAnnotationOverrider changes labels or annotations.
+// LabelAnnotationOverrider changes labels or annotations. Replace and remove leave keys alone that the
+// template does not have.
 type LabelAnnotationOverrider struct {
 	// operator is add, remove or replace.
 	Operator OverriderOperator `json:"operator" protobuf:"bytes,1,opt,name=operator,casttype=OverriderOperator"`

@@ -87,8 +87,9 @@ type PropagationSpec struct {
 	// +optional
 	Preemption PreemptionBehavior `json:"preemption,omitempty" protobuf:"bytes,6,opt,name=preemption,casttype=PreemptionBehavior"`
 
-	// dependentOverrides names override policies that must exist before this policy takes effect.
-	// Not supported yet: refused.
+	// dependentOverrides names override policies that must exist before this policy takes effect on new
+	// and changed templates: of a PropagationPolicy OverridePolicies of its namespace, of a
+	// ClusterPropagationPolicy ClusterOverridePolicies.
 	// +optional
 	DependentOverrides []string `json:"dependentOverrides,omitempty" protobuf:"bytes,7,rep,name=dependentOverrides"`
 

@@ -115,27 +115,6 @@ func ValidateClusterPropagationPolicyUpdate(policy, old *ClusterPropagationPolic
 	return validatePolicyUpdate(policy, old)
 }
 
-// overridePoliciesNotYet refuses every override policy.
-const overridePoliciesNotYet = "override policies are not supported yet: remove this object, and propagate templates that need no changes per cluster"
-
-// ValidateOverridePolicy refuses the policy: overriding is not supported yet.
-func ValidateOverridePolicy(*OverridePolicy) field.ErrorList { return refuseOverrides() }
-
-// ValidateOverridePolicyUpdate refuses the policy: overriding is not supported yet.
-func ValidateOverridePolicyUpdate(_, _ *OverridePolicy) field.ErrorList { return refuseOverrides() }
-
-// ValidateClusterOverridePolicy refuses the policy: overriding is not supported yet.
-func ValidateClusterOverridePolicy(*ClusterOverridePolicy) field.ErrorList { return refuseOverrides() }
-
-// ValidateClusterOverridePolicyUpdate refuses the policy: overriding is not supported yet.
-func ValidateClusterOverridePolicyUpdate(_, _ *ClusterOverridePolicy) field.ErrorList {
-	return refuseOverrides()
-}
-
-func refuseOverrides() field.ErrorList {
-	return field.ErrorList{field.Forbidden(field.NewPath("spec"), overridePoliciesNotYet)}
-}
-
 func permanentIDLabelOf(policy Policy) string {
 	if _, namespaced := policy.(*PropagationPolicy); namespaced {
 		return permanentIDLabel
@@ -210,14 +189,23 @@ func validateResourceSelectors(policy Policy, path *field.Path) field.ErrorList 
 	if len(selectors) == 0 {
 		return field.ErrorList{field.Required(path, "say which templates this policy is for: at least one entry with apiVersion and kind")}
 	}
+	_, namespaced := policy.(*PropagationPolicy)
+	selecting := selecting{namespaced: namespaced, namespace: policy.GetNamespace(), twin: "ClusterPropagationPolicy"}
 	var errs field.ErrorList
 	for i := range selectors {
-		errs = append(errs, validateResourceSelector(policy, &selectors[i], path.Index(i))...)
+		errs = append(errs, validateResourceSelector(selecting, &selectors[i], path.Index(i))...)
 	}
 	return errs
 }
 
-func validateResourceSelector(policy Policy, selector *ResourceSelector, path *field.Path) field.ErrorList {
+// selecting is the policy that a resource selector stands in.
+type selecting struct {
+	namespaced bool
+	namespace  string
+	twin       string // the kind of the cluster-scoped policy
+}
+
+func validateResourceSelector(policy selecting, selector *ResourceSelector, path *field.Path) field.ErrorList {
 	errs := validateKind(selector.APIVersion, selector.Kind, path)
 	errs = append(errs, validateSelectorNamespace(policy, selector.Namespace, path.Child("namespace"))...)
 	if selector.Name != "" {
@@ -255,14 +243,14 @@ func validGroupVersion(groupVersion schema.GroupVersion) bool {
 	return len(validation.IsDNS1123Subdomain(groupVersion.Group)) == 0 && len(validation.IsDNS1035Label(groupVersion.Version)) == 0
 }
 
-func validateSelectorNamespace(policy Policy, namespace string, path *field.Path) field.ErrorList {
+func validateSelectorNamespace(policy selecting, namespace string, path *field.Path) field.ErrorList {
 	if namespace == "" {
-		return nil // a PropagationPolicy's own, or every namespace
+		return nil // the policy's own, or every namespace
 	}
-	if _, namespaced := policy.(*PropagationPolicy); namespaced {
-		if namespace != policy.GetNamespace() {
+	if policy.namespaced {
+		if namespace != policy.namespace {
 			return field.ErrorList{field.Invalid(path, namespace, fmt.Sprintf(
-				"must be the policy's own namespace %q or be left out: a ClusterPropagationPolicy selects in other namespaces", policy.GetNamespace()))}
+				"must be the policy's own namespace %q or be left out: a %s selects in other namespaces", policy.namespace, policy.twin))}
 		}
 		return nil
 	}

@@ -103,6 +103,10 @@ func validate(t *testing.T, object runtime.Object) field.ErrorList {
 		policyv1alpha1.DefaultSelectorNamespaces(policy)
 		return policyv1alpha1.ValidateClusterPropagationPolicy(policy)
 	case *policyv1alpha1.OverridePolicy:
+		if policy.Namespace == "" {
+			policy.Namespace = "default"
+		}
+		policyv1alpha1.DefaultOverrideSelectorNamespaces(policy)
 		return policyv1alpha1.ValidateOverridePolicy(policy)
 	case *policyv1alpha1.ClusterOverridePolicy:
 		return policyv1alpha1.ValidateClusterOverridePolicy(policy)
@@ -200,8 +204,6 @@ func TestFieldsThatAreNotSupportedYetAreRefusedWhateverTheirValuesAndHaveTheirRu
 		{"a priority without a source", func(s *spec) {
 			s.SchedulePriority = &policyv1alpha1.SchedulePriority{PriorityClassName: "high"}
 		}, []string{"spec.schedulePriority: Forbidden", "spec.schedulePriority.priorityClassSource: Required value: use KubePriorityClass"}},
-		{"an override without a name", func(s *spec) { s.DependentOverrides = []string{""} },
-			[]string{"spec.dependentOverrides: Forbidden", "spec.dependentOverrides[0]: Required value"}},
 	}
 	for _, test := range tests {
 		t.Run(test.reason, func(t *testing.T) {

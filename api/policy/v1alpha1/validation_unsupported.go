@@ -26,7 +26,6 @@ var notYetInPolicy = []notYet[PropagationSpec]{
 	{"association", func(s *PropagationSpec) bool { return s.Association }, "set it to false; it is the former name of propagateDeps"},
 	{"propagateDeps", func(s *PropagationSpec) bool { return s.PropagateDeps }, "set it to false, and select the ConfigMaps, Secrets and other objects that the workload needs in resourceSelectors"},
 	{"preemption", func(s *PropagationSpec) bool { return s.Preemption == PreemptAlways }, "use Never; a policy takes a template over once the one that claims it no longer selects it"},
-	{"dependentOverrides", func(s *PropagationSpec) bool { return len(s.DependentOverrides) > 0 }, "remove it"},
 	{"schedulerName", func(s *PropagationSpec) bool { return s.SchedulerName != "" && s.SchedulerName != DefaultSchedulerName }, "remove it, or use " + DefaultSchedulerName},
 	{"failover.application", func(s *PropagationSpec) bool { return s.Failover != nil && s.Failover.Application != nil }, "remove it"},
 	{"failover.cluster", func(s *PropagationSpec) bool { return s.Failover != nil && s.Failover.Cluster != nil }, "remove it"},

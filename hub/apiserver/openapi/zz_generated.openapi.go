@@ -1044,7 +1044,7 @@ func schema_windlass_api_policy_v1alpha1_ClusterOverridePolicy(ref common.Refere
 					},
 					"spec": {
 						SchemaProps: spec.SchemaProps{
-							Description: "spec is what the user wants. Not supported yet: refused.",
+							Description: "spec is what the user wants.",
 							Default:     map[string]interface{}{},
 							Ref:         ref(policyv1alpha1.OverrideSpec{}.OpenAPIModelName()),
 						},
@@ -1252,7 +1252,7 @@ func schema_windlass_api_policy_v1alpha1_CommandArgsOverrider(ref common.Referen
 	return common.OpenAPIDefinition{
 		Schema: spec.Schema{
 			SchemaProps: spec.SchemaProps{
-				Description: "CommandArgsOverrider changes the command or arguments of a container.",
+				Description: "CommandArgsOverrider changes the command or arguments of a container of the workloads that imageOverrider knows.",
 				Type:        []string{"object"},
 				Properties: map[string]spec.Schema{
 					"containerName": {
@@ -1426,7 +1426,7 @@ func schema_windlass_api_policy_v1alpha1_ImageOverrider(ref common.ReferenceCall
 				Properties: map[string]spec.Schema{
 					"predicate": {
 						SchemaProps: spec.SchemaProps{
-							Description: "predicate says which image. Without it, those of all containers of a known workload.",
+							Description: "predicate says which image. Without it, those of all containers, initial ones included, of a Pod, ReplicaSet, Deployment, DaemonSet, StatefulSet, Job or CronJob.",
 							Ref:         ref(policyv1alpha1.ImagePredicate{}.OpenAPIModelName()),
 						},
 					},
@@ -1448,7 +1448,7 @@ func schema_windlass_api_policy_v1alpha1_ImageOverrider(ref common.ReferenceCall
 					},
 					"value": {
 						SchemaProps: spec.SchemaProps{
-							Description: "value is the new value; it must be empty for remove.",
+							Description: "value is the new value, or what is appended; remove ignores it.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -1526,7 +1526,7 @@ func schema_windlass_api_policy_v1alpha1_LabelAnnotationOverrider(ref common.Ref
 	return common.OpenAPIDefinition{
 		Schema: spec.Schema{
 			SchemaProps: spec.SchemaProps{
-				Description: "LabelAnnotationOverrider changes labels or annotations.",
+				Description: "LabelAnnotationOverrider changes labels or annotations. Replace and remove leave keys alone that the template does not have.",
 				Type:        []string{"object"},
 				Properties: map[string]spec.Schema{
 					"operator": {
@@ -1652,7 +1652,7 @@ func schema_windlass_api_policy_v1alpha1_OverridePolicy(ref common.ReferenceCall
 					},
 					"spec": {
 						SchemaProps: spec.SchemaProps{
-							Description: "spec is what the user wants. Not supported yet: refused.",
+							Description: "spec is what the user wants.",
 							Default:     map[string]interface{}{},
 							Ref:         ref(policyv1alpha1.OverrideSpec{}.OpenAPIModelName()),
 						},
@@ -1726,7 +1726,7 @@ func schema_windlass_api_policy_v1alpha1_OverrideSpec(ref common.ReferenceCallba
 	return common.OpenAPIDefinition{
 		Schema: spec.Schema{
 			SchemaProps: spec.SchemaProps{
-				Description: "OverrideSpec is the desired behaviour of an OverridePolicy or ClusterOverridePolicy.",
+				Description: "OverrideSpec is the desired behaviour of an OverridePolicy or ClusterOverridePolicy. Of a template's policies the ClusterOverridePolicies come first; in each kind one that selects it by name comes after one that does by label, which comes after one for all of a kind, and then the name decides. What comes later wins.",
 				Type:        []string{"object"},
 				Properties: map[string]spec.Schema{
 					"resourceSelectors": {
@@ -1757,13 +1757,13 @@ func schema_windlass_api_policy_v1alpha1_OverrideSpec(ref common.ReferenceCallba
 					},
 					"targetCluster": {
 						SchemaProps: spec.SchemaProps{
-							Description: "targetCluster is the former place of overrideRules[].targetCluster.",
+							Description: "targetCluster is the former place of overrideRules[].targetCluster. It can't stand beside overrideRules.",
 							Ref:         ref(policyv1alpha1.ClusterAffinity{}.OpenAPIModelName()),
 						},
 					},
 					"overriders": {
 						SchemaProps: spec.SchemaProps{
-							Description: "overriders is the former place of overrideRules[].overriders.",
+							Description: "overriders is the former place of overrideRules[].overriders. It can't stand beside overrideRules.",
 							Default:     map[string]interface{}{},
 							Ref:         ref(policyv1alpha1.Overriders{}.OpenAPIModelName()),
 						},
@@ -1823,7 +1823,7 @@ func schema_windlass_api_policy_v1alpha1_Overriders(ref common.ReferenceCallback
 	return common.OpenAPIDefinition{
 		Schema: spec.Schema{
 			SchemaProps: spec.SchemaProps{
-				Description: "Overriders are changes to a manifest. They are made in the order image, command, args, labels, annotations, field, plaintext.",
+				Description: "Overriders are changes to a manifest. They are made in the order image, command, args, labels, annotations, field, plaintext. Their values may say ${cluster.name}, ${cluster.region}, ${cluster.provider} and ${cluster.labels.KEY}; $${ is a ${ that means itself.",
 				Type:        []string{"object"},
 				Properties: map[string]spec.Schema{
 					"plaintext": {
@@ -2022,7 +2022,7 @@ func schema_windlass_api_policy_v1alpha1_PlaintextOverrider(ref common.Reference
 					},
 					"value": {
 						SchemaProps: spec.SchemaProps{
-							Description: "value is any JSON; it must be absent for remove.",
+							Description: "value is any JSON. Without one it is null; remove ignores it.",
 							Ref:         ref("k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1.JSON"),
 						},
 					},
@@ -2191,7 +2191,7 @@ func schema_windlass_api_policy_v1alpha1_PropagationSpec(ref common.ReferenceCal
 					},
 					"dependentOverrides": {
 						SchemaProps: spec.SchemaProps{
-							Description: "dependentOverrides names override policies that must exist before this policy takes effect. Not supported yet: refused.",
+							Description: "dependentOverrides names override policies that must exist before this policy takes effect on new and changed templates: of a PropagationPolicy OverridePolicies of its namespace, of a ClusterPropagationPolicy ClusterOverridePolicies.",
 							Type:        []string{"array"},
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
@@ -2745,6 +2745,41 @@ func schema_windlass_api_policy_v1alpha1_YAMLPatchOperation(ref common.Reference
 		},
 		Dependencies: []string{
 			"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1.JSON"},
+	}
+}
+
+func schema_windlass_api_policy_v1alpha1_selecting(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "selecting is the policy that a resource selector stands in.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"namespaced": {
+						SchemaProps: spec.SchemaProps{
+							Default: false,
+							Type:    []string{"boolean"},
+							Format:  "",
+						},
+					},
+					"namespace": {
+						SchemaProps: spec.SchemaProps{
+							Default: "",
+							Type:    []string{"string"},
+							Format:  "",
+						},
+					},
+					"twin": {
+						SchemaProps: spec.SchemaProps{
+							Default: "",
+							Type:    []string{"string"},
+							Format:  "",
+						},
+					},
+				},
+				Required: []string{"namespaced", "namespace", "twin"},
+			},
+		},
 	}
 }
 

@@ -47,6 +47,7 @@ type Reconciler struct {
 	Bindings  store.Bindings
 	Works     store.Works
 	Templates Templates
+	Policies  store.Scoped[policyv1alpha1.Policy]
 	// Overrides are the override policies of both scopes. The namespaced ones need the index by namespace.
 	Overrides store.Scoped[policyv1alpha1.Override]
 	Clusters  store.Kind[*clusterv1alpha1.MemberCluster]
@@ -92,6 +93,7 @@ func (r *Reconciler) Setup(mgr manager.Manager) (*store.Mailbox[types.Namespaced
 		},
 	})
 	sources := append(store.Sources(r.Bindings.Scoped, bindingChanged), store.Sources(r.Overrides, r.overrideChanged)...)
+	sources = append(sources, store.Sources(r.Policies, r.policyChanged)...)
 	sources = append(sources, source.TypedSource[types.NamespacedName](wake), store.Source(r.Works.Informer, r.workChanged), store.Source(r.Clusters.Informer, r.clusterChanged))
 	for _, source := range sources {
 		if err := c.Watch(source); err != nil {
@@ -174,7 +176,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (c
 // the clusters does, and that wakes the binding.
 func mayPass(err error) bool {
 	switch err.(type) {
-	case *render.TooLargeError, *render.FailedOverrides:
+	case *render.TooLargeError, *render.FailedOverrides, *missingOverridesError:
 		return false
 	}
 	return true
@@ -198,6 +200,9 @@ func (r *Reconciler) works(key types.NamespacedName) map[string]*workv1alpha1.Pr
 // render writes the works that are missing or differ. A cluster whose overrides can't be made keeps the
 // work that it has, and does not hold up the others.
 func (r *Reconciler) render(ctx context.Context, binding workv1alpha1.Binding, template *unstructured.Unstructured, works map[string]*workv1alpha1.PropagationWork) error {
+	if missing := r.missingOverrides(binding); len(missing) > 0 {
+		return &missingOverridesError{missing}
+	}
 	renderer, err := render.New(template, binding, r.overridesOf(policy.TemplateOf(template, store.TemplateKey(binding).GroupVersionKind)))
 	if err != nil {
 		return err
@@ -360,6 +365,8 @@ func (r *Reconciler) recordRendered(ctx context.Context, binding workv1alpha1.Bi
 			condition.Reason = "TooLarge"
 		case *render.FailedOverrides:
 			condition.Reason = "OverrideFailed"
+		case *missingOverridesError:
+			condition.Reason = "OverrideMissing"
 		}
 	} else if meta.FindStatusCondition(binding.GetStatus().Conditions, workv1alpha1.BindingRendered) == nil {
 		return nil

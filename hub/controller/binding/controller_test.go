@@ -48,7 +48,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	w := &world{Store: storetest.New(), templates: storetest.NewTemplates(), closed: map[string]bool{}, ending: map[string]bool{}, now: storetest.Began}
 	w.controller = &Reconciler{
-		Bindings: w.Bindings(), Works: w.Works(), Templates: w.templates, Overrides: w.Overrides(), Clusters: w.MemberClusters.Kind(),
+		Bindings: w.Bindings(), Works: w.Works(), Templates: w.templates, Policies: w.Policies(), Overrides: w.Overrides(), Clusters: w.MemberClusters.Kind(),
 		Log:         slog.New(slog.DiscardHandler),
 		Accepts:     func(cluster string) bool { return !w.closed[cluster] },
 		Terminating: func(_ context.Context, namespace string) (bool, error) { return w.ending[namespace], nil },

@@ -2,6 +2,8 @@ package binding
 
 import (
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -71,16 +73,19 @@ func (r *Reconciler) overrideChanged(old, new policyv1alpha1.Override) []types.N
 		return nil
 	}
 	var selected []*override.Policy
+	var keys []types.NamespacedName
 	if old != nil {
 		compiled, _ := override.Compile(old)
 		selected = append(selected, compiled)
+	} else {
+		keys = r.waitingFor(new)
 	}
 	if new != nil {
 		selected = append(selected, r.overrides.compile(new, r.Log))
 	} else {
 		r.overrides.forget(old)
+		keys = r.waitingFor(old)
 	}
-	var keys []types.NamespacedName
 	for _, binding := range r.Bindings.List() {
 		template := r.templateOf(binding)
 		for _, p := range selected {
@@ -88,6 +93,58 @@ func (r *Reconciler) overrideChanged(old, new policyv1alpha1.Override) []types.N
 				keys = append(keys, store.Key(binding))
 				break
 			}
+		}
+	}
+	return keys
+}
+
+// missingOverridesError is why a binding is not rendered whose policy waits for override policies.
+type missingOverridesError struct{ missing []string }
+
+// Error is fit for a condition.
+func (e *missingOverridesError) Error() string {
+	return "the members stay as they are until the override policies exist that the policy names in dependentOverrides; missing: " + strings.Join(e.missing, ", ")
+}
+
+// missingOverrides are the override policies that the policy of a binding waits for.
+func (r *Reconciler) missingOverrides(binding workv1alpha1.Binding) []string {
+	claim := policy.ClaimOf(binding.GetLabels(), binding.GetAnnotations())
+	for _, mark := range []policy.Mark{claim.Policy, claim.ClusterPolicy} {
+		if p, there := r.Policies.Get(types.NamespacedName{Namespace: mark.Namespace, Name: mark.Name}); there && claim.By(p) {
+			return policy.MissingOverrides(p, func(namespace, name string) bool {
+				_, there := r.Overrides.For(namespace).Get(namespace, name)
+				return there
+			})
+		}
+	}
+	return nil
+}
+
+// policyChanged wakes the bindings of a policy that waits for other override policies than before.
+func (r *Reconciler) policyChanged(old, new policyv1alpha1.Policy) []types.NamespacedName {
+	if old == nil || new == nil || slices.Equal(old.GetSpec().DependentOverrides, new.GetSpec().DependentOverrides) {
+		return nil
+	}
+	return r.bindingsOf(new)
+}
+
+func (r *Reconciler) bindingsOf(p policyv1alpha1.Policy) []types.NamespacedName {
+	var keys []types.NamespacedName
+	labels, _ := policy.Marks(p)
+	for _, id := range labels {
+		for _, binding := range r.Bindings.ByIndex(store.ByPolicy, id) {
+			keys = append(keys, store.Key(binding))
+		}
+	}
+	return keys
+}
+
+// waitingFor are the bindings whose policy names an override policy that comes or goes.
+func (r *Reconciler) waitingFor(override policyv1alpha1.Override) []types.NamespacedName {
+	var keys []types.NamespacedName
+	for _, p := range r.Policies.List() {
+		if policy.WaitsFor(p, override) {
+			keys = append(keys, r.bindingsOf(p)...)
 		}
 	}
 	return keys

@@ -175,6 +175,57 @@ func TestWhichBindingsAnOverridePolicyWakes(t *testing.T) {
 	}
 }
 
+func TestNothingIsRenderedWhileTheBindingsPolicyWaitsForAnOverride(t *testing.T) {
+	w := newWorld(t)
+	w.place("a", "b")
+	w.change(func(b *workv1alpha1.PropagationBinding) {
+		b.Annotations = map[string]string{workv1alpha1.PropagationPolicyNamespaceAnnotation: "shop", workv1alpha1.PropagationPolicyNameAnnotation: "base"}
+	})
+	base := w.PropagationPolicies.Put(&policyv1alpha1.PropagationPolicy{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "base", Labels: map[string]string{workv1alpha1.PropagationPolicyPermanentIDLabel: "policy"}},
+		Spec:       policyv1alpha1.PropagationSpec{DependentOverrides: []string{"red", "other"}},
+	})
+	w.override(t, "red", redInA)
+	w.reconcile(t)
+	w.wrote(t)
+	condition := w.rendered()
+	if condition == nil || condition.Reason != "OverrideMissing" || !strings.HasSuffix(condition.Message, "missing: OverridePolicy shop/other") {
+		t.Errorf("the condition is %+v", condition)
+	}
+
+	// The one that comes selects something else.
+	other := w.override(t, "other", "resourceSelectors: [{apiVersion: v1, kind: Secret}]")
+	if diff := cmp.Diff([]types.NamespacedName{key}, w.controller.overrideChanged(nil, other)); diff != "" {
+		t.Errorf("it wakes (-want +got):\n%s", diff)
+	}
+	w.reconcile(t)
+	w.wrote(t, "create karmada-es-a", "create karmada-es-b")
+
+	t.Run("and when one goes, the members stay as they are", func(t *testing.T) {
+		red, _ := w.OverridePolicies.Get("shop", "red")
+		w.OverridePolicies.Drop("shop", "red")
+		w.templates.Put(configMap("u1", "green"))
+		w.reconcile(t)
+		w.wrote(t)
+		if got := w.colours("a", "b"); got != "a red, b blue" {
+			t.Error(got)
+		}
+		if diff := cmp.Diff([]types.NamespacedName{key, key}, w.controller.overrideChanged(red, nil)); diff != "" {
+			t.Errorf("it wakes (-want +got):\n%s", diff)
+		}
+	})
+	t.Run("until the policy does not name it any more", func(t *testing.T) {
+		changed := w.PropagationPolicies.Change("shop", "base", func(p *policyv1alpha1.PropagationPolicy) { p.Spec.DependentOverrides = []string{"other"} })
+		if diff := cmp.Diff([]types.NamespacedName{key}, w.controller.policyChanged(base, changed)); diff != "" {
+			t.Errorf("it wakes (-want +got):\n%s", diff)
+		}
+		w.reconcile(t)
+		if got := w.colours("a", "b"); got != "a green, b green" {
+			t.Error(got)
+		}
+	})
+}
+
 func TestWhichBindingsAClusterWakes(t *testing.T) {
 	moved := func(name string) (old, new *clusterv1alpha1.MemberCluster) {
 		old = &clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: clusterv1alpha1.ClusterSpec{Region: "eu"}}

@@ -48,6 +48,7 @@ type Templates interface {
 type Reconciler struct {
 	Templates Templates
 	Policies  store.Scoped[policyv1alpha1.Policy]
+	Overrides store.Scoped[policyv1alpha1.Override]
 	Bindings  store.Bindings
 	Workers   int
 	Log       *slog.Logger
@@ -99,7 +100,8 @@ func (r *Reconciler) Setup(mgr manager.Manager, policies ...cache.SharedIndexInf
 			}
 		},
 	})
-	for _, source := range append(store.Sources(r.Bindings.Scoped, r.bindingChanged), source.TypedSource[templates.Key](wake)) {
+	sources := append(store.Sources(r.Bindings.Scoped, r.bindingChanged), store.Sources(r.Overrides, r.overrideChanged)...)
+	for _, source := range append(sources, source.TypedSource[templates.Key](wake)) {
 		if err := c.Watch(source); err != nil {
 			return nil, err
 		}
@@ -132,22 +134,46 @@ func (r *Reconciler) policyChanged(wake *store.Mailbox[templates.Key], old, new 
 	}
 	r.Templates.Want("policies", r.index.Kinds())
 	for _, policy := range affected {
-		r.wakeTemplates(wake, policy)
+		for _, key := range r.templatesOf(policy) {
+			wake.Add(key, false)
+		}
 	}
 }
 
-func (r *Reconciler) wakeTemplates(wake *store.Mailbox[templates.Key], p policyv1alpha1.Policy) {
+// templatesOf are those that a policy selects, and those that bear its claim.
+func (r *Reconciler) templatesOf(p policyv1alpha1.Policy) []templates.Key {
 	matcher, err := policy.NewMatcher(p)
 	if err != nil {
-		return
+		return nil
 	}
+	var keys []templates.Key
 	for _, kind := range matcher.Kinds() {
 		for _, template := range r.Templates.List(kind, p.GetNamespace()) {
 			if matcher.Matches(policy.TemplateOf(template, kind)) || policy.ClaimOf(template.GetLabels(), template.GetAnnotations()).By(p) {
-				wake.Add(templates.KeyOf(template), false)
+				keys = append(keys, templates.KeyOf(template))
 			}
 		}
 	}
+	return keys
+}
+
+// overrideChanged wakes the templates of the policies that wait for an override policy that has come.
+func (r *Reconciler) overrideChanged(old, new policyv1alpha1.Override) []templates.Key {
+	if old != nil || new == nil {
+		return nil
+	}
+	var keys []templates.Key
+	for _, p := range r.Policies.List() {
+		if policy.WaitsFor(p, new) {
+			keys = append(keys, r.templatesOf(p)...)
+		}
+	}
+	return keys
+}
+
+func (r *Reconciler) overrideExists(namespace, name string) bool {
+	_, there := r.Overrides.For(namespace).Get(namespace, name)
+	return there
 }
 
 // bindingChanged keeps the templates of all bindings watched, whatever becomes of their policies,
@@ -199,12 +225,24 @@ func (r *Reconciler) Reconcile(ctx context.Context, key templates.Key) (ctrl.Res
 	if decision.Policy == nil {
 		return store.Outcome(r.release(ctx, key, template))
 	}
+	if len(policy.MissingOverrides(decision.Policy, r.overrideExists)) > 0 {
+		return store.Outcome(r.hold(ctx, key, template, decision.Policy))
+	}
 	// The binding first: the claim is not on the way to the member.
 	if err := r.bind(ctx, key, template, decision.Policy); err != nil {
 		return store.Outcome(fmt.Errorf("writing the binding of %s: %w", key, err))
 	}
 	labels, annotations := policy.Marks(decision.Policy)
 	return store.Outcome(r.mark(ctx, key, template, labels, annotations))
+}
+
+// hold leaves a template as it is whose policy waits for override policies: they wake it when they come,
+// and the policy's status says what is missing. Only the claim of another policy goes, which has ended.
+func (r *Reconciler) hold(ctx context.Context, key templates.Key, template *unstructured.Unstructured, p policyv1alpha1.Policy) error {
+	if policy.ClaimOf(template.GetLabels(), template.GetAnnotations()).By(p) {
+		return nil
+	}
+	return r.release(ctx, key, template)
 }
 
 // askAgain is how long to wait before the API server is asked again whether an object of a kind that

@@ -46,7 +46,7 @@ type world struct {
 
 func newWorld(policies ...policyv1alpha1.Policy) *world {
 	w := &world{Store: storetest.New(), templates: storetest.NewTemplates(), woken: &store.Mailbox[templates.Key]{}}
-	w.controller = &Reconciler{Templates: w.templates, Policies: w.Policies(), Bindings: w.Bindings(), Log: slog.New(slog.DiscardHandler), index: policy.NewIndex()}
+	w.controller = &Reconciler{Templates: w.templates, Policies: w.Policies(), Overrides: w.Overrides(), Bindings: w.Bindings(), Log: slog.New(slog.DiscardHandler), index: policy.NewIndex()}
 	w.releaser = &releaser{policies: w.Policies(), bindings: w.Bindings(), templates: w.templates}
 	for _, p := range policies {
 		w.put(p)
@@ -712,6 +712,66 @@ func TestWhatAPolicyChangeWakes(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAPolicyHasNoEffectUntilTheOverridesThatItDependsOnExist(t *testing.T) {
+	waits := func(spec *policyv1alpha1.PropagationSpec) { spec.DependentOverrides = []string{"registry"} }
+	w := newWorld(pp("base", waits, all(deployments)))
+	web := template(deployments, "shop", "web", "u1")
+	w.templates.Put(web)
+	w.ClusterOverridePolicies.Put(&policyv1alpha1.ClusterOverridePolicy{ObjectMeta: metav1.ObjectMeta{Name: "registry"}})
+	w.OverridePolicies.Put(&policyv1alpha1.OverridePolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "elsewhere", Name: "registry"}})
+	w.reconcile(t, templates.KeyOf(web))
+	if writes := append(w.PropagationBindings.Writes(), w.templates.Writes()...); len(writes) > 0 {
+		t.Fatalf("with overrides of the name elsewhere it writes %v", writes)
+	}
+
+	registry := w.OverridePolicies.Put(&policyv1alpha1.OverridePolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "registry"}})
+	if diff := cmp.Diff([]templates.Key{templates.KeyOf(web)}, w.controller.overrideChanged(nil, registry)); diff != "" {
+		t.Errorf("its override wakes (-want +got):\n%s", diff)
+	}
+	w.reconcile(t, templates.KeyOf(web))
+	w.binding(t, "web-deployment")
+	w.PropagationBindings.Writes()
+
+	t.Run("and a binding that is there stays as it is when one goes", func(t *testing.T) {
+		w.OverridePolicies.Drop("shop", "registry")
+		w.put(pp("base", func(spec *policyv1alpha1.PropagationSpec) {
+			waits(spec)
+			spec.ConflictResolution = policyv1alpha1.ConflictOverwrite
+		}, all(deployments)))
+		w.reconcile(t, templates.KeyOf(web))
+		if writes := w.PropagationBindings.Writes(); len(writes) > 0 {
+			t.Errorf("it writes %v", writes)
+		}
+	})
+	t.Run("and a policy that is gone is not waited for in its place", func(t *testing.T) {
+		w.put(pp("next", waits, all(deployments)))
+		w.remove(pp("base", nil, all(deployments)))
+		w.reconcile(t, templates.KeyOf(web))
+		if id := w.binding(t, "web-deployment").Labels[workv1alpha1.PropagationPolicyPermanentIDLabel]; id != "" {
+			t.Errorf("the binding is claimed by %s", id)
+		}
+	})
+}
+
+func TestAClusterPropagationPolicyDependsOnClusterOverridePolicies(t *testing.T) {
+	p := cpp("base", all(deployments))
+	p.Spec.DependentOverrides = []string{"registry"}
+	w := newWorld(p)
+	web := template(deployments, "shop", "web", "u1")
+	w.templates.Put(web)
+	w.OverridePolicies.Put(&policyv1alpha1.OverridePolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "registry"}})
+	w.reconcile(t, templates.KeyOf(web))
+	if writes := w.PropagationBindings.Writes(); len(writes) > 0 {
+		t.Fatalf("it writes %v", writes)
+	}
+	registry := w.ClusterOverridePolicies.Put(&policyv1alpha1.ClusterOverridePolicy{ObjectMeta: metav1.ObjectMeta{Name: "registry"}})
+	if keys := w.controller.overrideChanged(nil, registry); len(keys) != 1 {
+		t.Errorf("its override wakes %v", keys)
+	}
+	w.reconcile(t, templates.KeyOf(web))
+	w.binding(t, "web-deployment")
 }
 
 func TestAPolicyThatIsBeingDeletedGoesWhenItClaimsNothing(t *testing.T) {

@@ -37,9 +37,10 @@ type Kinds interface {
 // PolicyReconciler writes the status of policies, each at most once in an interval. Its key is a
 // policy.
 type PolicyReconciler struct {
-	Policies store.Scoped[policyv1alpha1.Policy]
-	Bindings store.Bindings
-	Kinds    Kinds
+	Policies  store.Scoped[policyv1alpha1.Policy]
+	Overrides store.Scoped[policyv1alpha1.Override]
+	Bindings  store.Bindings
+	Kinds     Kinds
 	// Every is the least time between two writes of one policy's status.
 	Every time.Duration
 	Now   func() time.Time
@@ -70,6 +71,7 @@ func (r *PolicyReconciler) Setup(mgr manager.Manager) error {
 		},
 	})
 	sources := append(store.Sources(r.Policies, r.policyChanged), store.Sources(r.Bindings.Scoped, r.policiesOf)...)
+	sources = append(sources, store.Sources(r.Overrides, r.waitingFor)...)
 	for _, source := range append(sources, source.TypedSource[types.NamespacedName](wake)) {
 		if err := c.Watch(source); err != nil {
 			return err
@@ -109,6 +111,29 @@ func (r *PolicyReconciler) policiesOf(old, new workv1alpha1.Binding) []types.Nam
 	return keys
 }
 
+// waitingFor are the policies that need an override policy which comes or goes.
+func (r *PolicyReconciler) waitingFor(old, new policyv1alpha1.Override) []types.NamespacedName {
+	if old != nil && new != nil {
+		return nil
+	}
+	override := new
+	if new == nil {
+		override = old
+	}
+	var keys []types.NamespacedName
+	for _, p := range r.Policies.List() {
+		if policy.WaitsFor(p, override) {
+			keys = append(keys, store.Key(p))
+		}
+	}
+	return keys
+}
+
+func (r *PolicyReconciler) overrideExists(namespace, name string) bool {
+	_, there := r.Overrides.For(namespace).Get(namespace, name)
+	return there
+}
+
 func selects(policy policyv1alpha1.Policy, kind schema.GroupVersionKind) bool {
 	return slices.Contains(selectedKinds(policy), kind)
 }
@@ -126,33 +151,34 @@ func selectedKinds(policy policyv1alpha1.Policy) []schema.GroupVersionKind {
 
 // Reconcile counts the bindings of one policy.
 func (r *PolicyReconciler) Reconcile(ctx context.Context, key types.NamespacedName) (ctrl.Result, error) {
-	policy, ok := r.Policies.Get(key)
-	if !ok || policy.GetDeletionTimestamp() != nil {
+	p, ok := r.Policies.Get(key)
+	if !ok || p.GetDeletionTimestamp() != nil {
 		r.written.forget(key)
 		r.idle.forget(key)
 		return ctrl.Result{}, nil
 	}
 	facts := aggregate.PolicyInput{
-		Generation:   policy.GetGeneration(),
-		Bindings:     r.Bindings.ByIndex(store.ByPolicy, permanentID(policy)),
-		MissingKinds: r.missingKinds(policy),
+		Generation:       p.GetGeneration(),
+		Bindings:         r.Bindings.ByIndex(store.ByPolicy, permanentID(p)),
+		MissingKinds:     r.missingKinds(p),
+		MissingOverrides: policy.MissingOverrides(p, r.overrideExists),
 	}
-	idle := len(facts.Bindings) == 0 && len(facts.MissingKinds) == 0
+	idle := len(facts.Bindings) == 0 && len(facts.MissingKinds) == 0 && len(facts.MissingOverrides) == 0
 	if !idle {
 		r.idle.forget(key)
-	} else if wait := r.idle.wait(policy, r.Every, r.Now()); wait > 0 {
+	} else if wait := r.idle.wait(p, r.Every, r.Now()); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	} else {
-		facts.WhyIdle = r.whyIdle(policy)
+		facts.WhyIdle = r.whyIdle(p)
 	}
-	status, changed := aggregate.Policy(facts, policy.GetStatus(), metav1.NewTime(r.Now()))
+	status, changed := aggregate.Policy(facts, p.GetStatus(), metav1.NewTime(r.Now()))
 	if !changed {
 		return ctrl.Result{}, nil
 	}
-	if wait := r.pause(key, policy, status); wait > 0 && !idle {
+	if wait := r.pause(key, p, status); wait > 0 && !idle {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
-	updated := policy.DeepCopyObject().(policyv1alpha1.Policy)
+	updated := p.DeepCopyObject().(policyv1alpha1.Policy)
 	*updated.GetStatus() = *status
 	if _, err := r.Policies.For(key.Namespace).UpdateStatus(ctx, updated); err != nil && !apierrors.IsNotFound(err) {
 		return store.Outcome(fmt.Errorf("writing the status of policy %s: %w", key, err))

@@ -54,7 +54,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{Store: storetest.New(), templates: storetest.NewTemplates(), now: storetest.Began}
 	now := func() time.Time { return w.now }
 	w.bindings = &BindingReconciler{Bindings: w.Bindings(), Works: w.Works(), Clusters: w.MemberClusters.Kind(), Templates: w.templates, Settle: settle, Now: now, Events: w}
-	w.policies = &PolicyReconciler{Policies: w.Policies(), Bindings: w.Bindings(), Kinds: w.templates, Every: time.Second, Now: now}
+	w.policies = &PolicyReconciler{Policies: w.Policies(), Overrides: w.Overrides(), Bindings: w.Bindings(), Kinds: w.templates, Every: time.Second, Now: now}
 	w.templates.Put(deployment("u1"))
 	binding := w.PropagationBindings.Put(&workv1alpha1.PropagationBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name,
@@ -456,6 +456,34 @@ func TestAPolicyTellsOfKindsThatTheHubDoesNotServe(t *testing.T) {
 			t.Errorf("the condition is %+v", ready)
 		}
 	})
+}
+
+func TestAPolicyTellsOfTheOverridesThatItWaitsFor(t *testing.T) {
+	w := newWorld(t)
+	w.PropagationBindings.Drop(key.Namespace, key.Name)
+	base := basePolicy()
+	base.Spec.DependentOverrides = []string{"registry"}
+	w.PropagationPolicies.Put(base)
+	ready := func() *metav1.Condition {
+		w.now = w.now.Add(time.Second)
+		w.reconcilePolicy(t)
+		p, _ := w.PropagationPolicies.Get("shop", "base")
+		return meta.FindStatusCondition(p.Status.Conditions, aggregate.PolicyReady)
+	}
+	ready() // a moment later it may be there
+	if got := ready(); got == nil || got.Reason != aggregate.ReasonOverrideMissing || !strings.Contains(got.Message, "OverridePolicy shop/registry") {
+		t.Errorf("Ready is %+v", got)
+	}
+	registry := w.OverridePolicies.Put(&policyv1alpha1.OverridePolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "registry"}})
+	want := []types.NamespacedName{{Namespace: "shop", Name: "base"}}
+	if diff := cmp.Diff([][]types.NamespacedName{want, nil, want}, [][]types.NamespacedName{
+		w.policies.waitingFor(nil, registry), w.policies.waitingFor(registry, registry), w.policies.waitingFor(registry, nil)}); diff != "" {
+		t.Errorf("its coming, changing and going wakes (-want +got):\n%s", diff)
+	}
+	ready()
+	if got := ready(); got.Reason == aggregate.ReasonOverrideMissing {
+		t.Errorf("Ready stays %+v", got)
+	}
 }
 
 func TestABindingWakesThePolicyThatClaimsItAndTheOneThatDid(t *testing.T) {
