@@ -161,10 +161,13 @@ func fill[T, L any, P interface {
 	})
 }
 
-// worksWithoutManifests drops what most of a work's size is, and what is not shown.
+// worksWithoutManifests drops what most of a work's size is, and what is not shown: all manifests that are as
+// the binding says.
 func worksWithoutManifests(l *workv1alpha1.PropagationWorkList) []workv1alpha1.PropagationWork {
 	for i := range l.Items {
-		l.Items[i].Spec.Workload = workv1alpha1.WorkloadTemplate{}
+		if !status.Overridden(&l.Items[i]) {
+			l.Items[i].Spec.Workload = workv1alpha1.WorkloadTemplate{}
+		}
 	}
 	return l.Items
 }

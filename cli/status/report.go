@@ -9,12 +9,14 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/pkg/aggregate"
+	"windlass.dev/windlass/pkg/interpret"
 )
 
 // APIVersion of the JSON output.
@@ -246,7 +248,7 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 func describePlacement(target workv1alpha1.TargetCluster, b binding, w *workv1alpha1.PropagationWork) Placement {
 	placement := Placement{Cluster: target.Name, Health: string(workv1alpha1.ResourceUnknown)}
 	if b.spec.Replicas != nil {
-		placement.Wanted = &target.Replicas
+		placement.Wanted = cmp.Or(overriddenReplicas(w), &target.Replicas)
 	}
 	if w == nil {
 		placement.Message = whyNoWork(b.status)
@@ -269,13 +271,39 @@ func describePlacement(target workv1alpha1.TargetCluster, b binding, w *workv1al
 	return placement
 }
 
+// Overridden says whether an override has changed the manifest of a work. Only then the report needs it.
+func Overridden(w *workv1alpha1.PropagationWork) bool {
+	return w.Annotations[workv1alpha1.AppliedOverridesAnnotation] != "" || w.Annotations[workv1alpha1.AppliedClusterOverridesAnnotation] != ""
+}
+
+// overriddenReplicas are those that an override has left in the manifest of a work, or nil.
+func overriddenReplicas(w *workv1alpha1.PropagationWork) *int32 {
+	if w == nil || !Overridden(w) || len(w.Spec.Workload.Manifests) == 0 {
+		return nil
+	}
+	manifest := &unstructured.Unstructured{}
+	if err := manifest.UnmarshalJSON(w.Spec.Workload.Manifests[0].Raw); err != nil {
+		return nil
+	}
+	replicas, _ := interpret.Replicas(manifest)
+	return replicas
+}
+
 // whyNoWork says why a chosen cluster has no work: there may be one reason why none can be written at all.
 func whyNoWork(status *workv1alpha1.BindingStatus) string {
-	rendered := meta.FindStatusCondition(status.Conditions, workv1alpha1.BindingRendered)
-	if rendered != nil && rendered.Status == metav1.ConditionFalse {
+	if rendered := notRendered(status); rendered != nil {
 		return because(rendered.Reason, rendered.Message)
 	}
 	return "no work is written for it yet"
+}
+
+// notRendered says why works can't be written as they should be, or is nil.
+func notRendered(status *workv1alpha1.BindingStatus) *metav1.Condition {
+	rendered := meta.FindStatusCondition(status.Conditions, workv1alpha1.BindingRendered)
+	if rendered == nil || rendered.Status != metav1.ConditionFalse {
+		return nil
+	}
+	return rendered
 }
 
 // whyRemovedFirst says of a cluster that shall have a template again while what it had is being removed why that takes
@@ -348,6 +376,9 @@ func bindingProblem(b binding, described Binding, scheduled *metav1.Condition) *
 		return &Problem{object, "NotApplied", fmt.Sprintf("applied in %d of %s: %s", described.Applied, count(clusters, "cluster"), perCluster(described.Placements, func(p Placement) (string, bool) {
 			return p.Message, !p.Applied
 		}))}
+	}
+	if rendered := notRendered(b.status); rendered != nil { // they have applied what they had before
+		return &Problem{object, rendered.Reason, rendered.Message}
 	}
 	unhealthy := perCluster(described.Placements, func(p Placement) (string, bool) {
 		return readyOf(p), p.Health == string(workv1alpha1.ResourceUnhealthy)

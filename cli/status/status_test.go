@@ -426,3 +426,33 @@ func TestACertificateThatWasNotRenewedIsAProblem(t *testing.T) {
 		t.Errorf("a certificate with three days left is reported as %+v", report.Problems)
 	}
 }
+
+func TestOverridesThatFailAreAProblemThoughAllHaveWhatTheyHadBefore(t *testing.T) {
+	facts := sample()
+	service := &facts.Bindings[0]
+	service.Status.Conditions = append(service.Status.Conditions, metav1.Condition{Type: workv1alpha1.BindingRendered, Status: metav1.ConditionFalse,
+		Reason: "OverrideFailed", Message: "1 of 2 clusters stay as they are, because overrides can't be made: member1: why"})
+	want := []Problem{{"Service default/web", "OverrideFailed", "1 of 2 clusters stay as they are, because overrides can't be made: member1: why"}}
+	if diff := cmp.Diff(want, Make(facts).Problems); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+}
+
+func TestTheReplicasThatAreWantedAreThoseOfTheOverrides(t *testing.T) {
+	facts := sample()
+	for i := range facts.Works[:2] {
+		facts.Works[i].Spec.Workload.Manifests = []runtime.RawExtension{{Raw: []byte(`{"apiVersion":"apps/v1","kind":"Deployment","spec":{"replicas":1}}`)}}
+	}
+	facts.Works[1].Annotations = map[string]string{workv1alpha1.AppliedOverridesAnnotation: "[]"}
+	var wanted []int32
+	for _, b := range Make(facts).Bindings {
+		for _, p := range b.Placements {
+			if p.Wanted != nil {
+				wanted = append(wanted, *p.Wanted)
+			}
+		}
+	}
+	if diff := cmp.Diff([]int32{4, 1}, wanted); diff != "" {
+		t.Errorf("wanted (-want +got):\n%s", diff)
+	}
+}
