@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Generates the Go code of api/link/v1 from link.proto. Needs protoc and the well-known types that come
+# Generates the Go code of api/link/v1 from its .proto files. Needs protoc and the well-known types that come
 # with it (Debian: protobuf-compiler libprotobuf-dev); the two Go plug-ins are built here, protoc-gen-go at the version that go.mod pins.
 # With --check it changes nothing and fails when the code in the tree is stale.
 set -euo pipefail
@@ -24,7 +24,7 @@ out=.
 PATH="$work:$PATH" protoc \
 	--go_out="$out" --go_opt=paths=source_relative \
 	--go-grpc_out="$out" --go-grpc_opt=paths=source_relative \
-	api/link/v1/link.proto
+	api/link/v1/link.proto api/link/v1/capacity.proto
 
 if [[ "${1:-}" == --check ]]; then
 	diff -r --exclude='*.proto' --exclude='doc.go' --exclude='*_test.go' "$out/api/link/v1" api/link/v1 ||

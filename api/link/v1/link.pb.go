@@ -430,6 +430,7 @@ type FromAgent struct {
 	//	*FromAgent_Answer
 	//	*FromAgent_Renewal
 	//	*FromAgent_Brake
+	//	*FromAgent_Capacity
 	Message       isFromAgent_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -553,6 +554,15 @@ func (x *FromAgent) GetBrake() *BrakeNotice {
 	return nil
 }
 
+func (x *FromAgent) GetCapacity() *CapacityGrown {
+	if x != nil {
+		if x, ok := x.Message.(*FromAgent_Capacity); ok {
+			return x.Capacity
+		}
+	}
+	return nil
+}
+
 type isFromAgent_Message interface {
 	isFromAgent_Message()
 }
@@ -593,6 +603,10 @@ type FromAgent_Brake struct {
 	Brake *BrakeNotice `protobuf:"bytes,9,opt,name=brake,proto3,oneof"`
 }
 
+type FromAgent_Capacity struct {
+	Capacity *CapacityGrown `protobuf:"bytes,10,opt,name=capacity,proto3,oneof"`
+}
+
 func (*FromAgent_Hello) isFromAgent_Message() {}
 
 func (*FromAgent_Heartbeat) isFromAgent_Message() {}
@@ -610,6 +624,8 @@ func (*FromAgent_Answer) isFromAgent_Message() {}
 func (*FromAgent_Renewal) isFromAgent_Message() {}
 
 func (*FromAgent_Brake) isFromAgent_Message() {}
+
+func (*FromAgent_Capacity) isFromAgent_Message() {}
 
 // FromHub is everything that a hub says.
 type FromHub struct {
@@ -3504,6 +3520,44 @@ func (x *Answer) GetUnknownKind() bool {
 	return false
 }
 
+// CapacityGrown says that there is more room than when the hub last asked about capacity (capacity.proto): some question
+// since the last CapacityGrown would be answered with more replicas now. What the answer is, the hub asks again.
+type CapacityGrown struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CapacityGrown) Reset() {
+	*x = CapacityGrown{}
+	mi := &file_api_link_v1_link_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CapacityGrown) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CapacityGrown) ProtoMessage() {}
+
+func (x *CapacityGrown) ProtoReflect() protoreflect.Message {
+	mi := &file_api_link_v1_link_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CapacityGrown.ProtoReflect.Descriptor instead.
+func (*CapacityGrown) Descriptor() ([]byte, []int) {
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{35}
+}
+
 // RenewalRequest asks for a new certificate for a new key. The private key never leaves the member.
 type RenewalRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3515,7 +3569,7 @@ type RenewalRequest struct {
 
 func (x *RenewalRequest) Reset() {
 	*x = RenewalRequest{}
-	mi := &file_api_link_v1_link_proto_msgTypes[35]
+	mi := &file_api_link_v1_link_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3527,7 +3581,7 @@ func (x *RenewalRequest) String() string {
 func (*RenewalRequest) ProtoMessage() {}
 
 func (x *RenewalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[35]
+	mi := &file_api_link_v1_link_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3540,7 +3594,7 @@ func (x *RenewalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewalRequest.ProtoReflect.Descriptor instead.
 func (*RenewalRequest) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{35}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RenewalRequest) GetCertificateRequest() []byte {
@@ -3565,7 +3619,7 @@ type RenewalAnswer struct {
 
 func (x *RenewalAnswer) Reset() {
 	*x = RenewalAnswer{}
-	mi := &file_api_link_v1_link_proto_msgTypes[36]
+	mi := &file_api_link_v1_link_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3577,7 +3631,7 @@ func (x *RenewalAnswer) String() string {
 func (*RenewalAnswer) ProtoMessage() {}
 
 func (x *RenewalAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_api_link_v1_link_proto_msgTypes[36]
+	mi := &file_api_link_v1_link_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3590,7 +3644,7 @@ func (x *RenewalAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewalAnswer.ProtoReflect.Descriptor instead.
 func (*RenewalAnswer) Descriptor() ([]byte, []int) {
-	return file_api_link_v1_link_proto_rawDescGZIP(), []int{36}
+	return file_api_link_v1_link_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RenewalAnswer) GetCertificates() [][]byte {
@@ -3618,7 +3672,7 @@ var File_api_link_v1_link_proto protoreflect.FileDescriptor
 
 const file_api_link_v1_link_proto_rawDesc = "" +
 	"\n" +
-	"\x16api/link/v1/link.proto\x12\x10windlass.link.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x04\n" +
+	"\x16api/link/v1/link.proto\x12\x10windlass.link.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\x04\n" +
 	"\tFromAgent\x12/\n" +
 	"\x05hello\x18\x01 \x01(\v2\x17.windlass.link.v1.HelloH\x00R\x05hello\x12;\n" +
 	"\theartbeat\x18\x02 \x01(\v2\x1b.windlass.link.v1.HeartbeatH\x00R\theartbeat\x125\n" +
@@ -3628,7 +3682,9 @@ const file_api_link_v1_link_proto_rawDesc = "" +
 	"\x05facts\x18\x06 \x01(\v2\x1e.windlass.link.v1.ClusterFactsH\x00R\x05facts\x122\n" +
 	"\x06answer\x18\a \x01(\v2\x18.windlass.link.v1.AnswerH\x00R\x06answer\x12<\n" +
 	"\arenewal\x18\b \x01(\v2 .windlass.link.v1.RenewalRequestH\x00R\arenewal\x125\n" +
-	"\x05brake\x18\t \x01(\v2\x1d.windlass.link.v1.BrakeNoticeH\x00R\x05brakeB\t\n" +
+	"\x05brake\x18\t \x01(\v2\x1d.windlass.link.v1.BrakeNoticeH\x00R\x05brake\x12=\n" +
+	"\bcapacity\x18\n" +
+	" \x01(\v2\x1f.windlass.link.v1.CapacityGrownH\x00R\bcapacityB\t\n" +
 	"\amessage\"\xe9\x03\n" +
 	"\aFromHub\x125\n" +
 	"\awelcome\x18\x01 \x01(\v2\x19.windlass.link.v1.WelcomeH\x00R\awelcome\x12;\n" +
@@ -3881,7 +3937,8 @@ const file_api_link_v1_link_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\fR\x04body\x12\x14\n" +
 	"\x05error\x18\x03 \x01(\tR\x05error\x12!\n" +
-	"\funknown_kind\x18\x04 \x01(\bR\vunknownKind\"A\n" +
+	"\funknown_kind\x18\x04 \x01(\bR\vunknownKind\"\x0f\n" +
+	"\rCapacityGrown\"A\n" +
 	"\x0eRenewalRequest\x12/\n" +
 	"\x13certificate_request\x18\x01 \x01(\fR\x12certificateRequest\"\x85\x01\n" +
 	"\rRenewalAnswer\x12\"\n" +
@@ -3950,7 +4007,7 @@ func file_api_link_v1_link_proto_rawDescGZIP() []byte {
 }
 
 var file_api_link_v1_link_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_api_link_v1_link_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_api_link_v1_link_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_api_link_v1_link_proto_goTypes = []any{
 	(GoodbyeReason)(0),            // 0: windlass.link.v1.GoodbyeReason
 	(ConflictResolution)(0),       // 1: windlass.link.v1.ConflictResolution
@@ -3993,13 +4050,14 @@ var file_api_link_v1_link_proto_goTypes = []any{
 	(*ServedAPI)(nil),             // 38: windlass.link.v1.ServedAPI
 	(*Question)(nil),              // 39: windlass.link.v1.Question
 	(*Answer)(nil),                // 40: windlass.link.v1.Answer
-	(*RenewalRequest)(nil),        // 41: windlass.link.v1.RenewalRequest
-	(*RenewalAnswer)(nil),         // 42: windlass.link.v1.RenewalAnswer
-	nil,                           // 43: windlass.link.v1.ClusterFacts.AllocatableEntry
-	nil,                           // 44: windlass.link.v1.ClusterFacts.AllocatedEntry
-	nil,                           // 45: windlass.link.v1.ClusterFacts.AllocatingEntry
-	(*durationpb.Duration)(nil),   // 46: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 47: google.protobuf.Timestamp
+	(*CapacityGrown)(nil),         // 41: windlass.link.v1.CapacityGrown
+	(*RenewalRequest)(nil),        // 42: windlass.link.v1.RenewalRequest
+	(*RenewalAnswer)(nil),         // 43: windlass.link.v1.RenewalAnswer
+	nil,                           // 44: windlass.link.v1.ClusterFacts.AllocatableEntry
+	nil,                           // 45: windlass.link.v1.ClusterFacts.AllocatedEntry
+	nil,                           // 46: windlass.link.v1.ClusterFacts.AllocatingEntry
+	(*durationpb.Duration)(nil),   // 47: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 48: google.protobuf.Timestamp
 }
 var file_api_link_v1_link_proto_depIdxs = []int32{
 	8,  // 0: windlass.link.v1.FromAgent.hello:type_name -> windlass.link.v1.Hello
@@ -4009,65 +4067,66 @@ var file_api_link_v1_link_proto_depIdxs = []int32{
 	29, // 4: windlass.link.v1.FromAgent.reports:type_name -> windlass.link.v1.ReportsFromAgent
 	37, // 5: windlass.link.v1.FromAgent.facts:type_name -> windlass.link.v1.ClusterFacts
 	40, // 6: windlass.link.v1.FromAgent.answer:type_name -> windlass.link.v1.Answer
-	41, // 7: windlass.link.v1.FromAgent.renewal:type_name -> windlass.link.v1.RenewalRequest
+	42, // 7: windlass.link.v1.FromAgent.renewal:type_name -> windlass.link.v1.RenewalRequest
 	26, // 8: windlass.link.v1.FromAgent.brake:type_name -> windlass.link.v1.BrakeNotice
-	9,  // 9: windlass.link.v1.FromHub.welcome:type_name -> windlass.link.v1.Welcome
-	10, // 10: windlass.link.v1.FromHub.heartbeat:type_name -> windlass.link.v1.Heartbeat
-	11, // 11: windlass.link.v1.FromHub.goodbye:type_name -> windlass.link.v1.Goodbye
-	12, // 12: windlass.link.v1.FromHub.works:type_name -> windlass.link.v1.WorksFromHub
-	30, // 13: windlass.link.v1.FromHub.reports:type_name -> windlass.link.v1.ReportsFromHub
-	39, // 14: windlass.link.v1.FromHub.question:type_name -> windlass.link.v1.Question
-	42, // 15: windlass.link.v1.FromHub.renewal:type_name -> windlass.link.v1.RenewalAnswer
-	27, // 16: windlass.link.v1.FromHub.brake:type_name -> windlass.link.v1.BrakeConfirmation
-	46, // 17: windlass.link.v1.Welcome.heartbeat_interval:type_name -> google.protobuf.Duration
-	46, // 18: windlass.link.v1.Welcome.heartbeat_timeout:type_name -> google.protobuf.Duration
-	0,  // 19: windlass.link.v1.Goodbye.reason:type_name -> windlass.link.v1.GoodbyeReason
-	46, // 20: windlass.link.v1.Goodbye.retry_after:type_name -> google.protobuf.Duration
-	15, // 21: windlass.link.v1.WorksFromHub.probe:type_name -> windlass.link.v1.ProbeRequest
-	17, // 22: windlass.link.v1.WorksFromHub.put:type_name -> windlass.link.v1.Put
-	21, // 23: windlass.link.v1.WorksFromHub.removal:type_name -> windlass.link.v1.Removal
-	23, // 24: windlass.link.v1.WorksFromHub.complete:type_name -> windlass.link.v1.Complete
-	16, // 25: windlass.link.v1.WorksFromAgent.probe:type_name -> windlass.link.v1.ProbeAnswer
-	24, // 26: windlass.link.v1.WorksFromAgent.acks:type_name -> windlass.link.v1.Acks
-	14, // 27: windlass.link.v1.ProbeAnswer.refs:type_name -> windlass.link.v1.WorkRef
-	18, // 28: windlass.link.v1.Put.work:type_name -> windlass.link.v1.Work
-	1,  // 29: windlass.link.v1.Work.conflict_resolution:type_name -> windlass.link.v1.ConflictResolution
-	19, // 30: windlass.link.v1.Work.binding:type_name -> windlass.link.v1.BindingRef
-	20, // 31: windlass.link.v1.Work.template:type_name -> windlass.link.v1.TemplateRef
-	2,  // 32: windlass.link.v1.Removal.cause:type_name -> windlass.link.v1.RemovalCause
-	22, // 33: windlass.link.v1.Removal.objects:type_name -> windlass.link.v1.ObjectRef
-	25, // 34: windlass.link.v1.Acks.acks:type_name -> windlass.link.v1.Ack
-	3,  // 35: windlass.link.v1.Ack.outcome:type_name -> windlass.link.v1.AckOutcome
-	46, // 36: windlass.link.v1.BrakeNotice.window:type_name -> google.protobuf.Duration
-	28, // 37: windlass.link.v1.BrakeNotice.removals:type_name -> windlass.link.v1.RemovalRef
-	28, // 38: windlass.link.v1.BrakeConfirmation.removals:type_name -> windlass.link.v1.RemovalRef
-	32, // 39: windlass.link.v1.ReportsFromAgent.reports:type_name -> windlass.link.v1.Report
-	31, // 40: windlass.link.v1.ReportsFromHub.acks:type_name -> windlass.link.v1.ReportAck
-	4,  // 41: windlass.link.v1.Report.phase:type_name -> windlass.link.v1.Phase
-	47, // 42: windlass.link.v1.Report.observed_at:type_name -> google.protobuf.Timestamp
-	5,  // 43: windlass.link.v1.Report.health:type_name -> windlass.link.v1.Health
-	34, // 44: windlass.link.v1.Report.generations:type_name -> windlass.link.v1.Generations
-	36, // 45: windlass.link.v1.Report.conditions:type_name -> windlass.link.v1.Condition
-	33, // 46: windlass.link.v1.Report.objects:type_name -> windlass.link.v1.ObjectReport
-	5,  // 47: windlass.link.v1.ObjectReport.health:type_name -> windlass.link.v1.Health
-	35, // 48: windlass.link.v1.Generations.sent:type_name -> windlass.link.v1.Milestone
-	35, // 49: windlass.link.v1.Generations.received:type_name -> windlass.link.v1.Milestone
-	35, // 50: windlass.link.v1.Generations.applied:type_name -> windlass.link.v1.Milestone
-	35, // 51: windlass.link.v1.Generations.healthy:type_name -> windlass.link.v1.Milestone
-	47, // 52: windlass.link.v1.Milestone.at:type_name -> google.protobuf.Timestamp
-	47, // 53: windlass.link.v1.ClusterFacts.observed_at:type_name -> google.protobuf.Timestamp
-	38, // 54: windlass.link.v1.ClusterFacts.apis:type_name -> windlass.link.v1.ServedAPI
-	43, // 55: windlass.link.v1.ClusterFacts.allocatable:type_name -> windlass.link.v1.ClusterFacts.AllocatableEntry
-	44, // 56: windlass.link.v1.ClusterFacts.allocated:type_name -> windlass.link.v1.ClusterFacts.AllocatedEntry
-	45, // 57: windlass.link.v1.ClusterFacts.allocating:type_name -> windlass.link.v1.ClusterFacts.AllocatingEntry
-	46, // 58: windlass.link.v1.RenewalAnswer.retry_after:type_name -> google.protobuf.Duration
-	6,  // 59: windlass.link.v1.Link.Session:input_type -> windlass.link.v1.FromAgent
-	7,  // 60: windlass.link.v1.Link.Session:output_type -> windlass.link.v1.FromHub
-	60, // [60:61] is the sub-list for method output_type
-	59, // [59:60] is the sub-list for method input_type
-	59, // [59:59] is the sub-list for extension type_name
-	59, // [59:59] is the sub-list for extension extendee
-	0,  // [0:59] is the sub-list for field type_name
+	41, // 9: windlass.link.v1.FromAgent.capacity:type_name -> windlass.link.v1.CapacityGrown
+	9,  // 10: windlass.link.v1.FromHub.welcome:type_name -> windlass.link.v1.Welcome
+	10, // 11: windlass.link.v1.FromHub.heartbeat:type_name -> windlass.link.v1.Heartbeat
+	11, // 12: windlass.link.v1.FromHub.goodbye:type_name -> windlass.link.v1.Goodbye
+	12, // 13: windlass.link.v1.FromHub.works:type_name -> windlass.link.v1.WorksFromHub
+	30, // 14: windlass.link.v1.FromHub.reports:type_name -> windlass.link.v1.ReportsFromHub
+	39, // 15: windlass.link.v1.FromHub.question:type_name -> windlass.link.v1.Question
+	43, // 16: windlass.link.v1.FromHub.renewal:type_name -> windlass.link.v1.RenewalAnswer
+	27, // 17: windlass.link.v1.FromHub.brake:type_name -> windlass.link.v1.BrakeConfirmation
+	47, // 18: windlass.link.v1.Welcome.heartbeat_interval:type_name -> google.protobuf.Duration
+	47, // 19: windlass.link.v1.Welcome.heartbeat_timeout:type_name -> google.protobuf.Duration
+	0,  // 20: windlass.link.v1.Goodbye.reason:type_name -> windlass.link.v1.GoodbyeReason
+	47, // 21: windlass.link.v1.Goodbye.retry_after:type_name -> google.protobuf.Duration
+	15, // 22: windlass.link.v1.WorksFromHub.probe:type_name -> windlass.link.v1.ProbeRequest
+	17, // 23: windlass.link.v1.WorksFromHub.put:type_name -> windlass.link.v1.Put
+	21, // 24: windlass.link.v1.WorksFromHub.removal:type_name -> windlass.link.v1.Removal
+	23, // 25: windlass.link.v1.WorksFromHub.complete:type_name -> windlass.link.v1.Complete
+	16, // 26: windlass.link.v1.WorksFromAgent.probe:type_name -> windlass.link.v1.ProbeAnswer
+	24, // 27: windlass.link.v1.WorksFromAgent.acks:type_name -> windlass.link.v1.Acks
+	14, // 28: windlass.link.v1.ProbeAnswer.refs:type_name -> windlass.link.v1.WorkRef
+	18, // 29: windlass.link.v1.Put.work:type_name -> windlass.link.v1.Work
+	1,  // 30: windlass.link.v1.Work.conflict_resolution:type_name -> windlass.link.v1.ConflictResolution
+	19, // 31: windlass.link.v1.Work.binding:type_name -> windlass.link.v1.BindingRef
+	20, // 32: windlass.link.v1.Work.template:type_name -> windlass.link.v1.TemplateRef
+	2,  // 33: windlass.link.v1.Removal.cause:type_name -> windlass.link.v1.RemovalCause
+	22, // 34: windlass.link.v1.Removal.objects:type_name -> windlass.link.v1.ObjectRef
+	25, // 35: windlass.link.v1.Acks.acks:type_name -> windlass.link.v1.Ack
+	3,  // 36: windlass.link.v1.Ack.outcome:type_name -> windlass.link.v1.AckOutcome
+	47, // 37: windlass.link.v1.BrakeNotice.window:type_name -> google.protobuf.Duration
+	28, // 38: windlass.link.v1.BrakeNotice.removals:type_name -> windlass.link.v1.RemovalRef
+	28, // 39: windlass.link.v1.BrakeConfirmation.removals:type_name -> windlass.link.v1.RemovalRef
+	32, // 40: windlass.link.v1.ReportsFromAgent.reports:type_name -> windlass.link.v1.Report
+	31, // 41: windlass.link.v1.ReportsFromHub.acks:type_name -> windlass.link.v1.ReportAck
+	4,  // 42: windlass.link.v1.Report.phase:type_name -> windlass.link.v1.Phase
+	48, // 43: windlass.link.v1.Report.observed_at:type_name -> google.protobuf.Timestamp
+	5,  // 44: windlass.link.v1.Report.health:type_name -> windlass.link.v1.Health
+	34, // 45: windlass.link.v1.Report.generations:type_name -> windlass.link.v1.Generations
+	36, // 46: windlass.link.v1.Report.conditions:type_name -> windlass.link.v1.Condition
+	33, // 47: windlass.link.v1.Report.objects:type_name -> windlass.link.v1.ObjectReport
+	5,  // 48: windlass.link.v1.ObjectReport.health:type_name -> windlass.link.v1.Health
+	35, // 49: windlass.link.v1.Generations.sent:type_name -> windlass.link.v1.Milestone
+	35, // 50: windlass.link.v1.Generations.received:type_name -> windlass.link.v1.Milestone
+	35, // 51: windlass.link.v1.Generations.applied:type_name -> windlass.link.v1.Milestone
+	35, // 52: windlass.link.v1.Generations.healthy:type_name -> windlass.link.v1.Milestone
+	48, // 53: windlass.link.v1.Milestone.at:type_name -> google.protobuf.Timestamp
+	48, // 54: windlass.link.v1.ClusterFacts.observed_at:type_name -> google.protobuf.Timestamp
+	38, // 55: windlass.link.v1.ClusterFacts.apis:type_name -> windlass.link.v1.ServedAPI
+	44, // 56: windlass.link.v1.ClusterFacts.allocatable:type_name -> windlass.link.v1.ClusterFacts.AllocatableEntry
+	45, // 57: windlass.link.v1.ClusterFacts.allocated:type_name -> windlass.link.v1.ClusterFacts.AllocatedEntry
+	46, // 58: windlass.link.v1.ClusterFacts.allocating:type_name -> windlass.link.v1.ClusterFacts.AllocatingEntry
+	47, // 59: windlass.link.v1.RenewalAnswer.retry_after:type_name -> google.protobuf.Duration
+	6,  // 60: windlass.link.v1.Link.Session:input_type -> windlass.link.v1.FromAgent
+	7,  // 61: windlass.link.v1.Link.Session:output_type -> windlass.link.v1.FromHub
+	61, // [61:62] is the sub-list for method output_type
+	60, // [60:61] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_api_link_v1_link_proto_init() }
@@ -4085,6 +4144,7 @@ func file_api_link_v1_link_proto_init() {
 		(*FromAgent_Answer)(nil),
 		(*FromAgent_Renewal)(nil),
 		(*FromAgent_Brake)(nil),
+		(*FromAgent_Capacity)(nil),
 	}
 	file_api_link_v1_link_proto_msgTypes[1].OneofWrappers = []any{
 		(*FromHub_Welcome)(nil),
@@ -4112,7 +4172,7 @@ func file_api_link_v1_link_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_link_v1_link_proto_rawDesc), len(file_api_link_v1_link_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   40,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
