@@ -81,6 +81,7 @@ func (a *Agent) newLink(p parts) (*link.Link, error) {
 		Explain: dial.Explain,
 
 		Desired: p.engine, Reports: p.observer, Facts: p.facts, Memory: p.store, Renewal: papers,
+		Answer: p.facts.Answer, Grown: p.facts.Grown(),
 		ReportRecorded: p.observer.Recorded,
 		Changed:        a.linkChanged,
 

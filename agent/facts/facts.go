@@ -1,7 +1,8 @@
 // Package facts tells the hub about the member as a whole: its version, the kinds it serves, its
-// nodes, and what of them is allocatable and requested. It never writes.
+// nodes, and what of them is allocatable and requested; and, when the hub asks, for how many replicas of
+// a workload there is room. It never writes.
 //
-// Of nodes and pods only the numbers are kept, so that a large member does not make a large agent.
+// Of nodes and pods only what is counted is kept, so that a large member does not make a large agent.
 package facts
 
 import (
@@ -71,6 +72,9 @@ type Facts struct {
 	apiReason  string
 	apiMessage string
 
+	// asked is what the hub asked about capacity.
+	asked asked
+
 	mu        sync.Mutex
 	published *linkv1.ClusterFacts
 }
@@ -93,6 +97,7 @@ func New(config Config) (*Facts, error) {
 		config.Trouble = func() error { return nil }
 	}
 	f := &Facts{config: config, changed: make(chan struct{}, 1), dirty: make(chan struct{}, 1)}
+	f.asked.grown = make(chan struct{}, 1)
 	f.tally = newTally(f.touch)
 	config.Kinds.OnChange(f.touch)
 	return f, nil
@@ -128,6 +133,7 @@ func (f *Facts) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		f.ask(ctx)
 		f.publish()
+		f.asked.compare(f.tally)
 		pause := time.NewTimer(f.config.Interval)
 		select {
 		case <-ctx.Done():

@@ -3,9 +3,11 @@ package facts
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"strings"
 	"sync"
+	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -18,34 +20,11 @@ import (
 	podresources "k8s.io/component-helpers/resource"
 
 	linkv1 "windlass.dev/windlass/api/link/v1"
+	"windlass.dev/windlass/pkg/estimate"
 )
 
-// amounts are quantities by resource name: milli-units of cpu, units of everything else.
-type amounts map[corev1.ResourceName]int64
-
-func amountsOf(list corev1.ResourceList) amounts {
-	a := make(amounts, len(list))
-	for name, quantity := range list {
-		if name == corev1.ResourceCPU {
-			a[name] = quantity.MilliValue()
-		} else {
-			a[name] = quantity.Value()
-		}
-	}
-	return a
-}
-
-func (a amounts) add(b amounts, sign int64) {
-	for name, amount := range b {
-		a[name] += sign * amount
-		if a[name] == 0 {
-			delete(a, name)
-		}
-	}
-}
-
 // quantities writes amounts as Kubernetes does.
-func (a amounts) quantities() map[string]string {
+func quantities(a estimate.Amounts) map[string]string {
 	written := make(map[string]string, len(a))
 	for name, amount := range a {
 		written[string(name)] = quantity(name, amount).String()
@@ -67,19 +46,33 @@ func quantity(name corev1.ResourceName, amount int64) *resource.Quantity {
 // share is what one node or pod adds to the sums.
 type share struct {
 	nodes, ready                       int32
-	allocatable, allocated, allocating amounts
+	allocatable, allocated, allocating estimate.Amounts
+
+	// shape is a node without what is requested on it; nil for a pod.
+	shape *estimate.Node
+	// on is the name of the pod's node.
+	on string
 }
 
-// tally is the sum over all nodes and pods, kept up to date as they change.
+// tally is the sum over all nodes and pods, and what is left of each node, kept up to date as they change.
 type tally struct {
 	nodes, pods *shares
 
 	mu  sync.Mutex
 	sum share
+	// byName has also nodes of which nothing but pods are known: the watches are not in step.
+	byName map[string]*estimate.Node
+	// waiting are the requests of the pods that have no node.
+	waiting map[types.UID]estimate.Amounts
+	// revision grows with every change.
+	revision uint64
 }
 
 func newTally(changed func()) *tally {
-	t := &tally{sum: share{allocatable: amounts{}, allocated: amounts{}, allocating: amounts{}}}
+	t := &tally{
+		sum:    share{allocatable: estimate.Amounts{}, allocated: estimate.Amounts{}, allocating: estimate.Amounts{}},
+		byName: map[string]*estimate.Node{}, waiting: map[types.UID]estimate.Amounts{},
+	}
 	t.nodes = newShares(t, changed, nodeShare, watchNodes)
 	t.pods = newShares(t, changed, podShare, watchPods)
 	return t
@@ -96,19 +89,73 @@ func (t *tally) facts() *linkv1.ClusterFacts {
 	defer t.mu.Unlock()
 	return &linkv1.ClusterFacts{
 		NodesTotal: t.sum.nodes, NodesReady: t.sum.ready,
-		Allocatable: t.sum.allocatable.quantities(),
-		Allocated:   t.sum.allocated.quantities(),
-		Allocating:  t.sum.allocating.quantities(),
+		Allocatable: quantities(t.sum.allocatable),
+		Allocated:   quantities(t.sum.allocated),
+		Allocating:  quantities(t.sum.allocating),
 	}
 }
 
-// count adds a share to the sum, or takes it away. The caller holds the lock.
-func (t *tally) count(s share, sign int32) {
+// rooms is the room for each of the needs, and the revision of which that is true. It is not known before nodes and
+// pods were listed.
+func (t *tally) rooms(needs []*estimate.Need) (rooms []estimate.Room, revision uint64, known bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.nodes.listed || !t.pods.listed {
+		return nil, 0, false
+	}
+	return estimate.Cluster{Nodes: maps.Values(t.byName), Waiting: maps.Values(t.waiting)}.Room(needs...), t.revision, true
+}
+
+// unchanged says whether everything is as it was at a revision.
+func (t *tally) unchanged(revision uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.revision == revision
+}
+
+// count adds a share to the sums, or takes it away. The caller holds the lock.
+func (t *tally) count(uid types.UID, s share, sign int32) {
+	t.revision++
 	t.sum.nodes += sign * s.nodes
 	t.sum.ready += sign * s.ready
-	t.sum.allocatable.add(s.allocatable, int64(sign))
-	t.sum.allocated.add(s.allocated, int64(sign))
-	t.sum.allocating.add(s.allocating, int64(sign))
+	t.sum.allocatable.Add(s.allocatable, int64(sign))
+	t.sum.allocated.Add(s.allocated, int64(sign))
+	t.sum.allocating.Add(s.allocating, int64(sign))
+	switch {
+	case s.shape != nil:
+		t.shape(s.shape, sign)
+	case s.on != "":
+		t.change(s.on, func(node *estimate.Node) { node.Requested.Add(s.allocated, int64(sign)) })
+	case s.allocating != nil && sign > 0:
+		t.waiting[uid] = s.allocating
+	case s.allocating != nil:
+		delete(t.waiting, uid)
+	}
+}
+
+// shape takes in what a node is, or forgets it; what is requested there stays.
+func (t *tally) shape(shape *estimate.Node, sign int32) {
+	t.change(shape.Name, func(node *estimate.Node) {
+		requested := node.Requested
+		*node = estimate.Node{Name: shape.Name}
+		if sign > 0 {
+			*node = *shape
+		}
+		node.Requested = requested
+	})
+}
+
+// change keeps a node while something is known of it.
+func (t *tally) change(name string, change func(*estimate.Node)) {
+	node := t.byName[name]
+	if node == nil {
+		node = &estimate.Node{Name: name, Requested: estimate.Amounts{}}
+		t.byName[name] = node
+	}
+	change(node)
+	if node.Allocatable == nil && len(node.Requested) == 0 {
+		delete(t.byName, name)
+	}
 }
 
 func nodeShare(object any) (types.UID, share, error) {
@@ -116,26 +163,41 @@ func nodeShare(object any) (types.UID, share, error) {
 	if !ok {
 		return "", share{}, fmt.Errorf("a watch of nodes delivered a %T", object)
 	}
-	s := share{nodes: 1, allocatable: amountsOf(node.Status.Allocatable)}
+	s := share{nodes: 1, allocatable: estimate.AmountsOf(node.Status.Allocatable)}
 	for _, condition := range node.Status.Conditions {
 		if condition.Type == corev1.NodeReady && condition.Status == corev1.ConditionTrue {
 			s.ready = 1
 		}
 	}
+	s.shape = &estimate.Node{
+		Name: interned(node.Name), Labels: make(map[string]string, len(node.Labels)),
+		Ready: s.ready == 1, Unschedulable: node.Spec.Unschedulable, Allocatable: s.allocatable,
+	}
+	for key, value := range node.Labels {
+		s.shape.Labels[interned(key)] = interned(value)
+	}
+	for _, taint := range node.Spec.Taints {
+		if taint.Effect == corev1.TaintEffectNoSchedule || taint.Effect == corev1.TaintEffectNoExecute {
+			s.shape.Taints = append(s.shape.Taints, corev1.Taint{Key: interned(taint.Key), Value: interned(taint.Value), Effect: taint.Effect})
+		}
+	}
 	return node.UID, s, nil
 }
+
+// interned shares the memory of equal strings: nodes have most of their labels in common, and pods their nodes.
+func interned(s string) string { return unique.Make(s).Value() }
 
 func podShare(object any) (types.UID, share, error) {
 	pod, ok := object.(*corev1.Pod)
 	if !ok {
 		return "", share{}, fmt.Errorf("a watch of pods delivered a %T", object)
 	}
-	requested := amountsOf(podresources.PodRequests(pod, podresources.PodResourcesOptions{}))
+	requested := estimate.AmountsOf(podresources.PodRequests(pod, podresources.PodResourcesOptions{}))
 	requested[corev1.ResourcePods] = 1
 	if pod.Spec.NodeName == "" {
 		return pod.UID, share{allocating: requested}, nil
 	}
-	return pod.UID, share{allocated: requested}, nil
+	return pod.UID, share{allocated: requested, on: interned(pod.Spec.NodeName)}, nil
 }
 
 // shares are the shares of one kind; the reflector's store.
@@ -204,13 +266,13 @@ func (s *shares) set(object any) error {
 
 // replace is called with the lock held.
 func (s *shares) replace(uid types.UID, next share) {
-	s.tally.count(s.byUID[uid], -1)
+	s.tally.count(uid, s.byUID[uid], -1)
 	s.byUID[uid] = next
-	s.tally.count(next, 1)
+	s.tally.count(uid, next, 1)
 }
 
 func (s *shares) remove(uid types.UID) {
-	s.tally.count(s.byUID[uid], -1)
+	s.tally.count(uid, s.byUID[uid], -1)
 	delete(s.byUID, uid)
 }
 

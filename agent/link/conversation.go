@@ -130,6 +130,10 @@ func (c *conversation) converse(ctx context.Context, received <-chan *linkv1.Fro
 		if room > 0 {
 			reports = c.link.config.Reports.Dirty()
 		}
+		var grown <-chan struct{}
+		if !c.welcomed.IsZero() {
+			grown = c.link.config.Grown // what is signalled before the hub has let us in waits
+		}
 		select {
 		case m := <-received:
 			c.take(m)
@@ -137,6 +141,8 @@ func (c *conversation) converse(ctx context.Context, received <-chan *linkv1.Fro
 		case e := <-c.inbox:
 			e(c.machine, time.Now())
 			c.takeMore(received)
+		case <-grown:
+			c.machine.Tell(&linkv1.FromAgent{Message: &linkv1.FromAgent_Capacity{Capacity: &linkv1.CapacityGrown{}}})
 		case <-reports:
 			c.takeReports(room)
 		case <-c.link.config.Facts.Dirty():

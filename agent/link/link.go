@@ -98,6 +98,8 @@ type Config struct {
 	Renewal Renewal
 	// Answer answers the hub's questions; nil when this agent knows none.
 	Answer func(ctx context.Context, q *linkv1.Question) *linkv1.Answer
+	// Grown is signalled when the hub is to be told that the member has more room than it was told; nil for never.
+	Grown <-chan struct{}
 	// ReportRecorded is told what the hub has in its store, so that the report of something removed may be forgotten.
 	// It must not block. May be nil.
 	ReportRecorded func(key, uid string, phase linkv1.Phase)

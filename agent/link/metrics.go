@@ -73,7 +73,7 @@ func familyFromAgent(m *linkv1.FromAgent) string {
 		return "reports"
 	case *linkv1.FromAgent_Facts:
 		return "facts"
-	case *linkv1.FromAgent_Answer:
+	case *linkv1.FromAgent_Answer, *linkv1.FromAgent_Capacity:
 		return "questions"
 	case *linkv1.FromAgent_Renewal:
 		return "renewal"

@@ -255,7 +255,7 @@ func TestASlowStoreHoldsUpNothingButReports(t *testing.T) {
 	a := h.newAgent(h.issue("eu", time.Hour), nil)
 	eventually(t, "works arrive although no report can be recorded", func() bool { return a.member.has(h.store, "eu") && a.synchronised() })
 	answer, err := h.server.Ask(t.Context(), "eu", "anything", nil)
-	if answer != nil || err == nil || !strings.Contains(err.Error(), "does not know") {
+	if answer != nil || !errors.Is(err, hublink.ErrUnknownQuestion) || !strings.Contains(err.Error(), "does not know") {
 		t.Errorf("the agent's answer is %v, error %v", answer, err)
 	}
 	if n := h.store.reported("eu"); n != 0 {
@@ -293,11 +293,34 @@ func TestQuestionsAreAnswered(t *testing.T) {
 	eventually(t, "the other agent is in", ignorant.synchronised)
 	asking, cancel := context.WithTimeout(t.Context(), generous/2)
 	defer cancel()
-	if _, err := h.server.Ask(asking, "us", "echo", nil); err == nil || !strings.Contains(err.Error(), "does not know") {
+	if _, err := h.server.Ask(asking, "us", "echo", nil); !errors.Is(err, hublink.ErrUnknownQuestion) || !strings.Contains(err.Error(), "does not know") {
 		t.Errorf("an agent that knows no question answers %v", err)
 	}
 	if _, err := h.server.Ask(t.Context(), "nowhere", "echo", nil); !errors.Is(err, hublink.ErrNotConnected) {
 		t.Errorf("asking a member that is not there gives %v", err)
+	}
+}
+
+func TestAMemberThatHasMoreRoomSaysSo(t *testing.T) {
+	grown := make(chan string, 10)
+	h := newHub(t, func(c *hublink.Config) { c.Grown = func(cluster string) { grown <- cluster } })
+	room := make(chan struct{}, 1)
+	room <- struct{}{} // before the hub has let the agent in, which must not lose it
+	a := h.newAgent(h.issue("eu", time.Hour), func(c *agentlink.Config) { c.Grown = room })
+	for range 2 {
+		select {
+		case cluster := <-grown:
+			if cluster != "eu" {
+				t.Errorf("it is said of %s", cluster)
+			}
+		case <-time.After(generous):
+			t.Fatal("the hub was not told")
+		}
+		eventually(t, "the agent is in", a.synchronised)
+		select {
+		case room <- struct{}{}:
+		default:
+		}
 	}
 }
 

@@ -42,6 +42,8 @@ func (st *stream) carryOut(effects []session.HubEffect) {
 				delete(st.questions, e.Answer.GetId())
 				answer <- e.Answer
 			}
+		case session.CapacityGrown:
+			st.server.config.Grown(st.cluster)
 		case session.RenewalWanted:
 			go st.renew(e.Request)
 		case session.Entered:

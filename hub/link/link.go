@@ -159,6 +159,9 @@ type Config struct {
 	// Rivals is told, once in an episode, that agents with the identity of one member throw each other out. It must not
 	// block. nil means that nobody is.
 	Rivals func(cluster, message string)
+	// Grown is told that a member has more room than its agent's answers about capacity said. It must not block. nil
+	// means that nobody wants to know.
+	Grown  func(cluster string)
 	Limits Limits
 	// Registerer takes the metrics; nil means none.
 	Registerer prometheus.Registerer
@@ -194,6 +197,9 @@ func (c *Config) validate() error {
 	}
 	if c.Rivals == nil {
 		c.Rivals = func(string, string) {}
+	}
+	if c.Grown == nil {
+		c.Grown = func(string) {}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -359,6 +365,9 @@ func (st *stream) within(ctx context.Context, f func(*session.Hub) error) error 
 	}
 }
 
+// ErrUnknownQuestion is returned when the agent is too old for a question.
+var ErrUnknownQuestion = errors.New("its agent does not know this question; upgrade the agent")
+
 // Ask puts a question to a member's agent and waits for the answer.
 func (s *Server) Ask(ctx context.Context, cluster, kind string, body []byte) (*linkv1.Answer, error) {
 	current := s.members.current(cluster)
@@ -379,7 +388,7 @@ func (s *Server) Ask(ctx context.Context, cluster, kind string, body []byte) (*l
 	select {
 	case a := <-answer:
 		if a.GetUnknownKind() {
-			return nil, fmt.Errorf("asking cluster %s for %s: its agent does not know this question; upgrade the agent", cluster, kind)
+			return nil, fmt.Errorf("asking cluster %s for %s: %w", cluster, kind, ErrUnknownQuestion)
 		}
 		if a.GetError() != "" {
 			return nil, fmt.Errorf("asking cluster %s for %s: %s", cluster, kind, a.GetError())

@@ -43,6 +43,8 @@ type (
 	RecordFacts struct{ Facts *linkv1.ClusterFacts }
 	// Answered: the agent has answered a question.
 	Answered struct{ Answer *linkv1.Answer }
+	// CapacityGrown: the member has more room than the agent's answers since the last time said.
+	CapacityGrown struct{}
 	// RenewalWanted: sign a certificate and send the answer through Tell.
 	RenewalWanted struct{ Request *linkv1.RenewalRequest }
 	// HoldChanged: what waits for a person's confirmation is different from before.
@@ -156,6 +158,7 @@ func (RecordReport) hubEffect()    {}
 func (RecordRemoval) hubEffect()   {}
 func (RecordFacts) hubEffect()     {}
 func (Answered) hubEffect()        {}
+func (CapacityGrown) hubEffect()   {}
 func (RenewalWanted) hubEffect()   {}
 func (HoldChanged) hubEffect()     {}
 func (Entered) hubEffect()         {}

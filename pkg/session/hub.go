@@ -233,6 +233,8 @@ func (h *Hub) Receive(m *linkv1.FromAgent, now time.Time) {
 		h.do(RenewalWanted{Request: message.Renewal})
 	case *linkv1.FromAgent_Brake:
 		h.receiveBrake(message.Brake)
+	case *linkv1.FromAgent_Capacity:
+		h.do(CapacityGrown{})
 	default:
 		h.do(UnknownMessage{})
 	}
