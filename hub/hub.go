@@ -30,6 +30,7 @@ import (
 
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/apiserver"
+	"windlass.dev/windlass/hub/capacity"
 	"windlass.dev/windlass/hub/controller/binding"
 	"windlass.dev/windlass/hub/controller/cluster"
 	"windlass.dev/windlass/hub/controller/policy"
@@ -86,6 +87,8 @@ type hub struct {
 	roster    *roster.Roster
 	view      *works.View
 	accepting *cluster.Accepting
+	capacity  *capacity.Gatherer
+	agents    *linkAgents
 	metrics   *prometheus.Registry
 	handout   *handout.Config // nil when the kubeconfig stays in the data directory
 
@@ -168,6 +171,9 @@ func (h *hub) makeControllerParts() error {
 	h.roster = roster.New(time.Now)
 	h.accepting = &cluster.Accepting{}
 	h.metrics = prometheus.NewRegistry()
+	if err := h.makeCapacity(); err != nil {
+		return err
+	}
 	h.view, err = works.New(works.Config{
 		Works: h.kinds.works,
 		List: func(ctx context.Context, namespace string) ([]*workv1alpha1.PropagationWork, string, error) {
@@ -273,6 +279,7 @@ func (h *hub) serveControllers(ctx context.Context) error {
 	if err != nil {
 		return ignoreCancelled(ctx, err)
 	}
+	h.agents.link = link
 	mgr, place, ready, err := h.makeControllers(&holds{link})
 	if err != nil {
 		return err
@@ -297,6 +304,7 @@ func (h *hub) serveControllers(ctx context.Context) error {
 	group.Go(func() error { return h.api.RunControllers(ctx) })
 	group.Go(func() error { return mgr.Start(ctx) })
 	group.Go(func() error { return link.Run(ctx) })
+	group.Go(func() error { return h.capacity.Run(ctx) })
 	if h.handout != nil {
 		go handout.Keep(ctx, *h.handout)
 	}

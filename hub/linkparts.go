@@ -110,6 +110,7 @@ func (h *hub) makeLink(ctx context.Context) (*link.Server, error) {
 				h.events.Event(known, corev1.EventTypeWarning, "AgentsDisplaceEachOther", message)
 			}
 		},
+		Grown:      h.capacity.Grown,
 		Registerer: h.metrics,
 		Logger:     h.log.With("part", "link"),
 	})

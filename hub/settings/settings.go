@@ -56,6 +56,8 @@ type Config struct {
 	Controllers ControllersConfig `json:"controllers,omitempty"`
 	// Link are the settings of the sessions with agents.
 	Link LinkConfig `json:"link,omitempty"`
+	// Capacity are the settings of how the room in clusters is found out.
+	Capacity CapacityConfig `json:"capacity,omitempty"`
 }
 
 // EtcdConfig says how to reach an external etcd.
@@ -127,6 +129,18 @@ type LinkConfig struct {
 	DeletionWindow metav1.Duration `json:"deletionWindow,omitempty"`
 }
 
+// CapacityConfig are the settings of how the room in clusters is found out.
+type CapacityConfig struct {
+	// Timeout is how long agents have to say for how many replicas there is room. Of a cluster whose
+	// agent takes longer the sums count that it told last.
+	Timeout metav1.Duration `json:"timeout,omitempty"`
+	// MaxAge is how long such an answer is good, unless the cluster is known to have changed.
+	MaxAge metav1.Duration `json:"maxAge,omitempty"`
+	// AssumeFor is how long replicas that were placed are taken off a cluster's room when they don't
+	// show there.
+	AssumeFor metav1.Duration `json:"assumeFor,omitempty"`
+}
+
 // DefaultConfig is what holds when nothing is said.
 func DefaultConfig() Config {
 	return Config{
@@ -150,6 +164,11 @@ func DefaultConfig() Config {
 			DeletionLimit:     10,
 			DeletionPercent:   5,
 			DeletionWindow:    duration(5 * time.Minute),
+		},
+		Capacity: CapacityConfig{
+			Timeout:   duration(time.Second),
+			MaxAge:    duration(3 * time.Second),
+			AssumeFor: duration(5 * time.Minute),
 		},
 	}
 }
@@ -291,6 +310,9 @@ func (c *Config) Complete() error {
 		{"controllers.kindRetryMost", c.Controllers.KindRetryMost, c.Controllers.KindRetryInterval.Duration},
 		{"link.heartbeatInterval", c.Link.HeartbeatInterval, time.Millisecond},
 		{"link.deletionWindow", c.Link.DeletionWindow, time.Second},
+		{"capacity.timeout", c.Capacity.Timeout, time.Millisecond},
+		{"capacity.maxAge", c.Capacity.MaxAge, time.Millisecond},
+		{"capacity.assumeFor", c.Capacity.AssumeFor, time.Second},
 	} {
 		if d.value.Duration < d.least {
 			refuse("%s is %s: want %s or more", d.name, d.value.Duration, d.least)

@@ -54,6 +54,10 @@ link:
   deletionLimit: 9
   deletionPercent: 11
   deletionWindow: 1h30m
+capacity:
+  timeout: 2s
+  maxAge: 1s
+  assumeFor: 1m
 `
 
 func TestEverySettingCanStandInTheFile(t *testing.T) {
@@ -76,6 +80,7 @@ func TestEverySettingCanStandInTheFile(t *testing.T) {
 			HeartbeatInterval: duration(5 * time.Second), HeartbeatTimeout: duration(11 * time.Second), Window: 7,
 			DeletionLimit: 9, DeletionPercent: 11, DeletionWindow: duration(90 * time.Minute),
 		},
+		Capacity: CapacityConfig{Timeout: duration(2 * time.Second), MaxAge: duration(time.Second), AssumeFor: duration(time.Minute)},
 	}
 	if diff := cmp.Diff(want, config); diff != "" {
 		t.Errorf("what was read differs from what the file says (-want +got):\n%s", diff)

@@ -1,0 +1,480 @@
+// Package capacity finds out for how many replicas of a workload there is room in clusters: it alone asks the agents,
+// remembers their answers for a moment, and takes off what was placed and can't be seen in the clusters yet.
+//
+// A scheduler gathers before it decides. What an agent does not say in time comes from the sums in its MemberCluster's
+// status, and is marked as such; of a cluster that has said nothing at all, nothing is known.
+package capacity
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/proto"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
+
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	linkv1 "windlass.dev/windlass/api/link/v1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/pkg/estimate"
+)
+
+// Agents are asked through the link. Safe for concurrent use.
+type Agents interface {
+	// Connected says whether it makes sense to ask.
+	Connected(cluster string) bool
+	// Ask waits for the answer until the context is done.
+	Ask(ctx context.Context, cluster, kind string, body []byte) (*linkv1.Answer, error)
+}
+
+// Clusters is what the hub's store shows. It is read from memory, and safe for concurrent use.
+type Clusters interface {
+	// Summary returns the sums that a cluster's agent last told, nil for none, and when they were true by the agent's
+	// clock; the zero time when that is not known.
+	Summary(cluster string) (*clusterv1alpha1.ResourceSummary, time.Time)
+	// Delivery says how far the work of a binding has come in a cluster; false when there is no such binding any more.
+	Delivery(cluster string, binding types.NamespacedName) (Delivery, bool)
+}
+
+// A Delivery is how far a work has come. The times are those of the agent's clock.
+type Delivery struct {
+	// Generation of the work on the hub, 0 when there is none yet.
+	Generation int64
+	// Applied and Healthy are the last generations that were so in the member, and since when.
+	Applied, Healthy     int64
+	AppliedAt, HealthyAt time.Time
+}
+
+// Config is what a Gatherer needs. Agents and Clusters are required.
+type Config struct {
+	Agents   Agents
+	Clusters Clusters
+	// Timeout is how long agents have to answer. Default 1 s.
+	Timeout time.Duration
+	// MaxAge is how long an answer is good. Default 3 s.
+	MaxAge time.Duration
+	// AssumeFor is how long what was placed is taken off when it does not show in the cluster. Default 5 min.
+	AssumeFor time.Duration
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// Registerer takes the metrics; nil means none.
+	Registerer prometheus.Registerer
+}
+
+// A Source says where an answer comes from.
+type Source string
+
+// Sources of answers.
+const (
+	// FromAgent is exact: by node, and with what the workload asks of a node.
+	FromAgent Source = "Agent"
+	// FromSummary is made of sums over all nodes.
+	FromSummary Source = "Summary"
+	// Unknown is no answer.
+	Unknown Source = "Unknown"
+)
+
+// An Answer says for how many replicas more there is room in a cluster.
+type Answer struct {
+	// Replicas is 0 when the source is Unknown.
+	Replicas int32
+	Source   Source
+	// Why the agent has not answered, a phrase; empty when it has.
+	Why string
+}
+
+const (
+	// askAgain is after how long an agent that did not answer is asked again: each wait for it holds a decision up.
+	askAgain = 10 * time.Second
+	// lateness is by how many timeouts an answer may be late and still be of use, for those who ask next.
+	lateness = 10
+	// podsAppear is how long a member's controllers have to make the pods of what was applied.
+	podsAppear = 5 * time.Second
+	// mostAnswers bounds the answers that are kept of one cluster.
+	mostAnswers = 64
+	// mostShapes bounds the requirements that are kept in compiled form.
+	mostShapes = 1024
+	// mostAssumptions bounds what is assumed of all clusters; what comes on top is not.
+	mostAssumptions = 100_000
+	// sweeping is how often assumptions are looked at of clusters that nobody asks about any more.
+	sweeping = 30 * time.Second
+)
+
+// A Gatherer gathers capacity. Its methods are safe for concurrent use.
+type Gatherer struct {
+	config  Config
+	metrics *metrics
+	// asking ends when Run does; flights are the questions that are under way.
+	asking  context.Context
+	stop    context.CancelFunc
+	flights sync.WaitGroup
+
+	mu        sync.Mutex
+	stopped   bool
+	shapes    map[string]*shape  // by the protobuf of their words
+	members   map[string]*member // of which somebody has asked
+	assumed   int                // in all members
+	listeners []func(cluster string)
+}
+
+// A shape is compiled requirements, and the question about them.
+type shape struct {
+	key      [sha256.Size]byte
+	need     *estimate.Need
+	question []byte
+}
+
+// member is what is known of one cluster.
+type member struct {
+	answers map[[sha256.Size]byte]answer
+	flights map[[sha256.Size]byte]*flight
+	// quietUntil is until when the agent is not asked, and why.
+	quietUntil time.Time
+	quiet      string
+	// speaks is true when its agent answers such questions: it tells of growth then.
+	speaks bool
+
+	assumed map[types.NamespacedName]assumption
+	// taken is the sum of what is assumed.
+	taken estimate.Amounts
+	// settled is of when the newest is that assumptions were compared with, and dropped of when the newest is by which
+	// some were dropped: answers that are older lack those.
+	settled, dropped time.Time
+}
+
+type answer struct {
+	room     estimate.Room
+	received time.Time
+}
+
+// A flight is a question that is under way.
+type flight struct {
+	began time.Time
+	done  chan struct{}
+}
+
+// New makes a Gatherer that knows nothing. It may be asked before Run, and answers from sums after it.
+func New(c Config) (*Gatherer, error) {
+	if c.Agents == nil || c.Clusters == nil {
+		return nil, errors.New("capacity: Agents and Clusters are needed")
+	}
+	orDefault := func(field *time.Duration, value time.Duration) {
+		if *field <= 0 {
+			*field = value
+		}
+	}
+	orDefault(&c.Timeout, time.Second)
+	orDefault(&c.MaxAge, 3*time.Second)
+	orDefault(&c.AssumeFor, 5*time.Minute)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	g := &Gatherer{config: c, shapes: map[string]*shape{}, members: map[string]*member{}}
+	g.asking, g.stop = context.WithCancel(context.Background())
+	var err error
+	if g.metrics, err = newMetrics(c.Registerer, g.assumptions); err != nil {
+		return nil, fmt.Errorf("capacity: registering metrics: %w", err)
+	}
+	return g, nil
+}
+
+// Run forgets what is not needed any more, and ends the questions that are under way when the context is done.
+func (g *Gatherer) Run(ctx context.Context) error {
+	sweep := time.NewTicker(sweeping)
+	defer sweep.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-sweep.C:
+			g.sweep()
+		}
+	}
+	g.mu.Lock()
+	g.stopped = true
+	g.mu.Unlock()
+	g.stop()
+	g.flights.Wait()
+	return nil
+}
+
+// Listen adds a function that is called when a cluster may have more room than was answered. It must not block, and
+// must be added before the first answer.
+func (g *Gatherer) Listen(listener func(cluster string)) { g.listeners = append(g.listeners, listener) }
+
+// Gather says for how many replicas with such needs, nil for none in particular, there is room in each of the clusters;
+// the answers are in their order. All agents are asked at once, and waited for until the timeout or the context ends, so
+// nobody should call this who holds anything up.
+func (g *Gatherer) Gather(ctx context.Context, needs *workv1alpha1.ReplicaRequirements, clusters []string) []Answer {
+	began := g.config.Now()
+	answers := make([]Answer, len(clusters))
+	shape, err := g.shape(needs)
+	if err != nil {
+		for i := range answers {
+			answers[i] = Answer{Source: Unknown, Why: "the requirements can't be read: " + err.Error()}
+		}
+		return answers
+	}
+	g.await(ctx, g.ask(shape, clusters))
+
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i, cluster := range clusters {
+		answers[i] = g.answer(cluster, shape)
+		g.metrics.answers[answers[i].Source].Inc()
+	}
+	g.metrics.gather.Observe(g.config.Now().Sub(began).Seconds())
+	return answers
+}
+
+func (g *Gatherer) shape(needs *workv1alpha1.ReplicaRequirements) (*shape, error) {
+	words := estimate.Words(needs)
+	question, err := proto.MarshalOptions{Deterministic: true}.Marshal(&linkv1.CapacityQuestion{Requirements: []*linkv1.Requirements{words}})
+	if err != nil {
+		return nil, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if known := g.shapes[string(question)]; known != nil {
+		return known, nil
+	}
+	need, err := estimate.Compile(words)
+	if err != nil {
+		return nil, err
+	}
+	if len(g.shapes) >= mostShapes {
+		clear(g.shapes)
+	}
+	s := &shape{key: sha256.Sum256(question), need: need, question: question}
+	g.shapes[string(question)] = s
+	return s, nil
+}
+
+// ask begins the questions that have no answer yet, and returns those that are under way. Equal questions are one.
+func (g *Gatherer) ask(s *shape, clusters []string) map[string]*flight {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := g.config.Now()
+	waits := map[string]*flight{}
+	for _, cluster := range clusters {
+		m := g.member(cluster)
+		if g.stopped || m.fresh(s, now, g.config.MaxAge) || !g.config.Agents.Connected(cluster) {
+			continue
+		}
+		if under := m.flights[s.key]; under != nil {
+			waits[cluster] = under
+			continue
+		}
+		if now.Before(m.quietUntil) {
+			continue
+		}
+		f := &flight{began: now, done: make(chan struct{})}
+		m.flights[s.key] = f
+		waits[cluster] = f
+		g.flights.Add(1)
+		go g.fly(cluster, m, s, f)
+	}
+	return waits
+}
+
+func (g *Gatherer) member(cluster string) *member {
+	m := g.members[cluster]
+	if m == nil {
+		m = &member{
+			answers: map[[sha256.Size]byte]answer{}, flights: map[[sha256.Size]byte]*flight{},
+			assumed: map[types.NamespacedName]assumption{}, taken: estimate.Amounts{},
+		}
+		g.members[cluster] = m
+	}
+	return m
+}
+
+func (m *member) fresh(s *shape, now time.Time, maxAge time.Duration) bool {
+	known, ok := m.answers[s.key]
+	return ok && now.Sub(known.received) < maxAge
+}
+
+// fly asks one agent, and keeps what it says also when nobody waits for it any more.
+func (g *Gatherer) fly(cluster string, m *member, s *shape, f *flight) {
+	defer g.flights.Done()
+	defer close(f.done)
+	ctx, cancel := context.WithTimeout(g.asking, lateness*g.config.Timeout)
+	defer cancel()
+	room, at, err := g.question(ctx, cluster, s)
+
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(m.flights, s.key)
+	now := g.config.Now()
+	if err != nil {
+		g.metrics.questions.WithLabelValues("failed").Inc()
+		m.speaks, m.quietUntil, m.quiet = false, now.Add(askAgain), err.Error()
+		return
+	}
+	outcome := "answered"
+	if now.Sub(f.began) > g.config.Timeout {
+		outcome = "late"
+	}
+	g.metrics.questions.WithLabelValues(outcome).Inc()
+	m.speaks, m.quietUntil = true, time.Time{}
+	g.settle(cluster, m, at)
+	if at.Before(m.dropped) {
+		return // it lacks what is not taken off any more
+	}
+	if len(m.answers) >= mostAnswers {
+		clear(m.answers)
+	}
+	m.answers[s.key] = answer{room: room, received: now}
+}
+
+func (g *Gatherer) question(ctx context.Context, cluster string, s *shape) (room estimate.Room, at time.Time, err error) {
+	said, err := g.config.Agents.Ask(ctx, cluster, linkv1.QuestionCapacity, s.question)
+	if err != nil {
+		return room, at, err
+	}
+	var read linkv1.CapacityAnswer
+	if err := proto.Unmarshal(said.GetBody(), &read); err != nil {
+		return room, at, fmt.Errorf("its answer can't be read: %w", err)
+	}
+	if len(read.GetRooms()) != 1 || read.GetRooms()[0].GetReplicas() < 0 {
+		return room, at, errors.New("its answer is not to what was asked")
+	}
+	first := read.GetRooms()[0]
+	return estimate.Room{Replicas: first.GetReplicas(), Slots: max(first.GetSlots(), first.GetReplicas())}, read.GetObservedAt().AsTime(), nil
+}
+
+// await waits for each question until its time is over, counted from its beginning: whoever joins a question that is
+// overdue does not wait at all.
+func (g *Gatherer) await(ctx context.Context, waits map[string]*flight) {
+	if len(waits) == 0 {
+		return
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for cluster, f := range waits {
+		timer.Reset(f.began.Add(g.config.Timeout).Sub(g.config.Now()))
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			g.overdue(cluster, f)
+		}
+	}
+}
+
+// overdue has the next ones not wait for an agent that is silent.
+func (g *Gatherer) overdue(cluster string, f *flight) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	select {
+	case <-f.done:
+		return
+	default:
+	}
+	if m := g.members[cluster]; m != nil {
+		m.quietUntil = g.config.Now().Add(askAgain)
+		m.quiet = fmt.Sprintf("its agent has not answered within %s", g.config.Timeout)
+	}
+}
+
+// answer is what is known now. The caller holds the lock.
+func (g *Gatherer) answer(cluster string, s *shape) Answer {
+	m, now := g.member(cluster), g.config.Now()
+	if m.fresh(s, now, g.config.MaxAge) {
+		return Answer{Replicas: bounded(m.answers[s.key].room.Without(s.need, m.taken).Replicas), Source: FromAgent}
+	}
+	why := "its answer is under way"
+	switch {
+	case !g.config.Agents.Connected(cluster):
+		why = "its agent is not connected"
+	case now.Before(m.quietUntil):
+		why = m.quiet
+	}
+	summary, at := g.config.Clusters.Summary(cluster)
+	if summary == nil {
+		return Answer{Source: Unknown, Why: why}
+	}
+	room, known := estimate.RoomInSum(summary.Allocatable, summary.Allocated, summary.Allocating, s.need)
+	if !known {
+		return Answer{Source: Unknown, Why: why}
+	}
+	if at.After(m.settled) {
+		g.settle(cluster, m, at)
+	}
+	return Answer{Replicas: bounded(room.Without(s.need, m.taken).Replicas), Source: FromSummary, Why: why}
+}
+
+func bounded(n int64) int32 { return int32(min(max(n, 0), math.MaxInt32)) }
+
+// Grown drops what was answered of a cluster, because its agent says that there is more room now, and tells the listeners.
+func (g *Gatherer) Grown(cluster string) {
+	g.mu.Lock()
+	if m := g.members[cluster]; m != nil {
+		clear(m.answers)
+	}
+	g.mu.Unlock()
+	for _, listener := range g.listeners {
+		listener(cluster)
+	}
+}
+
+// ClusterChanged is to be told of every change of a cluster's object; old or new is nil when it is new or gone. New sums
+// make answers old, and where the agent does not say itself that there is more room, they do.
+func (g *Gatherer) ClusterChanged(old, new *clusterv1alpha1.MemberCluster) {
+	if new == nil {
+		g.forget(old.Name)
+		return
+	}
+	if old == nil || equality.Semantic.DeepEqual(old.Status.ResourceSummary, new.Status.ResourceSummary) {
+		return
+	}
+	speaks := false
+	g.mu.Lock()
+	if m := g.members[new.Name]; m != nil {
+		clear(m.answers)
+		speaks = m.speaks
+	}
+	g.mu.Unlock()
+	if !speaks && grew(old.Status.ResourceSummary, new.Status.ResourceSummary) {
+		g.Grown(new.Name)
+	}
+}
+
+func (g *Gatherer) forget(cluster string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if m := g.members[cluster]; m != nil {
+		g.assumed -= len(m.assumed)
+		m.assumed = nil // a question may be under way and has nothing to settle
+		delete(g.members, cluster)
+	}
+}
+
+// grew says whether there is more left of something.
+func grew(old, new *clusterv1alpha1.ResourceSummary) bool {
+	before, after := left(old), left(new)
+	for name, amount := range after {
+		if amount > before[name] {
+			return true
+		}
+	}
+	return false
+}
+
+func left(s *clusterv1alpha1.ResourceSummary) estimate.Amounts {
+	if s == nil {
+		return nil
+	}
+	sum := estimate.AmountsOf(s.Allocatable)
+	for _, taken := range []corev1.ResourceList{s.Allocated, s.Allocating} {
+		sum.Add(estimate.AmountsOf(taken), -1)
+	}
+	return sum
+}

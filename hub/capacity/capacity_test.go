@@ -1,0 +1,545 @@
+package capacity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	linkv1 "windlass.dev/windlass/api/link/v1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+)
+
+// A world is a hub's link and store, and what the agents would say. Its time is that of synctest, in which nobody waits.
+type world struct {
+	t *testing.T
+	*Gatherer
+	registry *prometheus.Registry
+
+	mu         sync.Mutex
+	agents     map[string]*fakeAgent
+	summaries  map[string]*clusterv1alpha1.ResourceSummary
+	toldAt     map[string]time.Time
+	deliveries map[string]Delivery // by cluster and binding
+	gone       map[types.NamespacedName]bool
+}
+
+// A fakeAgent is connected.
+type fakeAgent struct {
+	// free is for how many replicas of one CPU there is room.
+	free int64
+	// after is how long it takes to answer, and err what comes instead of the answer.
+	after time.Duration
+	err   error
+	// says replaces the answer's body.
+	says func() []byte
+	// asked is how often.
+	asked int
+}
+
+func newWorld(t *testing.T, change ...func(*Config)) *world {
+	t.Helper()
+	w := &world{
+		t: t, registry: prometheus.NewRegistry(), agents: map[string]*fakeAgent{}, summaries: map[string]*clusterv1alpha1.ResourceSummary{}, toldAt: map[string]time.Time{},
+		deliveries: map[string]Delivery{}, gone: map[types.NamespacedName]bool{},
+	}
+	config := Config{Agents: w, Clusters: w, Registerer: w.registry}
+	for _, change := range change {
+		change(&config)
+	}
+	var err error
+	if w.Gatherer, err = New(config); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- w.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+func (w *world) Connected(cluster string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.agents[cluster] != nil
+}
+
+func (w *world) Ask(ctx context.Context, cluster, kind string, body []byte) (*linkv1.Answer, error) {
+	var question linkv1.CapacityQuestion
+	if err := proto.Unmarshal(body, &question); err != nil || kind != linkv1.QuestionCapacity {
+		w.t.Errorf("asked for %s: %v", kind, err)
+	}
+	w.mu.Lock()
+	agent := w.agents[cluster]
+	agent.asked++
+	after, at := agent.after, time.Now()
+	w.mu.Unlock()
+	if after > 0 {
+		select {
+		case <-time.After(after):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if agent.err != nil {
+		return nil, agent.err
+	}
+	if agent.says != nil {
+		return &linkv1.Answer{Body: agent.says()}, nil
+	}
+	said, err := proto.Marshal(&linkv1.CapacityAnswer{Rooms: []*linkv1.Room{{Replicas: agent.free, Slots: 100}}, ObservedAt: timestamppb.New(at)})
+	return &linkv1.Answer{Body: said}, err
+}
+
+func (w *world) Summary(cluster string) (*clusterv1alpha1.ResourceSummary, time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.summaries[cluster], w.toldAt[cluster]
+}
+
+func (w *world) Delivery(cluster string, binding types.NamespacedName) (Delivery, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.deliveries[cluster+" "+binding.Name], !w.gone[binding]
+}
+
+func (w *world) change(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+}
+
+func (w *world) asked(cluster string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.agents[cluster].asked
+}
+
+// told are sums with so many of 100 CPUs left.
+func told(cpus int64) *clusterv1alpha1.ResourceSummary {
+	return &clusterv1alpha1.ResourceSummary{
+		Allocatable: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100"), corev1.ResourcePods: resource.MustParse("110")},
+		Allocated:   corev1.ResourceList{corev1.ResourceCPU: *resource.NewQuantity(100-cpus, resource.DecimalSI)},
+	}
+}
+
+func cpus(n string) *workv1alpha1.ReplicaRequirements {
+	return &workv1alpha1.ReplicaRequirements{ResourceRequest: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(n)}}
+}
+
+func key(name string) types.NamespacedName {
+	return types.NamespacedName{Namespace: "default", Name: name}
+}
+
+func targets(text string) []workv1alpha1.TargetCluster {
+	var all []workv1alpha1.TargetCluster
+	for part := range strings.FieldsSeq(text) {
+		target := workv1alpha1.TargetCluster{}
+		name, n, _ := strings.Cut(part, "=")
+		target.Name = name
+		if _, err := fmt.Sscan(n, &target.Replicas); err != nil {
+			panic(err)
+		}
+		all = append(all, target)
+	}
+	return all
+}
+
+// room gathers for replicas of one CPU, and writes the answers as "5 Agent, 3 Summary".
+func (w *world) room(clusters ...string) string {
+	w.t.Helper()
+	var all []string
+	for _, answer := range w.Gather(w.t.Context(), cpus("1"), clusters) {
+		if (answer.Why == "") != (answer.Source == FromAgent) {
+			w.t.Errorf("%v: why is said exactly when the agent has not answered", answer)
+		}
+		all = append(all, fmt.Sprint(answer.Replicas, " ", answer.Source))
+	}
+	return strings.Join(all, ", ")
+}
+
+func (w *world) expect(want, got string) {
+	w.t.Helper()
+	if got != want {
+		w.t.Errorf("there is room for %s, want %s", got, want)
+	}
+}
+
+func TestAllAgentsAreAskedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.agents["a"], w.agents["b"], w.agents["c"] = &fakeAgent{free: 3, after: 400 * time.Millisecond}, &fakeAgent{free: 0, after: 900 * time.Millisecond}, &fakeAgent{free: 7}
+		began := time.Now()
+		w.expect("7 Agent, 3 Agent, 0 Agent", w.room("c", "a", "b"))
+		if took := time.Since(began); took != 900*time.Millisecond {
+			t.Errorf("it took %s, want as long as the slowest", took)
+		}
+	})
+}
+
+func TestWhoDoesNotAnswerInTimeIsKnownBySums(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.agents["a"], w.agents["b"] = &fakeAgent{free: 3, after: 4 * time.Second}, &fakeAgent{free: 5, after: time.Hour}
+		w.summaries["a"] = told(9)
+		began := time.Now()
+		w.expect("9 Summary, 0 Unknown", w.room("a", "b"))
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("it took %s, want the timeout", took)
+		}
+		answers := w.Gather(t.Context(), cpus("2"), []string{"a"})
+		if want := []Answer{{Replicas: 4, Source: FromSummary, Why: "its agent has not answered within 1s"}}; cmp.Diff(want, answers) != "" {
+			t.Errorf("the next one is told %+v", answers)
+		}
+		w.expect("9 Summary", w.room("a"))
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("those that ask next wait, too: %s", took)
+		}
+		time.Sleep(3*time.Second + time.Millisecond)
+		w.expect("3 Agent", w.room("a"))
+		if w.asked("a") != 1 || w.asked("b") != 1 {
+			t.Errorf("asked %d and %d times, want once: the late answer is used", w.asked("a"), w.asked("b"))
+		}
+	})
+}
+
+func TestAnAgentThatIsTooOldIsAskedAgainNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		old := &fakeAgent{free: 3, err: errors.New("its agent does not know this question; upgrade the agent")}
+		w.agents["a"], w.summaries["a"] = old, told(9)
+		w.expect("9 Summary", w.room("a"))
+		if answer := w.Gather(t.Context(), cpus("1"), []string{"a"})[0]; !strings.Contains(answer.Why, "upgrade the agent") {
+			t.Errorf("it is told %+v", answer)
+		}
+		if w.asked("a") != 1 {
+			t.Errorf("asked %d times", w.asked("a"))
+		}
+		w.change(func() { old.err = nil })
+		time.Sleep(askAgain)
+		w.expect("3 Agent", w.room("a"))
+	})
+}
+
+func TestWhoIsNotConnectedIsNotAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.summaries["a"], w.summaries["b"] = told(9), &clusterv1alpha1.ResourceSummary{}
+		began := time.Now()
+		w.expect("9 Summary, 0 Unknown, 0 Unknown", w.room("a", "b", "c"))
+		if took := time.Since(began); took != 0 {
+			t.Errorf("it took %s", took)
+		}
+		w.change(func() { w.agents["a"] = &fakeAgent{free: 2} })
+		w.expect("2 Agent", w.room("a"))
+	})
+}
+
+func TestEqualQuestionsAreOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		agent := &fakeAgent{free: 3, after: 100 * time.Millisecond}
+		w.agents["a"] = agent
+		var all sync.WaitGroup
+		for range 20 {
+			all.Go(func() { w.expect("3 Agent", w.room("a")) })
+		}
+		all.Wait()
+		w.change(func() { agent.free = 1 })
+		time.Sleep(2 * time.Second)
+		w.expect("3 Agent", w.room("a"))
+		if w.asked("a") != 1 {
+			t.Errorf("asked %d times, want once", w.asked("a"))
+		}
+		time.Sleep(2 * time.Second)
+		w.expect("1 Agent", w.room("a"))
+
+		w.change(func() { agent.free = 4 })
+		w.ClusterChanged(cluster("a", told(9)), cluster("a", told(9)))
+		w.expect("1 Agent", w.room("a"))
+		w.ClusterChanged(cluster("a", told(9)), cluster("a", told(8)))
+		w.expect("4 Agent", w.room("a"))
+		if got := w.Gather(t.Context(), cpus("3"), []string{"a"}); got[0].Source != FromAgent || w.asked("a") != 4 {
+			t.Errorf("other requirements are another question: %v after %d", got, w.asked("a"))
+		}
+	})
+}
+
+func cluster(name string, summary *clusterv1alpha1.ResourceSummary) *clusterv1alpha1.MemberCluster {
+	return &clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: name}, Status: clusterv1alpha1.ClusterStatus{ResourceSummary: summary}}
+}
+
+func TestOfABurstNotEverythingGoesWhereThereWasMostRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.agents["a"], w.agents["b"] = &fakeAgent{free: 20}, &fakeAgent{free: 14}
+		placed := map[string]int32{}
+		for i := range 10 {
+			answers := w.Gather(t.Context(), cpus("1"), []string{"a", "b"})
+			to := "a"
+			if answers[1].Replicas > answers[0].Replicas {
+				to = "b"
+			}
+			placed[to] += 3
+			w.Assume(key(fmt.Sprint(i)), cpus("1"), nil, targets(to+"=3"))
+		}
+		if placed["a"] != 18 || placed["b"] != 12 {
+			t.Errorf("placed are %v", placed)
+		}
+		w.expect("2 Agent, 2 Agent", w.room("a", "b"))
+		want := `
+# HELP windlass_hub_capacity_assumptions Placements whose replicas are taken off their clusters' room because they do not show there yet.
+# TYPE windlass_hub_capacity_assumptions gauge
+windlass_hub_capacity_assumptions 10
+`
+		if err := testutil.GatherAndCompare(w.registry, strings.NewReader(want), "windlass_hub_capacity_assumptions"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestWhatWasPlacedIsTakenOffUntilItShows(t *testing.T) {
+	began := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // synctest's
+	for _, c := range []struct {
+		reason string
+		does   func(w *world)
+		want   string
+	}{
+		{"nothing has come of it yet", func(w *world) { time.Sleep(time.Minute) }, "6 Agent"},
+		{"it is applied, and its pods are not made yet", func(w *world) {
+			w.deliveries["a web"] = Delivery{Generation: 8, Applied: 8, AppliedAt: began}
+			time.Sleep(podsAppear - time.Millisecond)
+		}, "6 Agent"},
+		{"it is applied for a while", func(w *world) {
+			w.deliveries["a web"] = Delivery{Generation: 8, Applied: 8, AppliedAt: began}
+			time.Sleep(podsAppear)
+		}, "10 Agent"},
+		{"it is healthy", func(w *world) {
+			w.deliveries["a web"] = Delivery{Generation: 8, Applied: 8, AppliedAt: began, Healthy: 8, HealthyAt: began.Add(3 * time.Second)}
+			time.Sleep(3 * time.Second)
+		}, "10 Agent"},
+		{"what was there before is applied, and healthy", func(w *world) {
+			w.deliveries["a web"] = Delivery{Generation: 8, Applied: 7, AppliedAt: began, Healthy: 7, HealthyAt: began}
+			time.Sleep(time.Minute)
+		}, "6 Agent"},
+		{"the binding is gone", func(w *world) { w.gone[key("web")] = true; time.Sleep(4 * time.Second) }, "10 Agent"},
+		{"it never shows", func(w *world) { time.Sleep(5 * time.Minute) }, "10 Agent"},
+		{"it is said again", func(w *world) { w.Assume(key("web"), cpus("1"), targets("a=3"), targets("a=7")) }, "6 Agent"},
+		{"it grows further", func(w *world) { w.Assume(key("web"), cpus("1"), targets("a=7"), targets("a=9")) }, "4 Agent"},
+		{"it shrinks below what shows", func(w *world) { w.Assume(key("web"), cpus("1"), targets("a=7"), targets("a=2")) }, "10 Agent"},
+		{"it goes elsewhere", func(w *world) { w.Assume(key("web"), cpus("1"), targets("a=7"), targets("b=7")) }, "10 Agent"},
+		{"another one is placed", func(w *world) { w.Assume(key("other"), cpus("500m"), nil, targets("a=3")) }, "4 Agent"},
+		{"one without requests is placed", func(w *world) { w.Assume(key("other"), nil, nil, targets("a=3")) }, "6 Agent"},
+		{"many without requests take all places for pods", func(w *world) { w.Assume(key("other"), nil, nil, targets("a=95")) }, "1 Agent"},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.agents["a"] = &fakeAgent{free: 10}
+				w.deliveries["a web"] = Delivery{Generation: 7, Applied: 7, AppliedAt: began.Add(-time.Hour)}
+				w.expect("10 Agent", w.room("a"))
+				w.Assume(key("web"), cpus("1"), targets("a=3"), targets("a=7"))
+				w.expect("6 Agent", w.room("a"))
+				c.does(w)
+				w.expect(c.want, w.room("a"))
+			})
+		})
+	}
+}
+
+func TestAnAnswerThatIsOlderThanWhatShowsIsNotUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(c *Config) { c.MaxAge = time.Hour })
+		agent := &fakeAgent{free: 10}
+		w.agents["a"] = agent
+		w.expect("10 Agent", w.room("a"))
+		w.Assume(key("web"), cpus("1"), nil, targets("a=4"))
+		w.expect("6 Agent", w.room("a"))
+		w.change(func() {
+			agent.free = 6 // as it shows now
+			w.deliveries["a web"] = Delivery{Generation: 1, Healthy: 1, HealthyAt: time.Now()}
+		})
+		w.Gather(t.Context(), cpus("2"), []string{"a"})
+		w.expect("6 Agent", w.room("a")) // neither 10, as was answered, nor 2
+	})
+}
+
+func TestSumsSettleWhatIsAssumedAsWell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.summaries["a"], w.toldAt["a"] = told(10), time.Now()
+		w.expect("10 Summary", w.room("a"))
+		w.Assume(key("web"), cpus("1"), nil, targets("a=4"))
+		w.expect("6 Summary", w.room("a"))
+		w.change(func() {
+			w.deliveries["a web"] = Delivery{Generation: 1, Healthy: 1, HealthyAt: time.Now().Add(time.Second)}
+		})
+		w.expect("6 Summary", w.room("a"))
+		w.change(func() { w.summaries["a"], w.toldAt["a"] = told(6), time.Now().Add(2*time.Second) })
+		w.expect("6 Summary", w.room("a"))
+	})
+}
+
+func TestWhatIsAssumedIsForgottenWithoutAQuestion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.Assume(key("nobody"), cpus("1"), nil, targets("a=4"))
+		if w.assumptions() != 0 {
+			t.Error("it is assumed of a cluster of which nobody has asked")
+		}
+		w.room("a", "b")
+		w.Assume(key("web"), cpus("1"), nil, targets("a=4 b=2"))
+		w.ClusterChanged(cluster("b", nil), nil)
+		if got := w.assumptions(); got != 1 {
+			t.Errorf("%v are assumed after a cluster is gone, want 1", got)
+		}
+		time.Sleep(5*time.Minute + sweeping)
+		if got := w.assumptions(); got != 0 {
+			t.Errorf("%v are assumed for ever", got)
+		}
+		if left := w.members["a"].taken; len(left) != 0 {
+			t.Errorf("%v is taken for ever", left)
+		}
+	})
+}
+
+func TestMoreRoomIsPassedOn(t *testing.T) {
+	for _, c := range []struct {
+		reason   string
+		speaks   bool // the agent answers
+		old, new *clusterv1alpha1.ResourceSummary
+		want     bool
+	}{
+		{"sums with more of something left, of an agent that can't say so", false, told(1), told(2), true},
+		{"sums with less left", false, told(2), told(1), false},
+		{"the first sums", false, nil, told(1), true},
+		{"an agent that can say so", true, told(1), told(2), false},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				var grown []string
+				w.Listen(func(cluster string) { grown = append(grown, cluster) })
+				if c.speaks {
+					w.agents["a"] = &fakeAgent{}
+				}
+				w.room("a")
+				w.ClusterChanged(cluster("a", c.old), cluster("a", c.new))
+				if (len(grown) > 0) != c.want {
+					t.Errorf("told of %v", grown)
+				}
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var grown []string
+		w.Listen(func(cluster string) { grown = append(grown, cluster) })
+		agent := &fakeAgent{free: 1}
+		w.agents["a"] = agent
+		w.expect("1 Agent", w.room("a"))
+		w.change(func() { agent.free = 5 })
+		w.Grown("a")
+		w.expect("5 Agent", w.room("a"))
+		if diff := cmp.Diff([]string{"a"}, grown); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestAnswersThatMakeNoSenseAreNone(t *testing.T) {
+	marshal := func(rooms ...*linkv1.Room) func() []byte {
+		return func() []byte {
+			said, err := proto.Marshal(&linkv1.CapacityAnswer{Rooms: rooms})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return said
+		}
+	}
+	for reason, says := range map[string]func() []byte{
+		"no room":                marshal(),
+		"two rooms":              marshal(&linkv1.Room{}, &linkv1.Room{}),
+		"less than nothing":      marshal(&linkv1.Room{Replicas: -1}),
+		"bytes that are no such": func() []byte { return []byte{0xff} },
+	} {
+		t.Run(reason, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.agents["a"] = &fakeAgent{says: says}
+				w.expect("0 Unknown", w.room("a"))
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.agents["a"] = &fakeAgent{says: marshal(&linkv1.Room{Replicas: 1 << 40})}
+		w.expect("2147483647 Agent", w.room("a"))
+	})
+}
+
+func TestRequirementsThatCannotBeReadHaveNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.agents["a"] = &fakeAgent{free: 3}
+		needs := &workv1alpha1.ReplicaRequirements{NodeClaim: &workv1alpha1.NodeClaim{HardNodeAffinity: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{
+			{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: "zone", Operator: "Resembles"}}},
+		}}}}
+		got := w.Gather(t.Context(), needs, []string{"a"})
+		if got[0].Source != Unknown || !strings.Contains(got[0].Why, "nodeAffinity") {
+			t.Errorf("it is told %+v", got)
+		}
+	})
+}
+
+func TestWhoeverIsStoppedWaitsForNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.agents["a"], w.summaries["a"] = &fakeAgent{free: 3, after: 500 * time.Millisecond}, told(9)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		began := time.Now()
+		if got := w.Gather(ctx, cpus("1"), []string{"a"}); got[0].Source != FromSummary || got[0].Why != "its answer is under way" || time.Since(began) != 0 {
+			t.Errorf("after %s it is told %+v", time.Since(began), got)
+		}
+		w.expect("3 Agent", w.room("a")) // the question went on
+	})
+}
+
+func TestWhatIsKeptIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(c *Config) { c.MaxAge = time.Hour })
+		w.agents["a"] = &fakeAgent{free: 3}
+		for i := range mostShapes + 10 {
+			w.Gather(t.Context(), cpus(fmt.Sprint(i+1)), []string{"a"})
+		}
+		if shapes, answers := len(w.shapes), len(w.members["a"].answers); shapes > mostShapes || answers > mostAnswers {
+			t.Errorf("%d shapes and %d answers are kept", shapes, answers)
+		}
+		if flights := len(w.members["a"].flights); flights != 0 {
+			t.Errorf("%d questions are under way for ever", flights)
+		}
+	})
+}
