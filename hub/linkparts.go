@@ -99,7 +99,7 @@ func (h *hub) makeLink(ctx context.Context) (*link.Server, error) {
 		},
 		Works:      h.view,
 		Store:      &linkStore{hubID: h.pki.HubID(), history: h.history, works: h.view},
-		Recorder:   &linkRecorder{view: h.view, roster: h.roster, clusters: clusters},
+		Recorder:   &linkRecorder{view: h.view, roster: h.roster, clusters: clusters, connected: h.capacity.Grown},
 		Renewer:    enrolment,
 		Version:    version.Version,
 		Settings:   h.config.Link.Session(),
@@ -205,6 +205,8 @@ type linkRecorder struct {
 	view     *works.View
 	roster   *roster.Roster
 	clusters store.Kind[*clusterv1alpha1.MemberCluster]
+	// connected is told who has connected.
+	connected func(cluster string)
 }
 
 // ClaimEpoch implements link.Recorder. Epochs are the milliseconds of the clock, so that they rise
@@ -231,6 +233,7 @@ func (r *linkRecorder) ClaimEpoch(_ context.Context, name string, claim link.Cla
 // Connected implements link.Recorder.
 func (r *linkRecorder) Connected(_ context.Context, cluster string, s link.SessionInfo) error {
 	r.roster.Connected(cluster, s.Epoch, s.AgentVersion, s.KubeSystemUID)
+	r.connected(cluster)
 	return nil
 }
 

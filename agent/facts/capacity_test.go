@@ -173,6 +173,23 @@ func TestGrowthIsToldOnceForWhatWasAsked(t *testing.T) {
 	}
 }
 
+func TestNothingIsComparedWhileNothingChanges(t *testing.T) {
+	s := newSurveyor(t)
+	s.must(s.tally.nodes.Replace([]any{machine("a", "4")}, "1"))
+	s.must(s.tally.pods.Replace([]any{}, "1"))
+	s.room(cpus("2"))
+	if s.grown() {
+		t.Fatal("growth is told though nothing has changed")
+	}
+	for key, said := range s.asked.answers {
+		said.room.Replicas = -1 // so that any comparison would find growth
+		s.asked.answers[key] = said
+	}
+	if s.grown() {
+		t.Error("it was compared though nothing has changed")
+	}
+}
+
 func TestGrowthBetweenALookAndAnotherQuestionIsNotMissed(t *testing.T) {
 	s := newSurveyor(t)
 	s.must(s.tally.nodes.Replace([]any{machine("a", "4")}, "1"))

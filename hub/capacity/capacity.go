@@ -7,7 +7,6 @@ package capacity
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math"
@@ -124,17 +123,16 @@ type Gatherer struct {
 	listeners []func(cluster string)
 }
 
-// A shape is compiled requirements, and the question about them.
+// A shape is compiled requirements, and the question about them. Equal requirements have one shape, as long as it is kept.
 type shape struct {
-	key      [sha256.Size]byte
 	need     *estimate.Need
 	question []byte
 }
 
 // member is what is known of one cluster.
 type member struct {
-	answers map[[sha256.Size]byte]answer
-	flights map[[sha256.Size]byte]*flight
+	answers map[*shape]answer
+	flights map[*shape]*flight
 	// quietUntil is until when the agent is not asked, and why.
 	quietUntil time.Time
 	quiet      string
@@ -225,9 +223,13 @@ func (g *Gatherer) Gather(ctx context.Context, needs *workv1alpha1.ReplicaRequir
 
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	counts := map[Source]int{}
 	for i, cluster := range clusters {
 		answers[i] = g.answer(cluster, shape)
-		g.metrics.answers[answers[i].Source].Inc()
+		counts[answers[i].Source]++
+	}
+	for source, n := range counts {
+		g.metrics.answers[source].Add(float64(n))
 	}
 	g.metrics.gather.Observe(g.config.Now().Sub(began).Seconds())
 	return answers
@@ -251,7 +253,7 @@ func (g *Gatherer) shape(needs *workv1alpha1.ReplicaRequirements) (*shape, error
 	if len(g.shapes) >= mostShapes {
 		clear(g.shapes)
 	}
-	s := &shape{key: sha256.Sum256(question), need: need, question: question}
+	s := &shape{need: need, question: question}
 	g.shapes[string(question)] = s
 	return s, nil
 }
@@ -264,10 +266,10 @@ func (g *Gatherer) ask(s *shape, clusters []string) map[string]*flight {
 	waits := map[string]*flight{}
 	for _, cluster := range clusters {
 		m := g.member(cluster)
-		if g.stopped || m.fresh(s, now, g.config.MaxAge) || !g.config.Agents.Connected(cluster) {
+		if _, fresh := m.fresh(s, now, g.config.MaxAge); fresh || g.stopped || !g.config.Agents.Connected(cluster) {
 			continue
 		}
-		if under := m.flights[s.key]; under != nil {
+		if under := m.flights[s]; under != nil {
 			waits[cluster] = under
 			continue
 		}
@@ -275,7 +277,7 @@ func (g *Gatherer) ask(s *shape, clusters []string) map[string]*flight {
 			continue
 		}
 		f := &flight{began: now, done: make(chan struct{})}
-		m.flights[s.key] = f
+		m.flights[s] = f
 		waits[cluster] = f
 		g.flights.Add(1)
 		go g.fly(cluster, m, s, f)
@@ -287,7 +289,7 @@ func (g *Gatherer) member(cluster string) *member {
 	m := g.members[cluster]
 	if m == nil {
 		m = &member{
-			answers: map[[sha256.Size]byte]answer{}, flights: map[[sha256.Size]byte]*flight{},
+			answers: map[*shape]answer{}, flights: map[*shape]*flight{},
 			assumed: map[types.NamespacedName]assumption{}, taken: estimate.Amounts{},
 		}
 		g.members[cluster] = m
@@ -295,9 +297,9 @@ func (g *Gatherer) member(cluster string) *member {
 	return m
 }
 
-func (m *member) fresh(s *shape, now time.Time, maxAge time.Duration) bool {
-	known, ok := m.answers[s.key]
-	return ok && now.Sub(known.received) < maxAge
+func (m *member) fresh(s *shape, now time.Time, maxAge time.Duration) (room estimate.Room, fresh bool) {
+	known, ok := m.answers[s]
+	return known.room, ok && now.Sub(known.received) < maxAge
 }
 
 // fly asks one agent, and keeps what it says also when nobody waits for it any more.
@@ -310,7 +312,7 @@ func (g *Gatherer) fly(cluster string, m *member, s *shape, f *flight) {
 
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(m.flights, s.key)
+	delete(m.flights, s)
 	now := g.config.Now()
 	if err != nil {
 		g.metrics.questions.WithLabelValues("failed").Inc()
@@ -330,7 +332,7 @@ func (g *Gatherer) fly(cluster string, m *member, s *shape, f *flight) {
 	if len(m.answers) >= mostAnswers {
 		clear(m.answers)
 	}
-	m.answers[s.key] = answer{room: room, received: now}
+	m.answers[s] = answer{room: room, received: now}
 }
 
 func (g *Gatherer) question(ctx context.Context, cluster string, s *shape) (room estimate.Room, at time.Time, err error) {
@@ -387,8 +389,8 @@ func (g *Gatherer) overdue(cluster string, f *flight) {
 // answer is what is known now. The caller holds the lock.
 func (g *Gatherer) answer(cluster string, s *shape) Answer {
 	m, now := g.member(cluster), g.config.Now()
-	if m.fresh(s, now, g.config.MaxAge) {
-		return Answer{Replicas: bounded(m.answers[s.key].room.Without(s.need, m.taken).Replicas), Source: FromAgent}
+	if room, fresh := m.fresh(s, now, g.config.MaxAge); fresh {
+		return Answer{Replicas: bounded(room.Without(s.need, m.taken).Replicas), Source: FromAgent}
 	}
 	why := "its answer is under way"
 	switch {
@@ -413,11 +415,13 @@ func (g *Gatherer) answer(cluster string, s *shape) Answer {
 
 func bounded(n int64) int32 { return int32(min(max(n, 0), math.MaxInt32)) }
 
-// Grown drops what was answered of a cluster, because its agent says that there is more room now, and tells the listeners.
+// Grown drops what was answered of a cluster, and tells the listeners: because its agent says that there is more room now,
+// or has connected and was not told before what the hub would like to know.
 func (g *Gatherer) Grown(cluster string) {
 	g.mu.Lock()
 	if m := g.members[cluster]; m != nil {
 		clear(m.answers)
+		m.quietUntil = time.Time{}
 	}
 	g.mu.Unlock()
 	for _, listener := range g.listeners {

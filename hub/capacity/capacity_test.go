@@ -347,6 +347,12 @@ func TestWhatWasPlacedIsTakenOffUntilItShows(t *testing.T) {
 		{"the binding is gone", func(w *world) { w.gone[key("web")] = true; time.Sleep(4 * time.Second) }, "10 Agent"},
 		{"it never shows", func(w *world) { time.Sleep(5 * time.Minute) }, "10 Agent"},
 		{"it is said again", func(w *world) { w.Assume(key("web"), cpus("1"), targets("a=3"), targets("a=7")) }, "6 Agent"},
+		{"it is said again when the work is written, and that is applied", func(w *world) {
+			w.deliveries["a web"] = Delivery{Generation: 8, Applied: 7, AppliedAt: began.Add(-time.Hour)}
+			w.Assume(key("web"), cpus("1"), targets("a=3"), targets("a=7"))
+			w.deliveries["a web"] = Delivery{Generation: 8, Applied: 8, AppliedAt: began}
+			time.Sleep(podsAppear)
+		}, "10 Agent"},
 		{"it grows further", func(w *world) { w.Assume(key("web"), cpus("1"), targets("a=7"), targets("a=9")) }, "4 Agent"},
 		{"it shrinks below what shows", func(w *world) { w.Assume(key("web"), cpus("1"), targets("a=7"), targets("a=2")) }, "10 Agent"},
 		{"it goes elsewhere", func(w *world) { w.Assume(key("web"), cpus("1"), targets("a=7"), targets("b=7")) }, "10 Agent"},
@@ -383,6 +389,28 @@ func TestAnAnswerThatIsOlderThanWhatShowsIsNotUsed(t *testing.T) {
 		})
 		w.Gather(t.Context(), cpus("2"), []string{"a"})
 		w.expect("6 Agent", w.room("a")) // neither 10, as was answered, nor 2
+	})
+}
+
+func TestAnAnswerThatIsOvertakenOnTheWayIsNotUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		agent := &fakeAgent{free: 10}
+		w.agents["a"] = agent
+		w.expect("10 Agent", w.room("a"))
+		time.Sleep(4 * time.Second)
+		agent.after = 500 * time.Millisecond
+		var slow sync.WaitGroup
+		slow.Go(func() { w.expect("0 Unknown", w.room("a")) }) // 10 is of before, and nothing is taken off any more
+		synctest.Wait()
+		time.Sleep(time.Millisecond)
+		w.Assume(key("web"), cpus("1"), nil, targets("a=4"))
+		w.change(func() {
+			agent.after = 0
+			w.deliveries["a web"] = Delivery{Generation: 1, Healthy: 1, HealthyAt: time.Now()}
+		})
+		w.Gather(t.Context(), cpus("2"), []string{"a"})
+		slow.Wait()
 	})
 }
 
@@ -466,6 +494,18 @@ func TestMoreRoomIsPassedOn(t *testing.T) {
 		if diff := cmp.Diff([]string{"a"}, grown); diff != "" {
 			t.Error(diff)
 		}
+		w.change(func() { agent.err = errors.New("the member's nodes and pods are not known yet") })
+		time.Sleep(4 * time.Second)
+		w.expect("0 Unknown", w.room("a"))
+		w.ClusterChanged(cluster("a", told(1)), cluster("a", told(2)))
+		if diff := cmp.Diff([]string{"a", "a"}, grown); diff != "" {
+			t.Errorf("an agent that does not say anything any more is known by sums:\n%s", diff)
+		}
+		w.agents["b"] = &fakeAgent{err: errors.New("its agent does not know this question")}
+		w.expect("0 Unknown", w.room("b"))
+		w.agents["b"] = &fakeAgent{free: 2} // has connected anew
+		w.Grown("b")
+		w.expect("2 Agent", w.room("b"))
 	})
 }
 
@@ -542,4 +582,24 @@ func TestWhatIsKeptIsBounded(t *testing.T) {
 			t.Errorf("%d questions are under way for ever", flights)
 		}
 	})
+}
+
+func BenchmarkGatherWhatIsKnownOfAThousandClusters(b *testing.B) {
+	agents := map[string]*fakeAgent{}
+	var clusters []string
+	for i := range 1000 {
+		clusters = append(clusters, fmt.Sprint("cluster-", i))
+		agents[clusters[i]] = &fakeAgent{free: int64(i)}
+	}
+	w := &world{agents: agents}
+	g, err := New(Config{Agents: w, Clusters: w, MaxAge: time.Hour})
+	if err != nil {
+		b.Fatal(err)
+	}
+	needs := cpus("500m")
+	g.Gather(b.Context(), needs, clusters)
+	b.ReportAllocs()
+	for b.Loop() {
+		g.Gather(b.Context(), needs, clusters)
+	}
 }
