@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -77,6 +78,64 @@ func TestFactsOfTheClusterFollowIt(t *testing.T) {
 	known("what the pods request", func(facts *linkv1.ClusterFacts) bool {
 		return cpu(facts) == r.requestedCPU() && cpu(facts) >= 1000
 	})
+
+	// 3 CPUs fit into a node of 8 twice, and the sums of two nodes would say five times.
+	r.until("the room on each node", func() error {
+		if got, want := r.room(f, "3"), r.roomOnNodes(3000); got != want || got > 4 {
+			return fmt.Errorf("there is room for %d, by the pods on the nodes for %d", got, want)
+		}
+		return nil
+	})
+	before := r.room(f, "100m")
+	r.remove("large", false)
+	r.removed("large")
+	select {
+	case <-f.Grown():
+	case <-time.After(patience):
+		t.Fatal("it was not told that there is more room")
+	}
+	if after := r.room(f, "100m"); after <= before {
+		t.Errorf("there is room for %d, and was for %d: more was told", after, before)
+	}
+}
+
+// room asks, as the hub does, for how many replicas there is room.
+func (r *rig) room(f *facts.Facts, cpus string) int64 {
+	r.Helper()
+	body, err := proto.Marshal(&linkv1.CapacityQuestion{Requirements: []*linkv1.Requirements{{Requests: map[string]string{"cpu": cpus}}}})
+	if err != nil {
+		r.Fatal(err)
+	}
+	said := f.Answer(r.Context(), &linkv1.Question{Kind: linkv1.QuestionCapacity, Body: body})
+	var answer linkv1.CapacityAnswer
+	if err := proto.Unmarshal(said.GetBody(), &answer); err != nil || len(answer.GetRooms()) != 1 {
+		r.Fatalf("the answer is %v", said)
+	}
+	return answer.GetRooms()[0].GetReplicas()
+}
+
+// roomOnNodes is the same by what the API server says of pods and of nodes with 8 CPUs.
+func (r *rig) roomOnNodes(millis int64) int64 {
+	r.Helper()
+	pods, err := r.clients.Core.Pods("").List(r.Context(), metav1.ListOptions{})
+	if err != nil {
+		r.Fatal(err)
+	}
+	free := map[string]int64{}
+	for _, pod := range pods.Items {
+		for _, container := range pod.Spec.Containers {
+			free[pod.Spec.NodeName] -= container.Resources.Requests.Cpu().MilliValue()
+		}
+	}
+	nodes, err := r.clients.Core.Nodes().List(r.Context(), metav1.ListOptions{})
+	if err != nil {
+		r.Fatal(err)
+	}
+	var room int64
+	for _, node := range nodes.Items {
+		room += (8000 + free[node.Name]) / millis
+	}
+	return room
 }
 
 // requestedCPU adds up what the member's pods request, those of other tests included.
