@@ -9,7 +9,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -104,6 +106,9 @@ const (
 	mostAssumptions = 100_000
 	// sweeping is how often assumptions are looked at of clusters that nobody asks about any more.
 	sweeping = 30 * time.Second
+	// damping is the least time between two words to the listeners, or an agent that says all the time that there is more
+	// room would keep the hub busy.
+	damping = time.Second
 )
 
 // A Gatherer gathers capacity. Its methods are safe for concurrent use.
@@ -115,11 +120,15 @@ type Gatherer struct {
 	stop    context.CancelFunc
 	flights sync.WaitGroup
 
-	mu        sync.Mutex
-	stopped   bool
-	shapes    map[string]*shape  // by the protobuf of their words
-	members   map[string]*member // of which somebody has asked
-	assumed   int                // in all members
+	mu      sync.Mutex
+	stopped bool
+	shapes  map[string]*shape  // by the protobuf of their words
+	members map[string]*member // of which somebody has asked
+	assumed int                // in all members
+	// growing are the clusters of which the listeners have not been told yet that they have more room; growth says that
+	// there are some.
+	growing   map[string]struct{}
+	growth    chan struct{}
 	listeners []func(cluster string)
 }
 
@@ -174,7 +183,7 @@ func New(c Config) (*Gatherer, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	g := &Gatherer{config: c, shapes: map[string]*shape{}, members: map[string]*member{}}
+	g := &Gatherer{config: c, shapes: map[string]*shape{}, members: map[string]*member{}, growing: map[string]struct{}{}, growth: make(chan struct{}, 1)}
 	g.asking, g.stop = context.WithCancel(context.Background())
 	var err error
 	if g.metrics, err = newMetrics(c.Registerer, g.assumptions); err != nil {
@@ -183,15 +192,24 @@ func New(c Config) (*Gatherer, error) {
 	return g, nil
 }
 
-// Run forgets what is not needed any more, and ends the questions that are under way when the context is done.
+// Run tells the listeners, forgets what is not needed any more, and ends the questions that are under way when the
+// context is done.
 func (g *Gatherer) Run(ctx context.Context) error {
-	sweep := time.NewTicker(sweeping)
+	sweep, rest := time.NewTicker(sweeping), time.NewTimer(0)
 	defer sweep.Stop()
+	defer rest.Stop()
+	var growth <-chan struct{} // nil while it rests
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case <-sweep.C:
 			g.sweep()
+		case <-growth:
+			g.tell()
+			growth = nil
+			rest.Reset(damping)
+		case <-rest.C:
+			growth = g.growth
 		}
 	}
 	g.mu.Lock()
@@ -202,9 +220,26 @@ func (g *Gatherer) Run(ctx context.Context) error {
 	return nil
 }
 
-// Listen adds a function that is called when a cluster may have more room than was answered. It must not block, and
-// must be added before the first answer.
-func (g *Gatherer) Listen(listener func(cluster string)) { g.listeners = append(g.listeners, listener) }
+// tell tells the listeners which clusters have more room.
+func (g *Gatherer) tell() {
+	g.mu.Lock()
+	growing, listeners := slices.Sorted(maps.Keys(g.growing)), slices.Clone(g.listeners)
+	clear(g.growing)
+	g.mu.Unlock()
+	for _, cluster := range growing {
+		for _, listener := range listeners {
+			listener(cluster)
+		}
+	}
+}
+
+// Listen adds a function that is called when a cluster may have more room than was answered: at most once a second for all
+// that was said meanwhile. It must not block.
+func (g *Gatherer) Listen(listener func(cluster string)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.listeners = append(g.listeners, listener)
+}
 
 // Gather says for how many replicas with such needs, nil for none in particular, there is room in each of the clusters;
 // the answers are in their order. All agents are asked at once, and waited for until the timeout or the context ends, so
@@ -415,7 +450,7 @@ func (g *Gatherer) answer(cluster string, s *shape) Answer {
 
 func bounded(n int64) int32 { return int32(min(max(n, 0), math.MaxInt32)) }
 
-// Grown drops what was answered of a cluster, and tells the listeners: because its agent says that there is more room now,
+// Grown drops what was answered of a cluster, and has the listeners told: because its agent says that there is more room now,
 // or has connected and was not told before what the hub would like to know.
 func (g *Gatherer) Grown(cluster string) {
 	g.mu.Lock()
@@ -423,9 +458,11 @@ func (g *Gatherer) Grown(cluster string) {
 		clear(m.answers)
 		m.quietUntil = time.Time{}
 	}
+	g.growing[cluster] = struct{}{}
 	g.mu.Unlock()
-	for _, listener := range g.listeners {
-		listener(cluster)
+	select {
+	case g.growth <- struct{}{}:
+	default:
 	}
 }
 

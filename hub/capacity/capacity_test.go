@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -453,6 +454,40 @@ func TestWhatIsAssumedIsForgottenWithoutAQuestion(t *testing.T) {
 	})
 }
 
+// listen returns what tells of which clusters it was said, in the next moment, that they have more room.
+func (w *world) listen() func() []string {
+	var mu sync.Mutex
+	var grown []string
+	w.Listen(func(cluster string) {
+		mu.Lock()
+		defer mu.Unlock()
+		grown = append(grown, cluster)
+	})
+	return func() []string {
+		time.Sleep(2 * damping)
+		mu.Lock()
+		defer mu.Unlock()
+		told := grown
+		grown = nil
+		return told
+	}
+}
+
+func TestWhoeverSaysAllTheTimeThatThereIsMoreRoomIsHeardOnceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var told atomic.Int32
+		w.Listen(func(string) { told.Add(1) })
+		for range 1000 {
+			w.Grown("a")
+			time.Sleep(10 * time.Millisecond)
+		}
+		if got := told.Load(); got < 10 || got > 11 {
+			t.Errorf("within ten seconds the listener is told %d times", got)
+		}
+	})
+}
+
 func TestMoreRoomIsPassedOn(t *testing.T) {
 	for _, c := range []struct {
 		reason   string
@@ -468,37 +503,35 @@ func TestMoreRoomIsPassedOn(t *testing.T) {
 		t.Run(c.reason, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				var grown []string
-				w.Listen(func(cluster string) { grown = append(grown, cluster) })
+				grown := w.listen()
 				if c.speaks {
 					w.agents["a"] = &fakeAgent{}
 				}
 				w.room("a")
 				w.ClusterChanged(cluster("a", c.old), cluster("a", c.new))
-				if (len(grown) > 0) != c.want {
-					t.Errorf("told of %v", grown)
+				if told := grown(); (len(told) > 0) != c.want {
+					t.Errorf("told of %v", told)
 				}
 			})
 		})
 	}
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		var grown []string
-		w.Listen(func(cluster string) { grown = append(grown, cluster) })
+		grown := w.listen()
 		agent := &fakeAgent{free: 1}
 		w.agents["a"] = agent
 		w.expect("1 Agent", w.room("a"))
 		w.change(func() { agent.free = 5 })
 		w.Grown("a")
 		w.expect("5 Agent", w.room("a"))
-		if diff := cmp.Diff([]string{"a"}, grown); diff != "" {
+		if diff := cmp.Diff([]string{"a"}, grown()); diff != "" {
 			t.Error(diff)
 		}
 		w.change(func() { agent.err = errors.New("the member's nodes and pods are not known yet") })
 		time.Sleep(4 * time.Second)
 		w.expect("0 Unknown", w.room("a"))
 		w.ClusterChanged(cluster("a", told(1)), cluster("a", told(2)))
-		if diff := cmp.Diff([]string{"a", "a"}, grown); diff != "" {
+		if diff := cmp.Diff([]string{"a"}, grown()); diff != "" {
 			t.Errorf("an agent that does not say anything any more is known by sums:\n%s", diff)
 		}
 		w.agents["b"] = &fakeAgent{err: errors.New("its agent does not know this question")}
