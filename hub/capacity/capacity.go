@@ -260,7 +260,7 @@ func (g *Gatherer) Gather(ctx context.Context, needs *workv1alpha1.ReplicaRequir
 	defer g.mu.Unlock()
 	counts := map[Source]int{}
 	for i, cluster := range clusters {
-		answers[i] = g.answer(cluster, shape)
+		answers[i] = g.answer(cluster, shape, began)
 		counts[answers[i].Source]++
 	}
 	for source, n := range counts {
@@ -301,7 +301,7 @@ func (g *Gatherer) ask(s *shape, clusters []string) map[string]*flight {
 	waits := map[string]*flight{}
 	for _, cluster := range clusters {
 		m := g.member(cluster)
-		if _, fresh := m.fresh(s, now, g.config.MaxAge); fresh || g.stopped || !g.config.Agents.Connected(cluster) {
+		if _, fresh := m.since(s, now.Add(-g.config.MaxAge)); fresh || g.stopped || !g.config.Agents.Connected(cluster) {
 			continue
 		}
 		if under := m.flights[s]; under != nil {
@@ -332,9 +332,10 @@ func (g *Gatherer) member(cluster string) *member {
 	return m
 }
 
-func (m *member) fresh(s *shape, now time.Time, maxAge time.Duration) (room estimate.Room, fresh bool) {
+// since is what was answered after a time.
+func (m *member) since(s *shape, after time.Time) (room estimate.Room, ok bool) {
 	known, ok := m.answers[s]
-	return known.room, ok && now.Sub(known.received) < maxAge
+	return known.room, ok && known.received.After(after)
 }
 
 // fly asks one agent, and keeps what it says also when nobody waits for it any more.
@@ -421,10 +422,10 @@ func (g *Gatherer) overdue(cluster string, f *flight) {
 	}
 }
 
-// answer is what is known now. The caller holds the lock.
-func (g *Gatherer) answer(cluster string, s *shape) Answer {
+// answer is what is known now, or was when the asking began. The caller holds the lock.
+func (g *Gatherer) answer(cluster string, s *shape, began time.Time) Answer {
 	m, now := g.member(cluster), g.config.Now()
-	if room, fresh := m.fresh(s, now, g.config.MaxAge); fresh {
+	if room, fresh := m.since(s, began.Add(-g.config.MaxAge)); fresh {
 		return Answer{Replicas: bounded(room.Without(s.need, m.taken).Replicas), Source: FromAgent}
 	}
 	why := "its answer is under way"

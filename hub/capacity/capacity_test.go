@@ -200,6 +200,14 @@ func TestAllAgentsAreAskedAtOnce(t *testing.T) {
 	})
 }
 
+func TestAnAnswerIsGoodForThoseWhoWaitedForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(c *Config) { c.MaxAge = time.Millisecond })
+		w.agents["a"], w.agents["b"] = &fakeAgent{free: 3}, &fakeAgent{free: 5, after: 900 * time.Millisecond}
+		w.expect("3 Agent, 5 Agent", w.room("a", "b"))
+	})
+}
+
 func TestWhoDoesNotAnswerInTimeIsKnownBySums(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
