@@ -28,7 +28,7 @@ spec:
 `, placement))
 }
 
-// heavy is webDeployment with so much memory for each replica that a cluster seems to have room for 3.
+// heavy is webDeployment with so much memory for each replica that one fits on a node, and so two into a cluster of two; by their sums it would be three.
 func heavy(namespace string, replicas int) string {
 	return webDeployment(namespace, replicas) + "        resources: {requests: {memory: 20Gi}}\n"
 }
@@ -76,11 +76,11 @@ func TestAggregatedReplicasFillOneClusterAfterTheOther(t *testing.T) {
 	f.Hub().Eventually(t, binding, fleet.ConditionIs("Scheduled", "True"), replicasIn(1, 1))
 	f.Hub().Eventually(t, web, fleet.Field("status.readyReplicas", 1))
 
-	f.Hub().Patch(t, web, "spec: {replicas: 5}")
-	f.Hub().Eventually(t, binding, fleet.ConditionIs("Scheduled", "True"), replicasIn(2, 5))
+	f.Hub().Patch(t, web, "spec: {replicas: 4}")
+	f.Hub().Eventually(t, binding, fleet.ConditionIs("Scheduled", "True"), replicasIn(2, 4))
 
 	f.Hub().Patch(t, web, "spec: {replicas: 100}")
-	f.Hub().Eventually(t, binding, fleet.ConditionIs("Scheduled", "False"), fleet.ConditionSays("Scheduled", "Unschedulable: 95 replicas more, which makes 100 wanted"), replicasIn(2, 5))
+	f.Hub().Eventually(t, binding, fleet.ConditionIs("Scheduled", "False"), fleet.ConditionSays("Scheduled", "Unschedulable: 96 replicas more, which makes 100 wanted"), replicasIn(2, 4))
 
 	f.Hub().Patch(t, web, "spec: {replicas: 1}")
 	f.Hub().Eventually(t, binding, fleet.ConditionIs("Scheduled", "True"), replicasIn(1, 1))

@@ -334,7 +334,7 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, place apiserve
 	}
 	settings := h.config.Controllers
 	policies := &policy.Reconciler{Templates: h.templates, Policies: h.kinds.policies, Overrides: h.kinds.overrides, Bindings: h.kinds.bindings, Workers: settings.Workers, Log: h.log}
-	schedulers := &scheduler.Reconciler{Bindings: h.kinds.bindings, Clusters: h.kinds.clusters, Workers: settings.Workers, KeepEmpty: settings.KeepEmptyWorkloads, Now: time.Now}
+	schedulers := &scheduler.Reconciler{Bindings: h.kinds.bindings, Clusters: h.kinds.clusters, Workers: settings.Workers, KeepEmpty: settings.KeepEmptyWorkloads, Room: h.capacity, Now: time.Now}
 	bindings := &binding.Reconciler{
 		Bindings: h.kinds.bindings, Works: h.kinds.works, Templates: h.templates, Policies: h.kinds.policies,
 		Overrides: h.kinds.overrides, Clusters: h.kinds.clusters, Accepts: h.accepting.Accepts,

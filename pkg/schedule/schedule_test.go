@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/ptr"
@@ -756,7 +757,7 @@ func TestOnlyWhatSchedulingLooksAtCountsAsAChange(t *testing.T) {
 			c.Status.NodeSummary = &clusterv1alpha1.NodeSummary{TotalNum: 3}
 		}, false},
 		{"spare resources", func(c *clusterv1alpha1.MemberCluster) {
-			c.Status.ResourceSummary = &clusterv1alpha1.ResourceSummary{Allocated: resources("cpu=3")}
+			c.Status.ResourceSummary = &clusterv1alpha1.ResourceSummary{Allocated: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("3")}}
 		}, false},
 		{"that its resources are known", func(c *clusterv1alpha1.MemberCluster) { c.Status.ResourceSummary = nil }, true},
 		{"when a taint was added", func(c *clusterv1alpha1.MemberCluster) { c.Spec.Taints[0].TimeAdded = &metav1.Time{} }, false},

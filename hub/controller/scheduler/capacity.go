@@ -1,69 +1,45 @@
 package scheduler
 
 import (
-	"sync"
+	"context"
 
-	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	"k8s.io/apimachinery/pkg/types"
+
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/capacity"
+	"windlass.dev/windlass/hub/store"
 	"windlass.dev/windlass/pkg/schedule"
 )
 
-// Capacities tells how much room clusters have. It is asked about every cluster for a decision, and must not block.
-type Capacities interface {
-	// Available says for how many replicas more, with what one of them needs, a cluster has room; nil needs nothing
-	// in particular. known is false while that is not known of the cluster.
-	Available(cluster string, needs *workv1alpha1.ReplicaRequirements) (replicas int32, known bool)
+// Room is found out before a decision, and told what was decided.
+type Room interface {
+	// Gather says for how many replicas more with such needs each of the clusters has room. It may wait for their agents.
+	Gather(ctx context.Context, needs *workv1alpha1.ReplicaRequirements, clusters []string) []capacity.Answer
+	// Listen has a function called when a cluster may have more room than was said.
+	Listen(listener func(cluster string))
+	// Assume takes what was placed off the clusters' room until it shows there. Saying it again changes nothing.
+	Assume(binding types.NamespacedName, needs *workv1alpha1.ReplicaRequirements, before, after []workv1alpha1.TargetCluster)
 }
 
 // available asks about all clusters of a fleet.
-func (r *Reconciler) available(fleet *schedule.Fleet, needs *workv1alpha1.ReplicaRequirements) []int32 {
-	var capacities Capacities = &r.spare
-	if r.Capacities != nil {
-		capacities = r.Capacities
-	}
-	available := make([]int32, fleet.Len())
+func (r *Reconciler) available(ctx context.Context, fleet *schedule.Fleet, needs *workv1alpha1.ReplicaRequirements) []int32 {
+	names := make([]string, fleet.Len())
 	for i, cluster := range fleet.Clusters() {
+		names[i] = cluster.Name()
+	}
+	available := make([]int32, len(names))
+	for i, answer := range r.Room.Gather(ctx, needs, names) {
 		available[i] = schedule.CapacityUnknown
-		if replicas, known := capacities.Available(cluster.Name(), needs); known {
-			available[i] = replicas
+		if answer.Source != capacity.Unknown {
+			available[i] = answer.Replicas
 		}
 	}
 	return available
 }
 
-// spare tells capacities by what is spare of each cluster's resources as a whole. What a replica asks of nodes is not
-// looked at.
-type spare struct {
-	mu       sync.RWMutex
-	clusters map[string]schedule.Spare
-}
-
-func (s *spare) put(cluster *clusterv1alpha1.MemberCluster) {
-	compiled := schedule.CompileSpare(cluster.Status.ResourceSummary)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.clusters == nil {
-		s.clusters = map[string]schedule.Spare{}
+// placed tells what was decided about a workload.
+func (r *Reconciler) placed(binding workv1alpha1.Binding, before []workv1alpha1.TargetCluster) {
+	if spec := binding.GetSpec(); spec.Replicas != nil {
+		r.Room.Assume(store.Key(binding), spec.ReplicaRequirements, before, spec.Clusters)
 	}
-	s.clusters[cluster.Name] = compiled
-}
-
-func (s *spare) delete(name string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.clusters, name)
-}
-
-// Available implements Capacities.
-func (s *spare) Available(cluster string, needs *workv1alpha1.ReplicaRequirements) (int32, bool) {
-	s.mu.RLock()
-	spare := s.clusters[cluster]
-	s.mu.RUnlock()
-	if spare == nil {
-		return 0, false
-	}
-	if needs == nil {
-		return spare.For(nil), true
-	}
-	return spare.For(needs.ResourceRequest), true
 }

@@ -34,13 +34,11 @@ type Reconciler struct {
 	Workers  int
 	// KeepEmpty keeps clusters that get no replica of a workload.
 	KeepEmpty bool
-	// Capacities tells how much room clusters have. Nil is by what is spare of each cluster's resources as a whole, as
-	// its status says.
-	Capacities Capacities
-	Now        func() time.Time
+	// Room tells how much room clusters have.
+	Room Room
+	Now  func() time.Time
 
 	fleet      fleet
-	spare      spare
 	placements placements
 	company    company
 }
@@ -72,12 +70,22 @@ func (r *Reconciler) Setup(mgr manager.Manager) (synced func() bool, err error) 
 	if err != nil {
 		return nil, err
 	}
+	r.Room.Listen(func(string) { r.roomGrew(all) })
 	for _, source := range append(store.Sources(r.Bindings.Scoped, r.woken), source.TypedSource[types.NamespacedName](all)) {
 		if err := c.Watch(source); err != nil {
 			return nil, err
 		}
 	}
 	return registration.HasSynced, nil
+}
+
+// roomGrew wakes the bindings that wait for room.
+func (r *Reconciler) roomGrew(wake *store.Mailbox[types.NamespacedName]) {
+	for _, binding := range r.Bindings.List() {
+		if condition := scheduledCondition(binding); condition != nil && condition.Status == metav1.ConditionFalse && r.waitsForRoom(binding) {
+			wake.Add(store.Key(binding), false)
+		}
+	}
 }
 
 // woken are the bindings that a change of one of them wakes.
@@ -105,11 +113,6 @@ func scheduledCondition(binding workv1alpha1.Binding) *metav1.Condition {
 
 // clusterChanged keeps the fleet, and wakes all bindings when the change matters to placement.
 func (r *Reconciler) clusterChanged(wake *store.Mailbox[types.NamespacedName], old, new *clusterv1alpha1.MemberCluster) {
-	if new != nil {
-		r.spare.put(new)
-	} else {
-		r.spare.delete(old.Name)
-	}
 	if old != nil && new != nil && !schedule.Changed(old, new) {
 		return
 	}
@@ -129,7 +132,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (c
 	if !ok || binding.GetDeletionTimestamp() != nil || !ours(binding) {
 		return ctrl.Result{}, nil
 	}
-	decision := r.decide(binding)
+	decision := r.decide(ctx, binding)
 	again := ctrl.Result{RequeueAfter: r.patience(binding, decision)}
 	scheduled := binding.DeepCopyObject().(workv1alpha1.Binding)
 	if !record(scheduled, decision, r.Now()) {
@@ -138,6 +141,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (c
 	if _, err := r.Bindings.UpdateSchedule(ctx, scheduled); err != nil {
 		return store.Outcome(fmt.Errorf("recording where binding %s goes: %w", key, err))
 	}
+	r.placed(scheduled, binding.GetSpec().Clusters)
 	return again, nil
 }
 
@@ -166,10 +170,12 @@ func (r *Reconciler) waitsForRoom(binding workv1alpha1.Binding) bool {
 // Place decides about a binding whose spec is being written, so that no write of its own is needed: it
 // writes the decision into the binding, and says whether there is one. The fleet must be known.
 func (r *Reconciler) Place(binding workv1alpha1.Binding) bool {
-	if !ours(binding) {
-		return false
+	if !ours(binding) || r.waitsForRoom(binding) {
+		return false // agents are not waited for while a write waits
 	}
-	record(binding, r.decide(binding), r.Now())
+	before := binding.GetSpec().Clusters
+	record(binding, r.decide(context.Background(), binding), r.Now())
+	r.placed(binding, before)
 	return true
 }
 
@@ -179,7 +185,7 @@ func ours(binding workv1alpha1.Binding) bool {
 	return name == "" || name == policyv1alpha1.DefaultSchedulerName
 }
 
-func (r *Reconciler) decide(binding workv1alpha1.Binding) schedule.Decision {
+func (r *Reconciler) decide(ctx context.Context, binding workv1alpha1.Binding) schedule.Decision {
 	spec := binding.GetSpec()
 	if !store.Claimed(binding) {
 		return r.keep(binding)
@@ -199,7 +205,7 @@ func (r *Reconciler) decide(binding workv1alpha1.Binding) schedule.Decision {
 		Fresh:     afresh(binding),
 	}
 	if placement.NeedsCapacity() && spec.Replicas != nil {
-		facts.Available = r.available(facts.Fleet, spec.ReplicaRequirements)
+		facts.Available = r.available(ctx, facts.Fleet, spec.ReplicaRequirements)
 	}
 	if spec.WorkloadAffinityGroups == nil {
 		return schedule.Decide(facts)

@@ -28,11 +28,14 @@ type world struct {
 	controller *Reconciler
 	woken      *store.Mailbox[types.NamespacedName]
 	now        time.Time
+
+	gathered int      // how often room was asked about
+	assumed  []string // what was decided, as it was told to whoever knows of room
 }
 
 func newWorld(clusters ...string) *world {
 	w := &world{Store: storetest.New(), woken: &store.Mailbox[types.NamespacedName]{}, now: storetest.Began}
-	w.controller = &Reconciler{Bindings: w.Bindings(), Clusters: w.MemberClusters.Kind(), Now: func() time.Time { return w.now }}
+	w.controller = &Reconciler{Bindings: w.Bindings(), Clusters: w.MemberClusters.Kind(), Room: w, Now: func() time.Time { return w.now }}
 	for _, name := range clusters {
 		w.attach(cluster(name))
 	}

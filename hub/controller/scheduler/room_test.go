@@ -1,6 +1,9 @@
 package scheduler
 
 import (
+	"context"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +19,7 @@ import (
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/capacity"
 	"windlass.dev/windlass/hub/store/storetest"
 	"windlass.dev/windlass/pkg/schedule"
 )
@@ -57,20 +61,57 @@ func TestReplicasAreDividedByWhatClustersReportAsSpare(t *testing.T) {
 	w.reconcile(t, web)
 	w.expect(t, "3 over 4:2", workv1alpha1.TargetCluster{Name: "a", Replicas: 2}, workv1alpha1.TargetCluster{Name: "b", Replicas: 1})
 
-	t.Run("and another's capacities count instead, if there are any", func(t *testing.T) {
-		w.controller.Capacities = fixed{"silent": 9}
-		w.PropagationBindings.Put(byRoom(3))
-		w.reconcile(t, web)
-		w.expect(t, "the only one that is known", workv1alpha1.TargetCluster{Name: "silent", Replicas: 3})
-	})
+	if diff := cmp.Diff([]string{"a=2 b=1"}, w.assumed); diff != "" {
+		t.Errorf("what is taken off the clusters' room until it shows there (-want +got):\n%s", diff)
+	}
 }
 
-// fixed is for how many replicas of anything clusters have room.
-type fixed map[string]int32
+func TestAWriteOfABindingDoesNotWaitForAgents(t *testing.T) {
+	w := newWorld("a")
+	if w.controller.Place(byRoom(3)) {
+		t.Error("it is placed by room within the write")
+	}
+	if w.gathered > 0 {
+		t.Error("agents were asked within the write")
+	}
+}
 
-func (f fixed) Available(cluster string, _ *workv1alpha1.ReplicaRequirements) (int32, bool) {
-	n, known := f[cluster]
-	return n, known
+func TestABindingThatWaitsForRoomIsLookedAtWhenThereIsMore(t *testing.T) {
+	w := newWorld()
+	w.attach(roomy("a", "1"))
+	w.PropagationBindings.Put(byRoom(3))
+	w.reconcile(t, web)
+	w.PropagationBindings.Put(binding(func(b *workv1alpha1.PropagationBinding) { b.Name = "placed" }))
+	w.reconcile(t, types.NamespacedName{Namespace: "shop", Name: "placed"})
+	w.keys(t)
+	w.controller.roomGrew(w.woken)
+	if diff := cmp.Diff([]string{web.String()}, w.keys(t)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Gather has room for as many replicas as a cluster has processors.
+func (w *world) Gather(_ context.Context, _ *workv1alpha1.ReplicaRequirements, clusters []string) []capacity.Answer {
+	w.gathered++
+	answers := make([]capacity.Answer, len(clusters))
+	for i, name := range clusters {
+		answers[i].Source = capacity.Unknown
+		if cluster, ok := w.MemberClusters.Get("", name); ok && cluster.Status.ResourceSummary != nil {
+			cpus := cluster.Status.ResourceSummary.Allocatable[corev1.ResourceCPU]
+			answers[i] = capacity.Answer{Replicas: int32(cpus.Value()), Source: capacity.FromAgent}
+		}
+	}
+	return answers
+}
+
+func (w *world) Listen(func(string)) {}
+
+func (w *world) Assume(_ types.NamespacedName, _ *workv1alpha1.ReplicaRequirements, _, after []workv1alpha1.TargetCluster) {
+	var parts []string
+	for _, target := range after {
+		parts = append(parts, fmt.Sprintf("%s=%d", target.Name, target.Replicas))
+	}
+	w.assumed = append(w.assumed, strings.Join(parts, " "))
 }
 
 func TestABindingWithoutRoomStaysAndIsLookedAtAgainWithGrowingPatience(t *testing.T) {
@@ -169,7 +210,7 @@ func TestWorkloadsOfAGroupFindEachOther(t *testing.T) {
 	w := newWorld("a", "b")
 	place := func(step string, b *workv1alpha1.PropagationBinding, want ...string) {
 		t.Helper()
-		w.controller.Place(b)
+		record(b, w.controller.decide(t.Context(), b), w.now)
 		if diff := cmp.Diff(targets(want...), b.Spec.Clusters, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", step, diff)
 		}
