@@ -116,11 +116,24 @@ func TestAffinityGroupsAreTriedInOrderAndStayedIn(t *testing.T) {
 	f.Hub().Eventually(t, binding, fleet.Field("status.schedulerObservingAffinityName", "far"), fleet.ConditionSays("Scheduled", "in the affinity group far"))
 
 	labelCluster(t, f, "member1", "near", namespace)
-	seen := f.Hub().Get(t, fleet.Cluster("member1")).GetLabels()["near"]
-	if seen != namespace {
-		t.Fatalf("the label is %q", seen)
-	}
-	f.Hub().Patch(t, web, "spec: {replicas: 2}") // a decision with the label known
+	// The scheduler knows the label as soon as it places by it.
+	probe := configMap(namespace, "settings")
+	f.Hub().Apply(t, fill(namespace, settings+`
+---
+apiVersion: policy.karmada.io/v1alpha1
+kind: PropagationPolicy
+metadata:
+  name: probe
+  namespace: NAMESPACE
+spec:
+  resourceSelectors:
+  - apiVersion: v1
+    kind: ConfigMap
+    name: settings
+  placement: {clusterAffinity: {labelSelector: {matchLabels: {near: NAMESPACE}}}}
+`))
+	f.Member("member1").Eventually(t, probe)
+	f.Hub().Patch(t, web, "spec: {replicas: 2}")
 	f.Member("member2").Eventually(t, web, fleet.Field("spec.replicas", 2))
 
 	last := f.Hub().Get(t, binding)
