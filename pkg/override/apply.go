@@ -13,7 +13,7 @@ import (
 
 // maxCopied bounds what the rules of one manifest may copy in bytes: values that are written, and
 // documents that are read and written anew. Many operations on one large document reach it.
-const maxCopied = 16 << 20
+const maxCopied = 128 << 20
 
 // application is the work on one manifest.
 type application struct {
