@@ -201,3 +201,16 @@ func TestAPolicyWaitsForTheOverridesThatItDependsOn(t *testing.T) {
 	}
 	f.Hub().Eventually(t, policy(namespace, "configmap-settings"), fleet.ConditionIs("Ready", "True"))
 }
+
+func TestAnOverridePolicyNamesTheRulesThatAreForNoCluster(t *testing.T) {
+	f := fleet.Shared(t)
+	namespace := f.Hub().Namespace(t)
+	slip := func(cluster string) string {
+		return overrideFor(namespace, "slip", "  overrideRules:\n  - {overriders: {}}\n  - {targetCluster: {clusterNames: ["+cluster+"]}, overriders: {}}")
+	}
+	f.Hub().Apply(t, slip("member11"))
+	f.Hub().Eventually(t, overridePolicy(namespace, "slip"), fleet.ConditionIs("Effective", "False"),
+		fleet.ConditionSays("Effective", "NoClusterSelected: no cluster is selected by the targetCluster of spec.overrideRules[1]"))
+	f.Hub().Apply(t, slip("member1"))
+	f.Hub().Eventually(t, overridePolicy(namespace, "slip"), fleet.ConditionIs("Effective", "True"))
+}

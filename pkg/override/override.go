@@ -72,6 +72,25 @@ func compileRule(p *Policy, path string, from *policyv1alpha1.RuleWithCluster) r
 	return r
 }
 
+// WithoutCluster are the places in the policy of rules that are for none of the clusters.
+func (p *Policy) WithoutCluster(clusters []*clusterv1alpha1.MemberCluster) []string {
+	var idle []string
+	for i := range p.rules {
+		r := &p.rules[i]
+		if !r.anywhere && r.invalid == nil && !slices.ContainsFunc(clusters, r.targets.Selects) {
+			idle = append(idle, r.path)
+		}
+	}
+	return idle
+}
+
+// SameCluster says whether the step from one state of a cluster to another changes nothing of what overrides
+// look at.
+func SameCluster(a, b *clusterv1alpha1.MemberCluster) bool {
+	return a.Spec.Provider == b.Spec.Provider && a.Spec.Region == b.Spec.Region &&
+		slices.Equal(a.Spec.Zones, b.Spec.Zones) && maps.Equal(a.Labels, b.Labels)
+}
+
 // String names the policy with its kind.
 func (p *Policy) String() string { return p.called }
 

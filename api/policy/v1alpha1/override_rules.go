@@ -24,6 +24,10 @@ func (s *OverrideSpec) Rules() iter.Seq2[*field.Path, *RuleWithCluster] {
 	}
 }
 
+// OverrideEffective is the type of an override policy's condition: it is True when every rule of the policy is
+// for some cluster.
+const OverrideEffective = "Effective"
+
 // reservedMarks are labels and annotations by which hub and agents know whose an object is.
 // api/work/v1alpha1 exports their names; it imports this package, so they can't come from there.
 var reservedMarks = map[string]bool{

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
@@ -162,7 +161,7 @@ func (r *Reconciler) templateOf(binding workv1alpha1.Binding) policy.Template {
 
 // clusterChanged wakes the bindings that go to a cluster of which overrides see something else now.
 func (r *Reconciler) clusterChanged(old, new *clusterv1alpha1.MemberCluster) []types.NamespacedName {
-	if old == nil || new == nil || sameToOverrides(old, new) {
+	if old == nil || new == nil || override.SameCluster(old, new) {
 		return nil // one that comes or goes wakes the bindings by other ways
 	}
 	var keys []types.NamespacedName
@@ -174,9 +173,4 @@ func (r *Reconciler) clusterChanged(old, new *clusterv1alpha1.MemberCluster) []t
 		}
 	}
 	return keys
-}
-
-func sameToOverrides(a, b *clusterv1alpha1.MemberCluster) bool {
-	return a.Spec.Provider == b.Spec.Provider && a.Spec.Region == b.Spec.Region &&
-		equality.Semantic.DeepEqual(a.Spec.Zones, b.Spec.Zones) && equality.Semantic.DeepEqual(a.Labels, b.Labels)
 }

@@ -20,6 +20,7 @@ import (
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/store"
 	"windlass.dev/windlass/hub/store/storetest"
 	"windlass.dev/windlass/hub/templates"
 	"windlass.dev/windlass/pkg/aggregate"
@@ -605,5 +606,46 @@ func TestATroubleIsToldOnceOnTheTemplate(t *testing.T) {
 	}
 	if len(w.events) != 1 || !strings.Contains(w.events[0], "Warning Conflict") || !strings.Contains(w.events[0], "it is there already") {
 		t.Errorf("events: %q, want one that says what is wrong", w.events)
+	}
+}
+
+func TestAnOverridePolicySaysWhichOfItsRulesAreForNoCluster(t *testing.T) {
+	w := newWorld(t)
+	overrides := &OverrideReconciler{Overrides: w.Overrides(), Clusters: w.MemberClusters.Kind(), Now: func() time.Time { return w.now }}
+	only := func(cluster string) *policyv1alpha1.ClusterAffinity {
+		return &policyv1alpha1.ClusterAffinity{ClusterNames: []string{cluster}}
+	}
+	w.MemberClusters.Put(&clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "member1"}})
+	p := w.OverridePolicies.Put(&policyv1alpha1.OverridePolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "p"}, Spec: policyv1alpha1.OverrideSpec{
+		OverrideRules: []policyv1alpha1.RuleWithCluster{{TargetCluster: only("member1")}, {TargetCluster: only("member11")}, {}},
+	}})
+	effective := func() *metav1.Condition {
+		t.Helper()
+		if _, err := overrides.Reconcile(t.Context(), store.Key(p)); err != nil {
+			t.Fatal(err)
+		}
+		got, _ := w.OverridePolicies.Get("shop", "p")
+		if got.Status.ObservedGeneration != got.Generation {
+			t.Errorf("the status is about generation %d, of %d", got.Status.ObservedGeneration, got.Generation)
+		}
+		return meta.FindStatusCondition(got.Status.Conditions, policyv1alpha1.OverrideEffective)
+	}
+	if got := effective(); got.Status != metav1.ConditionFalse || got.Message != "no cluster is selected by the targetCluster of spec.overrideRules[1]" {
+		t.Errorf("Effective is %+v", got)
+	}
+	w.OverridePolicies.Writes()
+	if effective(); len(w.OverridePolicies.Writes()) > 0 {
+		t.Error("the same is written again")
+	}
+
+	joined := w.MemberClusters.Put(&clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "member11"}})
+	if diff := cmp.Diff([]types.NamespacedName{{Namespace: "shop", Name: "p"}}, overrides.clusterChanged(nil, joined)); diff != "" {
+		t.Errorf("a cluster that joins wakes (-want +got):\n%s", diff)
+	}
+	if keys := overrides.clusterChanged(joined, joined); len(keys) > 0 {
+		t.Errorf("a heartbeat wakes %v", keys)
+	}
+	if got := effective(); got.Status != metav1.ConditionTrue {
+		t.Errorf("Effective is %+v", got)
 	}
 }
