@@ -25,7 +25,7 @@ import (
 var chartNames = []string{"agent", "hub"}
 
 // namespaceOf is where a chart is installed by convention.
-var namespaceOf = map[string]string{"agent": "windlass-system", "hub": "windlass-hub"}
+var namespaceOf = map[string]string{"agent": "windlass-agent", "hub": "windlass-system"}
 
 // helm finds the program: WINDLASS_HELM, or what `make tools` installs.
 func helm(t *testing.T) string {

@@ -479,7 +479,7 @@ func rights(t *testing.T, all objects, account, namespace string) map[string][]s
 func TestEachPresetGivesTheAgentItsRights(t *testing.T) {
 	own := []string{":secrets get,list,create,update,delete", "coordination.k8s.io:leases get,create,update"}
 	reads := []string{
-		":nodes,pods list,watch", ":namespaces[kube-system,windlass-system] get", "autoscaling:horizontalpodautoscalers list,watch",
+		":nodes,pods list,watch", ":namespaces[kube-system,windlass-agent] get", "autoscaling:horizontalpodautoscalers list,watch",
 		"apiextensions.k8s.io:customresourcedefinitions list,watch", "apiregistration.k8s.io:apiservices list,watch",
 		"/api,/api/*,/apis,/apis/*,/openapi/*,/readyz,/version get",
 	}
@@ -488,17 +488,17 @@ func TestEachPresetGivesTheAgentItsRights(t *testing.T) {
 		set    []string
 		want   map[string][]string
 	}{
-		{"full", nil, map[string][]string{"windlass-system": own, "*": {"*:* *", "* *"}}},
+		{"full", nil, map[string][]string{"windlass-agent": own, "*": {"*:* *", "* *"}}},
 		{"namespaced", []string{"--set", "rbac.namespaces={shop,blog}"}, map[string][]string{
-			"windlass-system": own, "shop": {"*:* *"}, "blog": {"*:* *"},
+			"windlass-agent": own, "shop": {"*:* *"}, "blog": {"*:* *"},
 			"*": reads,
 		}},
 		{"custom", []string{"--set", "rbac.rules[0].apiGroups={apps}", "--set", "rbac.rules[0].resources={deployments}", "--set", "rbac.rules[0].verbs={get,patch}"},
-			map[string][]string{"windlass-system": own, "*": slices.Concat(reads, []string{"apps:deployments get,patch"})}},
-		{"custom", nil, map[string][]string{"windlass-system": own, "*": reads}},
+			map[string][]string{"windlass-agent": own, "*": slices.Concat(reads, []string{"apps:deployments get,patch"})}},
+		{"custom", nil, map[string][]string{"windlass-agent": own, "*": reads}},
 	} {
 		all := render(t, "agent", append([]string{"--set", address, "--set", "rbac.preset=" + c.preset}, c.set...)...)
-		if diff := cmp.Diff(c.want, rights(t, all, "windlass-agent", "windlass-system")); diff != "" {
+		if diff := cmp.Diff(c.want, rights(t, all, "windlass-agent", "windlass-agent")); diff != "" {
 			t.Errorf("preset %s with %v (-want +got):\n%s", c.preset, c.set, diff)
 		}
 		// What may not be watched in all namespaces at once is watched in each.
@@ -509,12 +509,12 @@ func TestEachPresetGivesTheAgentItsRights(t *testing.T) {
 }
 
 func TestTheHubMayWriteOneSecretAndNothingElse(t *testing.T) {
-	want := map[string][]string{"windlass-hub": {":secrets create", ":secrets[windlass-hub-admin-kubeconfig] get,update"}}
+	want := map[string][]string{"windlass-system": {":secrets create", ":secrets[windlass-hub-admin-kubeconfig] get,update"}}
 	all := render(t, "hub")
-	if diff := cmp.Diff(want, rights(t, all, "windlass-hub", "windlass-hub")); diff != "" {
+	if diff := cmp.Diff(want, rights(t, all, "windlass-hub", "windlass-system")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	secret := map[string]any{"name": "windlass-hub-admin-kubeconfig", "server": "https://windlass-hub-api.windlass-hub.svc:6443"}
+	secret := map[string]any{"name": "windlass-hub-admin-kubeconfig", "server": "https://windlass-hub-api.windlass-system.svc:6443"}
 	if diff := cmp.Diff(secret, configOf(t, all)["kubeconfigSecret"]); diff != "" {
 		t.Errorf("what the hub is told of the Secret (-want +got):\n%s", diff)
 	}
@@ -534,8 +534,8 @@ func TestTheHubTellsAgentsTheAddressThatLeadsToItsLink(t *testing.T) {
 		address string
 		port    float64
 	}{
-		{"a try: the Service in this cluster", nil, "windlass-hub-link.windlass-hub.svc", 8443},
-		{"the Service's port, not the pod's", []string{"--set", "link.service.port=443"}, "windlass-hub-link.windlass-hub.svc", 443},
+		{"a try: the Service in this cluster", nil, "windlass-hub-link.windlass-system.svc", 8443},
+		{"the Service's port, not the pod's", []string{"--set", "link.service.port=443"}, "windlass-hub-link.windlass-system.svc", 443},
 		{"a load balancer", []string{"--set", "advertiseAddress=hub.example.com,link.service.type=LoadBalancer,link.service.port=443"}, "hub.example.com", 443},
 		{"a port of the nodes", []string{"--set", "advertiseAddress=192.0.2.1,link.service.type=NodePort,link.service.nodePort=30843"}, "192.0.2.1", 30843},
 		{"a forwarded port in front of them", []string{"--set", "advertiseAddress=192.0.2.1,link.service.type=NodePort,advertiseLinkPort=443"}, "192.0.2.1", 443},
@@ -552,8 +552,8 @@ func TestTheHubTellsAgentsTheAddressThatLeadsToItsLink(t *testing.T) {
 func TestTheHubsCertificatesBearTheNamesOfItsServices(t *testing.T) {
 	config := configOf(t, render(t, "hub", "--set", "tlsSANs={api.example.com,192.0.2.7}", "--set", "link.service.loadBalancerIP=192.0.2.7"))
 	want := []any{
-		"windlass-hub-api", "windlass-hub-api.windlass-hub", "windlass-hub-api.windlass-hub.svc", "windlass-hub-api.windlass-hub.svc.cluster.local",
-		"windlass-hub-link", "windlass-hub-link.windlass-hub", "windlass-hub-link.windlass-hub.svc", "windlass-hub-link.windlass-hub.svc.cluster.local",
+		"windlass-hub-api", "windlass-hub-api.windlass-system", "windlass-hub-api.windlass-system.svc", "windlass-hub-api.windlass-system.svc.cluster.local",
+		"windlass-hub-link", "windlass-hub-link.windlass-system", "windlass-hub-link.windlass-system.svc", "windlass-hub-link.windlass-system.svc.cluster.local",
 		"192.0.2.7", "api.example.com",
 	}
 	if diff := cmp.Diff(want, config["tlsSANs"]); diff != "" {
@@ -695,9 +695,9 @@ func mountedSecrets(t *testing.T, all objects) map[string]string {
 
 func TestHelmTestRunsOurProgramsAgainstTheServices(t *testing.T) {
 	for chart, want := range map[string][]string{
-		"agent": {"check", "--url", "http://windlass-agent.windlass-system.svc:8081/readyz", "--wait", "60s"},
-		"hub": {"check", "--kubeconfig=/etc/windlass/kubeconfig", "--server=https://windlass-hub-api.windlass-hub.svc:6443",
-			"--link=windlass-hub-link.windlass-hub.svc:8443", "--wait=2m"},
+		"agent": {"check", "--url", "http://windlass-agent.windlass-agent.svc:8081/readyz", "--wait", "60s"},
+		"hub": {"check", "--kubeconfig=/etc/windlass/kubeconfig", "--server=https://windlass-hub-api.windlass-system.svc:6443",
+			"--link=windlass-hub-link.windlass-system.svc:8443", "--wait=2m"},
 	} {
 		all := render(t, chart, "--values", valueSets(t, chart)[0])
 		pod := find(t, all, any1[*corev1.Pod])

@@ -41,7 +41,7 @@ func TestWhatCannotWorkIsRefusedAndNamed(t *testing.T) {
 		{reason: "two sets of authorities", chart: "agent", set: []string{address, "proxy.caBundle=-----BEGIN CERTIFICATE-----", "proxy.caConfigMap=ca"}, says: []string{"proxy.caBundle and proxy.caConfigMap"}},
 		{reason: "a preset that does not exist", chart: "agent", set: []string{address, "rbac.preset=some"}, says: []string{"/rbac/preset", "'full', 'namespaced', 'custom'"}},
 		{reason: "rights in no namespace", chart: "agent", set: []string{address, "rbac.preset=namespaced"}, says: []string{"rbac.namespaces", "at least one"}},
-		{reason: "rights in the agent's own namespace", chart: "agent", set: []string{address, "rbac.preset=namespaced", "rbac.namespaces={windlass-system}"}, says: []string{"rbac.namespaces: windlass-system is the agent's own"}},
+		{reason: "rights in the agent's own namespace", chart: "agent", set: []string{address, "rbac.preset=namespaced", "rbac.namespaces={windlass-agent}"}, says: []string{"rbac.namespaces: windlass-agent is the agent's own"}},
 		{reason: "namespaces without a meaning", chart: "agent", set: []string{address, "rbac.namespaces={shop}"}, says: []string{"rbac.namespaces has a meaning with rbac.preset namespaced only"}},
 		{reason: "rules without a meaning", chart: "agent", set: []string{address, "rbac.rules[0].verbs={get}"}, says: []string{"rbac.rules have a meaning with rbac.preset custom only"}},
 		{reason: "a setting that has a value of its own", chart: "agent", set: []string{address, "config.hub=hub:8443"}, says: []string{"/config", "'hub'", "not allowed"}},

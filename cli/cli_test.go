@@ -193,21 +193,21 @@ func TestATokenIsPrintedAsAskedFor(t *testing.T) {
 		args   []string
 		want   string
 	}{
-		{"a helm command with everything the chart needs", []string{"--cluster", "edge-1", "-o", "helm"}, `helm install windlass-agent charts/agent \
-  --namespace windlass-system --create-namespace \
+		{"a helm command with everything the chart needs", []string{"--cluster", "edge-1", "-o", "helm"}, `helm upgrade --install windlass-agent charts/agent \
+  --namespace windlass-agent --create-namespace --reset-then-reuse-values \
   --set-string hub.address=hub.example:8443 \
   --set-string cluster.name=edge-1 \
   --set-string hub.token=TOKEN
 `},
-		{"another chart and another address are taken", []string{"--cluster", "edge-1", "-o", "helm", "--chart", "my charts/agent", "--hub-address", "10.0.0.1:443"}, `helm install windlass-agent 'my charts/agent' \
-  --namespace windlass-system --create-namespace \
+		{"another chart and another address are taken", []string{"--cluster", "edge-1", "-o", "helm", "--chart", "my charts/agent", "--hub-address", "10.0.0.1:443"}, `helm upgrade --install windlass-agent 'my charts/agent' \
+  --namespace windlass-agent --create-namespace --reset-then-reuse-values \
   --set-string hub.address=10.0.0.1:443 \
   --set-string cluster.name=edge-1 \
   --set-string hub.token=TOKEN
 `},
 		{"values for a registry of one's own", []string{"--cluster", "edge-1", "-o", "helm", "--chart", "oci://registry.example/charts/windlass-agent",
-			"--helm-set", "image.repository=registry.example/windlass-agent", "--helm-set", "imagePullSecrets[0].name=registry"}, `helm install windlass-agent oci://registry.example/charts/windlass-agent \
-  --namespace windlass-system --create-namespace \
+			"--helm-set", "image.repository=registry.example/windlass-agent", "--helm-set", "imagePullSecrets[0].name=registry"}, `helm upgrade --install windlass-agent oci://registry.example/charts/windlass-agent \
+  --namespace windlass-agent --create-namespace --reset-then-reuse-values \
   --set-string hub.address=hub.example:8443 \
   --set-string cluster.name=edge-1 \
   --set-string hub.token=TOKEN \
@@ -238,13 +238,15 @@ func withoutToken(t *testing.T, text string) string {
 	return text
 }
 
-func TestAClusterThatComesBackHasItsReleaseAlready(t *testing.T) {
+func TestTheCommandOfASecondTokenKeepsTheReleaseThatIsThere(t *testing.T) {
 	hub := startFakeHub(t)
 	hub.clusters = []string{"edge-1"}
-	r := windlass(t, "token", "create", "--cluster", "edge-1", "--rejoin", "-o", "helm", "--kubeconfig", hub.kubeconfig(t))
-	r.want(t, CodeFine)
-	if want := "helm upgrade --install --reset-then-reuse-values windlass-agent charts/agent "; !strings.HasPrefix(r.Out, want) {
-		t.Errorf("the command is\n%s\nwant it to begin with %s", r.Out, want)
+	for _, rejoin := range []string{"--rejoin=false", "--rejoin"} {
+		r := windlass(t, "token", "create", "--cluster", "edge-1", rejoin, "-o", "helm", "--kubeconfig", hub.kubeconfig(t))
+		r.want(t, CodeFine)
+		if !strings.HasPrefix(r.Out, "helm upgrade --install windlass-agent charts/agent ") || !strings.Contains(r.Out, " --reset-then-reuse-values ") {
+			t.Errorf("with %s the command is\n%s", rejoin, r.Out)
+		}
 	}
 }
 

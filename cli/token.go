@@ -39,6 +39,8 @@ const (
 	maxTTL     = 30 * 24 * time.Hour
 	// defaultChart is where the agent's chart lies in a checkout.
 	defaultChart = "charts/agent"
+	// agentNamespace is the agent's alone: it may read every Secret there, so a hub's must not be among them.
+	agentNamespace = "windlass-agent"
 )
 
 var tokens = windlassv1alpha1.SchemeGroupVersion.WithResource("jointokens")
@@ -274,16 +276,12 @@ func (t *createdToken) clusterName() string {
 	return t.ClusterName
 }
 
-// helmCommand sets further values the way that whoever gave them would: as numbers, lists and the like where they are such.
+// helmCommand can be pasted whether the release is there or not: what an earlier token's command or somebody else has set
+// stays. It sets further values the way that whoever gave them would: as numbers, lists and the like where they are such.
 func (t *createdToken) helmCommand(chart string, values []string) string {
-	verb := "helm install windlass-agent "
-	if t.Rejoin {
-		// The release is there, as a rule, with values that nobody has at hand.
-		verb = "helm upgrade --install --reset-then-reuse-values windlass-agent "
-	}
 	lines := []string{
-		verb + shellQuote(chart),
-		"--namespace windlass-system --create-namespace",
+		"helm upgrade --install windlass-agent " + shellQuote(chart),
+		"--namespace " + agentNamespace + " --create-namespace --reset-then-reuse-values",
 		"--set-string hub.address=" + shellQuote(t.HubAddress),
 		"--set-string cluster.name=" + t.clusterName(),
 		"--set-string hub.token=" + t.Token,

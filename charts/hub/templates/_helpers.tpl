@@ -75,6 +75,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{/* HOST:PORT of a dict of both. */}}
+{{- define "windlass-hub.hostPort" -}}
+{{- if contains ":" .host }}[{{ .host }}]{{ else }}{{ .host }}{{ end }}:{{ int .port }}
+{{- end -}}
+
 {{/* Where the hub can be reached, and its certificates have to say so. */}}
 {{- define "windlass-hub.names" -}}
 {{- $names := list -}}
