@@ -559,6 +559,12 @@ func TestTheHubsCertificatesBearTheNamesOfItsServices(t *testing.T) {
 	if diff := cmp.Diff(want, config["tlsSANs"]); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	for server, name := range map[string]string{"https://api.example.org": "api.example.org", "https://192.0.2.8:30644": "192.0.2.8", "https://[2001:db8::8]:6443": "2001:db8::8"} {
+		names := configOf(t, render(t, "hub", "--set", "adminKubeconfig.server="+server))["tlsSANs"].([]any)
+		if !slices.Contains(names, any(name)) {
+			t.Errorf("the admin kubeconfig leads to %s, and the certificates are for %v", server, names)
+		}
+	}
 }
 
 func TestWhereTheHubKeepsItsData(t *testing.T) {
@@ -796,6 +802,9 @@ func TestImagesAreThoseOfTheChartsVersionUnlessSaid(t *testing.T) {
 		{"nothing said", "agent", []string{"--set", address}, []string{"windlass.dev/windlass-agent:v0.1.0-dev"}},
 		{"nothing said", "hub", nil, []string{"windlass.dev/windlass-hub:v0.1.0-dev", "windlass.dev/windlass:v0.1.0-dev"}},
 		{"another registry and tag", "agent", []string{"--set", address, "--set", "image.repository=registry:5000/agent", "--set", "image.tag=v2"}, []string{"registry:5000/agent:v2"}},
+		{"all from another registry", "hub", []string{"--set", "image.repository=registry:5000/platform/windlass-hub,image.tag=v2"}, []string{"registry:5000/platform/windlass-hub:v2", "registry:5000/platform/windlass:v2"}},
+		{"a name that has none beside it", "hub", []string{"--set", "image.repository=registry:5000/hub"}, []string{"registry:5000/hub:v0.1.0-dev", "windlass.dev/windlass:v0.1.0-dev"}},
+		{"the command line from elsewhere", "hub", []string{"--set", "image.repository=r/windlass-hub,image.tag=v2,test.image.repository=other/cli,test.image.tag=v3"}, []string{"other/cli:v3", "r/windlass-hub:v2"}},
 		{"a digest wins", "hub", []string{"--set", "image.tag=v2,image.digest=" + digest, "--set", "test.image.tag=v2"}, []string{"windlass.dev/windlass-hub@" + digest, "windlass.dev/windlass:v2"}},
 	} {
 		images := map[string]bool{}

@@ -48,6 +48,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{/* The image of the command line. It lies beside the hub's, where that has the name that we give it. */}}
+{{- define "windlass-hub.testImage" -}}
+{{- $image := .Values.test.image -}}
+{{- $repository := $image.repository -}}
+{{- if not $repository -}}
+{{- $repository = ternary (trimSuffix "-hub" .Values.image.repository) "windlass.dev/windlass" (hasSuffix "/windlass-hub" .Values.image.repository) -}}
+{{- end -}}
+{{- $tag := $image.tag | default .Values.image.tag -}}
+{{- include "windlass-hub.image" (dict "image" (dict "repository" $repository "tag" $tag "digest" $image.digest) "Chart" .Chart) -}}
+{{- end -}}
+
 {{- define "windlass-hub.apiService" -}}
 {{- include "windlass-hub.fullname" . }}-api
 {{- end -}}
@@ -86,6 +97,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- range $service := list (include "windlass-hub.apiService" .) (include "windlass-hub.linkService" .) -}}
 {{- $inNamespace := printf "%s.%s" $service $.Release.Namespace -}}
 {{- $names = concat $names (list $service $inNamespace (printf "%s.svc" $inNamespace) (printf "%s.svc.%s" $inNamespace $.Values.clusterDomain)) -}}
+{{- end -}}
+{{- with .Values.adminKubeconfig.server -}}
+{{- $names = append $names (urlParse .).hostname -}}
 {{- end -}}
 {{- $names = append $names .Values.api.service.loadBalancerIP -}}
 {{- $names = append $names .Values.link.service.loadBalancerIP -}}
