@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"windlass.dev/windlass/agent"
+	"windlass.dev/windlass/agent/enroll"
 	"windlass.dev/windlass/cli"
 	"windlass.dev/windlass/hub/settings"
 	"windlass.dev/windlass/pkg/memory"
@@ -339,6 +340,13 @@ func TestTheAgentIsToldWhatTheHubsCommandSays(t *testing.T) {
 	}
 }
 
+func TestTheAgentKnowsTheSecretThatItsTokenIsToComeFrom(t *testing.T) {
+	pod := agentPod(t, render(t, "agent", "--set", address, "--set", "hub.existingSecret=join"))
+	if secret := variables(pod.Spec.Containers[0])[enroll.TokenSecretVariable]; secret != "join" {
+		t.Errorf("it is told %q", secret)
+	}
+}
+
 func agentPod(t *testing.T, all objects) corev1.PodTemplateSpec {
 	t.Helper()
 	return find(t, all, any1[*appsv1.Deployment]).Spec.Template
@@ -395,7 +403,7 @@ func TestTheProxyIsUsedForTheHubAndNeverForTheClustersOwnAPI(t *testing.T) {
 		{"hosts as a text", []string{"--set", "proxy.https=proxy:3128", "--set", `proxy.noProxy=.example.com\,10.0.0.0/8`},
 			map[string]string{"HTTPS_PROXY": "proxy:3128", "NO_PROXY": own + ",.example.com,10.0.0.0/8"}},
 		{"credentials, in a Secret", []string{"--set", "proxy.existingSecret=way-out"},
-			map[string]string{"HTTPS_PROXY": "Secret way-out/HTTPS_PROXY", "WINDLASS_SECRET_NO_PROXY": "Secret way-out/NO_PROXY if there is one", "NO_PROXY": own + ",$(WINDLASS_SECRET_NO_PROXY)"}},
+			map[string]string{"WINDLASS_PROXY_SECRET": "way-out", "HTTPS_PROXY": "Secret way-out/HTTPS_PROXY if there is one", "WINDLASS_SECRET_NO_PROXY": "Secret way-out/NO_PROXY if there is one", "NO_PROXY": own + ",$(WINDLASS_SECRET_NO_PROXY)"}},
 	} {
 		t.Run(c.reason, func(t *testing.T) {
 			all := render(t, "agent", append([]string{"--set", address}, c.set...)...)

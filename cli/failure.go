@@ -78,7 +78,7 @@ func hint(err error) string {
 	case errors.As(err, &unknown):
 		return "another server, or something that intercepts TLS, answers at this address, or the kubeconfig is from before the hub was set up anew"
 	case errors.As(err, &name):
-		return "start the hub with --tls-san for this name, or use the address that it was given by --advertise-address"
+		return "start the hub with --tls-san for this name (tlsSANs or adminKubeconfig.server of its chart), or use the address that it was given by --advertise-address (advertiseAddress)"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return "compare the clocks of this machine and of the hub"
 	case errors.As(err, &lookup):

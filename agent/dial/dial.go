@@ -26,6 +26,10 @@ const (
 	maxProxyHeader = 64 << 10
 )
 
+// ProxySecretVariable is the environment variable that names the Secret which HTTPS_PROXY is to come from, when it is to
+// come from one: an agent whose proxy is missing must say so, and must not dial directly.
+const ProxySecretVariable = "WINDLASS_PROXY_SECRET"
+
 // Config says how to get out of the member's network.
 type Config struct {
 	// ProxyCAFile holds, as PEM, the authorities that an https:// proxy's certificate may come from.
@@ -62,6 +66,9 @@ func New(c Config) (*Dialer, error) {
 		HTTPSProxy: either(c.Getenv, "HTTPS_PROXY", "https_proxy"),
 		NoProxy:    either(c.Getenv, "NO_PROXY", "no_proxy"),
 	}
+	if secret := c.Getenv(ProxySecretVariable); secret != "" && settings.HTTPSProxy == "" {
+		return nil, fmt.Errorf("Secret %s of the agent's namespace (proxy.existingSecret of the chart) does not exist, or has no key HTTPS_PROXY: make it, such as by kubectl create secret generic %s --from-literal=HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT, and then restart the agent's Deployment", secret, secret)
+	}
 	if err := checkProxy(settings.HTTPSProxy); err != nil {
 		return nil, err
 	}
@@ -69,11 +76,11 @@ func New(c Config) (*Dialer, error) {
 	if c.ProxyCAFile != "" {
 		content, err := os.ReadFile(c.ProxyCAFile)
 		if err != nil {
-			return nil, fmt.Errorf("reading --proxy-ca-file: %w", err)
+			return nil, fmt.Errorf("reading --proxy-ca-file (proxy.caBundle or proxy.caConfigMap of the chart): %w", err)
 		}
 		d.roots = x509.NewCertPool()
 		if !d.roots.AppendCertsFromPEM(content) {
-			return nil, fmt.Errorf("--proxy-ca-file %s holds no certificate in PEM", c.ProxyCAFile)
+			return nil, fmt.Errorf("--proxy-ca-file %s (proxy.caBundle or proxy.caConfigMap of the chart) holds no certificate in PEM", c.ProxyCAFile)
 		}
 	}
 	return d, nil
@@ -191,7 +198,7 @@ func (d *Dialer) reachProxy(ctx context.Context, proxy *url.URL) (net.Conn, erro
 	defer cancel()
 	if err := secured.HandshakeContext(handshake); err != nil {
 		_ = conn.Close()
-		return nil, proxyFailed(proxy, err, "cannot be trusted or does not speak TLS: %v; if its certificate comes from an authority of your own, give that by --proxy-ca-file", err)
+		return nil, proxyFailed(proxy, err, "cannot be trusted or does not speak TLS: %v; if its certificate comes from an authority of your own, give that by --proxy-ca-file (proxy.caBundle of the chart)", err)
 	}
 	return secured, nil
 }
@@ -242,9 +249,9 @@ func (r *ProxyRefusal) Error() string {
 	case r.StatusCode == http.StatusProxyAuthRequired && r.withCredentials:
 		hint = "correct the credentials in HTTPS_PROXY; only Basic authentication is supported"
 	case r.StatusCode == http.StatusProxyAuthRequired:
-		hint = "set credentials in HTTPS_PROXY"
+		hint = "set credentials in HTTPS_PROXY (in the chart: in the Secret that proxy.existingSecret names)"
 	case r.StatusCode >= 500:
-		hint = "the proxy could not reach the hub: check --hub, and that the proxy can resolve and reach it"
+		hint = "the proxy could not reach the hub: check --hub (hub.address of the chart), and that the proxy can resolve and reach it"
 	}
 	return fmt.Sprintf("proxy %s refused CONNECT %s: %s; %s", r.Proxy, r.Addr, r.text, hint)
 }

@@ -215,6 +215,7 @@ func TestBadSettingsAreRefusedAtOnceWithoutTheirContent(t *testing.T) {
 	}{
 		{"a password that is not encoded", Config{Getenv: environment("HTTPS_PROXY", "http://user:canary%zz@proxy:3128")}, "percent-encoded"},
 		{"another kind of proxy", Config{Getenv: environment("HTTPS_PROXY", "socks5://user:canary@proxy:1080")}, `the scheme "socks5"`},
+		{"a Secret that is not there", Config{Getenv: environment(ProxySecretVariable, "way-out")}, "Secret way-out of the agent's namespace (proxy.existingSecret of the chart) does not exist, or has no key HTTPS_PROXY"},
 		{"no host", Config{Getenv: environment("HTTPS_PROXY", "http://")}, "not a URL"},
 		{"a file that is not there", Config{ProxyCAFile: empty + "x"}, "--proxy-ca-file"},
 		{"a file without a certificate", Config{ProxyCAFile: empty}, "holds no certificate in PEM"},

@@ -75,19 +75,19 @@ func explain(err error, addr string, presented []*x509.Certificate) error {
 	case errors.Is(err, context.Canceled):
 		return nil
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return say("%s: the name %s does not exist for this machine's DNS; check --hub", addr, printable(dns.Name))
+		return say("%s: the name %s does not exist for this machine's DNS; check --hub (hub.address of the chart)", addr, printable(dns.Name))
 	case errors.As(err, &dns):
 		return say("%s: DNS does not answer (%s); check this machine's or cluster's name server", addr, printable(dns.Err))
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return say("%s refused the connection; check that the hub is running and that --hub names its link port (8443 by default)", addr)
+		return say("%s refused the connection; check that the hub is running and that --hub names its link port (8443 by default; in the chart it is hub.address)", addr)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return say("%s: there is no route to it from here; check the network, or set HTTPS_PROXY if the way out is a proxy", addr)
 	case isTimeout(err):
 		return say("%s did not answer in time; check that a firewall lets this machine connect out to it, or set HTTPS_PROXY if the way out is a proxy", addr)
 	case errors.As(err, &record):
-		return say("%s does not speak TLS; check that --hub names the hub's link port (8443 by default)", addr)
+		return say("%s does not speak TLS; check that --hub names the hub's link port (8443 by default; in the chart it is hub.address)", addr)
 	case errors.As(err, &alert):
-		return say("%s ended the TLS handshake (%s); check that --hub names the hub's link port (8443 by default) and that nothing in between ends TLS", addr, printable(alert.Error()))
+		return say("%s ended the TLS handshake (%s); check that --hub names the hub's link port (8443 by default; in the chart it is hub.address) and that nothing in between ends TLS", addr, printable(alert.Error()))
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return say("%s closed the connection before it answered; check that nothing in between (firewall, load balancer without a hub behind it) cuts TLS connections", addr)
 	}

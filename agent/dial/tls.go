@@ -95,11 +95,11 @@ func (e *TrustError) Error() string { return e.message }
 
 func notThisHub(addr string, chain []*x509.Certificate) error {
 	if len(chain) == 0 {
-		return &TrustError{message: fmt.Sprintf("%s presented no certificate; is --hub the link port of a Windlass hub (8443 by default)?", addr)}
+		return &TrustError{message: fmt.Sprintf("%s presented no certificate; is --hub (hub.address of the chart) the link port of a Windlass hub (8443 by default)?", addr)}
 	}
 	issuer := printable(chain[0].Issuer.String())
 	if chain[0].Issuer.CommonName == identity.HubAuthorityName {
-		return &TrustError{Issuer: issuer, message: fmt.Sprintf("the hub at %s is not the hub that the agent's token or identity is from (the pin of the hub's authority differs): take a token from the hub that answers at this address, or correct --hub", addr)}
+		return &TrustError{Issuer: issuer, message: fmt.Sprintf("the hub at %s is not the hub that the agent's token or identity is from (the pin of the hub's authority differs): take a token from the hub that answers at this address, or correct --hub (hub.address of the chart)", addr)}
 	}
 	return &TrustError{Issuer: issuer, message: fmt.Sprintf("the certificate at %s is from %s, not from this hub: the link needs TLS passthrough", addr, issuer)}
 }
@@ -118,7 +118,7 @@ func wrongName(addr string, leaf *x509.Certificate) error {
 		}
 		listed = printable(strings.Join(names, ", ")) + more
 	}
-	return &TrustError{Issuer: printable(leaf.Issuer.String()), message: fmt.Sprintf("the hub's certificate is for %s and not for %s: start the hub with --advertise-address or --tls-san %s, or let --hub name one of these hosts", listed, hostOf(addr), hostOf(addr))}
+	return &TrustError{Issuer: printable(leaf.Issuer.String()), message: fmt.Sprintf("the hub's certificate is for %s and not for %s: start the hub with --advertise-address or --tls-san %s (advertiseAddress or tlsSANs of its chart), or let --hub (hub.address of the agent's chart) name one of these hosts", listed, hostOf(addr), hostOf(addr))}
 }
 
 func wrongTime(addr string, leaf *x509.Certificate, now time.Time) error {

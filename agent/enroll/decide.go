@@ -73,7 +73,7 @@ func (s situation) standing() standing {
 //
 // A token that was used is offered again only while there is no identity: then its answer was lost.
 // Before the table, whatever there is of an identity must fit this cluster, its name and the token's
-// hub: an agent changes none of them by itself.
+// hub: an agent changes none of them by itself. A cluster that was removed has no name any more; it takes the next.
 func decide(s situation) (action, error) {
 	if err := misplaced(s); err != nil {
 		return 0, err
@@ -87,7 +87,7 @@ func decide(s situation) (action, error) {
 	case state == absent && s.tokenErr != nil:
 		return 0, stop("%v", s.tokenErr)
 	case state == absent:
-		return 0, stop("this cluster has not joined a hub yet and there is no join token: run `windlass token create` on the hub and give the token to the agent by --token-file or %s", TokenVariable)
+		return 0, stop("this cluster has not joined a hub yet and there is no join token: run `windlass token create` on the hub and give the token to the agent by --token-file or %s (hub.token or hub.existingSecret of the chart; `windlass token create -o helm` prints the whole command)", TokenVariable)
 	case state == expired:
 		return 0, stop("the agent's certificate for cluster %q ended at %s (this machine's clock says %s); %s",
 			s.held.ClusterName, s.held.Certificate.NotAfter.UTC().Format(time.RFC3339), s.now.UTC().Format(time.RFC3339), s.rejoinHint())
@@ -109,8 +109,8 @@ func misplaced(s situation) error {
 	switch {
 	case s.stored.KubeSystemUID != "" && s.stored.KubeSystemUID != s.kubeSystemUID:
 		return stop("the identity in %s was made in another cluster (its kube-system namespace has another UID): two clusters cannot share one; delete %s and join this cluster with a token of its own", s.where, s.where)
-	case s.clusterName != "" && s.stored.ClusterName != "" && s.clusterName != s.stored.ClusterName:
-		return stop("the agent's identity is that of cluster %q and --cluster-name says %q: correct --cluster-name, or delete %s and join under the other name", s.stored.ClusterName, s.clusterName, s.where)
+	case !s.stored.Removed && s.clusterName != "" && s.stored.ClusterName != "" && s.clusterName != s.stored.ClusterName:
+		return stop("the agent's identity in %s is that of cluster %q and --cluster-name says %q (cluster.name of the chart): if this cluster is to be renamed, see \"Rename a cluster\" in docs/guide/join.md; otherwise correct the name, or end this agent if another one of the cluster works already", s.where, s.stored.ClusterName, s.clusterName)
 	case s.token != nil && s.token.ID != s.stored.TokenID && s.stored.HubID != "" && s.token.Pin != s.stored.HubID:
 		return stop("the join token %s is of another hub than the one this cluster has joined (at %s): give the agent a token of that hub, or delete %s to move the cluster to the token's hub", s.token.ID, s.stored.Hub, s.where)
 	}
@@ -121,7 +121,7 @@ func (s situation) rejoinHint() string { return s.hint(" --rejoin") }
 
 // hint says how to come by a token that helps.
 func (s situation) hint(flags string) string {
-	name := cmp.Or(s.stored.ClusterName, "NAME")
+	name := cmp.Or(s.clusterName, s.stored.ClusterName, "NAME")
 	hint := fmt.Sprintf("run `windlass token create --cluster %s%s` on the hub and give the token to the agent", name, flags)
 	switch {
 	case s.tokenErr != nil:

@@ -52,7 +52,7 @@ func TestEveryStartHasItsAnswer(t *testing.T) {
 		want     action
 		says     string
 	}{
-		{reason: "nothing at all", identity: absent, says: "there is no join token: run `windlass token create` on the hub and give the token to the agent by --token-file or WINDLASS_TOKEN"},
+		{reason: "nothing at all", identity: absent, says: "there is no join token: run `windlass token create` on the hub and give the token to the agent by --token-file or WINDLASS_TOKEN (hub.token or hub.existingSecret of the chart; `windlass token create -o helm` prints the whole command)"},
 		{reason: "no identity and a token that cannot be read", identity: absent, tokenErr: unreadable, says: "/t does not exist"},
 		{reason: "the first start", identity: absent, token: fresh, want: enrol},
 		{reason: "a start after a lost answer", identity: situation{stored: Stored{PendingToken: "fresh", PendingKey: []byte("x")}}, token: fresh, want: enrol},
@@ -86,7 +86,11 @@ func TestEveryStartHasItsAnswer(t *testing.T) {
 		{reason: "expired, and a token of another hub", identity: expired, token: foreign, says: "delete Secret x/y to move"},
 		{reason: "an identity that was copied from another cluster", identity: valid, uid: "elsewhere", says: "was made in another cluster"},
 		{reason: "copied and expired, with a new token: still not this cluster's", identity: expired, uid: "elsewhere", token: fresh, says: "was made in another cluster"},
-		{reason: "--cluster-name says another name", identity: valid, name: "edge-2", says: `is that of cluster "edge-1" and --cluster-name says "edge-2"`},
+		{reason: "--cluster-name says another name", identity: valid, name: "edge-2", says: `is that of cluster "edge-1" and --cluster-name says "edge-2" (cluster.name of the chart): if this cluster is to be renamed, see "Rename a cluster" in docs/guide/join.md`},
+		{reason: "another name with a token for it, while the identity is good", identity: valid, name: "edge-2", token: fresh, says: "if this cluster is to be renamed"},
+		{reason: "removed from the hub, and a token for another name", identity: removed, name: "edge-2", token: fresh, want: enrol},
+		{reason: "removed from the hub, and another name without a token", identity: removed, name: "edge-2", says: "run `windlass token create --cluster edge-2` on the hub"},
+		{reason: "removed from the hub, copied, and a token for another name", identity: removed, uid: "elsewhere", name: "edge-2", token: fresh, says: "was made in another cluster"},
 		{reason: "--cluster-name says the same name", identity: valid, name: "edge-1", want: useIdentity},
 	} {
 		t.Run(c.reason, func(t *testing.T) {

@@ -762,6 +762,9 @@ func TestWhereTheTokenComesFrom(t *testing.T) {
 		{"the environment", TokenSource{Getenv: env(token.String())}, true, ""},
 		{"neither", TokenSource{Getenv: env("")}, false, ""},
 		{"a file that is not there", TokenSource{File: good + "x", Getenv: env("")}, false, "does not exist"},
+		{"a Secret that is not there", TokenSource{File: good + "x", Getenv: func(name string) string {
+			return map[string]string{TokenSecretVariable: "join"}[name]
+		}}, false, "Secret join of the agent's namespace (hub.existingSecret of the chart) does not exist, or has no key " + filepath.Base(good) + "x"},
 		{"a file with something else", TokenSource{File: bad, Getenv: env("")}, false, "--token-file"},
 		{"the token in the file's place", TokenSource{File: token.String(), Getenv: env("")}, false, "--token-file was given a join token"},
 		{"a directory", TokenSource{File: dir, Getenv: env("")}, false, "--token-file"},

@@ -154,13 +154,13 @@ func (e *Enroller) read(response *http.Response) (*answer, error) {
 	if response.StatusCode != http.StatusOK {
 		var refusal identity.Refusal
 		if err := json.Unmarshal(body, &refusal); err != nil || !hubCode(refusal.Code) || refusal.Message == "" {
-			return nil, stop("%s answered with HTTP %d, which no hub does: check that --hub names the hub's link port (8443 by default) and not its API or something in between", e.Hub, response.StatusCode)
+			return nil, stop("%s answered with HTTP %d, which no hub does: check that --hub names the hub's link port (8443 by default; in the chart it is hub.address) and not its API or something in between", e.Hub, response.StatusCode)
 		}
 		return nil, &StopError{Code: refusal.Code, message: "the hub refused to enrol this cluster: " + oneLine(refusal.Message)}
 	}
 	a := &answer{}
 	if err := json.Unmarshal(body, &a.EnrollResponse); err != nil {
-		return nil, stop("%s gave an answer that no hub gives: check --hub", e.Hub)
+		return nil, stop("%s gave an answer that no hub gives: check --hub (hub.address of the chart)", e.Hub)
 	}
 	hubTime := a.ServerTime
 	if hubTime.IsZero() {

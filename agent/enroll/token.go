@@ -6,12 +6,17 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"windlass.dev/windlass/pkg/identity"
 )
 
 // TokenVariable is the environment variable that may hold the join token.
 const TokenVariable = "WINDLASS_TOKEN"
+
+// TokenSecretVariable is the environment variable that names the Secret, if it is one, that the token's file is of, so
+// that whoever has to make it is told.
+const TokenSecretVariable = "WINDLASS_TOKEN_SECRET"
 
 // maxTokenFile bounds what is read of a file that is no token.
 const maxTokenFile = 4096
@@ -31,12 +36,12 @@ func (t TokenSource) Read() (*identity.Token, error) {
 	if _, err := identity.ParseToken(t.File); err == nil {
 		return nil, fmt.Errorf("--token-file was given a join token, and not the name of a file that holds one: put the token into a file, or into the environment's %s", TokenVariable)
 	}
-	if t.File != "" {
-		return readTokenFile(t.File)
-	}
 	getenv := t.Getenv
 	if getenv == nil {
 		getenv = os.Getenv
+	}
+	if t.File != "" {
+		return readTokenFile(t.File, getenv(TokenSecretVariable))
 	}
 	text := getenv(TokenVariable)
 	if text == "" {
@@ -49,8 +54,11 @@ func (t TokenSource) Read() (*identity.Token, error) {
 	return &token, nil
 }
 
-func readTokenFile(path string) (*identity.Token, error) {
+func readTokenFile(path, secret string) (*identity.Token, error) {
 	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) && secret != "" {
+		return nil, fmt.Errorf("Secret %s of the agent's namespace (hub.existingSecret of the chart) does not exist, or has no key %s, so there is no --token-file %s: run `windlass token create` on the hub and put the token there", secret, filepath.Base(path), path)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("--token-file %s does not exist: run `windlass token create` on the hub and put the token there", path)
 	}

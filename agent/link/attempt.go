@@ -116,7 +116,7 @@ func (l *Link) classify(err error, conn *observedConn) outcome {
 	// A status of gRPC decides nothing: gRPC makes one of the answer of any HTTP server. What a hub refuses it says in a
 	// goodbye.
 	if answer := answeredHTTP.FindStringSubmatch(err.Error()); answer != nil {
-		return outcome{err: fmt.Errorf("%s answered with HTTP %s, which no hub does: check that --hub names the hub's link port (8443 by default) and not its API or something in between", l.config.Address, answer[1])}
+		return outcome{err: fmt.Errorf("%s answered with HTTP %s, which no hub does: check that --hub names the hub's link port (8443 by default; in the chart it is hub.address) and not its API or something in between", l.config.Address, answer[1])}
 	}
 	if l.config.Explain != nil {
 		err = l.config.Explain(err, l.config.Address, presented)

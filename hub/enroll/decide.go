@@ -140,12 +140,12 @@ func decideToken(token *windlassv1alpha1.JoinToken, a ask, another string) *iden
 		return refuse(identity.CodeTokenUsed, "the join token %s was used already, for cluster %q; a token is worth one use: make a new one with `%s`",
 			token.Name, token.Status.ClusterName, another)
 	case a.clusterName == "":
-		return refuse(identity.CodeInvalidRequest, "the join token %s is not bound to a cluster, so the agent has to choose the name: set --cluster-name", token.Name)
+		return refuse(identity.CodeInvalidRequest, "the join token %s is not bound to a cluster, so the agent has to choose the name: set --cluster-name (cluster.name of the chart)", token.Name)
 	case bound != "" && bound != a.clusterName:
-		return refuse(identity.CodeTokenForAnotherCluster, "the join token %s is for cluster %q and the agent asked for %q; set --cluster-name=%s, or run `windlass token create --cluster %s` on the hub",
+		return refuse(identity.CodeTokenForAnotherCluster, "the join token %s is for cluster %q and the agent asked for %q; set --cluster-name=%s (cluster.name of the chart), or run `windlass token create --cluster %s` on the hub",
 			token.Name, bound, a.clusterName, bound, a.clusterName)
 	case used && token.Status.ClusterName != a.clusterName:
-		return refuse(identity.CodeTokenForAnotherCluster, "the join token %s has enrolled cluster %q and the agent now asks for %q; set --cluster-name=%s, or make a new token",
+		return refuse(identity.CodeTokenForAnotherCluster, "the join token %s has enrolled cluster %q and the agent now asks for %q; set --cluster-name=%s (cluster.name of the chart), or make a new token",
 			token.Name, token.Status.ClusterName, a.clusterName, token.Status.ClusterName)
 	}
 	return nil
@@ -162,7 +162,7 @@ func decideAttached(token *windlassv1alpha1.JoinToken, cluster *clusterv1alpha1.
 	switch {
 	case joined(cluster) && cluster.Status.Agent.KubeSystemUID != a.kubeSystemUID:
 		return ruling{about: cluster, refusal: refuse(identity.CodeClusterNameTaken,
-			"the name %q is taken: a cluster with another kube-system namespace has joined under it; choose another --cluster-name, or delete the MemberCluster %s on the hub first if that cluster is no more", a.clusterName, a.clusterName)}
+			"the name %q is taken: a cluster with another kube-system namespace has joined under it; choose another --cluster-name (cluster.name of the chart), or delete the MemberCluster %s on the hub first if that cluster is no more", a.clusterName, a.clusterName)}
 	case ours:
 		// A rejoin that was cut off after the claim still has to revoke what was issued before it.
 		unfinished := token.Status.UsedTime == nil
@@ -179,7 +179,7 @@ func decideAttached(token *windlassv1alpha1.JoinToken, cluster *clusterv1alpha1.
 		return ruling{}
 	default:
 		return ruling{about: cluster, refusal: refuse(identity.CodeClusterWaitsForToken,
-			"the MemberCluster %q was made on the hub beforehand and waits for a token that is bound to its name; run `windlass token create --cluster %s` on the hub, or choose another --cluster-name", a.clusterName, a.clusterName)}
+			"the MemberCluster %q was made on the hub beforehand and waits for a token that is bound to its name; run `windlass token create --cluster %s` on the hub, or choose another --cluster-name (cluster.name of the chart)", a.clusterName, a.clusterName)}
 	}
 }
 

@@ -301,7 +301,7 @@ func TestAWaitingClusterIsAttachedByATokenBoundToItsName(t *testing.T) {
 	if cluster.Labels["site"] != "harbour" || cluster.Spec.Region != "eu" {
 		t.Error("the agent has changed what somebody wrote about the cluster")
 	}
-	if len(response.Warnings) != 2 || !strings.Contains(response.Warnings[0], "--labels was not used") {
+	if len(response.Warnings) != 2 || !strings.Contains(response.Warnings[0], "--labels was not used (cluster.labels of the chart): ") {
 		t.Errorf("warnings %q", response.Warnings)
 	}
 }
@@ -449,7 +449,7 @@ func TestRefusals(t *testing.T) {
 			prepare: func(t *testing.T, h *hub) identity.EnrollRequest {
 				return request(t, h.token(t, bound("edge-2")), newKey(t))
 			},
-			code: identity.CodeTokenForAnotherCluster, says: `is for cluster "edge-2" and the agent asked for "edge-1"; set --cluster-name=edge-2`, event: "JoinToken/* TokenForAnotherCluster",
+			code: identity.CodeTokenForAnotherCluster, says: `is for cluster "edge-2" and the agent asked for "edge-1"; set --cluster-name=edge-2 (cluster.name of the chart)`, event: "JoinToken/* TokenForAnotherCluster",
 		},
 		{
 			reason: "the same key asks for a second cluster with one token",
@@ -465,7 +465,7 @@ func TestRefusals(t *testing.T) {
 			prepare: func(t *testing.T, h *hub) identity.EnrollRequest {
 				return request(t, h.token(t), newKey(t), named(""))
 			},
-			code: identity.CodeInvalidRequest, says: "set --cluster-name", event: "JoinToken/* InvalidRequest",
+			code: identity.CodeInvalidRequest, says: "set --cluster-name (cluster.name of the chart)", event: "JoinToken/* InvalidRequest",
 		},
 		{
 			reason: "a waiting cluster is not for a token that can be anybody's",
@@ -573,7 +573,7 @@ func TestRefusals(t *testing.T) {
 			prepare: func(t *testing.T, h *hub) identity.EnrollRequest {
 				return request(t, h.token(t), newKey(t), named("Edge_1"))
 			},
-			code: identity.CodeInvalidRequest, says: `--cluster-name: the cluster name "Edge_1" is not valid`,
+			code: identity.CodeInvalidRequest, says: `--cluster-name (cluster.name of the chart): the cluster name "Edge_1" is not valid`,
 		},
 		{
 			reason: "a label of the hub's",
@@ -589,7 +589,7 @@ func TestRefusals(t *testing.T) {
 			prepare: func(t *testing.T, h *hub) identity.EnrollRequest {
 				return request(t, h.token(t), newKey(t), func(r *identity.EnrollRequest) { r.Labels = map[string]string{"a": "b c"} })
 			},
-			code: identity.CodeInvalidRequest, says: `--labels: the value of "a"`,
+			code: identity.CodeInvalidRequest, says: `--labels (cluster.labels of the chart): the value of "a"`,
 		},
 		{
 			reason: "control characters in a text that people will read",

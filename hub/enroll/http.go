@@ -122,23 +122,23 @@ func readApplication(w http.ResponseWriter, r *http.Request) (*application, *ide
 func checkDescription(r identity.EnrollRequest) error {
 	if r.ClusterName != "" {
 		if err := identity.ValidateClusterName(r.ClusterName); err != nil {
-			return fmt.Errorf("--cluster-name: %w", err)
+			return fmt.Errorf("--cluster-name (cluster.name of the chart): %w", err)
 		}
 	}
 	if !kubeSystemUIDPattern.MatchString(r.KubeSystemUID) {
 		return errors.New("the UID of the namespace kube-system is missing or is not a UID; the agent reads it from its cluster and needs the right to")
 	}
 	if len(r.Labels) > maxLabels || len(r.Zones) > maxZones {
-		return fmt.Errorf("--labels and --zones: at most %d and %d are allowed", maxLabels, maxZones)
+		return fmt.Errorf("--labels and --zones (cluster.labels and cluster.zones of the chart): at most %d and %d are allowed", maxLabels, maxZones)
 	}
 	for key, value := range r.Labels {
 		if err := identity.ValidateClusterLabel(key, value); err != nil {
-			return fmt.Errorf("--labels: %w", err)
+			return fmt.Errorf("--labels (cluster.labels of the chart): %w", err)
 		}
 	}
 	for _, text := range append([]string{r.Provider, r.Region, r.AgentVersion}, r.Zones...) {
 		if !plainText(text) {
-			return fmt.Errorf("--provider, --region and --zones: each is at most %d printable characters", maxText)
+			return fmt.Errorf("--provider, --region and --zones (cluster.provider and so on of the chart): each is at most %d printable characters", maxText)
 		}
 	}
 	return nil

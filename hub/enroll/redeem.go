@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -331,7 +332,7 @@ func ignoredFlags(cluster *clusterv1alpha1.MemberCluster, a application) []strin
 	}
 	var warnings []string
 	for _, flag := range flags {
-		warnings = append(warnings, fmt.Sprintf("%s was not used: the MemberCluster %s is on the hub already and is changed there", flag, cluster.Name))
+		warnings = append(warnings, fmt.Sprintf("%s was not used (cluster.%s of the chart): the MemberCluster %s is on the hub already and is changed there", flag, strings.TrimPrefix(flag, "--"), cluster.Name))
 	}
 	return warnings
 }
