@@ -58,6 +58,12 @@ func TestTheDocumentsInstallHubAndAgentApart(t *testing.T) {
 			t.Errorf("%s deletes a namespace, and with it whatever else is there", file)
 		}
 	}
+	for _, block := range strings.Split(documents(t)["agent/README.md"], "```") {
+		secret, namespace := strings.Index(block, "create secret"), strings.Index(block, "kubectl create namespace windlass-agent")
+		if secret >= 0 && (namespace < 0 || namespace > secret) {
+			t.Errorf("a Secret is made in a namespace that is not there yet:\n%s", block)
+		}
+	}
 	if commands < 8 {
 		t.Errorf("there are %d commands: are they still found?", commands)
 	}

@@ -727,12 +727,23 @@ func TestHelmTestRunsOurProgramsAgainstTheServices(t *testing.T) {
 	}
 }
 
+// TestHelmTestFailsWhereItHasNothingToTestWith: a test that is not there would succeed.
+func TestHelmTestFailsWhereItHasNothingToTestWith(t *testing.T) {
+	for create, optional := range map[string]bool{"true": false, "false": true} {
+		pod := find(t, render(t, "hub", "--set", "adminKubeconfig.create="+create), any1[*corev1.Pod])
+		secret := pod.Spec.Volumes[0].Secret
+		if got := secret.Optional != nil && *secret.Optional; got != optional {
+			t.Errorf("with adminKubeconfig.create=%s the pod starts without Secret %s: %v, want %v", create, secret.SecretName, got, optional)
+		}
+	}
+}
+
 // TestTheCommandLineTakesWhatTheHubsTestGivesIt has it read its arguments up to the first that can't be there outside of the pod.
 func TestTheCommandLineTakesWhatTheHubsTestGivesIt(t *testing.T) {
 	pod := find(t, render(t, "hub", "--set", "test.wait=90s"), any1[*corev1.Pod])
 	var said bytes.Buffer
 	code := cli.Main(append([]string{"windlass"}, pod.Spec.Containers[0].Args...), cli.Streams{In: strings.NewReader(""), Out: &said, Err: &said})
-	if code != cli.CodeUsage || !strings.Contains(said.String(), "kubeconfig /etc/windlass/kubeconfig does not exist") {
+	if code != cli.CodeUsage || !strings.Contains(said.String(), "kubeconfig /etc/windlass/kubeconfig does not exist; a hub that was installed by its chart has one in Secret windlass-hub-admin-kubeconfig of its namespace, if adminKubeconfig.create is true") {
 		t.Errorf("exit code %d: %s", code, said.String())
 	}
 }

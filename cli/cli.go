@@ -70,7 +70,13 @@ Exit codes: 0 done, 1 failed, 2 used wrongly, 3 something is not fine (status --
 	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
 	root.SetErr(streams.Err)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	root.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
+		// A flag of a command that does not exist, such as kubectl's, is not what is wrong.
+		if given := command.Flags().Args(); !command.HasParent() && len(given) > 0 {
+			return noSuchCommand(command, given)
+		}
+		return usage(err)
+	})
 	connection.addFlags(root.PersistentFlags())
 	root.AddCommand(
 		newStatus(connection, streams),
@@ -89,6 +95,9 @@ func noSuchCommand(command *cobra.Command, args []string) error {
 		return nil
 	}
 	message := fmt.Sprintf("%q is no command of %q", args[0], command.CommandPath())
+	if !command.HasParent() && kubectlHas(args[0]) {
+		return usage(fmt.Errorf("%s; try %q", message, command.CommandPath()+" kubectl "+args[0]))
+	}
 	if near := command.SuggestionsFor(args[0]); len(near) > 0 {
 		message += fmt.Sprintf("; did you mean %s?", strings.Join(near, " or "))
 	}

@@ -395,6 +395,8 @@ func TestMistakesAreNamedAndHaveTheirExitCode(t *testing.T) {
 		says   []string
 	}{
 		{"a command that does not exist", []string{"statsu"}, CodeUsage, []string{`"statsu" is no command`, "did you mean status"}},
+		{"a command of kubectl's", []string{"get", "deployments"}, CodeUsage, []string{`"get" is no command of "windlass"; try "windlass kubectl get"`}},
+		{"a command of kubectl's with its flags", []string{"logs", "web-0", "-n", "shop", "--follow"}, CodeUsage, []string{`try "windlass kubectl logs"`}},
 		{"a subcommand that does not exist", []string{"token", "make"}, CodeUsage, []string{`"make" is no command of "windlass token"`}},
 		{"a flag that does not exist", []string{"status", "--all"}, CodeUsage, []string{"--all"}},
 		{"an argument too many", []string{"status", "now"}, CodeUsage, []string{"expected no arguments"}},
@@ -406,7 +408,7 @@ func TestMistakesAreNamedAndHaveTheirExitCode(t *testing.T) {
 		{"a value without a name", []string{"token", "create", "-o", "helm", "--helm-set", "registry.example"}, CodeUsage, []string{`--helm-set "registry.example"`, "KEY=VALUE"}},
 		{"a value of a chart that is not asked for", []string{"token", "create", "--helm-set", "a=b"}, CodeUsage, []string{"--helm-set goes with -o helm"}},
 		{"two ways to end that exclude one another", []string{"status", "--watch", "--check"}, CodeUsage, []string{"--watch"}},
-		{"a kubeconfig that does not exist", []string{"status", "--kubeconfig", "/nowhere/config"}, CodeUsage, []string{"kubeconfig /nowhere/config does not exist"}},
+		{"a kubeconfig that does not exist", []string{"status", "--kubeconfig", "/nowhere/config"}, CodeUsage, []string{"kubeconfig /nowhere/config does not exist", "Secret windlass-hub-admin-kubeconfig", "adminKubeconfig.create"}},
 		{"a kubeconfig that is not one", []string{"status", "--kubeconfig", broken}, CodeUsage, []string{"reading the kubeconfig"}},
 		{"a context that does not exist", []string{"status", "--kubeconfig", config, "--context", "prod"}, CodeUsage, []string{`no context "prod"`, "elsewhere, hub"}},
 		{"a context without a cluster", []string{"status", "--kubeconfig", config, "--context", "elsewhere"}, CodeUsage, []string{`cluster "gone"`}},
@@ -467,7 +469,7 @@ func TestACommandThatNeedsTheHubsAddressSaysSoBeforeATokenIsMade(t *testing.T) {
 func TestNoKubeconfigAtAllSaysWhereOneComesFrom(t *testing.T) {
 	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 	t.Setenv("HOME", t.TempDir())
-	windlass(t, "status").want(t, CodeUsage, "no kubeconfig in", "admin.kubeconfig")
+	windlass(t, "status").want(t, CodeUsage, "no kubeconfig in", "admin.kubeconfig", "Secret windlass-hub-admin-kubeconfig")
 }
 
 func TestKubectlIsAllThere(t *testing.T) {

@@ -97,12 +97,15 @@ func (c *connection) dial() (*hub, error) {
 	return &hub{config: config, where: where, clock: clock, clients: map[schema.GroupVersion]*rest.RESTClient{}}, nil
 }
 
+// whereKubeconfigsAre says how to come by one of a hub's administrator.
+const whereKubeconfigsAre = "a hub that was installed by its chart has one in Secret windlass-hub-admin-kubeconfig of its namespace, if adminKubeconfig.create is true there, and any other in admin.kubeconfig in its data directory; `make quickstart` prints where its own is"
+
 func (c *connection) restConfig() (*rest.Config, string, error) {
 	loader := c.loader()
 	raw, err := loader.RawConfig()
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, "", usage(fmt.Errorf("kubeconfig %s does not exist", c.kubeconfig))
+			return nil, "", usage(fmt.Errorf("kubeconfig %s does not exist; %s", c.kubeconfig, whereKubeconfigsAre))
 		}
 		return nil, "", usage(fmt.Errorf("reading the kubeconfig: %w", err))
 	}
@@ -110,7 +113,7 @@ func (c *connection) restConfig() (*rest.Config, string, error) {
 		if config, err := rest.InClusterConfig(); err == nil && c.kubeconfig == "" && c.context == "" {
 			return config, "", nil
 		}
-		return nil, "", usage(fmt.Errorf("no kubeconfig in %s: name one by --kubeconfig or $KUBECONFIG (a hub writes admin.kubeconfig into its data directory; `make quickstart` prints where its own is)", strings.Join(candidates(loader), ", ")))
+		return nil, "", usage(fmt.Errorf("no kubeconfig in %s: name one by --kubeconfig or $KUBECONFIG; %s", strings.Join(candidates(loader), ", "), whereKubeconfigsAre))
 	}
 	name := c.context
 	if name == "" {

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 
@@ -39,6 +40,12 @@ func newKubectl(streams Streams) *cobra.Command {
 	}
 }
 
+// kubectlHas says whether a word is one of kubectl's commands.
+func kubectlHas(word string) bool {
+	found, _, err := kubectlCommand(Streams{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard}, nil).Find([]string{word})
+	return err == nil && found.HasParent()
+}
+
 func setVerbosity(level string) error {
 	if _, err := logs.GlogSetter(level); err != nil {
 		return fmt.Errorf("-v %q: %w", level, err)
@@ -47,13 +54,13 @@ func setVerbosity(level string) error {
 }
 
 func kubectlCommand(streams Streams, args []string) *cobra.Command {
-	io := genericiooptions.IOStreams{In: streams.In, Out: streams.Out, ErrOut: streams.Err}
+	std := genericiooptions.IOStreams{In: streams.In, Out: streams.Out, ErrOut: streams.Err}
 	command := kubectl.NewDefaultKubectlCommandWithArgs(kubectl.KubectlOptions{
 		PluginHandler: kubectl.NewDefaultPluginHandler(plugin.ValidPluginFilenamePrefixes),
 		Arguments:     append([]string{"kubectl"}, args...),
 		ConfigFlags: genericclioptions.NewConfigFlags(true).WithDeprecatedPasswordFlag().
-			WithDiscoveryBurst(300).WithDiscoveryQPS(50).WithWarningPrinter(io),
-		IOStreams: io,
+			WithDiscoveryBurst(300).WithDiscoveryQPS(50).WithWarningPrinter(std),
+		IOStreams: std,
 	})
 	command.SetArgs(args)
 	return command
