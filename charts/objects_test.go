@@ -771,6 +771,7 @@ func TestTheNotesSayWhatToDoNext(t *testing.T) {
 		{"a join with one", "agent", []string{"--set", address, "--set", "hub.token=" + token}, nil, []string{"THERE IS NO JOIN TOKEN", token}},
 		{"what uninstalling keeps, and how to have it removed", "agent", []string{"--set", address, "--set", "cluster.name=edge-1"},
 			[]string{"UNINSTALLING keeps what the agent has applied", "windlass kubectl delete membercluster edge-1\n  helm uninstall windlass-agent"}, nil},
+		{"what is told once", "agent", []string{"--set", address, "--set", "cluster.name=edge-1,cluster.labels.tier=edge"}, []string{"windlass kubectl label membercluster edge-1 KEY=VALUE"}, nil},
 		{"few rights", "agent", []string{"--set", address, "--set", "rbac.preset=custom"}, nil, []string{"may do everything"}},
 		{"a hub for one cluster", "hub", nil, []string{"THAT IS A NAME INSIDE THIS CLUSTER", "port-forward service/windlass-hub-api 6443:6443", "--cluster edge-1 -o helm\n", "data-windlass-hub-0 stays"}, nil},
 		{"a hub with a name", "hub", []string{"--set", "advertiseAddress=hub.example.com"}, []string{"reach this hub at hub.example.com:8443"}, []string{"INSIDE THIS CLUSTER"}},

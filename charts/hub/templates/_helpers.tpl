@@ -153,3 +153,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- int64 $sum -}}
 {{- end -}}
+
+{{/* Refuses what is no label of Kubernetes in a dict of labels and the path of their value. */}}
+{{- define "windlass-hub.checkLabels" -}}
+{{- $path := .path -}}
+{{- $labels := default dict .labels -}}
+{{- range $key := keys $labels | sortAlpha -}}
+{{- if not (regexMatch `^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$` $key) -}}
+{{- fail (printf "\n\n%s: %q is no label's key: at most 63 letters, digits, -, _ and ., the first and last of them a letter or digit, and before that, if need be, a domain in small letters and a /" $path $key) -}}
+{{- end -}}
+{{- if not (regexMatch `^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$` (get $labels $key)) -}}
+{{- fail (printf "\n\n%s.%s: %q is no label's value: at most 63 letters, digits, -, _ and ., the first and last of them a letter or digit" $path $key (get $labels $key)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
