@@ -31,6 +31,30 @@ func documents(t *testing.T) map[string]string {
 	return all
 }
 
+// TestTheAdministratorsKubeconfigIsNobodyElses: whoever reads it may do everything on the hub.
+func TestTheAdministratorsKubeconfigIsNobodyElses(t *testing.T) {
+	written := 0
+	for file, text := range documents(t) {
+		for line := range strings.Lines(text) {
+			if strings.Contains(line, ">windlass.kubeconfig") {
+				written++
+				if !strings.Contains(line, "umask 077") {
+					t.Errorf("%s: everybody on the machine may read what this writes: %s", file, line)
+				}
+			}
+		}
+	}
+	if written < 2 {
+		t.Errorf("it is written in %d places: are they still found?", written)
+	}
+	for _, ignored := range []string{"../.gitignore", "../.dockerignore"} {
+		content, err := os.ReadFile(ignored)
+		if err != nil || !strings.Contains(string(content), "windlass.kubeconfig") {
+			t.Errorf("%s does not keep it out, error %v", ignored, err)
+		}
+	}
+}
+
 var (
 	helmCommand   = regexp.MustCompile(`helm (install|upgrade|upgrade --install|test|uninstall) windlass-(agent|hub)\b[^\n]*`)
 	namespaceFlag = regexp.MustCompile(`--namespace ([a-z-]+)`)

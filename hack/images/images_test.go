@@ -398,6 +398,9 @@ func TestWhatCannotBecomeAnImageIsRefusedInOneLine(t *testing.T) {
 		{"+ is fine in a version and not in a tag", func(_ *testing.T, o *order) { o.version = "v1.2.3+dirty" }, `VERSION is "v1.2.3+dirty"`},
 		{"without a host every tool adds another one", func(_ *testing.T, o *order) { o.repository = "team" }, `REPOSITORY is "team"`},
 		{"so it could go where nobody meant it to", func(_ *testing.T, o *order) { o.push = "team/x" }, `PUSH is "team/x"`},
+		{"a registry's URL is no image's name", func(_ *testing.T, o *order) { o.push = "https://registry.example.com/team/" }, `PUSH is "https://registry.example.com/team/": an image's name has no scheme; leave https:// out, and say registry.example.com/team`},
+		{"nor is one for the charts", func(_ *testing.T, o *order) { o.repository = "oci://registry.example.com" }, `REPOSITORY is "oci://registry.example.com": an image's name has no scheme`},
+		{"nothing comes between two slashes", func(_ *testing.T, o *order) { o.push = "registry.example.com/team/" }, `PUSH is "registry.example.com/team/": leave the slash at its end out, and say registry.example.com/team`},
 		{"names are in lower case", func(_ *testing.T, o *order) { o.push = "registry.example.com/Team" }, `PUSH is "registry.example.com/Team"`},
 		{"a Go installation without them", func(_ *testing.T, o *order) { o.zoneinfo += ".none" }, "reading Go's time zones"},
 	} {

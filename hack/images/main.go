@@ -141,6 +141,12 @@ func (o order) check() error {
 
 // checkRepository wants a host in the name: what has none means another registry to every tool.
 func checkRepository(variable, repository string) error {
+	if scheme, rest, found := strings.Cut(repository, "://"); found {
+		return fmt.Errorf("%s is %q: an image's name has no scheme; leave %s:// out, and say %s", variable, repository, scheme, strings.TrimRight(rest, "/"))
+	}
+	if bare := strings.TrimRight(repository, "/"); bare != repository {
+		return fmt.Errorf("%s is %q: leave the slash at its end out, and say %s", variable, repository, bare)
+	}
 	if _, err := name.NewRepository(repository+"/image", name.StrictValidation); err != nil {
 		return fmt.Errorf("%s is %q: give a registry's host name and, if you like, a path in lower case, such as registry.example.com/windlass", variable, repository)
 	}

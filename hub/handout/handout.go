@@ -92,7 +92,14 @@ func Keep(ctx context.Context, config Config) {
 	}
 }
 
-// write makes the Secret hold the kubeconfig. What else somebody put into the Secret stays.
+// By this label a Secret says that a hub has made it, or may write into it.
+const (
+	markKey   = "app.kubernetes.io/managed-by"
+	markValue = "windlass-hub"
+)
+
+// write makes the Secret hold the kubeconfig. What else somebody put into the Secret stays, and one that is somebody
+// else's is not touched.
 func (c Config) write(ctx context.Context) (changed bool, err error) {
 	content, err := c.content()
 	if err != nil {
@@ -102,7 +109,7 @@ func (c Config) write(ctx context.Context) (changed bool, err error) {
 	existing, err := secrets.Get(ctx, c.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		_, err = secrets.Create(ctx, &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Name: c.Name, Labels: map[string]string{"app.kubernetes.io/managed-by": "windlass-hub"}},
+			ObjectMeta: metav1.ObjectMeta{Name: c.Name, Labels: map[string]string{markKey: markValue}},
 			Type:       corev1.SecretTypeOpaque,
 			Data:       map[string][]byte{Key: content},
 		}, metav1.CreateOptions{})
@@ -110,6 +117,10 @@ func (c Config) write(ctx context.Context) (changed bool, err error) {
 	}
 	if err != nil || bytes.Equal(existing.Data[Key], content) {
 		return false, err
+	}
+	if existing.Labels[markKey] != markValue {
+		return false, fmt.Errorf("there is a Secret %s that no hub has made, and it is left as it is: choose another name (kubeconfigSecret.name; in the chart adminKubeconfig.secretName), or let the hub have it by kubectl --namespace %s label --overwrite secret %s %s=%s",
+			c.Name, c.Namespace, c.Name, markKey, markValue)
 	}
 	if existing.Data == nil {
 		existing.Data = map[string][]byte{}

@@ -116,12 +116,25 @@ func TestTheAuthoritiesOfAnotherCertificateStandBesideTheHubs(t *testing.T) {
 }
 
 func TestWhatElseIsInTheSecretStays(t *testing.T) {
-	config, client := handout(t, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "hub", Name: "admin"}, Data: map[string][]byte{"note": []byte("mine"), Key: []byte("old")}})
+	config, client := handout(t, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "hub", Name: "admin", Labels: map[string]string{markKey: markValue}}, Data: map[string][]byte{"note": []byte("mine"), Key: []byte("old")}})
 	if changed, err := config.write(t.Context()); err != nil || !changed {
 		t.Fatalf("changed %t, error %v", changed, err)
 	}
 	if data := stored(t, client).Data; string(data["note"]) != "mine" || string(data[Key]) == "old" {
 		t.Errorf("the Secret holds %q", data)
+	}
+}
+
+func TestASecretOfSomebodyElseIsLeftAsItIs(t *testing.T) {
+	for _, labels := range []map[string]string{nil, {markKey: "Helm"}} {
+		config, client := handout(t, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "hub", Name: "admin", Labels: labels}, Data: map[string][]byte{Key: []byte("theirs")}})
+		changed, err := config.write(t.Context())
+		if changed || err == nil || !strings.Contains(err.Error(), "adminKubeconfig.secretName") || !strings.Contains(err.Error(), "kubectl --namespace hub label --overwrite secret admin app.kubernetes.io/managed-by=windlass-hub") {
+			t.Errorf("with labels %v: changed %t, error %v", labels, changed, err)
+		}
+		if data := stored(t, client).Data; string(data[Key]) != "theirs" {
+			t.Errorf("the Secret holds %q", data)
+		}
 	}
 }
 
