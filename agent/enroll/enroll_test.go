@@ -164,9 +164,13 @@ func (h *hub) response(t testing.TB, asked identity.EnrollRequest) identity.Enro
 		t.Error(err)
 		return identity.EnrollResponse{}
 	}
+	name := asked.ClusterName
+	if name == "" {
+		name = "edge-1" // as the token is bound
+	}
 	return identity.EnrollResponse{
-		Certificate: encode(h.agents.issue(t, identity.AgentCertificate("abc", "edge-1", start), public)) + encode(h.agents.certificate.Raw),
-		HubCA:       encode(h.certificate.Raw), HubID: identity.Pin(h.certificate), ClusterName: "edge-1", ClusterID: "abc", ServerTime: start,
+		Certificate: encode(h.agents.issue(t, identity.AgentCertificate("abc", name, start), public)) + encode(h.agents.certificate.Raw),
+		HubCA:       encode(h.certificate.Raw), HubID: identity.Pin(h.certificate), ClusterName: name, ClusterID: "abc", ServerTime: start,
 	}
 }
 
@@ -605,6 +609,37 @@ func TestAClusterThatWasRemovedComesBackWithANewToken(t *testing.T) {
 	}
 	if forgotten != 2 {
 		t.Errorf("what was held was forgotten %d times", forgotten)
+	}
+}
+
+func TestAClusterThatWasRemovedMayJoinUnderAnotherName(t *testing.T) {
+	h := newHub(t, honest(t))
+	e, store, _ := newAgent(t, h.addr, h.token(t))
+	held, err := e.Identity(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	forgotten := 0
+	renamed, _, _ := newAgent(t, h.addr, h.token(t), func(c *Config) {
+		c.Store, c.ClusterName = store, "edge-one"
+		c.Forget = func(context.Context) error { forgotten++; return nil }
+	})
+	var stopped *StopError
+	if err := renamed.Fits(t.Context()); !errors.As(err, &stopped) {
+		t.Errorf("while the hub has the cluster, another name fits: %v", err)
+	}
+	if err := e.Removed(t.Context(), held, "the hub has ended the session"); err != nil {
+		t.Fatal(err)
+	}
+	if err := renamed.Fits(t.Context()); err != nil {
+		t.Errorf("the dead identity is insisted on: %v", err)
+	}
+	next, err := renamed.Identity(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if next.ClusterName != "edge-one" || forgotten != 1 {
+		t.Errorf("it has joined as %q, and forgot what it held %d times", next.ClusterName, forgotten)
 	}
 }
 
