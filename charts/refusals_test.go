@@ -70,6 +70,7 @@ func TestWhatCannotWorkIsRefusedAndNamed(t *testing.T) {
 		{reason: "one of the API", chart: "hub", set: []string{"api.service.type=NodePort", "api.service.nodePort=32768"}, says: []string{"api.service.nodePort is 32768"}},
 		{reason: "one port of the nodes for both", chart: "hub", set: []string{"advertiseAddress=192.0.2.1", "link.service.type=NodePort", "link.service.nodePort=30443", "api.service.type=NodePort", "api.service.nodePort=30443"}, says: []string{"api.service.nodePort and link.service.nodePort are both 30443"}},
 		{reason: "ten bytes", chart: "hub", set: []string{"persistence.size=10"}, says: []string{"persistence.size is 10: say a unit, such as 10Gi"}},
+		{reason: "bytes as a number", chart: "hub", set: []string{"persistence.size=10000000000"}, says: []string{"persistence.size is 1"}},
 		{reason: "several hubs", chart: "hub", set: []string{"replicas=2"}, says: []string{"/replicas", "must be 1"}},
 		{reason: "a slip in a name of the hub's", chart: "hub", set: []string{"advertisedAddress=hub.example.com"}, says: []string{"'advertisedAddress'", "not allowed"}},
 		{reason: "a port in the address", chart: "hub", set: []string{"advertiseAddress=hub.example.com:8443"}, says: []string{"/advertiseAddress"}},
