@@ -59,7 +59,7 @@ e2e: ## Run the end-to-end tests alone; RUN=name runs those that match
 	@hack/test.sh build e2e
 
 e2e-helm: ## Install the charts into real clusters with containers on this machine, as root, and try everything
-	@hack/test.sh build tools node helm
+	@hack/test.sh can build tools node helm
 
 # A real node for a member: kubelet and kube-proxy, containerd, DNS.
 node: ## Build what makes this machine a real node into bin/ (for make e2e-helm)

@@ -6,6 +6,7 @@
 #   e2e    real hubs, members and agents
 #   docs   a quickstart beside the user's own, and on it every command that README and docs show
 #   tools  helm
+#   can    whether this machine can have a real node
 #   node   what makes this machine a real node of a cluster
 #   helm   the charts, installed into real clusters with containers
 #   race   every package that does not link the API server, with the race detector
@@ -43,12 +44,15 @@ e2e() {
 	WINDLASS_E2E_BIN=$PWD/bin go test -vet=off -count=1 -timeout 20m -parallel 4 ${RUN:+-run "$RUN" -v} ./e2e/...
 }
 tools() { [ -x bin/tools/helm ] || make --no-print-directory tools; }
-node() { make --no-print-directory node; }
-helm() {
-	if [ "$(uname -s)" != Linux ] || [ "$(id -u)" != 0 ]; then
-		echo "real nodes need Linux and root; this is $(uname -s), and user $(id -un)" >&2
+can() {
+	if [ "$(uname -s)" != Linux ]; then
+		echo "real nodes need Linux; this is $(uname -s)" >&2
 		return 1
 	fi
+	go run ./hack/node/check
+}
+node() { make --no-print-directory node; }
+helm() {
 	WINDLASS_E2E_HELM=1 go test -vet=off -count=1 -timeout 20m -v ./e2e/install
 }
 docs() {

@@ -129,20 +129,20 @@ func (s *site) replicas(t *testing.T, n string) {
 }
 
 func upgrade(t *testing.T, s *site) {
-	const programs = "kubectl --namespace windlass-system get pods --selector app.kubernetes.io/component!=test --output 'jsonpath={.items[*].metadata.uid}'"
-	running := map[*shell]string{s.atHub: s.atHub.run(t, programs), s.atEdge: s.atEdge.run(t, programs)}
+	const program = "kubectl get pods --all-namespaces --selector 'app.kubernetes.io/name in (windlass-hub, windlass-agent),app.kubernetes.io/component!=test' --output 'jsonpath={.items[*].metadata.uid}'"
+	running := map[*shell]string{s.atHub: s.atHub.run(t, program), s.atEdge: s.atEdge.run(t, program)}
 	before := s.identity(t)
 	s.atHub.run(t, "helm upgrade windlass-hub charts/hub --namespace windlass-system --reset-then-reuse-values --set logLevel=debug")
 	s.atHub.run(t, "kubectl --namespace windlass-system rollout status statefulset/windlass-hub --timeout=5m")
-	s.atEdge.run(t, "helm upgrade windlass-agent charts/agent --namespace windlass-system --reset-then-reuse-values --set logLevel=debug")
-	s.atEdge.run(t, "kubectl --namespace windlass-system rollout status deployment/windlass-agent --timeout=5m")
+	s.atEdge.run(t, "helm upgrade windlass-agent charts/agent --namespace windlass-agent --reset-then-reuse-values --set logLevel=debug")
+	s.atEdge.run(t, "kubectl --namespace windlass-agent rollout status deployment/windlass-agent --timeout=5m")
 	s.settled(t)
 	if after := s.identity(t); after != before {
 		t.Errorf("before the upgrade:\n%s\nafter it:\n%s", before, after)
 	}
 	for at, old := range running {
-		if now := at.run(t, programs); now == old {
-			t.Errorf("the pod %s has not taken the new value up", now)
+		if now := at.run(t, program); now == "" || now == old {
+			t.Errorf("the pod %s has not taken the new value up", old)
 		}
 	}
 	s.replicas(t, "3")
@@ -162,5 +162,5 @@ func hubPodDeleted(t *testing.T, s *site) {
 	}
 	s.replicas(t, "2")
 	s.atHub.run(t, "helm test windlass-hub --namespace windlass-system --logs")
-	s.atEdge.run(t, "helm test windlass-agent --namespace windlass-system --logs")
+	s.atEdge.run(t, "helm test windlass-agent --namespace windlass-agent --logs")
 }

@@ -36,7 +36,7 @@ func badInput(t *testing.T, s *site) {
 	expired := token("--cluster edge-2 --ttl 1s")
 	wrongPin := token("--cluster edge-2")
 	wrongPin = wrongPin[:strings.LastIndex(wrongPin, ".")+1] + strings.Repeat("0", 64)
-	used := strings.TrimSpace(s.atEdge.run(t, "kubectl --namespace windlass-system get secret windlass-agent-token --output 'jsonpath={.data.token}' | base64 --decode"))
+	used := strings.TrimSpace(s.atEdge.run(t, "kubectl --namespace windlass-agent get secret windlass-agent-token --output 'jsonpath={.data.token}' | base64 --decode"))
 
 	cases := []struct {
 		name    string
@@ -52,7 +52,7 @@ func badInput(t *testing.T, s *site) {
 		{name: "used-token", in: s.edge, token: used, cluster: "edge-1", says: "was used already"},
 		// The hub's own cluster is another one, and has not joined.
 		{name: "taken-name", in: s.hub, token: token("--cluster edge-1"), cluster: "edge-1", says: "is taken: a cluster with another"},
-		{name: "unknown-address", in: s.edge, token: token("--cluster edge-2"), address: "hub.example.invalid:8443", says: "hub.example.invalid"},
+		{name: "unknown-address", in: s.edge, token: token("--cluster edge-2"), address: "hub.example.invalid:8443", says: "no such host"},
 		{name: "proxy-refuses", in: s.edge, token: token("--cluster edge-2"), set: "--set proxy.https=http://" + proxy.Address(), says: "407"},
 	}
 	for _, c := range cases {

@@ -36,6 +36,7 @@ type site struct {
 	desk, atCheckout *shell
 	installHub       string // the command of README
 	tools            string // the folder of the commands that it uses
+	away             string // a folder that looks like the checkout, for what the commands leave
 }
 
 // newSite starts it. It ends with the test.
@@ -46,7 +47,6 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	s := &site{root: root}
-	t.Cleanup(func() { os.Remove(filepath.Join(root, "windlass.kubeconfig")) })
 	images := t.TempDir()
 	packed(t, s.bin("pause"), pauseImage, filepath.Join(images, "pause.tar"))
 	packed(t, s.bin("pause"), webImage, filepath.Join(images, "web.tar"))
@@ -84,8 +84,8 @@ func newSite(t *testing.T) *site {
 		}
 	}
 	s.hub, s.edge = members[0], members[1]
-	s.tools = linkTools(t, s)
-	s.atCheckout, s.desk = s.prompt(t, "checkout", nil), s.prompt(t, "desk", nil)
+	s.tools, s.away = linkTools(t, s), linkCheckout(t, root)
+	s.atCheckout, s.desk = s.prompt(t, checkout, nil), s.prompt(t, "desk", nil)
 	s.atHub, s.atEdge = s.prompt(t, "hub", s.hub), s.prompt(t, "edge", s.edge)
 	return s
 }
@@ -148,6 +148,22 @@ func giveDisk(ctx context.Context, member *cluster.Member, dir string) error {
 	return nil
 }
 
+// checkout is the place where commands are run in the checkout itself.
+const checkout = "checkout"
+
+// linkCheckout makes a folder with what README's commands read of the checkout. What they write, such as a kubeconfig, does
+// not touch the developer's own.
+func linkCheckout(t *testing.T, root string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"bin", "charts", "docs"} {
+		if err := os.Symlink(filepath.Join(root, name), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 // linkTools makes a folder with the commands that README uses and a user has.
 func linkTools(t *testing.T, s *site) string {
 	t.Helper()
@@ -170,12 +186,15 @@ func (s *site) prompt(t *testing.T, name string, of *cluster.Member) *shell {
 		"PATH=" + s.tools + ":" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "HUB_ADDRESS=" + s.address,
 		"GOCACHE=" + goEnv(t, "GOCACHE"), "GOMODCACHE=" + goEnv(t, "GOMODCACHE"), "GOFLAGS=" + os.Getenv("GOFLAGS"),
 	}
-	namespace := ""
+	dir, namespace := s.away, ""
+	if name == checkout {
+		dir = s.root
+	}
 	if of != nil {
 		namespace = of.Network().Name
 		env = append(env, "KUBECONFIG="+of.Kubeconfig(), "CONTAINERD_ADDRESS="+of.ContainerdSocket())
 	}
-	opened, err := openShell(name, namespace, s.root, env)
+	opened, err := openShell(name, namespace, dir, env)
 	if err != nil {
 		t.Fatal(err)
 	}

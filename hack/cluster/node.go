@@ -64,10 +64,18 @@ func pluginDir() (string, error) {
 	return "", fmt.Errorf("a real node needs the network plugins in %s (Debian: apt-get install containernetworking-plugins)", strings.Join(pluginDirs, " or "))
 }
 
+// cgroupsUnified are where control groups of version 2 lie, if there are such.
+const cgroupsUnified = "/sys/fs/cgroup"
+
+func cgroupsAreUnified() bool {
+	_, err := os.Stat(filepath.Join(cgroupsUnified, "cgroup.controllers"))
+	return err == nil
+}
+
 // cgroupRoots are the hierarchies of control groups: several of version 1, or the one of version 2.
 func cgroupRoots() []string {
-	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
-		return []string{"/sys/fs/cgroup"}
+	if cgroupsAreUnified() {
+		return []string{cgroupsUnified}
 	}
 	roots, _ := filepath.Glob("/sys/fs/cgroup/*/cgroup.procs")
 	for i := range roots {
@@ -88,6 +96,27 @@ func cgroupsAvailable() error {
 		}
 		if err := os.Remove(probe); err != nil {
 			return err
+		}
+	}
+	return delegateControllers(cgroupsUnified)
+}
+
+// delegateControllers lets the groups below one of version 2 have the controllers that kubelet wants; with version 1
+// they have them anyway. It stays so afterwards, as it is on every machine with systemd.
+func delegateControllers(group string) error {
+	if !cgroupsAreUnified() {
+		return nil
+	}
+	for _, controller := range []string{"cpuset", "cpu", "memory", "pids", "hugetlb"} {
+		has, err := os.ReadFile(filepath.Join(group, "cgroup.controllers"))
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(strings.Fields(string(has)), controller) {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(group, "cgroup.subtree_control"), []byte("+"+controller), 0o644); err != nil {
+			return fmt.Errorf("a real node needs the controller %s of control groups below %s: %w", controller, group, err)
 		}
 	}
 	return nil
@@ -301,6 +330,9 @@ func (m *Member) makeCgroups() error {
 			if err != nil {
 				return err
 			}
+		}
+		if err := delegateControllers(group); err != nil {
+			return err
 		}
 	}
 	return nil

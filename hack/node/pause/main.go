@@ -1,4 +1,4 @@
-// Command pause holds the network namespace of a pod: it waits for its end and reaps what the pod's containers leave.
+// Command pause holds the network namespace of a pod: it waits for its end.
 package main
 
 import (
