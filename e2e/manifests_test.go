@@ -45,12 +45,16 @@ func located(object *unstructured.Unstructured, namespace string) fleet.Object {
 	return fleet.Object{APIVersion: object.GetAPIVersion(), Kind: object.GetKind(), Namespace: object.GetNamespace(), Name: object.GetName()}
 }
 
-// harmless takes the place of a policy: it selects one object, which does not exist.
+// harmless takes the place of a policy: it selects one object, which does not exist. What can't be changed it has as well.
 func harmless(policy *unstructured.Unstructured) *unstructured.Unstructured {
 	object := policy.DeepCopy()
-	object.Object["spec"] = map[string]any{"resourceSelectors": []any{
+	spec := map[string]any{"resourceSelectors": []any{
 		map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "name": "there-is-none"},
 	}}
+	if scheduler, named, _ := unstructured.NestedString(policy.Object, "spec", "schedulerName"); named {
+		spec["schedulerName"] = scheduler
+	}
+	object.Object["spec"] = spec
 	return object
 }
 

@@ -29,7 +29,7 @@ GOBIN=$tools go build -modfile=hack/tools.mod -o "$tools/" tool
 export PATH=$tools:$PATH
 
 module=windlass.dev/windlass
-groups=(policy work cluster windlass)
+groups=(policy work cluster windlass apps)
 packages=()
 for group in "${groups[@]}"; do packages+=("$module/api/$group/v1alpha1"); done
 

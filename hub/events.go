@@ -8,6 +8,7 @@ import (
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
 
+	appsv1alpha1 "windlass.dev/windlass/api/apps/v1alpha1"
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	windlassv1alpha1 "windlass.dev/windlass/api/windlass/v1alpha1"
@@ -30,14 +31,14 @@ func newEvents(kube kubernetes.Interface) (record.EventRecorder, func(), error) 
 func servedScheme() (*runtime.Scheme, error) {
 	all, served := runtime.NewScheme(), runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		policyv1alpha1.AddToScheme, workv1alpha1.AddToScheme, clusterv1alpha1.AddToScheme, windlassv1alpha1.AddToScheme,
+		policyv1alpha1.AddToScheme, workv1alpha1.AddToScheme, clusterv1alpha1.AddToScheme, windlassv1alpha1.AddToScheme, appsv1alpha1.AddToScheme,
 	} {
 		if err := add(all); err != nil {
 			return nil, err
 		}
 	}
 	for _, version := range []schema.GroupVersion{
-		policyv1alpha1.SchemeGroupVersion, workv1alpha1.SchemeGroupVersion, clusterv1alpha1.SchemeGroupVersion, windlassv1alpha1.SchemeGroupVersion,
+		policyv1alpha1.SchemeGroupVersion, workv1alpha1.SchemeGroupVersion, clusterv1alpha1.SchemeGroupVersion, windlassv1alpha1.SchemeGroupVersion, appsv1alpha1.SchemeGroupVersion,
 	} {
 		for kind := range all.KnownTypes(version) {
 			example, err := all.New(version.WithKind(kind))

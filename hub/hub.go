@@ -33,7 +33,9 @@ import (
 	"windlass.dev/windlass/hub/capacity"
 	"windlass.dev/windlass/hub/controller/binding"
 	"windlass.dev/windlass/hub/controller/cluster"
+	"windlass.dev/windlass/hub/controller/eviction"
 	"windlass.dev/windlass/hub/controller/policy"
+	"windlass.dev/windlass/hub/controller/rebalance"
 	"windlass.dev/windlass/hub/controller/scheduler"
 	"windlass.dev/windlass/hub/controller/status"
 	"windlass.dev/windlass/hub/etcd"
@@ -333,19 +335,27 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, place apiserve
 		return nil, nil, nil, fmt.Errorf("making the controllers: %w", err)
 	}
 	settings := h.config.Controllers
-	policies := &policy.Reconciler{Templates: h.templates, Policies: h.kinds.policies, Overrides: h.kinds.overrides, Bindings: h.kinds.bindings, Workers: settings.Workers, Log: h.log}
+	classes := priorityClasses{h.api.Informers.Scheduling().V1().PriorityClasses()}
+	policies := &policy.Reconciler{
+		Templates: h.templates, Classes: classes, Policies: h.kinds.policies, Overrides: h.kinds.overrides, Bindings: h.kinds.bindings,
+		Workers: settings.Workers, Log: h.log, Events: h.events,
+	}
 	schedulers := &scheduler.Reconciler{Bindings: h.kinds.bindings, Clusters: h.kinds.clusters, Workers: settings.Workers, KeepEmpty: settings.KeepEmptyWorkloads, Room: h.capacity, Now: time.Now}
 	bindings := &binding.Reconciler{
 		Bindings: h.kinds.bindings, Works: h.kinds.works, Templates: h.templates, Policies: h.kinds.policies,
 		Overrides: h.kinds.overrides, Clusters: h.kinds.clusters, Accepts: h.accepting.Accepts,
 		Terminating: h.terminating, Workers: settings.Workers, Log: h.log, Now: time.Now,
 	}
+	evictions := &eviction.Reconciler{
+		Bindings: h.kinds.bindings, Clusters: h.kinds.clusters, Grace: settings.EvictionGrace.Duration, Workers: settings.Workers, Now: time.Now,
+	}
+	rebalancers := &rebalance.Reconciler{Rebalancers: h.kinds.rebalancers, Bindings: h.kinds.bindings, Now: time.Now}
 	statuses := &status.BindingReconciler{
 		Bindings: h.kinds.bindings, Works: h.kinds.works, Clusters: h.kinds.clusters, Templates: h.templates,
 		Workers: settings.Workers, Settle: settings.StatusSettle.Duration, Now: time.Now, Events: h.events,
 	}
 	policyStatuses := &status.PolicyReconciler{
-		Policies: h.kinds.policies, Overrides: h.kinds.overrides, Bindings: h.kinds.bindings, Kinds: h.templates,
+		Policies: h.kinds.policies, Overrides: h.kinds.overrides, Bindings: h.kinds.bindings, Kinds: h.templates, Classes: classes,
 		Every: settings.PolicyStatusInterval.Duration, Now: time.Now,
 	}
 	overrideStatuses := &status.OverrideReconciler{Overrides: h.kinds.overrides, Clusters: h.kinds.clusters, Now: time.Now}
@@ -374,7 +384,8 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, place apiserve
 			}
 		}
 	}
-	if err := errors.Join(statuses.Setup(mgr), policyStatuses.Setup(mgr), overrideStatuses.Setup(mgr), clusters.Setup(mgr)); err != nil {
+	if err := errors.Join(evictions.Setup(mgr), rebalancers.Setup(mgr), statuses.Setup(mgr), policyStatuses.Setup(mgr),
+		overrideStatuses.Setup(mgr), clusters.Setup(mgr)); err != nil {
 		return nil, nil, nil, err
 	}
 	return mgr, schedulers.Place, func() bool {

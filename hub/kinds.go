@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
 
+	appsv1alpha1 "windlass.dev/windlass/api/apps/v1alpha1"
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	windlassv1alpha1 "windlass.dev/windlass/api/windlass/v1alpha1"
@@ -21,12 +22,13 @@ import (
 
 // kinds are the hub's own kinds as its controllers see them.
 type kinds struct {
-	policies  store.Scoped[policyv1alpha1.Policy]
-	overrides store.Scoped[policyv1alpha1.Override]
-	bindings  store.Bindings
-	works     store.Works
-	clusters  store.Kind[*clusterv1alpha1.MemberCluster]
-	informers []cache.SharedIndexInformer
+	policies    store.Scoped[policyv1alpha1.Policy]
+	overrides   store.Scoped[policyv1alpha1.Override]
+	bindings    store.Bindings
+	works       store.Works
+	clusters    store.Kind[*clusterv1alpha1.MemberCluster]
+	rebalancers store.Kind[*appsv1alpha1.WorkloadRebalancer]
+	informers   []cache.SharedIndexInformer
 	// policyInformers are those of the two kinds of propagation policies.
 	policyInformers []cache.SharedIndexInformer
 	// worksListed is the revision of the first list of works.
@@ -71,6 +73,7 @@ func newKinds(stores *apiserver.Stores) *kinds {
 		Replace: stores.Works.Replace,
 	}
 	k.clusters = newKind(k, stores.MemberClusters, &clusterv1alpha1.MemberCluster{}, nil)
+	k.rebalancers = newKind(k, stores.WorkloadRebalancers, &appsv1alpha1.WorkloadRebalancer{}, nil)
 	return k
 }
 

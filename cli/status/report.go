@@ -239,10 +239,26 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 		described.Message = held // the problem is the cluster's, once for all of its bindings
 	} else if whole := meta.FindStatusCondition(b.status.Conditions, workv1alpha1.BindingFullyApplied); whole != nil && whole.Reason == aggregate.ReasonRemovalHeld {
 		described.Message = whole.Message
-	} else if scheduled.Reason == workv1alpha1.ScheduledClustersLeftOut {
+	} else if scheduled.Reason == workv1alpha1.ScheduledClustersLeftOut || scheduled.Reason == workv1alpha1.ScheduledNowhereElse {
 		described.Message = scheduled.Message // worth a look, and no problem: it may be meant so
+	} else if left := leaving(b.spec.GracefulEvictionTasks); left != "" {
+		described.Message = "leaves " + left + ", and runs there until its other copies are healthy"
 	}
 	return described, problem
+}
+
+// leaving names the first few of the clusters that a template is leaving because of a taint.
+func leaving(tasks []workv1alpha1.GracefulEvictionTask) string {
+	names := make([]string, len(tasks))
+	for i, task := range tasks {
+		names[i] = task.FromCluster
+	}
+	slices.Sort(names)
+	said := strings.Join(names[:min(len(names), namedClusters)], ", ")
+	if more := len(names) - namedClusters; more > 0 {
+		said += fmt.Sprintf(" and %d more", more)
+	}
+	return said
 }
 
 func describePlacement(target workv1alpha1.TargetCluster, b binding, w *workv1alpha1.PropagationWork) Placement {

@@ -342,6 +342,19 @@ func TestWhatAPlacementLeavesOutIsAMessageAndNoProblem(t *testing.T) {
 	}
 }
 
+func TestWhereATemplateIsLeavingIsAMessageAndNoProblem(t *testing.T) {
+	facts := sample()
+	facts.Bindings[1].Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: "d"}, {FromCluster: "c"}, {FromCluster: "f"}, {FromCluster: "e"}}
+	report := Make(facts)
+	var messages []string
+	for _, b := range report.Bindings {
+		messages = append(messages, b.Message)
+	}
+	if !report.Fine || !slices.Contains(messages, "leaves c, d, e and 1 more, and runs there until its other copies are healthy") {
+		t.Errorf("fine: %t, messages %q", report.Fine, messages)
+	}
+}
+
 func TestAClusterScopedBindingFindsItsWorks(t *testing.T) {
 	role := workv1alpha1.ObjectReference{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "ClusterRole", Name: "reader"}
 	b := workv1alpha1.ClusterPropagationBinding{

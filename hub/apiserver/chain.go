@@ -30,6 +30,7 @@ import (
 	controlplaneapiserver "k8s.io/kubernetes/pkg/controlplane/apiserver"
 	kubeopenapi "k8s.io/kubernetes/pkg/generated/openapi"
 
+	appsv1alpha1 "windlass.dev/windlass/api/apps/v1alpha1"
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	windlassv1alpha1 "windlass.dev/windlass/api/windlass/v1alpha1"
@@ -41,7 +42,7 @@ import (
 // encodings, its encryption and the API's negotiation are all derived from that scheme.
 func init() {
 	for _, add := range []func(*runtime.Scheme) error{
-		policyv1alpha1.AddToScheme, workv1alpha1.AddToScheme, clusterv1alpha1.AddToScheme, windlassv1alpha1.AddToScheme,
+		policyv1alpha1.AddToScheme, workv1alpha1.AddToScheme, clusterv1alpha1.AddToScheme, windlassv1alpha1.AddToScheme, appsv1alpha1.AddToScheme,
 	} {
 		utilruntime.Must(add(legacyscheme.Scheme))
 	}

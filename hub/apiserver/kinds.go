@@ -16,6 +16,7 @@ import (
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 
+	appsv1alpha1 "windlass.dev/windlass/api/apps/v1alpha1"
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	windlassv1alpha1 "windlass.dev/windlass/api/windlass/v1alpha1"
@@ -37,6 +38,7 @@ type Stores struct {
 	Works                      *Store[*workv1alpha1.PropagationWork]
 	MemberClusters             *Store[*clusterv1alpha1.MemberCluster]
 	JoinTokens                 *Store[*windlassv1alpha1.JoinToken]
+	WorkloadRebalancers        *Store[*appsv1alpha1.WorkloadRebalancer]
 
 	placer *atomic.Pointer[Placer]
 }
@@ -59,12 +61,13 @@ func installOwnKinds(server *genericapiserver.GenericAPIServer, options generic.
 		Works:                      install(i, works),
 		MemberClusters:             install(i, memberClusters),
 		JoinTokens:                 install(i, joinTokens),
+		WorkloadRebalancers:        install(i, workloadRebalancers),
 	}
 	if i.err != nil {
 		return nil, i.err
 	}
 	for _, version := range []string{
-		policyv1alpha1.GroupName, workv1alpha1.GroupName, clusterv1alpha1.GroupName, windlassv1alpha1.GroupName,
+		policyv1alpha1.GroupName, workv1alpha1.GroupName, clusterv1alpha1.GroupName, windlassv1alpha1.GroupName, appsv1alpha1.GroupName,
 	} {
 		info := genericapiserver.NewDefaultAPIGroupInfo(version, legacyscheme.Scheme, legacyscheme.ParameterCodec, legacyscheme.Codecs)
 		info.VersionedResourcesStorageMap["v1alpha1"] = i.groups[version]
@@ -230,10 +233,12 @@ var works = &kind[*workv1alpha1.PropagationWork]{
 var memberClusters = &kind[*clusterv1alpha1.MemberCluster]{
 	version: clusterv1alpha1.SchemeGroupVersion, plural: "memberclusters", singular: "membercluster",
 	shortNames: []string{"mc", "cluster"}, overwritable: true,
-	newObject: func() *clusterv1alpha1.MemberCluster { return &clusterv1alpha1.MemberCluster{} },
-	newList:   func() runtime.Object { return &clusterv1alpha1.MemberClusterList{} },
-	parts:     func(c *clusterv1alpha1.MemberCluster) (any, any) { return &c.Spec, &c.Status },
-	validate:  clusterv1alpha1.ValidateMemberCluster, validateUpdate: clusterv1alpha1.ValidateMemberClusterUpdate, validateStatusUpdate: clusterv1alpha1.ValidateMemberClusterStatusUpdate,
+	newObject:     func() *clusterv1alpha1.MemberCluster { return &clusterv1alpha1.MemberCluster{} },
+	newList:       func() runtime.Object { return &clusterv1alpha1.MemberClusterList{} },
+	parts:         func(c *clusterv1alpha1.MemberCluster) (any, any) { return &c.Spec, &c.Status },
+	prepareNew:    func(c *clusterv1alpha1.MemberCluster) { clusterv1alpha1.StampTaints(c, nil, time.Now()) },
+	prepareUpdate: func(c, before *clusterv1alpha1.MemberCluster) { clusterv1alpha1.StampTaints(c, before, time.Now()) },
+	validate:      clusterv1alpha1.ValidateMemberCluster, validateUpdate: clusterv1alpha1.ValidateMemberClusterUpdate, validateStatusUpdate: clusterv1alpha1.ValidateMemberClusterStatusUpdate,
 	columns: []column[*clusterv1alpha1.MemberCluster]{
 		text("Version", "The version of the cluster's API server.", func(c *clusterv1alpha1.MemberCluster) string { return c.Status.KubernetesVersion }),
 		text("Mode", "How works get to the cluster.", func(c *clusterv1alpha1.MemberCluster) string { return string(c.Spec.SyncMode) }),
@@ -296,6 +301,32 @@ func rules(spec *policyv1alpha1.OverrideSpec) (n int64) {
 		n++
 	}
 	return n
+}
+
+var workloadRebalancers = &kind[*appsv1alpha1.WorkloadRebalancer]{
+	version: appsv1alpha1.SchemeGroupVersion, plural: "workloadrebalancers", singular: "workloadrebalancer", overwritable: true,
+	newObject: func() *appsv1alpha1.WorkloadRebalancer { return &appsv1alpha1.WorkloadRebalancer{} },
+	newList:   func() runtime.Object { return &appsv1alpha1.WorkloadRebalancerList{} },
+	parts:     func(r *appsv1alpha1.WorkloadRebalancer) (any, any) { return &r.Spec, &r.Status },
+	validate:  appsv1alpha1.ValidateWorkloadRebalancer, validateUpdate: appsv1alpha1.ValidateWorkloadRebalancerUpdate,
+	columns: []column[*appsv1alpha1.WorkloadRebalancer]{
+		number("Workloads", "The number of workloads to place anew.", func(r *appsv1alpha1.WorkloadRebalancer) int64 { return int64(len(r.Spec.Workloads)) }),
+		number("Failed", "The number of them for which the scheduler could not be asked.", func(r *appsv1alpha1.WorkloadRebalancer) int64 {
+			failed := int64(0)
+			for _, observed := range r.Status.ObservedWorkloads {
+				if observed.Result == appsv1alpha1.RebalanceFailed {
+					failed++
+				}
+			}
+			return failed
+		}),
+		text("Finished", "How long ago every workload had a result.", func(r *appsv1alpha1.WorkloadRebalancer) string {
+			if r.Status.FinishTime == nil {
+				return ""
+			}
+			return age(*r.Status.FinishTime)
+		}),
+	},
 }
 
 func policyColumns[T policyv1alpha1.Policy]() []column[T] {

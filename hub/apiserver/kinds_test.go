@@ -97,6 +97,7 @@ func TestTheHubsKindsAreFoundByTheirShortNames(t *testing.T) {
 		"propagationworks":           "PropagationWork wk true karmada-io",
 		"memberclusters":             "MemberCluster mc,cluster false karmada-io",
 		"jointokens":                 "JoinToken jt false karmada-io",
+		"workloadrebalancers":        "WorkloadRebalancer  false karmada-io",
 	}
 	if diff := cmp.Diff(want, found); diff != "" {
 		t.Error(diff)

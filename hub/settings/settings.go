@@ -105,6 +105,9 @@ type ControllersConfig struct {
 	KindRetryInterval metav1.Duration `json:"kindRetryInterval,omitempty"`
 	// KindRetryMost is up to where kindRetryInterval doubles.
 	KindRetryMost metav1.Duration `json:"kindRetryMost,omitempty"`
+	// EvictionGrace is how long what has moved away from a cluster with a taint NoExecute may take to become healthy
+	// at its new place. After that the old copy goes all the same; it never goes before the new one is applied.
+	EvictionGrace metav1.Duration `json:"evictionGrace,omitempty"`
 	// KeepEmptyWorkloads sends a workload also to clusters that get none of its replicas.
 	KeepEmptyWorkloads bool `json:"keepEmptyWorkloads,omitempty"`
 	// PropagateNamespaces sends every user namespace to every cluster, as Karmada does. Without it
@@ -156,6 +159,7 @@ func DefaultConfig() Config {
 			PolicyStatusInterval: duration(time.Second),
 			KindRetryInterval:    duration(time.Second),
 			KindRetryMost:        duration(time.Minute),
+			EvictionGrace:        duration(10 * time.Minute),
 		},
 		Link: LinkConfig{
 			HeartbeatInterval: duration(20 * time.Second),
@@ -308,6 +312,7 @@ func (c *Config) Complete() error {
 		{"controllers.policyStatusInterval", c.Controllers.PolicyStatusInterval, 0},
 		{"controllers.kindRetryInterval", c.Controllers.KindRetryInterval, time.Millisecond},
 		{"controllers.kindRetryMost", c.Controllers.KindRetryMost, c.Controllers.KindRetryInterval.Duration},
+		{"controllers.evictionGrace", c.Controllers.EvictionGrace, 0},
 		{"link.heartbeatInterval", c.Link.HeartbeatInterval, time.Millisecond},
 		{"link.deletionWindow", c.Link.DeletionWindow, time.Second},
 		{"capacity.timeout", c.Capacity.Timeout, time.Millisecond},

@@ -45,6 +45,7 @@ controllers:
   policyStatusInterval: 3s
   kindRetryInterval: 4s
   kindRetryMost: 5m
+  evictionGrace: 7m
   keepEmptyWorkloads: true
   propagateNamespaces: true
 link:
@@ -73,7 +74,7 @@ func TestEverySettingCanStandInTheFile(t *testing.T) {
 		KubeconfigSecret: KubeconfigSecretConfig{Name: "admin", Server: "https://hub.system.svc:6443", CAFile: "/tls/ca.crt"},
 		Controllers: ControllersConfig{
 			Workers: 5, ClusterGrace: duration(time.Second), ClusterLost: duration(6 * time.Second), StatusSettle: duration(2 * time.Second),
-			PolicyStatusInterval: duration(3 * time.Second), KindRetryInterval: duration(4 * time.Second), KindRetryMost: duration(5 * time.Minute),
+			PolicyStatusInterval: duration(3 * time.Second), KindRetryInterval: duration(4 * time.Second), KindRetryMost: duration(5 * time.Minute), EvictionGrace: duration(7 * time.Minute),
 			KeepEmptyWorkloads: true, PropagateNamespaces: true,
 		},
 		Link: LinkConfig{

@@ -174,6 +174,32 @@ func TestWhatChangesNowOvertakesWhatWasThereAtTheStart(t *testing.T) {
 	}
 }
 
+func TestKeysAreTakenByRankAndThenByWhatChangesNow(t *testing.T) {
+	s := storetest.New()
+	for _, name := range []string{"old", "old-urgent"} {
+		s.PropagationBindings.Put(binding("shop", name, "p"))
+	}
+	queue := priorityqueue.New[string]("test")
+	defer queue.ShutDown()
+	ranks := map[string]int{"old-urgent": 1000, "urgent": 1000, "whenever": -1000}
+	source := store.Ranked(store.Source(s.PropagationBindings.Kind().Informer, func(_, new *workv1alpha1.PropagationBinding) []string { return []string{new.Name} }),
+		func(name string) int { return ranks[name] })
+	if err := source.Start(t.Context(), queue); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"whenever", "fresh", "urgent"} {
+		s.PropagationBindings.Put(binding("shop", name, "p"))
+	}
+	got := []string{}
+	for range 5 {
+		key, _ := queue.Get()
+		got = append(got, key)
+	}
+	if diff := cmp.Diff([]string{"urgent", "old-urgent", "fresh", "old", "whenever"}, got); diff != "" {
+		t.Errorf("order (-want +got):\n%s", diff)
+	}
+}
+
 func TestAWriteNeedsTheStateThatItsDecisionRead(t *testing.T) {
 	s := storetest.New()
 	kind := s.PropagationBindings.Kind()

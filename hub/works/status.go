@@ -25,6 +25,9 @@ func statusOf(work *workv1alpha1.PropagationWork, report *linkv1.Report, now tim
 			ObservedGeneration: report.GetGeneration(),
 		}, now)
 	}
+	if dispatching := dispatchingCondition(work); dispatching.Status != metav1.ConditionTrue || meta.FindStatusCondition(status.Conditions, workv1alpha1.WorkDispatching) != nil {
+		setCondition(status, dispatching, now) // a work that was never suspended does not say so
+	}
 	dropUnsaid(status, report)
 	status.ManifestStatuses = manifestStatuses(work, report)
 	status.Delivery = delivery(work.Status.Delivery, report)
@@ -48,6 +51,19 @@ func appliedCondition(report *linkv1.Report) metav1.Condition {
 		condition.Status, condition.Reason = metav1.ConditionTrue, cmp.Or(report.GetReason(), "Applied")
 	case report.GetReason() != "":
 		condition.Status, condition.ObservedGeneration = metav1.ConditionFalse, report.GetGenerations().GetReceived().GetGeneration()
+	}
+	return condition
+}
+
+// dispatchingCondition says whether changes of the work are sent.
+func dispatchingCondition(work *workv1alpha1.PropagationWork) metav1.Condition {
+	condition := metav1.Condition{
+		Type: workv1alpha1.WorkDispatching, Status: metav1.ConditionTrue, Reason: "Dispatching", Message: "changes are sent to the cluster",
+		ObservedGeneration: work.Generation,
+	}
+	if work.Spec.SuspendDispatching != nil && *work.Spec.SuspendDispatching {
+		condition.Status, condition.Reason = metav1.ConditionFalse, "Suspended"
+		condition.Message = "the policy suspends it: what is in the cluster stays as it is"
 	}
 	return condition
 }

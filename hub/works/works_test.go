@@ -490,6 +490,7 @@ func TestTheConditionsSayWhatTheMemberSaid(t *testing.T) {
 	t.Run("and no longer what it no longer says, but what the hub says itself", func(t *testing.T) {
 		w := newWorld(t)
 		w.PropagationWorks.Put(work(func(work *workv1alpha1.PropagationWork) {
+			work.Spec.SuspendDispatching = ptr.To(true)
 			work.Status.Conditions = []metav1.Condition{
 				condition("FieldsDropped", metav1.ConditionTrue, "Older", ""), condition(workv1alpha1.WorkDispatching, metav1.ConditionFalse, "Suspended", ""),
 			}
@@ -500,6 +501,26 @@ func TestTheConditionsSayWhatTheMemberSaid(t *testing.T) {
 		}
 		if diff := cmp.Diff([]string{workv1alpha1.WorkDispatching, workv1alpha1.WorkApplied, workv1alpha1.WorkAvailable}, kinds); diff != "" {
 			t.Errorf("conditions (-want +got):\n%s", diff)
+		}
+	})
+	t.Run("that sending is suspended, and that it is not any more", func(t *testing.T) {
+		w := newWorld(t)
+		dispatching := func(suspend bool) metav1.ConditionStatus {
+			w.PropagationWorks.Put(work(func(work *workv1alpha1.PropagationWork) {
+				if existing, ok := w.PropagationWorks.Get(work.Namespace, work.Name); ok {
+					work.Status = existing.Status
+				}
+				work.Spec.SuspendDispatching = &suspend
+			}))
+			said := meta.FindStatusCondition(w.record(t, report(nil)).Conditions, workv1alpha1.WorkDispatching)
+			if said == nil {
+				return ""
+			}
+			return said.Status
+		}
+		got := []metav1.ConditionStatus{dispatching(false), dispatching(true), dispatching(false)}
+		if diff := cmp.Diff([]metav1.ConditionStatus{"", metav1.ConditionFalse, metav1.ConditionTrue}, got); diff != "" {
+			t.Errorf("Dispatching before, during and after (-want +got):\n%s", diff)
 		}
 	})
 	t.Run("nothing is said of an object that was never applied", func(t *testing.T) {

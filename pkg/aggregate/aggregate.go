@@ -90,15 +90,15 @@ func stateOf(cluster string, work *workv1alpha1.PropagationWork, templateHash st
 	switch {
 	case work.Spec.TemplateHash != templateHash:
 		state.message = "the work for the cluster is not written anew since the template has changed"
+	case work.Spec.SuspendDispatching != nil && *work.Spec.SuspendDispatching: // whatever it had applied before
+		state.standing = suspended
+		state.message = "dispatching to the cluster is suspended"
 	case isPresent && condition.Status == metav1.ConditionTrue:
 		state.standing = applied
 	case isPresent && condition.Status == metav1.ConditionFalse:
 		state.standing = failed
 		state.reason = condition.Reason
 		state.message = joinNonEmpty(": ", condition.Reason, condition.Message)
-	case work.Spec.SuspendDispatching != nil && *work.Spec.SuspendDispatching:
-		state.standing = suspended
-		state.message = "dispatching to the cluster is suspended"
 	default:
 		state.message = "the cluster has not reported on the present content yet"
 	}

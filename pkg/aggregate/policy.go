@@ -21,6 +21,7 @@ const PolicyReady = "Ready"
 const (
 	ReasonKindNotFound    = "KindNotFound"
 	ReasonOverrideMissing = "OverrideMissing"
+	ReasonClassNotFound   = "PriorityClassNotFound"
 	ReasonNothingSelected = "NothingSelected"
 	ReasonNotApplied      = "NotApplied"
 	ReasonReady           = "Ready"
@@ -36,6 +37,10 @@ type PolicyInput struct {
 	MissingKinds []string
 	// MissingOverrides are the override policies that the policy waits for: policy.MissingOverrides.
 	MissingOverrides []string
+	// MissingClass is the PriorityClass that the policy names and the hub does not have.
+	MissingClass string
+	// Lagging is how many of the bindings do not follow yet what the policy says now, because it is Lazy.
+	Lagging int
 	// WhyIdle says why there are no bindings: policy.WhyIdle.
 	WhyIdle string
 }
@@ -75,6 +80,9 @@ func Policy(in PolicyInput, old *policyv1alpha1.PropagationStatus, now metav1.Ti
 		ready.Reason = ReasonOverrideMissing
 		ready.Message = fmt.Sprintf("New and changed objects wait for what dependentOverrides names: %s. Create what is missing, or take its name out.",
 			enumerate(", ", in.MissingOverrides[:min(len(in.MissingOverrides), namedFirst)], len(in.MissingOverrides)))
+	case in.MissingClass != "":
+		ready.Reason = ReasonClassNotFound
+		ready.Message = fmt.Sprintf("The hub has no PriorityClass %s, which schedulePriority names: apply it; templates without a binding wait for it.", in.MissingClass)
 	case total == 0:
 		ready.Reason = ReasonNothingSelected
 		ready.Message = joinNonEmpty(": ", "No object is claimed", truncate(in.WhyIdle, maxMessage))
@@ -87,6 +95,9 @@ func Policy(in PolicyInput, old *policyv1alpha1.PropagationStatus, now metav1.Ti
 	default:
 		ready.Status, ready.Reason = metav1.ConditionTrue, ReasonReady
 		ready.Message = fmt.Sprintf("All templates are scheduled and applied: %d.", total)
+		if in.Lagging > 0 {
+			ready.Message += fmt.Sprintf(" %d of them will follow this policy as it is now when they are changed next, for it is Lazy.", in.Lagging)
+		}
 	}
 	setCondition(&status.Conditions, ready, now)
 	if equality.Semantic.DeepEqual(old, status) {

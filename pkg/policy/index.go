@@ -147,6 +147,9 @@ func (x *Index) Select(t Template, claim Claim) Decision {
 	defer x.mu.RUnlock()
 	for _, mark := range []Mark{claim.Policy, claim.ClusterPolicy} { // a PropagationPolicy's claim counts first
 		if matcher, how := x.claimant(mark, &t); matcher != nil {
+			if taker := x.preemptor(matcher, &t); taker != nil {
+				return preempted(taker, matcher)
+			}
 			return Decision{Policy: matcher.policy, Reason: ReasonKept,
 				Message: fmt.Sprintf("%s claims it and still selects it %s", matcher, how)}
 		}
@@ -176,6 +179,47 @@ func (x *Index) claimant(mark Mark, t *Template) (*Matcher, specificity) {
 		return nil, selectsNot
 	}
 	return matcher, how
+}
+
+// preemptor returns the best of the policies that take the template from the one that claims it, or nil.
+func (x *Index) preemptor(holder *Matcher, t *Template) *Matcher {
+	if t.Namespace != "" {
+		if taker := x.bestPreempting(t.Namespace, t); taker != nil && (!namespaced(holder.policy) || taker.priority > holder.priority) {
+			return taker
+		}
+	}
+	if namespaced(holder.policy) {
+		return nil
+	}
+	if taker := x.bestPreempting("", t); taker != nil && taker.priority > holder.priority {
+		return taker
+	}
+	return nil
+}
+
+// bestPreempting returns the best policy of a namespace that names the template and takes it from others, or nil.
+func (x *Index) bestPreempting(namespace string, t *Template) *Matcher {
+	of := x.kinds[t.Kind][namespace]
+	if of == nil {
+		return nil
+	}
+	var best *Matcher
+	for _, r := range of.named[t.Name] {
+		if r.owner.preempts && r.matches(t) != selectsNot &&
+			(best == nil || candidate{r.owner, selectsByName}.compare(candidate{best, selectsByName}) < 0) {
+			best = r.owner
+		}
+	}
+	return best
+}
+
+func preempted(taker, holder *Matcher) Decision {
+	why := fmt.Sprintf("its priority is %d, the other's %d", taker.priority, holder.priority)
+	if namespaced(taker.policy) != namespaced(holder.policy) {
+		why = "a PropagationPolicy comes before every ClusterPropagationPolicy"
+	}
+	return Decision{Policy: taker.policy, Reason: ReasonPreempted,
+		Message: fmt.Sprintf("%s takes it from %s: %s", taker, holder, why)}
 }
 
 // candidate is a policy that selects a template.

@@ -58,6 +58,7 @@ func (r *rule) matches(t *Template) specificity {
 type Matcher struct {
 	policy   policyv1alpha1.Policy
 	priority int32
+	preempts bool // takes templates that it names from other policies
 	mark     Mark
 	rules    []rule
 }
@@ -67,7 +68,7 @@ type Matcher struct {
 // nothing. The policy must not be changed afterwards.
 func NewMatcher(policy policyv1alpha1.Policy) (*Matcher, error) {
 	spec := policy.GetSpec()
-	m := &Matcher{policy: policy, mark: markOf(policy)}
+	m := &Matcher{policy: policy, mark: markOf(policy), preempts: spec.Preemption == policyv1alpha1.PreemptAlways}
 	if spec.Priority != nil {
 		m.priority = *spec.Priority
 	}

@@ -4,6 +4,9 @@
 // selects it. Otherwise the best PropagationPolicy of the template's namespace gets it, and if there
 // is none the best ClusterPropagationPolicy. The best has the highest priority; among equals a
 // selector by name beats one by label, which beats one for all of a kind; then the first name wins.
+//
+// A policy with preemption Always that names the template takes it from one of a lower priority; a
+// PropagationPolicy takes it from a ClusterPropagationPolicy of any, and never the other way round.
 package policy
 
 import (
@@ -169,6 +172,7 @@ func MarkKeys() (labels, annotations []string) {
 const (
 	ReasonKept              = "Kept"              // the policy that claims the template still selects it
 	ReasonSelected          = "Selected"          // a policy claims the template anew
+	ReasonPreempted         = "Preempted"         // a policy takes the template from the one that claims it
 	ReasonNoPolicy          = "NoPolicy"          // no policy selects the template
 	ReasonReservedNamespace = "ReservedNamespace" // nothing in this namespace is propagated
 	ReasonNeverPropagated   = "NeverPropagated"   // nothing of this kind is propagated

@@ -62,6 +62,12 @@ func byLabel(kind schema.GroupVersionKind, key, value string) policyv1alpha1.Res
 	return selector
 }
 
+// preempting makes a policy take what it names from others.
+func preempting[P policyv1alpha1.Policy](policy P) P {
+	policy.GetSpec().Preemption = policyv1alpha1.PreemptAlways
+	return policy
+}
+
 func in(namespace string, selector policyv1alpha1.ResourceSelector) policyv1alpha1.ResourceSelector {
 	selector.Namespace = namespace
 	return selector
@@ -206,6 +212,45 @@ func TestTheBestPolicyClaimsATemplate(t *testing.T) {
 			policies: []policyv1alpha1.Policy{base, pp("shop", "urgent", 100, byName(deployment, "web"))},
 			policy:   "shop/urgent", why: ReasonSelected,
 			message: "PropagationPolicy shop/urgent selects it by name and comes before PropagationPolicy shop/base: its priority is 100, the other's 0",
+		},
+		{
+			reason: "a policy of a higher priority that may takes it", template: web,
+			claim:    claimOf(base),
+			policies: []policyv1alpha1.Policy{base, preempting(pp("shop", "urgent", 1, byName(deployment, "web"))), preempting(pp("shop", "most-urgent", 2, byName(deployment, "web")))},
+			policy:   "shop/most-urgent", why: ReasonPreempted,
+			message: "PropagationPolicy shop/most-urgent takes it from PropagationPolicy shop/base: its priority is 2, the other's 0",
+		},
+		{
+			reason: "one of the same priority does not, or two would take it from each other", template: web,
+			claim:    claimOf(base),
+			policies: []policyv1alpha1.Policy{base, preempting(pp("shop", "equal", 0, byName(deployment, "web")))},
+			policy:   "shop/base", why: ReasonKept, message: "PropagationPolicy shop/base claims it and still selects it as one of its kind",
+		},
+		{
+			reason: "nor one that does not name it, even if such a policy slipped in", template: web,
+			claim:    claimOf(base),
+			policies: []policyv1alpha1.Policy{base, preempting(pp("shop", "wide", 9, all(deployment)))},
+			policy:   "shop/base", why: ReasonKept, message: "PropagationPolicy shop/base claims it and still selects it as one of its kind",
+		},
+		{
+			reason: "a PropagationPolicy takes it from a ClusterPropagationPolicy whatever their priorities", template: web,
+			claim:    claimOf(everything),
+			policies: []policyv1alpha1.Policy{cpp("everything", 9, all(deployment)), preempting(pp("shop", "own", -5, byName(deployment, "web")))},
+			policy:   "shop/own", why: ReasonPreempted,
+			message: "PropagationPolicy shop/own takes it from ClusterPropagationPolicy everything: a PropagationPolicy comes before every ClusterPropagationPolicy",
+		},
+		{
+			reason: "a ClusterPropagationPolicy never takes it from a PropagationPolicy", template: web,
+			claim:    claimOf(base),
+			policies: []policyv1alpha1.Policy{base, preempting(cpp("urgent", 100, byName(deployment, "web")))},
+			policy:   "shop/base", why: ReasonKept, message: "PropagationPolicy shop/base claims it and still selects it as one of its kind",
+		},
+		{
+			reason: "from another ClusterPropagationPolicy it does, by a higher priority", template: web,
+			claim:    claimOf(everything),
+			policies: []policyv1alpha1.Policy{everything, preempting(cpp("urgent", 1, byName(deployment, "web")))},
+			policy:   "/urgent", why: ReasonPreempted,
+			message: "ClusterPropagationPolicy urgent takes it from ClusterPropagationPolicy everything: its priority is 1, the other's 0",
 		},
 		{
 			reason: "nothing in a reserved namespace is claimed", template: Template{Kind: deployment, Namespace: "kube-system", Name: "coredns"},
@@ -403,12 +448,12 @@ func referenceSelect(t Template, claim Claim, policies []policyv1alpha1.Policy) 
 	}
 	for _, policy := range policies {
 		if _, is := policy.(*policyv1alpha1.PropagationPolicy); is && claim.By(policy) && referenceMatch(policy, t) > 0 {
-			return policy
+			return referenceTaker(policy, t, policies)
 		}
 	}
 	for _, policy := range policies {
 		if _, is := policy.(*policyv1alpha1.ClusterPropagationPolicy); is && claim.By(policy) && referenceMatch(policy, t) > 0 {
-			return policy
+			return referenceTaker(policy, t, policies)
 		}
 	}
 	for _, wantNamespaced := range []bool{true, false} {
@@ -427,6 +472,24 @@ func referenceSelect(t Template, claim Claim, policies []policyv1alpha1.Policy) 
 		}
 	}
 	return nil
+}
+
+// referenceTaker is the policy that takes the template from the one that claims it, or that one.
+func referenceTaker(holder policyv1alpha1.Policy, t Template, policies []policyv1alpha1.Policy) policyv1alpha1.Policy {
+	isNamespaced := func(p policyv1alpha1.Policy) bool { return p.GetNamespace() != "" }
+	best := holder
+	for _, policy := range policies {
+		named := slices.ContainsFunc(policy.GetSpec().ResourceSelectors, func(s policyv1alpha1.ResourceSelector) bool { return s.Name == t.Name })
+		switch {
+		case policy.GetSpec().Preemption != policyv1alpha1.PreemptAlways || !named || referenceMatch(policy, t) < 3:
+		case isNamespaced(holder) && !isNamespaced(policy):
+		case isNamespaced(holder) == isNamespaced(policy) && *policy.GetSpec().Priority <= *holder.GetSpec().Priority:
+		case best == holder || isNamespaced(policy) && !isNamespaced(best),
+			isNamespaced(policy) == isNamespaced(best) && referenceBetter(policy, best, t):
+			best = policy
+		}
+	}
+	return best
 }
 
 func referenceBetter(a, b policyv1alpha1.Policy, t Template) bool {
@@ -492,6 +555,9 @@ func TestTheIndexAgreesWithTheRuleReadSlowly(t *testing.T) {
 					selectors[0].Namespace = pick(namespaces)
 				}
 				policy = cpp(name, priority, selectors...)
+			}
+			if random.IntN(3) == 0 {
+				policy.GetSpec().Preemption = policyv1alpha1.PreemptAlways
 			}
 			if random.IntN(10) == 0 {
 				policy.SetDeletionTimestamp(&metav1.Time{Time: time.Unix(1, 0)})

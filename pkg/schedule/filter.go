@@ -15,6 +15,7 @@ type Rule string
 // The rules.
 const (
 	RuleClusterDeleting  Rule = "ClusterDeleting"
+	RuleClusterEviction  Rule = "ClusterEviction"
 	RuleClusterAffinity  Rule = "ClusterAffinity"
 	RuleClusterNotJoined Rule = "ClusterNotJoined"
 	RuleAPIEnablement    Rule = "APIEnablement"
@@ -38,6 +39,7 @@ func newCause(rule Rule, one, many string) *cause {
 
 var (
 	beingRemoved = newCause(RuleClusterDeleting, "is being removed", "are being removed")
+	beingLeft    = newCause(RuleClusterEviction, "is being left because of a taint NoExecute", "are being left because of a taint NoExecute")
 	notJoined    = &cause{rule: RuleClusterNotJoined,
 		message: "has not joined: no agent has enrolled for it yet", one: "has not joined", many: "have not joined"}
 	capacityUnknown = newCause(RuleCapacity, "has not reported its capacity yet", "have not reported their capacity yet")
@@ -49,6 +51,7 @@ type filter func(p *problem, i int) *cause
 // filters are asked in this order; the first that refuses gives the cause.
 var filters = []filter{
 	clusterStays,    // first: a cluster that leaves gets nothing, whatever else is true of it
+	notLeaving,      // next: whatever keeps a template in a cluster that has it must not keep it there
 	clusterAffinity, // before the cluster's state: nobody wants to read about clusters that were not meant
 	clusterJoined,   // before APIs and taints: of a cluster that never joined neither is known
 	apiEnablement,   // before taints: no toleration helps where the kind is not served
@@ -61,6 +64,13 @@ var filters = []filter{
 func clusterStays(p *problem, i int) *cause {
 	if p.Fleet.clusters[i].deleting {
 		return beingRemoved
+	}
+	return nil
+}
+
+func notLeaving(p *problem, i int) *cause {
+	if slices.Contains(p.Leaving, p.Fleet.clusters[i].name) {
+		return beingLeft
 	}
 	return nil
 }
@@ -136,8 +146,11 @@ func untolerated(taints []taint, tolerations []corev1.Toleration) *cause {
 	return nil
 }
 
+// tolerated says whether a template that is not there yet may come in spite of a taint. The first toleration that
+// matches counts, as it does for whoever evicts. One that ends lets a template stay for a while and none come: it would
+// be evicted, placed again, and evicted again.
 func tolerated(t *taint, tolerations []corev1.Toleration) bool {
-	return slices.ContainsFunc(tolerations, func(toleration corev1.Toleration) bool {
+	first := slices.IndexFunc(tolerations, func(toleration corev1.Toleration) bool {
 		if toleration.Effect != "" && toleration.Effect != t.effect {
 			return false
 		}
@@ -149,6 +162,7 @@ func tolerated(t *taint, tolerations []corev1.Toleration) bool {
 		}
 		return toleration.Key != "" && toleration.Value == t.value // Equal, which is the default
 	})
+	return first >= 0 && tolerations[first].TolerationSeconds == nil
 }
 
 // refused is a cluster and why it can't be used.

@@ -29,6 +29,7 @@ type Facts struct {
 	Placement *Placement                   // nil: all clusters, each with all replicas
 	Fleet     *Fleet                       // all clusters; an empty fleet leaves the template without a place
 	Current   []workv1alpha1.TargetCluster // where the template goes now
+	Leaving   []string                     // clusters that the template has to leave, as soon as another place is found
 	KeepEmpty bool                         // send a workload also to clusters where it gets no replica, and which don't have it
 
 	// Group is the affinity group that Current was chosen from; empty when that is not known. The search for
@@ -58,6 +59,7 @@ type Company struct {
 const (
 	ReasonSuccess         = "Success"
 	ReasonClustersLeftOut = workv1alpha1.ScheduledClustersLeftOut
+	ReasonNowhereElse     = workv1alpha1.ScheduledNowhereElse
 	// ReasonNoClusterFit is for a template that no cluster may have.
 	ReasonNoClusterFit = "NoClusterFit"
 	// ReasonUnschedulable is for a template that clusters may have, but they have too little room or are
@@ -88,7 +90,29 @@ type Refusal struct {
 }
 
 // Decide places a template. The same facts always give the same decision, in the same order.
+//
+// A template that has to leave clusters goes on in them while it can be placed nowhere else: what a cluster shall not
+// have any longer is better than nothing, and its owner is told.
 func Decide(facts Facts) Decision {
+	decision := decide(facts)
+	if len(facts.Leaving) == 0 {
+		return decision
+	}
+	if decision.Scheduled {
+		decision.Message += "; leaves " + few(facts.Leaving, maxCauses)
+		return decision
+	}
+	facts.Leaving = nil
+	staying := decide(facts)
+	if staying.Scheduled {
+		staying.Reason, staying.Refused = ReasonNowhereElse, decision.Refused
+		staying.Message += "; that it has to leave because of a taint NoExecute waits, for nothing else fits: " + decision.Message
+	}
+	return staying
+}
+
+// decide places a template where it may stay.
+func decide(facts Facts) Decision {
 	if facts.Fleet.Len() == 0 {
 		return Decision{Group: facts.Group, Reason: ReasonNoClusterFit, Message: "no cluster is attached to this hub"}
 	}

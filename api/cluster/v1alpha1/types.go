@@ -60,8 +60,9 @@ type ClusterSpec struct {
 	// +optional
 	Zones []string `json:"zones,omitempty" protobuf:"bytes,6,rep,name=zones"`
 
-	// taints keep templates away that do not tolerate them; what is there already stays. Not supported yet:
-	// the effects PreferNoSchedule and NoExecute are refused.
+	// taints keep templates away that do not tolerate them. With the effect NoSchedule what is there already
+	// stays; with NoExecute it moves to other clusters, where others fit. Not supported yet: the effect
+	// PreferNoSchedule is refused.
 	// +optional
 	Taints []corev1.Taint `json:"taints,omitempty" protobuf:"bytes,7,rep,name=taints"`
 

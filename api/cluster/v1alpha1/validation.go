@@ -3,14 +3,17 @@ package v1alpha1
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
 )
 
 // dialFields are the fields with which other hubs dial into a cluster.
@@ -170,14 +173,34 @@ func validateTaints(taints []corev1.Taint, path *field.Path) field.ErrorList {
 	return errs
 }
 
+// StampTaints gives every taint NoExecute the time at which it was added, for from then on it is tolerated or not. One that
+// stood there before keeps its time. The store calls it before it validates; before is nil for a new cluster.
+func StampTaints(cluster, before *MemberCluster, now time.Time) {
+	for i := range cluster.Spec.Taints {
+		taint := &cluster.Spec.Taints[i]
+		if taint.Effect != corev1.TaintEffectNoExecute || taint.TimeAdded != nil {
+			continue
+		}
+		taint.TimeAdded = ptr.To(metav1.NewTime(now).Rfc3339Copy())
+		if before == nil {
+			continue
+		}
+		for _, former := range before.Spec.Taints {
+			if former.MatchTaint(taint) && former.Value == taint.Value && former.TimeAdded != nil {
+				taint.TimeAdded = former.TimeAdded.DeepCopy()
+			}
+		}
+	}
+}
+
 func validateTaintEffect(effect corev1.TaintEffect, path *field.Path) field.ErrorList {
 	switch effect {
-	case corev1.TaintEffectNoSchedule:
+	case corev1.TaintEffectNoSchedule, corev1.TaintEffectNoExecute:
 		return nil
-	case corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute:
+	case corev1.TaintEffectPreferNoSchedule:
 		return field.ErrorList{field.Forbidden(path, string(effect)+" is not supported yet: use NoSchedule, which keeps new templates out and leaves those that are there")}
 	}
-	return field.ErrorList{field.NotSupported(path, effect, []corev1.TaintEffect{corev1.TaintEffectNoSchedule})}
+	return field.ErrorList{field.NotSupported(path, effect, []corev1.TaintEffect{corev1.TaintEffectNoSchedule, corev1.TaintEffectNoExecute})}
 }
 
 // ValidateMemberClusterStatusUpdate checks a cluster whose status was changed.

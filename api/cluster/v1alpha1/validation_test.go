@@ -44,6 +44,7 @@ func validCluster() *MemberCluster {
 				{Key: TaintUnschedulable, Effect: corev1.TaintEffectNoSchedule},
 				{Key: TaintNotReady, Effect: corev1.TaintEffectNoSchedule},
 				{Key: "accelerator", Value: "gpu", Effect: corev1.TaintEffectNoSchedule},
+				{Key: "drained", Effect: corev1.TaintEffectNoExecute},
 			},
 		},
 	}
@@ -85,7 +86,7 @@ func TestClusters(t *testing.T) {
 				{Key: "a", Effect: corev1.TaintEffectNoSchedule}, {Key: "a"}, {Key: "b", Effect: corev1.TaintEffectPreferNoSchedule},
 				{Key: "c", Effect: corev1.TaintEffectNoExecute}, {Effect: corev1.TaintEffectNoSchedule}}
 		}, []string{`spec.taints[0].key: Invalid value: "a/b/c"`, `spec.taints[1].value: Invalid value: "not valid"`, `spec.taints[2]: Duplicate value: "a:NoSchedule"`,
-			`spec.taints[3].effect: Unsupported value: ""`, "spec.taints[4].effect: Forbidden: PreferNoSchedule is not supported yet", "spec.taints[5].effect: Forbidden: NoExecute is not supported yet",
+			`spec.taints[3].effect: Unsupported value: ""`, "spec.taints[4].effect: Forbidden: PreferNoSchedule is not supported yet",
 			`spec.taints[6].key: Invalid value: ""`, `spec.taints[6].key: Invalid value: ""`}},
 		{"models of nodes", func(c *MemberCluster) { c.Spec.ResourceModels = []ResourceModel{{}} }, []string{"spec.resourceModels: Forbidden: is not supported yet"}},
 	}

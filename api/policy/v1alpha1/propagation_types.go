@@ -82,8 +82,9 @@ type PropagationSpec struct {
 	// +optional
 	Priority *int32 `json:"priority,omitempty" protobuf:"varint,5,opt,name=priority"`
 
-	// preemption says whether this policy may take over templates that another policy of lower
-	// priority has claimed: Always or Never (the default). Not supported yet: Always is refused.
+	// preemption says whether this policy may take over templates that another policy has claimed:
+	// Always or Never (the default). With Always every selector names its template. The other policy's
+	// priority must be lower; only a ClusterPropagationPolicy gives way to a PropagationPolicy of any.
 	// +optional
 	Preemption PreemptionBehavior `json:"preemption,omitempty" protobuf:"bytes,6,opt,name=preemption,casttype=PreemptionBehavior"`
 
@@ -94,7 +95,7 @@ type PropagationSpec struct {
 	DependentOverrides []string `json:"dependentOverrides,omitempty" protobuf:"bytes,7,rep,name=dependentOverrides"`
 
 	// schedulerName is the scheduler that places the selected templates; "default-scheduler" is
-	// the hub's own. It can't be changed. Not supported yet: any other is refused.
+	// the hub's own, which leaves the bindings of any other alone. It can't be changed.
 	// +optional
 	SchedulerName string `json:"schedulerName,omitempty" protobuf:"bytes,8,opt,name=schedulerName"`
 
@@ -108,12 +109,13 @@ type PropagationSpec struct {
 	// +optional
 	ConflictResolution ConflictResolution `json:"conflictResolution,omitempty" protobuf:"bytes,10,opt,name=conflictResolution,casttype=ConflictResolution"`
 
-	// activationPreference Lazy makes changes of this policy wait until the template itself
-	// changes; by default they take effect at once. Not supported yet: refused.
+	// activationPreference Lazy makes changes of this policy wait, for each template that is
+	// propagated already, until somebody changes the template itself; by default they take effect at once.
 	// +optional
 	ActivationPreference ActivationPreference `json:"activationPreference,omitempty" protobuf:"bytes,11,opt,name=activationPreference,casttype=ActivationPreference"`
 
-	// suspension pauses the sending of changes to all or to named clusters.
+	// suspension pauses the sending of changes to all or to named clusters: what they have stays as it
+	// is and is not put right any more, and they go on reporting. Removals are carried out all the same.
 	// +optional
 	Suspension *Suspension `json:"suspension,omitempty" protobuf:"bytes,12,opt,name=suspension"`
 
@@ -122,8 +124,8 @@ type PropagationSpec struct {
 	// +optional
 	PreserveResourcesOnDeletion *bool `json:"preserveResourcesOnDeletion,omitempty" protobuf:"varint,13,opt,name=preserveResourcesOnDeletion"`
 
-	// schedulePriority is the rank of the selected templates in the scheduler's queue. Not
-	// supported yet: refused.
+	// schedulePriority is the rank of the selected templates in the scheduler's queue, which counts when
+	// many are placed anew at once. Templates that have no binding yet wait until the class exists.
 	// +optional
 	SchedulePriority *SchedulePriority `json:"schedulePriority,omitempty" protobuf:"bytes,14,opt,name=schedulePriority"`
 }
@@ -180,12 +182,12 @@ const DefaultSchedulerName = "default-scheduler"
 
 // Suspension pauses the dispatching of works.
 type Suspension struct {
-	// dispatching true pauses it to every cluster. Not supported yet: true is refused.
+	// dispatching true pauses it to every cluster.
 	// +optional
 	Dispatching *bool `json:"dispatching,omitempty" protobuf:"varint,1,opt,name=dispatching"`
 
 	// dispatchingOnClusters pauses it to the named clusters; it can't stand beside
-	// dispatching: true. Not supported yet: refused.
+	// dispatching: true.
 	// +optional
 	DispatchingOnClusters *SuspendClusters `json:"dispatchingOnClusters,omitempty" protobuf:"bytes,2,opt,name=dispatchingOnClusters"`
 }

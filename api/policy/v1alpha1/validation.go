@@ -65,6 +65,7 @@ var neverPropagatedGroups = map[string]string{
 	GroupName:               "it says what this hub does",
 	"work.karmada.io":       "it says what this hub does",
 	"cluster.karmada.io":    "it says what this hub does",
+	"apps.karmada.io":       "it says what this hub does",
 	"windlass.dev":          "it says what this hub does",
 	"authentication.k8s.io": "it is a question to the API server, which stores no such object",
 	"authorization.k8s.io":  "it is a question to the API server, which stores no such object",
@@ -180,7 +181,7 @@ func policyValues(policy Policy, path *field.Path) field.ErrorList {
 	errs = append(errs, validateFailover(spec, path.Child("failover"))...)
 	errs = append(errs, ValidateConflictResolution(spec.ConflictResolution, path.Child("conflictResolution"))...)
 	errs = append(errs, oneOf(spec.ActivationPreference, path.Child("activationPreference"), LazyActivation)...)
-	errs = append(errs, validateSuspension(spec.Suspension, path.Child("suspension"))...)
+	errs = append(errs, ValidateSuspension(spec.Suspension, path.Child("suspension"))...)
 	return append(errs, validateSchedulePriority(spec.SchedulePriority, path.Child("schedulePriority"))...)
 }
 
@@ -335,7 +336,8 @@ func validateStatePreservation(preservation *StatePreservation, path *field.Path
 	return errs
 }
 
-func validateSuspension(suspension *Suspension, path *field.Path) field.ErrorList {
+// ValidateSuspension checks what is paused, in a policy or as it was copied into a binding. Nil pauses nothing.
+func ValidateSuspension(suspension *Suspension, path *field.Path) field.ErrorList {
 	if suspension == nil {
 		return nil
 	}

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 
+	appsv1alpha1 "windlass.dev/windlass/api/apps/v1alpha1"
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	windlassv1alpha1 "windlass.dev/windlass/api/windlass/v1alpha1"
@@ -190,20 +191,6 @@ func TestFieldsThatAreNotSupportedYetAreRefusedWhateverTheirValuesAndHaveTheirRu
 		{"no rules to keep the state by", func(s *spec) {
 			s.Failover = &policyv1alpha1.FailoverBehavior{Cluster: &policyv1alpha1.ClusterFailoverBehavior{StatePreservation: &policyv1alpha1.StatePreservation{}}}
 		}, []string{"spec.failover.cluster: Forbidden", "spec.failover.cluster.statePreservation.rules: Required value"}},
-		{"everything and something can't both be paused", func(s *spec) {
-			s.Suspension = &policyv1alpha1.Suspension{Dispatching: ptr.To(true),
-				DispatchingOnClusters: &policyv1alpha1.SuspendClusters{ClusterNames: []string{"member1"}}}
-		}, []string{"spec.suspension.dispatching: Forbidden", "spec.suspension.dispatchingOnClusters: Forbidden",
-			`spec.suspension.dispatchingOnClusters: Invalid value: ["member1"]: can't stand beside dispatching: true`}},
-		{"the preference of activation", func(s *spec) { s.ActivationPreference = "Eager" },
-			[]string{"spec.activationPreference: Forbidden", `spec.activationPreference: Unsupported value: "Eager": supported values: "Lazy"`}},
-		{"the sources of priority", func(s *spec) {
-			s.SchedulePriority = &policyv1alpha1.SchedulePriority{PriorityClassSource: "PodPriorityClass"}
-		}, []string{"spec.schedulePriority: Forbidden", `spec.schedulePriority.priorityClassSource: Unsupported value: "PodPriorityClass"`,
-			"spec.schedulePriority.priorityClassName: Required value"}},
-		{"a priority without a source", func(s *spec) {
-			s.SchedulePriority = &policyv1alpha1.SchedulePriority{PriorityClassName: "high"}
-		}, []string{"spec.schedulePriority: Forbidden", "spec.schedulePriority.priorityClassSource: Required value: use KubePriorityClass"}},
 	}
 	for _, test := range tests {
 		t.Run(test.reason, func(t *testing.T) {
@@ -305,9 +292,9 @@ func TestUpdatesOfAPolicy(t *testing.T) {
 			want:   []string{`spec.schedulerName: Invalid value: "default-scheduler": can't be changed from "former": delete the policy and create it again`},
 		},
 		{
-			reason: "a scheduler that is not there is all that is wrong",
+			reason: "it can't be given to another scheduler",
 			change: func(p *policyv1alpha1.PropagationPolicy) { p.Spec.SchedulerName = "other" },
-			want:   []string{"spec.schedulerName: Forbidden: is not supported yet"},
+			want:   []string{`spec.schedulerName: Invalid value: "other": can't be changed from "default-scheduler": delete the policy and create it again`},
 		},
 		{
 			reason: "the permanent id stays",
@@ -361,7 +348,7 @@ func TestAClusterPolicyHasAnIDOfItsOwnKind(t *testing.T) {
 }
 
 func TestNoGroupOfTheHubIsEverPropagated(t *testing.T) {
-	for _, group := range []string{policyv1alpha1.GroupName, workv1alpha1.GroupName, clusterv1alpha1.GroupName, windlassv1alpha1.GroupName} {
+	for _, group := range []string{policyv1alpha1.GroupName, workv1alpha1.GroupName, clusterv1alpha1.GroupName, windlassv1alpha1.GroupName, appsv1alpha1.GroupName} {
 		if _, never := policyv1alpha1.NeverPropagated(schema.GroupKind{Group: group, Kind: "Anything"}); !never {
 			t.Errorf("%s can be propagated", group)
 		}

@@ -25,18 +25,8 @@ type notYet[T any] struct {
 var notYetInPolicy = []notYet[PropagationSpec]{
 	{"association", func(s *PropagationSpec) bool { return s.Association }, "set it to false; it is the former name of propagateDeps"},
 	{"propagateDeps", func(s *PropagationSpec) bool { return s.PropagateDeps }, "set it to false, and select the ConfigMaps, Secrets and other objects that the workload needs in resourceSelectors"},
-	{"preemption", func(s *PropagationSpec) bool { return s.Preemption == PreemptAlways }, "use Never; a policy takes a template over once the one that claims it no longer selects it"},
-	{"schedulerName", func(s *PropagationSpec) bool { return s.SchedulerName != "" && s.SchedulerName != DefaultSchedulerName }, "remove it, or use " + DefaultSchedulerName},
 	{"failover.application", func(s *PropagationSpec) bool { return s.Failover != nil && s.Failover.Application != nil }, "remove it"},
 	{"failover.cluster", func(s *PropagationSpec) bool { return s.Failover != nil && s.Failover.Cluster != nil }, "remove it"},
-	{"activationPreference", func(s *PropagationSpec) bool { return s.ActivationPreference != "" }, "remove it; changes of the policy take effect at once"},
-	{"suspension.dispatching", func(s *PropagationSpec) bool {
-		return s.Suspension != nil && s.Suspension.Dispatching != nil && *s.Suspension.Dispatching
-	}, "remove it"},
-	{"suspension.dispatchingOnClusters", func(s *PropagationSpec) bool {
-		return s.Suspension != nil && s.Suspension.DispatchingOnClusters != nil && len(s.Suspension.DispatchingOnClusters.ClusterNames) > 0
-	}, "remove it"},
-	{"schedulePriority", func(s *PropagationSpec) bool { return s.SchedulePriority != nil }, "remove it"},
 }
 
 // refuseNotYet adds to the errors one for every row whose field is set, in the place of all that are about its value.

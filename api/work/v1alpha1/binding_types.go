@@ -92,8 +92,8 @@ type BindingSpec struct {
 	// +optional
 	Placement *policyv1alpha1.Placement `json:"placement,omitempty" protobuf:"bytes,7,opt,name=placement"`
 
-	// gracefulEvictionTasks are the clusters that the template is leaving. Not supported yet:
-	// refused.
+	// gracefulEvictionTasks are the clusters that the template is leaving, because of a taint NoExecute. What is
+	// there stays until the template runs elsewhere. The eviction controller writes it.
 	// +optional
 	GracefulEvictionTasks []GracefulEvictionTask `json:"gracefulEvictionTasks,omitempty" protobuf:"bytes,8,rep,name=gracefulEvictionTasks"`
 
@@ -101,8 +101,8 @@ type BindingSpec struct {
 	// +optional
 	RequiredBy []BindingSnapshot `json:"requiredBy,omitempty" protobuf:"bytes,9,rep,name=requiredBy"`
 
-	// schedulerName is the scheduler that writes clusters. Not supported yet: any other than
-	// default-scheduler is refused.
+	// schedulerName is the scheduler that writes clusters, the condition Scheduled and
+	// status.schedulerObservedGeneration; default-scheduler is the hub's own.
 	// +optional
 	SchedulerName string `json:"schedulerName,omitempty" protobuf:"bytes,10,opt,name=schedulerName"`
 
@@ -116,12 +116,11 @@ type BindingSpec struct {
 
 	// rescheduleTriggeredAt asks the scheduler to place the template as if it was new, when it is later
 	// than status.lastScheduledTime: from the first affinity group, with all replicas divided once
-	// more.
+	// more. A WorkloadRebalancer writes it.
 	// +optional
 	RescheduleTriggeredAt *metav1.Time `json:"rescheduleTriggeredAt,omitempty" protobuf:"bytes,13,opt,name=rescheduleTriggeredAt"`
 
-	// suspension pauses dispatching or scheduling. Not supported yet: true, and names of clusters,
-	// are refused.
+	// suspension is the policy's. It pauses the sending of changes to all or to named clusters.
 	// +optional
 	Suspension *BindingSuspension `json:"suspension,omitempty" protobuf:"bytes,14,opt,name=suspension"`
 
@@ -129,7 +128,7 @@ type BindingSpec struct {
 	// +optional
 	PreserveResourcesOnDeletion *bool `json:"preserveResourcesOnDeletion,omitempty" protobuf:"varint,15,opt,name=preserveResourcesOnDeletion"`
 
-	// schedulePriority is the rank in the scheduler's queue. Not supported yet: refused.
+	// schedulePriority is the rank in the scheduler's queue.
 	// +optional
 	SchedulePriority *BindingSchedulePriority `json:"schedulePriority,omitempty" protobuf:"bytes,16,opt,name=schedulePriority"`
 
@@ -255,15 +254,15 @@ type GracefulEvictionTask struct {
 	// producer is the controller that made the task.
 	Producer string `json:"producer" protobuf:"bytes,6,opt,name=producer"`
 
-	// gracePeriodSeconds bounds the wait for the new copies.
+	// gracePeriodSeconds bounds the wait for the new copies. Not supported yet: refused.
 	// +optional
 	GracePeriodSeconds *int32 `json:"gracePeriodSeconds,omitempty" protobuf:"varint,7,opt,name=gracePeriodSeconds"`
 
-	// suppressDeletion holds the task until somebody decides.
+	// suppressDeletion holds the task until somebody decides. Not supported yet: refused.
 	// +optional
 	SuppressDeletion *bool `json:"suppressDeletion,omitempty" protobuf:"varint,8,opt,name=suppressDeletion"`
 
-	// preservedLabelState are labels for the new copies.
+	// preservedLabelState are labels for the new copies. Not supported yet: refused.
 	// +optional
 	PreservedLabelState map[string]string `json:"preservedLabelState,omitempty" protobuf:"bytes,9,rep,name=preservedLabelState"`
 
@@ -271,7 +270,7 @@ type GracefulEvictionTask struct {
 	// +optional
 	CreationTimestamp *metav1.Time `json:"creationTimestamp,omitempty" protobuf:"bytes,10,opt,name=creationTimestamp"`
 
-	// clustersBeforeFailover are the clusters before the task was made.
+	// clustersBeforeFailover are the clusters before the task was made. Not supported yet: refused.
 	// +optional
 	ClustersBeforeFailover []string `json:"clustersBeforeFailover,omitempty" protobuf:"bytes,11,rep,name=clustersBeforeFailover"`
 }
@@ -294,7 +293,7 @@ type BindingSnapshot struct {
 type BindingSuspension struct {
 	policyv1alpha1.Suspension `json:",inline" protobuf:"bytes,1,opt,name=suspension"`
 
-	// scheduling true keeps the scheduler from placing the binding.
+	// scheduling true keeps the scheduler from placing the binding. Not supported yet: true is refused.
 	// +optional
 	Scheduling *bool `json:"scheduling,omitempty" protobuf:"varint,2,opt,name=scheduling"`
 }
@@ -416,11 +415,19 @@ const (
 	BindingFullyApplied = "FullyApplied"
 )
 
+// ScheduledByAnother is the reason of a binding's condition Scheduled when it is False because spec.schedulerName is
+// not the hub's own scheduler, and the other one has not said anything yet.
+const ScheduledByAnother = "OtherScheduler"
+
 // ScheduledClustersLeftOut is the reason of a binding's condition Scheduled when it is True, but a part of
 // the placement has no effect, which mostly is a slip of the pen: it names a cluster that does not exist, or
 // selects one that gets nothing because no static weight does. The message names them. When nothing is left
 // out the reason is Success.
 const ScheduledClustersLeftOut = "ClustersLeftOut"
+
+// ScheduledNowhereElse is the reason of a binding's condition Scheduled when it is True, but only because the template
+// goes on in clusters that it has to leave: their taints NoExecute are not tolerated, and no other cluster fits.
+const ScheduledNowhereElse = "NowhereElse"
 
 // MaxAggregatedStatus bounds the full per-cluster list in a binding's status.
 const MaxAggregatedStatus = 100

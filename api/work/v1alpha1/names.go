@@ -41,6 +41,9 @@ const (
 	// and ClusterOverridePolicies have changed in its manifest: a JSON list of policyName and overriders.
 	AppliedOverridesAnnotation        = "policy.karmada.io/applied-overrides"
 	AppliedClusterOverridesAnnotation = "policy.karmada.io/applied-cluster-overrides"
+	// ActivatedTemplateAnnotation on a binding whose policy is Lazy names the content of the template with which
+	// what the binding has of its policy took effect. With another content it is taken from the policy anew.
+	ActivatedTemplateAnnotation = "windlass.dev/activated-template"
 	// ConfirmDeletionsAnnotation on a MemberCluster lets the deletions happen that its condition
 	// DeletionsHeld names by the same id.
 	ConfirmDeletionsAnnotation = "windlass.dev/confirm-deletions"

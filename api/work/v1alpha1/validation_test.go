@@ -83,18 +83,31 @@ func TestBindings(t *testing.T) {
 			b.Spec.PropagateDeps = true
 			b.Spec.Components = []Component{{Name: "a"}}
 			b.Spec.Clusters[0].Components = []TargetComponent{{Name: "a"}}
-			b.Spec.GracefulEvictionTasks = []GracefulEvictionTask{{FromCluster: "member3"}}
+			b.Spec.GracefulEvictionTasks = []GracefulEvictionTask{{FromCluster: "member3", PurgeMode: policyv1alpha1.PurgeGracefully,
+				SuppressDeletion: ptr.To(true), GracePeriodSeconds: ptr.To[int32](1), PreservedLabelState: map[string]string{"a": "b"}, ClustersBeforeFailover: []string{"a"}}}
 			b.Spec.RequiredBy = []BindingSnapshot{{Name: "other"}}
-			b.Spec.SchedulerName = "other"
 			b.Spec.Failover.Cluster = &policyv1alpha1.ClusterFailoverBehavior{}
 			b.Spec.Suspension.Scheduling = ptr.To(true)
-			b.Spec.SchedulePriority = &BindingSchedulePriority{Priority: 1}
 		}, []string{"spec.propagateDeps: Forbidden: is not supported yet", "spec.components: Forbidden", "spec.clusters[0].components: Forbidden",
-			"spec.gracefulEvictionTasks: Forbidden", "spec.requiredBy: Forbidden", "spec.schedulerName: Forbidden", "spec.failover: Forbidden",
-			"spec.suspension: Forbidden", "spec.schedulePriority: Forbidden"}},
-		{"a pause of some clusters is a pause", func(b *PropagationBinding) {
+			"spec.gracefulEvictionTasks[0].suppressDeletion: Forbidden", "spec.gracefulEvictionTasks[0].gracePeriodSeconds: Forbidden",
+			"spec.gracefulEvictionTasks[0].preservedLabelState: Forbidden", "spec.gracefulEvictionTasks[0].clustersBeforeFailover: Forbidden", "spec.requiredBy: Forbidden", "spec.failover: Forbidden",
+			"spec.suspension.scheduling: Forbidden"}},
+		{reason: "a cluster that it is leaving", change: func(b *PropagationBinding) {
+			b.Spec.GracefulEvictionTasks = []GracefulEvictionTask{{FromCluster: "member3", PurgeMode: policyv1alpha1.PurgeGracefully}}
+		}},
+		{"a cluster is left once, and gracefully", func(b *PropagationBinding) {
+			b.Spec.GracefulEvictionTasks = []GracefulEvictionTask{{FromCluster: "member3", PurgeMode: policyv1alpha1.PurgeGracefully}, {FromCluster: "member3"}, {PurgeMode: policyv1alpha1.PurgeGracefully}}
+		}, []string{`spec.gracefulEvictionTasks[1].fromCluster: Duplicate value: "member3"`, `spec.gracefulEvictionTasks[1].purgeMode: Unsupported value: ""`,
+			"spec.gracefulEvictionTasks[2].fromCluster: Required value"}},
+		{reason: "it is to be placed anew", change: func(b *PropagationBinding) { b.Spec.RescheduleTriggeredAt = &metav1.Time{Time: time.Unix(1, 0)} }},
+		{reason: "a rank", change: func(b *PropagationBinding) { b.Spec.SchedulePriority = &BindingSchedulePriority{Priority: 1} }},
+		{reason: "another scheduler", change: func(b *PropagationBinding) { b.Spec.SchedulerName = "other" }},
+		{reason: "a pause of some clusters", change: func(b *PropagationBinding) {
 			b.Spec.Suspension.DispatchingOnClusters = &policyv1alpha1.SuspendClusters{ClusterNames: []string{"member1"}}
-		}, []string{"spec.suspension: Forbidden"}},
+		}},
+		{"a pause of clusters that can be", func(b *PropagationBinding) {
+			b.Spec.Suspension.DispatchingOnClusters = &policyv1alpha1.SuspendClusters{ClusterNames: []string{"not a name"}}
+		}, []string{`spec.suspension.dispatchingOnClusters.clusterNames[0]: Invalid value: "not a name"`}},
 	}
 	for _, test := range tests {
 		t.Run(test.reason, func(t *testing.T) {

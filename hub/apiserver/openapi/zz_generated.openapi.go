@@ -8,7 +8,8 @@ package openapi
 import (
 	common "k8s.io/kube-openapi/pkg/common"
 	spec "k8s.io/kube-openapi/pkg/validation/spec"
-	v1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	v1alpha1 "windlass.dev/windlass/api/apps/v1alpha1"
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	windlassv1alpha1 "windlass.dev/windlass/api/windlass/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
@@ -16,20 +17,26 @@ import (
 
 func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenAPIDefinition {
 	return map[string]common.OpenAPIDefinition{
-		v1alpha1.APIEnablement{}.OpenAPIModelName():                      schema_windlass_api_cluster_v1alpha1_APIEnablement(ref),
-		v1alpha1.APIResource{}.OpenAPIModelName():                        schema_windlass_api_cluster_v1alpha1_APIResource(ref),
-		v1alpha1.AgentStatus{}.OpenAPIModelName():                        schema_windlass_api_cluster_v1alpha1_AgentStatus(ref),
-		v1alpha1.AllocatableModeling{}.OpenAPIModelName():                schema_windlass_api_cluster_v1alpha1_AllocatableModeling(ref),
-		v1alpha1.ClusterSpec{}.OpenAPIModelName():                        schema_windlass_api_cluster_v1alpha1_ClusterSpec(ref),
-		v1alpha1.ClusterStatus{}.OpenAPIModelName():                      schema_windlass_api_cluster_v1alpha1_ClusterStatus(ref),
-		v1alpha1.LocalSecretReference{}.OpenAPIModelName():               schema_windlass_api_cluster_v1alpha1_LocalSecretReference(ref),
-		v1alpha1.MemberCluster{}.OpenAPIModelName():                      schema_windlass_api_cluster_v1alpha1_MemberCluster(ref),
-		v1alpha1.MemberClusterList{}.OpenAPIModelName():                  schema_windlass_api_cluster_v1alpha1_MemberClusterList(ref),
-		v1alpha1.NodeSummary{}.OpenAPIModelName():                        schema_windlass_api_cluster_v1alpha1_NodeSummary(ref),
-		v1alpha1.ResourceModel{}.OpenAPIModelName():                      schema_windlass_api_cluster_v1alpha1_ResourceModel(ref),
-		v1alpha1.ResourceModelRange{}.OpenAPIModelName():                 schema_windlass_api_cluster_v1alpha1_ResourceModelRange(ref),
-		v1alpha1.ResourceSummary{}.OpenAPIModelName():                    schema_windlass_api_cluster_v1alpha1_ResourceSummary(ref),
-		v1alpha1.SessionStatus{}.OpenAPIModelName():                      schema_windlass_api_cluster_v1alpha1_SessionStatus(ref),
+		v1alpha1.ObjectReference{}.OpenAPIModelName():                    schema_windlass_api_apps_v1alpha1_ObjectReference(ref),
+		v1alpha1.ObservedWorkload{}.OpenAPIModelName():                   schema_windlass_api_apps_v1alpha1_ObservedWorkload(ref),
+		v1alpha1.WorkloadRebalancer{}.OpenAPIModelName():                 schema_windlass_api_apps_v1alpha1_WorkloadRebalancer(ref),
+		v1alpha1.WorkloadRebalancerList{}.OpenAPIModelName():             schema_windlass_api_apps_v1alpha1_WorkloadRebalancerList(ref),
+		v1alpha1.WorkloadRebalancerSpec{}.OpenAPIModelName():             schema_windlass_api_apps_v1alpha1_WorkloadRebalancerSpec(ref),
+		v1alpha1.WorkloadRebalancerStatus{}.OpenAPIModelName():           schema_windlass_api_apps_v1alpha1_WorkloadRebalancerStatus(ref),
+		clusterv1alpha1.APIEnablement{}.OpenAPIModelName():               schema_windlass_api_cluster_v1alpha1_APIEnablement(ref),
+		clusterv1alpha1.APIResource{}.OpenAPIModelName():                 schema_windlass_api_cluster_v1alpha1_APIResource(ref),
+		clusterv1alpha1.AgentStatus{}.OpenAPIModelName():                 schema_windlass_api_cluster_v1alpha1_AgentStatus(ref),
+		clusterv1alpha1.AllocatableModeling{}.OpenAPIModelName():         schema_windlass_api_cluster_v1alpha1_AllocatableModeling(ref),
+		clusterv1alpha1.ClusterSpec{}.OpenAPIModelName():                 schema_windlass_api_cluster_v1alpha1_ClusterSpec(ref),
+		clusterv1alpha1.ClusterStatus{}.OpenAPIModelName():               schema_windlass_api_cluster_v1alpha1_ClusterStatus(ref),
+		clusterv1alpha1.LocalSecretReference{}.OpenAPIModelName():        schema_windlass_api_cluster_v1alpha1_LocalSecretReference(ref),
+		clusterv1alpha1.MemberCluster{}.OpenAPIModelName():               schema_windlass_api_cluster_v1alpha1_MemberCluster(ref),
+		clusterv1alpha1.MemberClusterList{}.OpenAPIModelName():           schema_windlass_api_cluster_v1alpha1_MemberClusterList(ref),
+		clusterv1alpha1.NodeSummary{}.OpenAPIModelName():                 schema_windlass_api_cluster_v1alpha1_NodeSummary(ref),
+		clusterv1alpha1.ResourceModel{}.OpenAPIModelName():               schema_windlass_api_cluster_v1alpha1_ResourceModel(ref),
+		clusterv1alpha1.ResourceModelRange{}.OpenAPIModelName():          schema_windlass_api_cluster_v1alpha1_ResourceModelRange(ref),
+		clusterv1alpha1.ResourceSummary{}.OpenAPIModelName():             schema_windlass_api_cluster_v1alpha1_ResourceSummary(ref),
+		clusterv1alpha1.SessionStatus{}.OpenAPIModelName():               schema_windlass_api_cluster_v1alpha1_SessionStatus(ref),
 		policyv1alpha1.ApplicationFailoverBehavior{}.OpenAPIModelName():  schema_windlass_api_policy_v1alpha1_ApplicationFailoverBehavior(ref),
 		policyv1alpha1.ClusterAffinity{}.OpenAPIModelName():              schema_windlass_api_policy_v1alpha1_ClusterAffinity(ref),
 		policyv1alpha1.ClusterAffinityTerm{}.OpenAPIModelName():          schema_windlass_api_policy_v1alpha1_ClusterAffinityTerm(ref),
@@ -109,6 +116,274 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 	}
 }
 
+func schema_windlass_api_apps_v1alpha1_ObjectReference(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "ObjectReference names a template.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "apiVersion of the template.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "kind of the template.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"name": {
+						SchemaProps: spec.SchemaProps{
+							Description: "name of the template.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"namespace": {
+						SchemaProps: spec.SchemaProps{
+							Description: "namespace of the template; empty for kinds without.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"apiVersion", "kind", "name"},
+			},
+		},
+	}
+}
+
+func schema_windlass_api_apps_v1alpha1_ObservedWorkload(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "ObservedWorkload is what became of one workload.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"workload": {
+						SchemaProps: spec.SchemaProps{
+							Description: "workload is the template.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(v1alpha1.ObjectReference{}.OpenAPIModelName()),
+						},
+					},
+					"result": {
+						SchemaProps: spec.SchemaProps{
+							Description: "result is Successful when the scheduler was asked, or Failed.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"reason": {
+						SchemaProps: spec.SchemaProps{
+							Description: "reason is why it failed.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"workload"},
+			},
+		},
+		Dependencies: []string{
+			v1alpha1.ObjectReference{}.OpenAPIModelName()},
+	}
+}
+
+func schema_windlass_api_apps_v1alpha1_WorkloadRebalancer(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "WorkloadRebalancer asks once to place templates anew, as if they had no place yet. It is carried out when it is created, and for workloads that are added later when they are.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"metadata": {
+						SchemaProps: spec.SchemaProps{
+							Default: map[string]interface{}{},
+							Ref:     ref("k8s.io/apimachinery/pkg/apis/meta/v1.ObjectMeta"),
+						},
+					},
+					"spec": {
+						SchemaProps: spec.SchemaProps{
+							Description: "spec names the templates.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(v1alpha1.WorkloadRebalancerSpec{}.OpenAPIModelName()),
+						},
+					},
+					"status": {
+						SchemaProps: spec.SchemaProps{
+							Description: "status says what became of it.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(v1alpha1.WorkloadRebalancerStatus{}.OpenAPIModelName()),
+						},
+					},
+				},
+				Required: []string{"spec"},
+			},
+		},
+		Dependencies: []string{
+			"k8s.io/apimachinery/pkg/apis/meta/v1.ObjectMeta", v1alpha1.WorkloadRebalancerSpec{}.OpenAPIModelName(), v1alpha1.WorkloadRebalancerStatus{}.OpenAPIModelName()},
+	}
+}
+
+func schema_windlass_api_apps_v1alpha1_WorkloadRebalancerList(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "WorkloadRebalancerList is a list of WorkloadRebalancers.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"metadata": {
+						SchemaProps: spec.SchemaProps{
+							Default: map[string]interface{}{},
+							Ref:     ref("k8s.io/apimachinery/pkg/apis/meta/v1.ListMeta"),
+						},
+					},
+					"items": {
+						SchemaProps: spec.SchemaProps{
+							Description: "items are the rebalancers.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(v1alpha1.WorkloadRebalancer{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+				},
+				Required: []string{"items"},
+			},
+		},
+		Dependencies: []string{
+			"k8s.io/apimachinery/pkg/apis/meta/v1.ListMeta", v1alpha1.WorkloadRebalancer{}.OpenAPIModelName()},
+	}
+}
+
+func schema_windlass_api_apps_v1alpha1_WorkloadRebalancerSpec(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "WorkloadRebalancerSpec names templates to place anew.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"workloads": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "workloads are the templates. At least one is required, and no more than 1,000 are taken.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(v1alpha1.ObjectReference{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+					"ttlSecondsAfterFinished": {
+						SchemaProps: spec.SchemaProps{
+							Description: "ttlSecondsAfterFinished is after how many seconds this object is deleted once it is finished; without it, never.",
+							Type:        []string{"integer"},
+							Format:      "int32",
+						},
+					},
+				},
+				Required: []string{"workloads"},
+			},
+		},
+		Dependencies: []string{
+			v1alpha1.ObjectReference{}.OpenAPIModelName()},
+	}
+}
+
+func schema_windlass_api_apps_v1alpha1_WorkloadRebalancerStatus(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "WorkloadRebalancerStatus says what became of a rebalancer.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"observedWorkloads": {
+						VendorExtensible: spec.VendorExtensible{
+							Extensions: spec.Extensions{
+								"x-kubernetes-list-type": "atomic",
+							},
+						},
+						SchemaProps: spec.SchemaProps{
+							Description: "observedWorkloads has an entry for each workload that was looked at, in the order of the spec.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(v1alpha1.ObservedWorkload{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+					"observedGeneration": {
+						SchemaProps: spec.SchemaProps{
+							Description: "observedGeneration is the generation of the spec that this status is about.",
+							Type:        []string{"integer"},
+							Format:      "int64",
+						},
+					},
+					"finishTime": {
+						SchemaProps: spec.SchemaProps{
+							Description: "finishTime is when every workload had a result.",
+							Ref:         ref("k8s.io/apimachinery/pkg/apis/meta/v1.Time"),
+						},
+					},
+				},
+			},
+		},
+		Dependencies: []string{
+			"k8s.io/apimachinery/pkg/apis/meta/v1.Time", v1alpha1.ObservedWorkload{}.OpenAPIModelName()},
+	}
+}
+
 func schema_windlass_api_cluster_v1alpha1_APIEnablement(ref common.ReferenceCallback) common.OpenAPIDefinition {
 	return common.OpenAPIDefinition{
 		Schema: spec.Schema{
@@ -131,7 +406,7 @@ func schema_windlass_api_cluster_v1alpha1_APIEnablement(ref common.ReferenceCall
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
 									SchemaProps: spec.SchemaProps{
-										Ref: ref(v1alpha1.APIResource{}.OpenAPIModelName()),
+										Ref: ref(clusterv1alpha1.APIResource{}.OpenAPIModelName()),
 									},
 								},
 							},
@@ -142,7 +417,7 @@ func schema_windlass_api_cluster_v1alpha1_APIEnablement(ref common.ReferenceCall
 			},
 		},
 		Dependencies: []string{
-			v1alpha1.APIResource{}.OpenAPIModelName()},
+			clusterv1alpha1.APIResource{}.OpenAPIModelName()},
 	}
 }
 
@@ -313,7 +588,7 @@ func schema_windlass_api_cluster_v1alpha1_ClusterSpec(ref common.ReferenceCallba
 					},
 					"taints": {
 						SchemaProps: spec.SchemaProps{
-							Description: "taints keep templates away that do not tolerate them; what is there already stays. Not supported yet: the effects PreferNoSchedule and NoExecute are refused.",
+							Description: "taints keep templates away that do not tolerate them. With the effect NoSchedule what is there already stays; with NoExecute it moves to other clusters, where others fit. Not supported yet: the effect PreferNoSchedule is refused.",
 							Type:        []string{"array"},
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
@@ -331,7 +606,7 @@ func schema_windlass_api_cluster_v1alpha1_ClusterSpec(ref common.ReferenceCallba
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
 									SchemaProps: spec.SchemaProps{
-										Ref: ref(v1alpha1.ResourceModel{}.OpenAPIModelName()),
+										Ref: ref(clusterv1alpha1.ResourceModel{}.OpenAPIModelName()),
 									},
 								},
 							},
@@ -347,13 +622,13 @@ func schema_windlass_api_cluster_v1alpha1_ClusterSpec(ref common.ReferenceCallba
 					"secretRef": {
 						SchemaProps: spec.SchemaProps{
 							Description: "secretRef is for clusters that a hub dials into; this one never does.",
-							Ref:         ref(v1alpha1.LocalSecretReference{}.OpenAPIModelName()),
+							Ref:         ref(clusterv1alpha1.LocalSecretReference{}.OpenAPIModelName()),
 						},
 					},
 					"impersonatorSecretRef": {
 						SchemaProps: spec.SchemaProps{
 							Description: "impersonatorSecretRef is for clusters that a hub dials into; this one never does.",
-							Ref:         ref(v1alpha1.LocalSecretReference{}.OpenAPIModelName()),
+							Ref:         ref(clusterv1alpha1.LocalSecretReference{}.OpenAPIModelName()),
 						},
 					},
 					"insecureSkipTLSVerification": {
@@ -389,7 +664,7 @@ func schema_windlass_api_cluster_v1alpha1_ClusterSpec(ref common.ReferenceCallba
 			},
 		},
 		Dependencies: []string{
-			"k8s.io/api/core/v1.Taint", v1alpha1.LocalSecretReference{}.OpenAPIModelName(), v1alpha1.ResourceModel{}.OpenAPIModelName()},
+			"k8s.io/api/core/v1.Taint", clusterv1alpha1.LocalSecretReference{}.OpenAPIModelName(), clusterv1alpha1.ResourceModel{}.OpenAPIModelName()},
 	}
 }
 
@@ -414,7 +689,7 @@ func schema_windlass_api_cluster_v1alpha1_ClusterStatus(ref common.ReferenceCall
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
 									SchemaProps: spec.SchemaProps{
-										Ref: ref(v1alpha1.APIEnablement{}.OpenAPIModelName()),
+										Ref: ref(clusterv1alpha1.APIEnablement{}.OpenAPIModelName()),
 									},
 								},
 							},
@@ -444,13 +719,13 @@ func schema_windlass_api_cluster_v1alpha1_ClusterStatus(ref common.ReferenceCall
 					"nodeSummary": {
 						SchemaProps: spec.SchemaProps{
 							Description: "nodeSummary counts the cluster's nodes.",
-							Ref:         ref(v1alpha1.NodeSummary{}.OpenAPIModelName()),
+							Ref:         ref(clusterv1alpha1.NodeSummary{}.OpenAPIModelName()),
 						},
 					},
 					"resourceSummary": {
 						SchemaProps: spec.SchemaProps{
 							Description: "resourceSummary adds up the cluster's resources.",
-							Ref:         ref(v1alpha1.ResourceSummary{}.OpenAPIModelName()),
+							Ref:         ref(clusterv1alpha1.ResourceSummary{}.OpenAPIModelName()),
 						},
 					},
 					"remedyActions": {
@@ -470,20 +745,20 @@ func schema_windlass_api_cluster_v1alpha1_ClusterStatus(ref common.ReferenceCall
 					"agent": {
 						SchemaProps: spec.SchemaProps{
 							Description: "agent is what the agent says of itself.",
-							Ref:         ref(v1alpha1.AgentStatus{}.OpenAPIModelName()),
+							Ref:         ref(clusterv1alpha1.AgentStatus{}.OpenAPIModelName()),
 						},
 					},
 					"session": {
 						SchemaProps: spec.SchemaProps{
 							Description: "session is the agent's present or last session.",
-							Ref:         ref(v1alpha1.SessionStatus{}.OpenAPIModelName()),
+							Ref:         ref(clusterv1alpha1.SessionStatus{}.OpenAPIModelName()),
 						},
 					},
 				},
 			},
 		},
 		Dependencies: []string{
-			"k8s.io/apimachinery/pkg/apis/meta/v1.Condition", v1alpha1.APIEnablement{}.OpenAPIModelName(), v1alpha1.AgentStatus{}.OpenAPIModelName(), v1alpha1.NodeSummary{}.OpenAPIModelName(), v1alpha1.ResourceSummary{}.OpenAPIModelName(), v1alpha1.SessionStatus{}.OpenAPIModelName()},
+			"k8s.io/apimachinery/pkg/apis/meta/v1.Condition", clusterv1alpha1.APIEnablement{}.OpenAPIModelName(), clusterv1alpha1.AgentStatus{}.OpenAPIModelName(), clusterv1alpha1.NodeSummary{}.OpenAPIModelName(), clusterv1alpha1.ResourceSummary{}.OpenAPIModelName(), clusterv1alpha1.SessionStatus{}.OpenAPIModelName()},
 	}
 }
 
@@ -548,21 +823,21 @@ func schema_windlass_api_cluster_v1alpha1_MemberCluster(ref common.ReferenceCall
 						SchemaProps: spec.SchemaProps{
 							Description: "spec is what is said about the cluster.",
 							Default:     map[string]interface{}{},
-							Ref:         ref(v1alpha1.ClusterSpec{}.OpenAPIModelName()),
+							Ref:         ref(clusterv1alpha1.ClusterSpec{}.OpenAPIModelName()),
 						},
 					},
 					"status": {
 						SchemaProps: spec.SchemaProps{
 							Description: "status is what is known about it.",
 							Default:     map[string]interface{}{},
-							Ref:         ref(v1alpha1.ClusterStatus{}.OpenAPIModelName()),
+							Ref:         ref(clusterv1alpha1.ClusterStatus{}.OpenAPIModelName()),
 						},
 					},
 				},
 			},
 		},
 		Dependencies: []string{
-			"k8s.io/apimachinery/pkg/apis/meta/v1.ObjectMeta", v1alpha1.ClusterSpec{}.OpenAPIModelName(), v1alpha1.ClusterStatus{}.OpenAPIModelName()},
+			"k8s.io/apimachinery/pkg/apis/meta/v1.ObjectMeta", clusterv1alpha1.ClusterSpec{}.OpenAPIModelName(), clusterv1alpha1.ClusterStatus{}.OpenAPIModelName()},
 	}
 }
 
@@ -600,7 +875,7 @@ func schema_windlass_api_cluster_v1alpha1_MemberClusterList(ref common.Reference
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
 									SchemaProps: spec.SchemaProps{
-										Ref: ref(v1alpha1.MemberCluster{}.OpenAPIModelName()),
+										Ref: ref(clusterv1alpha1.MemberCluster{}.OpenAPIModelName()),
 									},
 								},
 							},
@@ -611,7 +886,7 @@ func schema_windlass_api_cluster_v1alpha1_MemberClusterList(ref common.Reference
 			},
 		},
 		Dependencies: []string{
-			"k8s.io/apimachinery/pkg/apis/meta/v1.ListMeta", v1alpha1.MemberCluster{}.OpenAPIModelName()},
+			"k8s.io/apimachinery/pkg/apis/meta/v1.ListMeta", clusterv1alpha1.MemberCluster{}.OpenAPIModelName()},
 	}
 }
 
@@ -664,7 +939,7 @@ func schema_windlass_api_cluster_v1alpha1_ResourceModel(ref common.ReferenceCall
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
 									SchemaProps: spec.SchemaProps{
-										Ref: ref(v1alpha1.ResourceModelRange{}.OpenAPIModelName()),
+										Ref: ref(clusterv1alpha1.ResourceModelRange{}.OpenAPIModelName()),
 									},
 								},
 							},
@@ -675,7 +950,7 @@ func schema_windlass_api_cluster_v1alpha1_ResourceModel(ref common.ReferenceCall
 			},
 		},
 		Dependencies: []string{
-			v1alpha1.ResourceModelRange{}.OpenAPIModelName()},
+			clusterv1alpha1.ResourceModelRange{}.OpenAPIModelName()},
 	}
 }
 
@@ -771,7 +1046,7 @@ func schema_windlass_api_cluster_v1alpha1_ResourceSummary(ref common.ReferenceCa
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
 									SchemaProps: spec.SchemaProps{
-										Ref: ref(v1alpha1.AllocatableModeling{}.OpenAPIModelName()),
+										Ref: ref(clusterv1alpha1.AllocatableModeling{}.OpenAPIModelName()),
 									},
 								},
 							},
@@ -781,7 +1056,7 @@ func schema_windlass_api_cluster_v1alpha1_ResourceSummary(ref common.ReferenceCa
 			},
 		},
 		Dependencies: []string{
-			"k8s.io/apimachinery/pkg/api/resource.Quantity", v1alpha1.AllocatableModeling{}.OpenAPIModelName()},
+			"k8s.io/apimachinery/pkg/api/resource.Quantity", clusterv1alpha1.AllocatableModeling{}.OpenAPIModelName()},
 	}
 }
 
@@ -2184,7 +2459,7 @@ func schema_windlass_api_policy_v1alpha1_PropagationSpec(ref common.ReferenceCal
 					},
 					"preemption": {
 						SchemaProps: spec.SchemaProps{
-							Description: "preemption says whether this policy may take over templates that another policy of lower priority has claimed: Always or Never (the default). Not supported yet: Always is refused.",
+							Description: "preemption says whether this policy may take over templates that another policy has claimed: Always or Never (the default). With Always every selector names its template. The other policy's priority must be lower; only a ClusterPropagationPolicy gives way to a PropagationPolicy of any.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -2205,7 +2480,7 @@ func schema_windlass_api_policy_v1alpha1_PropagationSpec(ref common.ReferenceCal
 					},
 					"schedulerName": {
 						SchemaProps: spec.SchemaProps{
-							Description: "schedulerName is the scheduler that places the selected templates; \"default-scheduler\" is the hub's own. It can't be changed. Not supported yet: any other is refused.",
+							Description: "schedulerName is the scheduler that places the selected templates; \"default-scheduler\" is the hub's own, which leaves the bindings of any other alone. It can't be changed.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -2225,14 +2500,14 @@ func schema_windlass_api_policy_v1alpha1_PropagationSpec(ref common.ReferenceCal
 					},
 					"activationPreference": {
 						SchemaProps: spec.SchemaProps{
-							Description: "activationPreference Lazy makes changes of this policy wait until the template itself changes; by default they take effect at once. Not supported yet: refused.",
+							Description: "activationPreference Lazy makes changes of this policy wait, for each template that is propagated already, until somebody changes the template itself; by default they take effect at once.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
 					},
 					"suspension": {
 						SchemaProps: spec.SchemaProps{
-							Description: "suspension pauses the sending of changes to all or to named clusters.",
+							Description: "suspension pauses the sending of changes to all or to named clusters: what they have stays as it is and is not put right any more, and they go on reporting. Removals are carried out all the same.",
 							Ref:         ref(policyv1alpha1.Suspension{}.OpenAPIModelName()),
 						},
 					},
@@ -2245,7 +2520,7 @@ func schema_windlass_api_policy_v1alpha1_PropagationSpec(ref common.ReferenceCal
 					},
 					"schedulePriority": {
 						SchemaProps: spec.SchemaProps{
-							Description: "schedulePriority is the rank of the selected templates in the scheduler's queue. Not supported yet: refused.",
+							Description: "schedulePriority is the rank of the selected templates in the scheduler's queue, which counts when many are placed anew at once. Templates that have no binding yet wait until the class exists.",
 							Ref:         ref(policyv1alpha1.SchedulePriority{}.OpenAPIModelName()),
 						},
 					},
@@ -2642,14 +2917,14 @@ func schema_windlass_api_policy_v1alpha1_Suspension(ref common.ReferenceCallback
 				Properties: map[string]spec.Schema{
 					"dispatching": {
 						SchemaProps: spec.SchemaProps{
-							Description: "dispatching true pauses it to every cluster. Not supported yet: true is refused.",
+							Description: "dispatching true pauses it to every cluster.",
 							Type:        []string{"boolean"},
 							Format:      "",
 						},
 					},
 					"dispatchingOnClusters": {
 						SchemaProps: spec.SchemaProps{
-							Description: "dispatchingOnClusters pauses it to the named clusters; it can't stand beside dispatching: true. Not supported yet: refused.",
+							Description: "dispatchingOnClusters pauses it to the named clusters; it can't stand beside dispatching: true.",
 							Ref:         ref(policyv1alpha1.SuspendClusters{}.OpenAPIModelName()),
 						},
 					},
@@ -3183,7 +3458,7 @@ func schema_windlass_api_work_v1alpha1_BindingSpec(ref common.ReferenceCallback)
 					},
 					"gracefulEvictionTasks": {
 						SchemaProps: spec.SchemaProps{
-							Description: "gracefulEvictionTasks are the clusters that the template is leaving. Not supported yet: refused.",
+							Description: "gracefulEvictionTasks are the clusters that the template is leaving, because of a taint NoExecute. What is there stays until the template runs elsewhere. The eviction controller writes it.",
 							Type:        []string{"array"},
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{
@@ -3209,7 +3484,7 @@ func schema_windlass_api_work_v1alpha1_BindingSpec(ref common.ReferenceCallback)
 					},
 					"schedulerName": {
 						SchemaProps: spec.SchemaProps{
-							Description: "schedulerName is the scheduler that writes clusters. Not supported yet: any other than default-scheduler is refused.",
+							Description: "schedulerName is the scheduler that writes clusters, the condition Scheduled and status.schedulerObservedGeneration; default-scheduler is the hub's own.",
 							Type:        []string{"string"},
 							Format:      "",
 						},
@@ -3229,13 +3504,13 @@ func schema_windlass_api_work_v1alpha1_BindingSpec(ref common.ReferenceCallback)
 					},
 					"rescheduleTriggeredAt": {
 						SchemaProps: spec.SchemaProps{
-							Description: "rescheduleTriggeredAt asks the scheduler to place the template as if it was new, when it is later than status.lastScheduledTime: from the first affinity group, with all replicas divided once more.",
+							Description: "rescheduleTriggeredAt asks the scheduler to place the template as if it was new, when it is later than status.lastScheduledTime: from the first affinity group, with all replicas divided once more. A WorkloadRebalancer writes it.",
 							Ref:         ref("k8s.io/apimachinery/pkg/apis/meta/v1.Time"),
 						},
 					},
 					"suspension": {
 						SchemaProps: spec.SchemaProps{
-							Description: "suspension pauses dispatching or scheduling. Not supported yet: true, and names of clusters, are refused.",
+							Description: "suspension is the policy's. It pauses the sending of changes to all or to named clusters.",
 							Ref:         ref(workv1alpha1.BindingSuspension{}.OpenAPIModelName()),
 						},
 					},
@@ -3248,7 +3523,7 @@ func schema_windlass_api_work_v1alpha1_BindingSpec(ref common.ReferenceCallback)
 					},
 					"schedulePriority": {
 						SchemaProps: spec.SchemaProps{
-							Description: "schedulePriority is the rank in the scheduler's queue. Not supported yet: refused.",
+							Description: "schedulePriority is the rank in the scheduler's queue.",
 							Ref:         ref(workv1alpha1.BindingSchedulePriority{}.OpenAPIModelName()),
 						},
 					},
@@ -3360,20 +3635,20 @@ func schema_windlass_api_work_v1alpha1_BindingSuspension(ref common.ReferenceCal
 				Properties: map[string]spec.Schema{
 					"dispatching": {
 						SchemaProps: spec.SchemaProps{
-							Description: "dispatching true pauses it to every cluster. Not supported yet: true is refused.",
+							Description: "dispatching true pauses it to every cluster.",
 							Type:        []string{"boolean"},
 							Format:      "",
 						},
 					},
 					"dispatchingOnClusters": {
 						SchemaProps: spec.SchemaProps{
-							Description: "dispatchingOnClusters pauses it to the named clusters; it can't stand beside dispatching: true. Not supported yet: refused.",
+							Description: "dispatchingOnClusters pauses it to the named clusters; it can't stand beside dispatching: true.",
 							Ref:         ref(policyv1alpha1.SuspendClusters{}.OpenAPIModelName()),
 						},
 					},
 					"scheduling": {
 						SchemaProps: spec.SchemaProps{
-							Description: "scheduling true keeps the scheduler from placing the binding.",
+							Description: "scheduling true keeps the scheduler from placing the binding. Not supported yet: true is refused.",
 							Type:        []string{"boolean"},
 							Format:      "",
 						},
@@ -3671,21 +3946,21 @@ func schema_windlass_api_work_v1alpha1_GracefulEvictionTask(ref common.Reference
 					},
 					"gracePeriodSeconds": {
 						SchemaProps: spec.SchemaProps{
-							Description: "gracePeriodSeconds bounds the wait for the new copies.",
+							Description: "gracePeriodSeconds bounds the wait for the new copies. Not supported yet: refused.",
 							Type:        []string{"integer"},
 							Format:      "int32",
 						},
 					},
 					"suppressDeletion": {
 						SchemaProps: spec.SchemaProps{
-							Description: "suppressDeletion holds the task until somebody decides.",
+							Description: "suppressDeletion holds the task until somebody decides. Not supported yet: refused.",
 							Type:        []string{"boolean"},
 							Format:      "",
 						},
 					},
 					"preservedLabelState": {
 						SchemaProps: spec.SchemaProps{
-							Description: "preservedLabelState are labels for the new copies.",
+							Description: "preservedLabelState are labels for the new copies. Not supported yet: refused.",
 							Type:        []string{"object"},
 							AdditionalProperties: &spec.SchemaOrBool{
 								Allows: true,
@@ -3706,7 +3981,7 @@ func schema_windlass_api_work_v1alpha1_GracefulEvictionTask(ref common.Reference
 					},
 					"clustersBeforeFailover": {
 						SchemaProps: spec.SchemaProps{
-							Description: "clustersBeforeFailover are the clusters before the task was made.",
+							Description: "clustersBeforeFailover are the clusters before the task was made. Not supported yet: refused.",
 							Type:        []string{"array"},
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{

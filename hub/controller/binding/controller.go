@@ -277,11 +277,15 @@ func (r *Reconciler) update(ctx context.Context, existing, desired *workv1alpha1
 	return nil
 }
 
-// withdraw removes the works of clusters that the binding no longer goes to.
+// withdraw removes the works of clusters that the binding no longer goes to. Those of clusters that it is leaving stay as
+// they are until the eviction is over.
 func (r *Reconciler) withdraw(ctx context.Context, binding workv1alpha1.Binding, works map[string]*workv1alpha1.PropagationWork) error {
 	targets := map[string]bool{}
 	for _, target := range binding.GetSpec().Clusters {
 		targets[target.Name] = true
+	}
+	for _, leaving := range binding.GetSpec().GracefulEvictionTasks {
+		targets[leaving.FromCluster] = true
 	}
 	return r.remove(ctx, works, workv1alpha1.RemovalNotSelected, func(cluster string) bool { return !targets[cluster] })
 }

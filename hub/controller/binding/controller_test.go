@@ -230,6 +230,13 @@ func TestOnlyWorksThatDifferAreUpdated(t *testing.T) {
 		{"the binding goes elsewhere", func(w *world) {
 			w.change(func(b *workv1alpha1.PropagationBinding) { b.Spec.Clusters = targets("b", "c") })
 		}, []string{"create karmada-es-c", "remove NotSelected karmada-es-a"}},
+		{"the binding goes elsewhere and is still leaving where it was", func(w *world) {
+			w.change(func(b *workv1alpha1.PropagationBinding) {
+				b.Spec.Clusters = targets("b", "c")
+				b.Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: "a"}}
+			})
+			w.templates.Put(configMap("u1", "green"))
+		}, []string{"create karmada-es-c", "update karmada-es-b"}},
 		{"the binding goes nowhere", func(w *world) {
 			w.change(func(b *workv1alpha1.PropagationBinding) { b.Spec.Clusters = nil })
 		}, []string{"remove NotSelected karmada-es-a", "remove NotSelected karmada-es-b"}},

@@ -13,10 +13,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -44,14 +46,28 @@ type Templates interface {
 	Patch(context.Context, templates.Key, []byte) error
 }
 
+// Events records what a person should hear of; record.EventRecorder does.
+type Events interface {
+	Event(about runtime.Object, kind, reason, message string)
+}
+
+// Classes are the hub's PriorityClasses.
+type Classes interface {
+	Value(name string) (priority int32, exists bool)
+	OnChanged(func(name string)) error
+}
+
 // Reconciler makes bindings. Its key is a template.
 type Reconciler struct {
 	Templates Templates
+	Classes   Classes
 	Policies  store.Scoped[policyv1alpha1.Policy]
 	Overrides store.Scoped[policyv1alpha1.Override]
 	Bindings  store.Bindings
 	Workers   int
 	Log       *slog.Logger
+	// Events is told on the template that a policy takes it from another.
+	Events Events
 
 	index *policy.Index
 }
@@ -100,6 +116,9 @@ func (r *Reconciler) Setup(mgr manager.Manager, policies ...cache.SharedIndexInf
 			}
 		},
 	})
+	if err := r.Classes.OnChanged(func(class string) { r.classChanged(wake, class) }); err != nil {
+		return nil, err
+	}
 	sources := append(store.Sources(r.Bindings.Scoped, r.bindingChanged), store.Sources(r.Overrides, r.overrideChanged)...)
 	for _, source := range append(sources, source.TypedSource[templates.Key](wake)) {
 		if err := c.Watch(source); err != nil {
@@ -136,6 +155,17 @@ func (r *Reconciler) policyChanged(wake *store.Mailbox[templates.Key], old, new 
 	for _, policy := range affected {
 		for _, key := range r.templatesOf(policy) {
 			wake.Add(key, false)
+		}
+	}
+}
+
+// classChanged wakes the templates of the policies that name a PriorityClass.
+func (r *Reconciler) classChanged(wake *store.Mailbox[templates.Key], class string) {
+	for _, p := range r.Policies.List() {
+		if wanted := p.GetSpec().SchedulePriority; wanted != nil && wanted.PriorityClassName == class {
+			for _, key := range r.templatesOf(p) {
+				wake.Add(key, false)
+			}
 		}
 	}
 }
@@ -233,7 +263,27 @@ func (r *Reconciler) Reconcile(ctx context.Context, key templates.Key) (ctrl.Res
 		return store.Outcome(fmt.Errorf("writing the binding of %s: %w", key, err))
 	}
 	labels, annotations := policy.Marks(decision.Policy)
-	return store.Outcome(r.mark(ctx, key, template, labels, annotations))
+	err := r.mark(ctx, key, template, labels, annotations)
+	r.tell(template, decision, err)
+	return store.Outcome(err)
+}
+
+// The reasons of events about a policy that takes a template from another. The words are Karmada's.
+const (
+	eventPreempted    = "PreemptPolicySucceed"
+	eventNotPreempted = "PreemptPolicyFailed"
+)
+
+// tell says on a template that a policy takes it from another, or could not. That a write came too late is
+// nothing to tell.
+func (r *Reconciler) tell(template *unstructured.Unstructured, decision policy.Decision, err error) {
+	switch {
+	case decision.Reason != policy.ReasonPreempted || apierrors.IsConflict(err):
+	case err != nil:
+		r.Events.Event(template, corev1.EventTypeWarning, eventNotPreempted, decision.Message+"; that failed: "+err.Error())
+	default:
+		r.Events.Event(template, corev1.EventTypeNormal, eventPreempted, decision.Message)
+	}
 }
 
 // hold leaves a template as it is whose policy waits for override policies: they wake it when they come,
@@ -303,7 +353,14 @@ func (r *Reconciler) bind(ctx context.Context, key templates.Key, template *unst
 	writer := r.Bindings.For(key.Namespace)
 	existing, ok := writer.Get(key.Namespace, name)
 	if !ok {
-		_, err := writer.Create(ctx, newBinding(template, p, name))
+		created := newBinding(template, name)
+		if err := r.fill(created, template, p, false); err != nil {
+			return err
+		}
+		if p.GetSpec().SchedulePriority != nil && created.GetSpec().SchedulePriority == nil {
+			return nil // its class is not there, which the policy says; the class wakes the template
+		}
+		_, err := writer.Create(ctx, created)
 		if apierrors.IsAlreadyExists(err) {
 			return nil // made a moment ago; its event wakes the template again
 		}
@@ -318,7 +375,9 @@ func (r *Reconciler) bind(ctx context.Context, key templates.Key, template *unst
 		return writer.Delete(ctx, existing)
 	}
 	desired := existing.DeepCopyObject().(workv1alpha1.Binding)
-	fill(desired, template, p)
+	if err := r.fill(desired, template, p, true); err != nil {
+		return err
+	}
 	if sameButResourceVersion(existing, desired) {
 		return nil
 	}
@@ -414,7 +473,7 @@ func markChanges(has, want map[string]string, keys []string) map[string]any {
 }
 
 // newBinding is the first form of a template's binding.
-func newBinding(template *unstructured.Unstructured, p policyv1alpha1.Policy, name string) workv1alpha1.Binding {
+func newBinding(template *unstructured.Unstructured, name string) workv1alpha1.Binding {
 	var binding workv1alpha1.Binding
 	if template.GetNamespace() == "" {
 		binding = &workv1alpha1.ClusterPropagationBinding{}
@@ -427,16 +486,23 @@ func newBinding(template *unstructured.Unstructured, p policyv1alpha1.Policy, na
 	}
 	binding.SetNamespace(template.GetNamespace())
 	binding.SetName(name)
-	fill(binding, template, p)
 	return binding
 }
 
 // fill writes into a binding what its template and policy say. Everything that only others write
-// stays as it is.
-func fill(binding workv1alpha1.Binding, template *unstructured.Unstructured, p policyv1alpha1.Policy) {
+// stays as it is, and in a binding that exists also what a Lazy policy lets wait.
+func (r *Reconciler) fill(binding workv1alpha1.Binding, template *unstructured.Unstructured, p policyv1alpha1.Policy, exists bool) error {
+	activated, err := activatedBy(template, p)
+	if err != nil {
+		return err
+	}
+	if !exists || !policy.Waits(p, binding, activated) {
+		policy.Activate(p, binding.GetSpec())
+		r.rank(binding.GetSpec(), p)
+	}
 	labels, annotations := policy.Marks(p)
 	setMarks(binding, labels, annotations)
-	wanted := p.GetSpec()
+	setActivated(binding, activated)
 	spec := binding.GetSpec()
 	spec.Resource = workv1alpha1.ObjectReference{
 		APIVersion:      template.GetAPIVersion(),
@@ -447,13 +513,36 @@ func fill(binding workv1alpha1.Binding, template *unstructured.Unstructured, p p
 		ResourceVersion: template.GetResourceVersion(),
 	}
 	spec.Replicas, spec.ReplicaRequirements = interpret.Replicas(template)
-	spec.Placement = wanted.Placement.DeepCopy()
-	spec.WorkloadAffinityGroups = groupsOf(template, wanted.Placement.WorkloadAffinity)
-	spec.PropagateDeps = wanted.PropagateDeps
-	spec.SchedulerName = wanted.SchedulerName
-	spec.Failover = wanted.Failover.DeepCopy()
-	spec.ConflictResolution = wanted.ConflictResolution
-	spec.PreserveResourcesOnDeletion = wanted.PreserveResourcesOnDeletion
+	spec.WorkloadAffinityGroups = groupsOf(template, spec.Placement.WorkloadAffinity)
+	return nil
+}
+
+// rank writes the priority that a policy asks for by a class. While that does not exist, a binding keeps what it has.
+func (r *Reconciler) rank(spec *workv1alpha1.BindingSpec, p policyv1alpha1.Policy) {
+	wanted := p.GetSpec().SchedulePriority
+	if wanted == nil {
+		spec.SchedulePriority = nil
+		return
+	}
+	if priority, exists := r.Classes.Value(wanted.PriorityClassName); exists {
+		spec.SchedulePriority = &workv1alpha1.BindingSchedulePriority{Priority: priority}
+	}
+}
+
+// activatedBy names the content of the template for a Lazy policy; no other looks at it, and it costs a hash.
+func activatedBy(template *unstructured.Unstructured, p policyv1alpha1.Policy) (string, error) {
+	if !policy.Lazy(p) {
+		return "", nil
+	}
+	return render.TemplateHash(template)
+}
+
+func setActivated(binding metav1.Object, hash string) {
+	var want map[string]string
+	if hash != "" {
+		want = map[string]string{workv1alpha1.ActivatedTemplateAnnotation: hash}
+	}
+	binding.SetAnnotations(replaced(binding.GetAnnotations(), want, []string{workv1alpha1.ActivatedTemplateAnnotation}))
 }
 
 // groupsOf says in which groups of workloads a template is, by its labels. A template without the label is in none.

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -39,14 +40,21 @@ var (
 type world struct {
 	*storetest.Store
 	templates  *storetest.Templates
+	classes    *storetest.Classes
 	controller *Reconciler
 	releaser   *releaser
 	woken      *store.Mailbox[templates.Key]
+	told       []string // events
+}
+
+// Event implements Events.
+func (w *world) Event(about runtime.Object, kind, reason, message string) {
+	w.told = append(w.told, strings.Join([]string{kind, reason, about.(metav1.Object).GetName(), message}, " "))
 }
 
 func newWorld(policies ...policyv1alpha1.Policy) *world {
-	w := &world{Store: storetest.New(), templates: storetest.NewTemplates(), woken: &store.Mailbox[templates.Key]{}}
-	w.controller = &Reconciler{Templates: w.templates, Policies: w.Policies(), Overrides: w.Overrides(), Bindings: w.Bindings(), Log: slog.New(slog.DiscardHandler), index: policy.NewIndex()}
+	w := &world{Store: storetest.New(), templates: storetest.NewTemplates(), classes: &storetest.Classes{}, woken: &store.Mailbox[templates.Key]{}}
+	w.controller = &Reconciler{Templates: w.templates, Classes: w.classes, Policies: w.Policies(), Overrides: w.Overrides(), Bindings: w.Bindings(), Log: slog.New(slog.DiscardHandler), Events: w, index: policy.NewIndex()}
 	w.releaser = &releaser{policies: w.Policies(), bindings: w.Bindings(), templates: w.templates}
 	for _, p := range policies {
 		w.put(p)
@@ -152,6 +160,7 @@ func TestATemplateThatAPolicySelectsGetsABinding(t *testing.T) {
 		spec.ConflictResolution = policyv1alpha1.ConflictOverwrite
 		spec.PreserveResourcesOnDeletion = ptr.To(true)
 		spec.SchedulerName = "default-scheduler"
+		spec.Suspension = &policyv1alpha1.Suspension{DispatchingOnClusters: &policyv1alpha1.SuspendClusters{ClusterNames: []string{"a"}}}
 	}, all(deployments)))
 	web := template(deployments, "shop", "web", "u1")
 	w.templates.Put(web)
@@ -178,6 +187,8 @@ func TestATemplateThatAPolicySelectsGetsABinding(t *testing.T) {
 		Replicas:  ptr.To[int32](3),
 		Placement: &placement, ConflictResolution: policyv1alpha1.ConflictOverwrite,
 		PreserveResourcesOnDeletion: ptr.To(true), SchedulerName: "default-scheduler",
+		Suspension: &workv1alpha1.BindingSuspension{Suspension: policyv1alpha1.Suspension{
+			DispatchingOnClusters: &policyv1alpha1.SuspendClusters{ClusterNames: []string{"a"}}}},
 	}
 	if diff := cmp.Diff(want, got.Spec, cmpopts.IgnoreFields(workv1alpha1.BindingSpec{}, "ReplicaRequirements")); diff != "" {
 		t.Errorf("the binding's spec (-want +got):\n%s", diff)
@@ -435,6 +446,142 @@ func TestOnlyAProvenDeletionOfTheTemplateDeletesItsBinding(t *testing.T) {
 				t.Errorf("the binding is being deleted: %t, want %t", deleted, test.deleted)
 			}
 		})
+	}
+}
+
+func TestAPolicyTakesATemplateOverWhenItMayAndSaysSo(t *testing.T) {
+	to := func(cluster string, priority int32, preemption policyv1alpha1.PreemptionBehavior) func(*policyv1alpha1.PropagationSpec) {
+		return func(spec *policyv1alpha1.PropagationSpec) {
+			spec.Priority, spec.Preemption = &priority, preemption
+			spec.Placement.ClusterAffinity = &policyv1alpha1.ClusterAffinity{ClusterNames: []string{cluster}}
+		}
+	}
+	w := newWorld(pp("base", to("a", 5, policyv1alpha1.PreemptNever), all(deployments)))
+	web := template(deployments, "shop", "web", "u1")
+	w.templates.Put(web)
+	w.reconcile(t, templates.KeyOf(web))
+	w.keys(t)
+
+	named := all(deployments)
+	named.Name = "web"
+	w.put(pp("urgent", to("b", 5, policyv1alpha1.PreemptAlways), named))
+	if !w.keys(t)["Deployment shop/web"] {
+		t.Error("the policy that may take the template does not wake it")
+	}
+	w.reconcile(t, templates.KeyOf(web))
+	if got := w.binding(t, "web-deployment"); got.Annotations[workv1alpha1.PropagationPolicyNameAnnotation] != "base" || len(w.told) > 0 {
+		t.Fatalf("a policy of the same priority has taken it over: %v, %v", got.Annotations, w.told)
+	}
+
+	// The one that claims it gets a lower priority.
+	w.put(pp("base", to("a", 4, policyv1alpha1.PreemptNever), all(deployments)))
+	if !w.keys(t)["Deployment shop/web"] {
+		t.Error("a lower priority does not wake the template")
+	}
+	w.reconcile(t, templates.KeyOf(web))
+	got := w.binding(t, "web-deployment")
+	if got.Annotations[workv1alpha1.PropagationPolicyNameAnnotation] != "urgent" || got.Spec.Placement.ClusterAffinity.ClusterNames[0] != "b" {
+		t.Errorf("the binding is that of %v", got.Annotations)
+	}
+	claimed, _ := w.templates.Get(templates.KeyOf(web))
+	if claimed.GetLabels()[workv1alpha1.PropagationPolicyPermanentIDLabel] != "id-urgent" {
+		t.Errorf("the template's labels are %v", claimed.GetLabels())
+	}
+	want := []string{"Normal PreemptPolicySucceed web PropagationPolicy shop/urgent takes it from PropagationPolicy shop/base: its priority is 5, the other's 4"}
+	if diff := cmp.Diff(want, w.told); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	w.reconcile(t, templates.KeyOf(web))
+	if len(w.told) > 1 {
+		t.Errorf("it is told again: %v", w.told)
+	}
+}
+
+func TestALazyPolicyIsFollowedWhenItsTemplateIsChangedNext(t *testing.T) {
+	lazyTo := func(cluster string) *policyv1alpha1.PropagationPolicy {
+		return pp("base", func(spec *policyv1alpha1.PropagationSpec) {
+			spec.ActivationPreference = policyv1alpha1.LazyActivation
+			spec.Placement.ClusterAffinity = &policyv1alpha1.ClusterAffinity{ClusterNames: []string{cluster}}
+		}, all(deployments))
+	}
+	w := newWorld(lazyTo("a"))
+	web := template(deployments, "shop", "web", "u1")
+	key := templates.KeyOf(web)
+	w.templates.Put(web)
+	w.reconcile(t, key)
+	goesTo := func(cluster, when string) {
+		t.Helper()
+		w.reconcile(t, key)
+		if got := w.binding(t, "web-deployment").Spec.Placement.ClusterAffinity.ClusterNames[0]; got != cluster {
+			t.Errorf("%s it goes to %s, want %s", when, got, cluster)
+		}
+	}
+	goesTo("a", "when it is new")
+	w.put(lazyTo("b"))
+	goesTo("a", "when the policy is changed")
+	live, _ := w.templates.Get(key)
+	live = live.DeepCopy()
+	live.Object["status"] = map[string]any{"replicas": int64(3)}
+	w.templates.Put(live)
+	goesTo("a", "when its status is written")
+	live.SetAnnotations(map[string]string{"team": "blue"})
+	w.templates.Put(live)
+	goesTo("b", "when somebody annotates it")
+
+	w.put(lazyTo("c"))
+	goesTo("b", "when the policy is changed again")
+	eager := lazyTo("d")
+	eager.Spec.ActivationPreference = ""
+	w.put(eager)
+	goesTo("d", "when the policy is no longer Lazy")
+	if _, left := w.binding(t, "web-deployment").Annotations[workv1alpha1.ActivatedTemplateAnnotation]; left {
+		t.Error("the binding of an ordinary policy says with which template it was activated")
+	}
+}
+
+func TestAPriorityClassGivesABindingItsRankAndIsWaitedFor(t *testing.T) {
+	w := newWorld(pp("base", func(spec *policyv1alpha1.PropagationSpec) {
+		spec.SchedulePriority = &policyv1alpha1.SchedulePriority{PriorityClassSource: policyv1alpha1.KubePriorityClass, PriorityClassName: "urgent"}
+	}, all(deployments)))
+	if err := w.classes.OnChanged(func(class string) { w.controller.classChanged(w.woken, class) }); err != nil {
+		t.Fatal(err)
+	}
+	web := template(deployments, "shop", "web", "u1")
+	key := templates.KeyOf(web)
+	w.templates.Put(web)
+	w.reconcile(t, key)
+	if _, ok := w.PropagationBindings.Get("shop", "web-deployment"); ok {
+		t.Fatal("there is a binding without its class")
+	}
+
+	w.keys(t)
+	w.classes.Put("another", 1)
+	if woken := w.keys(t); len(woken) > 0 {
+		t.Errorf("another class wakes %v", woken)
+	}
+	w.classes.Put("urgent", 1000)
+	if !w.keys(t)["Deployment shop/web"] {
+		t.Fatal("the class does not wake the template")
+	}
+	rank := func() int32 {
+		w.reconcile(t, key)
+		return w.binding(t, "web-deployment").Spec.SchedulePriority.Priority
+	}
+	if got := rank(); got != 1000 {
+		t.Errorf("its rank is %d", got)
+	}
+	w.classes.Drop("urgent")
+	if got := rank(); got != 1000 {
+		t.Errorf("without the class its rank is %d, want the one that it had", got)
+	}
+	w.classes.Put("urgent", 2000)
+	if got := rank(); got != 2000 {
+		t.Errorf("with another class of the name its rank is %d", got)
+	}
+	w.put(pp("base", nil, all(deployments)))
+	w.reconcile(t, key)
+	if left := w.binding(t, "web-deployment").Spec.SchedulePriority; left != nil {
+		t.Errorf("its policy gives none any more, and it has %v", left)
 	}
 }
 

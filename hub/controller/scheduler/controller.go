@@ -24,6 +24,7 @@ import (
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/store"
+	"windlass.dev/windlass/pkg/evict"
 	"windlass.dev/windlass/pkg/schedule"
 )
 
@@ -72,7 +73,7 @@ func (r *Reconciler) Setup(mgr manager.Manager) (synced func() bool, err error) 
 	}
 	r.Room.Listen(func(string) { r.roomGrew(all) })
 	for _, source := range append(store.Sources(r.Bindings.Scoped, r.woken), source.TypedSource[types.NamespacedName](all)) {
-		if err := c.Watch(source); err != nil {
+		if err := c.Watch(store.Ranked(source, r.rank)); err != nil {
 			return nil, err
 		}
 	}
@@ -91,6 +92,15 @@ func (r *Reconciler) roomGrew(wake *store.Mailbox[types.NamespacedName]) {
 // woken are the bindings that a change of one of them wakes.
 func (r *Reconciler) woken(old, new workv1alpha1.Binding) []types.NamespacedName {
 	return append(bindingChanged(old, new), r.waitingFor(old, new)...)
+}
+
+// rank is the place of a binding in the queue. A binding is placed as it is written, and so before any other; the
+// queue is for what is placed anew, when clusters change and many are at once.
+func (r *Reconciler) rank(key types.NamespacedName) int {
+	if binding, ok := r.Bindings.Get(key); ok && binding.GetSpec().SchedulePriority != nil {
+		return int(binding.GetSpec().SchedulePriority.Priority)
+	}
+	return 0
 }
 
 // bindingChanged wakes a binding whose spec is not the one that was last decided on, one that a policy
@@ -129,7 +139,7 @@ func (r *Reconciler) clusterChanged(wake *store.Mailbox[types.NamespacedName], o
 // Reconcile places one binding.
 func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (ctrl.Result, error) {
 	binding, ok := r.Bindings.Get(key)
-	if !ok || binding.GetDeletionTimestamp() != nil || !ours(binding) {
+	if !ok || binding.GetDeletionTimestamp() != nil || othersTurn(binding) {
 		return ctrl.Result{}, nil
 	}
 	decision := r.decide(ctx, binding)
@@ -170,7 +180,7 @@ func (r *Reconciler) waitsForRoom(binding workv1alpha1.Binding) bool {
 // Place decides about a binding whose spec is being written, so that no write of its own is needed: it
 // writes the decision into the binding, and says whether there is one. The fleet must be known.
 func (r *Reconciler) Place(binding workv1alpha1.Binding) bool {
-	if !ours(binding) || r.waitsForRoom(binding) {
+	if othersTurn(binding) || r.waitsForRoom(binding) {
 		return false // agents are not waited for while a write waits
 	}
 	before := binding.GetSpec().Clusters
@@ -185,8 +195,18 @@ func ours(binding workv1alpha1.Binding) bool {
 	return name == "" || name == policyv1alpha1.DefaultSchedulerName
 }
 
+// othersTurn says whether all that is written about where the binding goes is another scheduler's word. Only
+// that it is left to that one, this scheduler says, once, when nothing has been said yet.
+func othersTurn(binding workv1alpha1.Binding) bool {
+	return !ours(binding) && scheduledCondition(binding) != nil
+}
+
 func (r *Reconciler) decide(ctx context.Context, binding workv1alpha1.Binding) schedule.Decision {
 	spec := binding.GetSpec()
+	if !ours(binding) {
+		return schedule.Decision{Clusters: spec.Clusters, Reason: workv1alpha1.ScheduledByAnother, Message: fmt.Sprintf(
+			"the scheduler %q is to place it, as spec.schedulerName says; the hub's own leaves it alone", spec.SchedulerName)}
+	}
 	if !store.Claimed(binding) {
 		return r.keep(binding)
 	}
@@ -199,7 +219,8 @@ func (r *Reconciler) decide(ctx context.Context, binding workv1alpha1.Binding) s
 		Replicas:  spec.Replicas,
 		Placement: placement,
 		Fleet:     r.fleet.snapshot(),
-		Current:   spec.Clusters,
+		Current:   evict.Has(spec),
+		Leaving:   evict.Leaving(spec),
 		KeepEmpty: r.KeepEmpty,
 		Group:     group(binding),
 		Fresh:     afresh(binding),

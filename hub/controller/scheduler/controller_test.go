@@ -348,7 +348,10 @@ func TestWhatIsNotTheSchedulersToPlaceIsLeftAlone(t *testing.T) {
 		change func(*workv1alpha1.PropagationBinding)
 	}{
 		{"it is being deleted", func(b *workv1alpha1.PropagationBinding) { b.DeletionTimestamp = &metav1.Time{Time: storetest.Began} }},
-		{"another scheduler places it", func(b *workv1alpha1.PropagationBinding) { b.Spec.SchedulerName = "mine" }},
+		{"another scheduler has placed it", func(b *workv1alpha1.PropagationBinding) {
+			b.Spec.SchedulerName, b.Spec.Clusters = "mine", targets("z")
+			b.Status.Conditions = []metav1.Condition{{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionTrue, Reason: "Success"}}
+		}},
 	}
 	for _, test := range tests {
 		t.Run(test.reason, func(t *testing.T) {
@@ -375,12 +378,41 @@ func TestABindingIsPlacedBeforeItIsWritten(t *testing.T) {
 	if !meta.IsStatusConditionTrue(placed.Status.Conditions, workv1alpha1.BindingScheduled) {
 		t.Errorf("conditions are %v, want Scheduled", placed.Status.Conditions)
 	}
-	foreign := binding(func(b *workv1alpha1.PropagationBinding) { b.Spec.SchedulerName = "mine" })
-	if w.controller.Place(foreign) || len(foreign.Spec.Clusters) > 0 {
-		t.Error("a binding of another scheduler was placed")
-	}
 	if len(w.PropagationBindings.Writes()) > 0 {
 		t.Error("placing a binding that is about to be written must not write")
+	}
+}
+
+func TestThatAnotherSchedulerIsToPlaceABindingIsSaidUntilItHas(t *testing.T) {
+	w := newWorld("a")
+	foreign := binding(func(b *workv1alpha1.PropagationBinding) { b.Spec.SchedulerName = "mine" })
+	if !w.controller.Place(foreign) || len(foreign.Spec.Clusters) > 0 {
+		t.Fatalf("it goes to %v, want nowhere, and a word about it", foreign.Spec.Clusters)
+	}
+	said := scheduledCondition(foreign)
+	want := metav1.Condition{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionFalse, Reason: workv1alpha1.ScheduledByAnother,
+		Message: `the scheduler "mine" is to place it, as spec.schedulerName says; the hub's own leaves it alone`}
+	if diff := cmp.Diff(want, *said, cmpopts.IgnoreFields(metav1.Condition{}, "ObservedGeneration", "LastTransitionTime")); diff != "" {
+		t.Errorf("Scheduled (-want +got):\n%s", diff)
+	}
+
+	foreign.Spec.Clusters = targets("z")
+	said.Status, said.Reason = metav1.ConditionTrue, "ItsOwnReason"
+	if w.controller.Place(foreign) || scheduledCondition(foreign).Reason != "ItsOwnReason" {
+		t.Error("the other scheduler's word was written over")
+	}
+}
+
+func TestTheRankOfABindingIsItsPriority(t *testing.T) {
+	w := newWorld("a")
+	w.PropagationBindings.Put(binding(func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.SchedulePriority = &workv1alpha1.BindingSchedulePriority{Priority: -7}
+	}))
+	if got := w.controller.rank(web); got != -7 {
+		t.Errorf("its rank is %d", got)
+	}
+	if got := w.controller.rank(types.NamespacedName{Namespace: "shop", Name: "gone"}); got != 0 {
+		t.Errorf("the rank of a binding that is gone is %d", got)
 	}
 }
 

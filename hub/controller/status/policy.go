@@ -34,6 +34,12 @@ type Kinds interface {
 	Problem(schema.GroupVersionKind) error
 }
 
+// Classes are the hub's PriorityClasses.
+type Classes interface {
+	Value(name string) (priority int32, exists bool)
+	OnChanged(func(name string)) error
+}
+
 // PolicyReconciler writes the status of policies, each at most once in an interval. Its key is a
 // policy.
 type PolicyReconciler struct {
@@ -41,6 +47,7 @@ type PolicyReconciler struct {
 	Overrides store.Scoped[policyv1alpha1.Override]
 	Bindings  store.Bindings
 	Kinds     Kinds
+	Classes   Classes
 	// Every is the least time between two writes of one policy's status.
 	Every time.Duration
 	Now   func() time.Time
@@ -70,6 +77,16 @@ func (r *PolicyReconciler) Setup(mgr manager.Manager) error {
 			}
 		},
 	})
+	err = r.Classes.OnChanged(func(class string) {
+		for _, policy := range r.Policies.List() {
+			if wanted := policy.GetSpec().SchedulePriority; wanted != nil && wanted.PriorityClassName == class {
+				wake.Add(store.Key(policy), false)
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
 	sources := append(store.Sources(r.Policies, r.policyChanged), store.Sources(r.Bindings.Scoped, r.policiesOf)...)
 	sources = append(sources, store.Sources(r.Overrides, r.waitingFor)...)
 	for _, source := range append(sources, source.TypedSource[types.NamespacedName](wake)) {
@@ -162,8 +179,10 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, key types.NamespacedNa
 		Bindings:         r.Bindings.ByIndex(store.ByPolicy, permanentID(p)),
 		MissingKinds:     r.missingKinds(p),
 		MissingOverrides: policy.MissingOverrides(p, r.overrideExists),
+		MissingClass:     r.missingClass(p),
 	}
-	idle := len(facts.Bindings) == 0 && len(facts.MissingKinds) == 0 && len(facts.MissingOverrides) == 0
+	facts.Lagging = lagging(p, facts.Bindings)
+	idle := len(facts.Bindings) == 0 && len(facts.MissingKinds) == 0 && len(facts.MissingOverrides) == 0 && facts.MissingClass == ""
 	if !idle {
 		r.idle.forget(key)
 	} else if wait := r.idle.wait(p, r.Every, r.Now()); wait > 0 {
@@ -197,6 +216,16 @@ func (r *PolicyReconciler) pause(key types.NamespacedName, policy policyv1alpha1
 	return max(0, r.Every-r.written.since(key, r.Now()))
 }
 
+func lagging(p policyv1alpha1.Policy, bindings []workv1alpha1.Binding) int {
+	count := 0
+	for _, binding := range bindings {
+		if policy.Lags(p, binding) {
+			count++
+		}
+	}
+	return count
+}
+
 func (r *PolicyReconciler) missingKinds(policy policyv1alpha1.Policy) []string {
 	missing := []string{}
 	for _, selector := range policy.GetSpec().ResourceSelectors {
@@ -210,6 +239,17 @@ func (r *PolicyReconciler) missingKinds(policy policyv1alpha1.Policy) []string {
 		}
 	}
 	return missing
+}
+
+func (r *PolicyReconciler) missingClass(policy policyv1alpha1.Policy) string {
+	wanted := policy.GetSpec().SchedulePriority
+	if wanted == nil {
+		return ""
+	}
+	if _, exists := r.Classes.Value(wanted.PriorityClassName); exists {
+		return ""
+	}
+	return wanted.PriorityClassName
 }
 
 // whyIdle reads every object that the policy might claim.

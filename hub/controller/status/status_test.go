@@ -55,7 +55,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{Store: storetest.New(), templates: storetest.NewTemplates(), now: storetest.Began}
 	now := func() time.Time { return w.now }
 	w.bindings = &BindingReconciler{Bindings: w.Bindings(), Works: w.Works(), Clusters: w.MemberClusters.Kind(), Templates: w.templates, Settle: settle, Now: now, Events: w}
-	w.policies = &PolicyReconciler{Policies: w.Policies(), Overrides: w.Overrides(), Bindings: w.Bindings(), Kinds: w.templates, Every: time.Second, Now: now}
+	w.policies = &PolicyReconciler{Policies: w.Policies(), Overrides: w.Overrides(), Bindings: w.Bindings(), Kinds: w.templates, Classes: &storetest.Classes{}, Every: time.Second, Now: now}
 	w.templates.Put(deployment("u1"))
 	binding := w.PropagationBindings.Put(&workv1alpha1.PropagationBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name,

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
+	appsv1alpha1 "windlass.dev/windlass/api/apps/v1alpha1"
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
@@ -39,6 +40,7 @@ type Store struct {
 	ClusterPropagationBindings *Kind[*workv1alpha1.ClusterPropagationBinding]
 	PropagationWorks           *Kind[*workv1alpha1.PropagationWork]
 	MemberClusters             *Kind[*clusterv1alpha1.MemberCluster]
+	WorkloadRebalancers        *Kind[*appsv1alpha1.WorkloadRebalancer]
 }
 
 // New makes an empty store.
@@ -53,6 +55,7 @@ func New() *Store {
 		ClusterPropagationBindings: newKind(r, "clusterpropagationbindings", &workv1alpha1.ClusterPropagationBinding{}, store.BindingIndexers()),
 		PropagationWorks:           newKind(r, "propagationworks", &workv1alpha1.PropagationWork{}, store.WorkIndexers()),
 		MemberClusters:             newKind(r, "memberclusters", &clusterv1alpha1.MemberCluster{}, nil),
+		WorkloadRebalancers:        newKind(r, "workloadrebalancers", &appsv1alpha1.WorkloadRebalancer{}, nil),
 	}
 }
 

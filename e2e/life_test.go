@@ -1,0 +1,281 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"windlass.dev/windlass/e2e/fleet"
+)
+
+// A pause keeps changes from the clusters that it names; they go on reporting, removals arrive, and what was missed
+// arrives when it ends.
+func TestAPauseKeepsChangesFromAClusterUntilItEnds(t *testing.T) {
+	f := fleet.Shared(t)
+	namespace := f.Hub().Namespace(t)
+	web := deployment(namespace, "web")
+	owner := policy(namespace, "deployment-web")
+	f.Hub().Apply(t, webDeployment(namespace, 2)+"---"+policyFor(web, "member1", "member2"))
+	f.Hub().Eventually(t, web, fleet.Field("status.readyReplicas", 4))
+
+	f.Hub().Patch(t, owner, "spec: {suspension: {dispatchingOnClusters: {clusterNames: [member2]}}}")
+	f.Hub().Eventually(t, fleet.Binding(web), fleet.ConditionIs("FullyApplied", "False"), fleet.ConditionSays("FullyApplied", "Suspended: "))
+	f.Hub().Patch(t, web, "spec: {replicas: 3}")
+	f.Member("member1").Eventually(t, web, fleet.Field("status.readyReplicas", 3))
+	f.Member("member2").Eventually(t, web, fleet.Field("spec.replicas", 2))
+
+	// What is changed there by hand is left, and reported.
+	f.Member("member2").Patch(t, web, "spec: {replicas: 1}")
+	f.Hub().Eventually(t, web, fleet.Field("status.readyReplicas", 4))
+	f.Member("member2").Eventually(t, web, fleet.Field("spec.replicas", 1))
+
+	f.Hub().Patch(t, owner, "spec: {suspension: null}")
+	f.Member("member2").Eventually(t, web, fleet.Field("status.readyReplicas", 3))
+	f.Hub().Eventually(t, fleet.Binding(web), fleet.ConditionIs("FullyApplied", "True"))
+
+	f.Hub().Patch(t, owner, "spec: {suspension: {dispatching: true}}")
+	f.Hub().Eventually(t, fleet.Binding(web), fleet.ConditionSays("FullyApplied", "suspended to 2 of 2 clusters"))
+	f.Hub().Delete(t, web)
+	for _, member := range f.Members() {
+		member.EventuallyGone(t, web)
+	}
+}
+
+// claimedBy checks which PropagationPolicy claims a binding or template.
+func claimedBy(name string) fleet.Check {
+	return func(object *unstructured.Unstructured) error {
+		if got := object.GetAnnotations()["propagationpolicy.karmada.io/name"]; got != name {
+			return fmt.Errorf("it is claimed by %q, want %q", got, name)
+		}
+		return nil
+	}
+}
+
+// A policy that may takes what it names from one of a lower priority, and what runs moves.
+func TestAPolicyTakesATemplateFromOneOfALowerPriority(t *testing.T) {
+	f := fleet.Shared(t)
+	namespace := f.Hub().Namespace(t)
+	object := configMap(namespace, "settings")
+	f.Hub().Apply(t, fill(namespace, settings)+"---"+policyFor(object, "member1"))
+	f.Member("member1").Eventually(t, object)
+	f.Hub().Apply(t, fill(namespace, `
+apiVersion: policy.karmada.io/v1alpha1
+kind: PropagationPolicy
+metadata: {name: urgent, namespace: NAMESPACE}
+spec:
+  preemption: Always
+  priority: 3
+  resourceSelectors: [{apiVersion: v1, kind: ConfigMap, name: settings}]
+  placement: {clusterAffinity: {clusterNames: [member2]}}
+`))
+	f.Hub().Eventually(t, object, claimedBy("urgent"))
+	f.Member("member2").Eventually(t, object)
+	f.Member("member1").EventuallyGone(t, object)
+	f.Hub().Eventually(t, policy(namespace, "urgent"), fleet.ConditionIs("Ready", "True"))
+
+	// It has no right to what names nothing.
+	err := f.Hub().TryApply(t, fill(namespace, `
+apiVersion: policy.karmada.io/v1alpha1
+kind: PropagationPolicy
+metadata: {name: greedy, namespace: NAMESPACE}
+spec:
+  preemption: Always
+  resourceSelectors: [{apiVersion: v1, kind: ConfigMap}]
+`))
+	if err == nil || !strings.Contains(err.Error(), "every selector must name its template") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// A change of a Lazy policy moves an object when the object itself is changed next.
+func TestAChangeOfALazyPolicyArrivesWithTheNextChangeOfTheTemplate(t *testing.T) {
+	f := fleet.Shared(t)
+	namespace := f.Hub().Namespace(t)
+	object, owner := configMap(namespace, "settings"), policy(namespace, "configmap-settings")
+	f.Hub().Apply(t, fill(namespace, settings)+"---"+policyFor(object, "member1"))
+	f.Hub().Patch(t, owner, "spec: {activationPreference: Lazy}")
+	f.Member("member1").Eventually(t, object)
+	f.Hub().Eventually(t, owner, fleet.ConditionIs("Ready", "True"))
+
+	f.Hub().Patch(t, owner, "spec: {placement: {clusterAffinity: {clusterNames: [member2]}}}")
+	f.Hub().Eventually(t, owner, fleet.ConditionIs("Ready", "True"), fleet.ConditionSays("Ready", "1 of them will follow this policy as it is now"))
+	f.Hub().Eventually(t, fleet.Binding(object), fleet.Field("spec.clusters.0.name", "member1"))
+
+	f.Hub().Patch(t, object, "data: {greeting: good evening}")
+	f.Member("member2").Eventually(t, object, fleet.Field("data.greeting", "good evening"))
+	f.Member("member1").EventuallyGone(t, object)
+}
+
+// A policy that names a PriorityClass which the hub does not have says so, and its templates go out when it is there.
+func TestATemplateWaitsForThePriorityClassOfItsPolicy(t *testing.T) {
+	f := fleet.Shared(t)
+	namespace := f.Hub().Namespace(t)
+	object := configMap(namespace, "settings")
+	class := unique("urgent")
+	f.Hub().Apply(t, fill(namespace, settings)+"---"+policyFor(object)+"  schedulePriority: {priorityClassSource: KubePriorityClass, priorityClassName: "+class+"}\n")
+	f.Hub().Eventually(t, policy(namespace, "configmap-settings"), fleet.ConditionIs("Ready", "False"), fleet.ConditionSays("Ready", "PriorityClassNotFound: "))
+	if !f.Hub().Lacks(t, fleet.Binding(object)) {
+		t.Error("it is bound without its class")
+	}
+	f.Hub().Apply(t, "apiVersion: scheduling.k8s.io/v1\nkind: PriorityClass\nmetadata: {name: "+class+"}\nvalue: 1000\n")
+	f.Hub().Eventually(t, fleet.Binding(object), fleet.Field("spec.schedulePriority.priority", 1000))
+	for _, member := range f.Members() {
+		member.Eventually(t, object)
+	}
+	f.Hub().Eventually(t, policy(namespace, "configmap-settings"), fleet.ConditionIs("Ready", "True"))
+}
+
+// taint replaces the taints of a cluster.
+func taint(t *testing.T, f *fleet.Fleet, cluster, taints string) {
+	t.Helper()
+	f.Hub().Patch(t, fleet.Cluster(cluster), "spec: {taints: ["+taints+"]}")
+}
+
+const drain = "{key: maintenance, effect: NoExecute}"
+
+// A drained cluster is left when the replicas run elsewhere, and comes into use again without its taint.
+func TestADrainedClusterIsLeftForOthersAndComesBackIntoUse(t *testing.T) {
+	f := fleet.Shared(t)
+	member, name := f.Spare(t), unique("drained")
+	attach(t, f, member, name)
+	namespace := f.Hub().Namespace(t)
+	web := deployment(namespace, "web")
+	f.Hub().Apply(t, webDeployment(namespace, 4)+"---"+policyFor(web, name, "member2")+"    replicaScheduling: {replicaSchedulingType: Divided}\n")
+	member.Eventually(t, web, fleet.Field("status.readyReplicas", 2))
+	f.Member("member2").Eventually(t, web, fleet.Field("status.readyReplicas", 2))
+
+	taint(t, f, name, drain)
+	f.Member("member2").Eventually(t, web, fleet.Field("status.readyReplicas", 4))
+	member.EventuallyGone(t, web)
+	f.Hub().Eventually(t, fleet.Binding(web), fleet.Field("spec.gracefulEvictionTasks", nil), fleet.ConditionIs("FullyApplied", "True"))
+	f.Hub().Eventually(t, web, fleet.Field("status.readyReplicas", 4))
+
+	taint(t, f, name, "")
+	member.Eventually(t, web, fleet.Field("status.readyReplicas", 2))
+	f.Member("member2").Eventually(t, web, fleet.Field("status.readyReplicas", 2))
+}
+
+// What fits nowhere else stays in a drained cluster and follows its template, says so, and moves when it can.
+func TestTheLastCopyIsNotTakenFromADrainedCluster(t *testing.T) {
+	f := fleet.Shared(t)
+	member, name := f.Spare(t), unique("drained")
+	attach(t, f, member, name)
+	namespace := f.Hub().Namespace(t)
+	object := configMap(namespace, "settings")
+	f.Hub().Apply(t, fill(namespace, settings)+"---"+policyFor(object, name))
+	uid := member.Eventually(t, object).GetUID()
+
+	taint(t, f, name, drain)
+	f.Hub().Eventually(t, fleet.Binding(object), fleet.ConditionIs("Scheduled", "True"), fleet.ConditionSays("Scheduled", "NowhereElse: "))
+	f.Hub().Patch(t, object, "data: {greeting: still here}")
+	member.Eventually(t, object, fleet.Field("data.greeting", "still here"), fleet.Field("metadata.uid", uid))
+
+	f.Hub().Apply(t, policyFor(object, name, "member2"))
+	f.Member("member2").Eventually(t, object)
+	member.EventuallyGone(t, object)
+}
+
+// A policy may tolerate a drain, for a while or for ever.
+func TestADrainIsToleratedForAsLongAsThePolicySays(t *testing.T) {
+	f := fleet.Shared(t)
+	member, name := f.Spare(t), unique("drained")
+	attach(t, f, member, name)
+	namespace := f.Hub().Namespace(t)
+	tolerating := func(object fleet.Object, seconds string) string {
+		return policyFor(object, name, "member2") + "    clusterTolerations: [{key: maintenance, operator: Exists, effect: NoExecute" + seconds + "}]\n"
+	}
+	brief, steady := configMap(namespace, "settings"), configMap(namespace, "ordinary")
+	f.Hub().Apply(t, fill(namespace, settings)+"---"+tolerating(brief, ", tolerationSeconds: 2")+"---"+fill(namespace, ordinary)+"---"+tolerating(steady, ""))
+	uid := member.Eventually(t, steady).GetUID()
+	member.Eventually(t, brief)
+	f.Hub().Eventually(t, fleet.Binding(brief), fleet.ConditionIs("FullyApplied", "True"))
+
+	taint(t, f, name, drain)
+	if f.Hub().Get(t, fleet.Cluster(name)).Object["spec"].(map[string]any)["taints"].([]any)[0].(map[string]any)["timeAdded"] == nil {
+		t.Error("the taint does not say when it was added")
+	}
+	member.EventuallyGone(t, brief)
+	member.Eventually(t, steady, fleet.Field("metadata.uid", uid))
+}
+
+// A drain of many is held by the brake like every mass move, and what waits stays where it is when the taint goes.
+func TestADrainOfManyIsHeldAndEndsWithTheTaint(t *testing.T) {
+	f := fleet.Shared(t)
+	member, name := f.Spare(t), unique("drained")
+	attach(t, f, member, name)
+	namespace := f.Hub().Namespace(t)
+	placeMany(t, f, namespace, many, name, "member2")
+	taint(t, f, name, drain)
+	f.Hub().Eventually(t, fleet.Cluster(name), fleet.ConditionIs("DeletionsHeld", "True"))
+	left := 0
+	for i := range many {
+		if !member.Lacks(t, configMap(namespace, fmt.Sprintf("many-%02d", i))) {
+			left++
+		}
+	}
+	if left == 0 {
+		t.Error("nothing was held back")
+	}
+	taint(t, f, name, "")
+	f.Hub().Eventually(t, fleet.Cluster(name), fleet.ConditionIs("DeletionsHeld", "False"))
+	for i := range many {
+		member.Eventually(t, configMap(namespace, fmt.Sprintf("many-%02d", i)))
+	}
+	f.Hub().Eventually(t, policy(namespace, "many"), fleet.ConditionIs("Ready", "True"))
+}
+
+// A rebalancer asks once for each workload, says what became of it, and goes when its time is over.
+func TestARebalancerAsksForANewPlaceOnceAndGoes(t *testing.T) {
+	f := fleet.Shared(t)
+	namespace := f.Hub().Namespace(t)
+	web := deployment(namespace, "web")
+	f.Hub().Apply(t, webDeployment(namespace, 1)+"---"+policyFor(web, "member1"))
+	f.Hub().Eventually(t, fleet.Binding(web), fleet.ConditionIs("FullyApplied", "True"), fleet.Field("spec.rescheduleTriggeredAt", nil))
+	rebalancer := fleet.Object{APIVersion: "apps.karmada.io/v1alpha1", Kind: "WorkloadRebalancer", Name: unique("rebalance")}
+	f.Hub().Apply(t, fmt.Sprintf(`
+apiVersion: apps.karmada.io/v1alpha1
+kind: WorkloadRebalancer
+metadata: {name: %s}
+spec:
+  workloads:
+  - {apiVersion: apps/v1, kind: Deployment, namespace: %s, name: web}
+  - {apiVersion: apps/v1, kind: Deployment, namespace: %s, name: nobody}
+`, rebalancer.Name, namespace, namespace))
+	f.Hub().Eventually(t, rebalancer, fleet.Field("status.observedWorkloads.0.result", "Successful"),
+		fleet.Field("status.observedWorkloads.1.result", "Failed"), fleet.Field("status.observedWorkloads.1.reason", "ReferencedBindingNotFound"))
+	asked := f.Hub().Eventually(t, fleet.Binding(web), fleet.ConditionIs("FullyApplied", "True"), fleet.ConditionIs("Scheduled", "True"))
+	if asked.Object["spec"].(map[string]any)["rescheduleTriggeredAt"] == nil {
+		t.Error("the scheduler was not asked")
+	}
+
+	f.Hub().Patch(t, rebalancer, "spec: {ttlSecondsAfterFinished: 1}")
+	f.Hub().EventuallyGone(t, rebalancer)
+	if err := f.Hub().TryApply(t, "apiVersion: apps.karmada.io/v1alpha1\nkind: WorkloadRebalancer\nmetadata: {name: "+unique("none")+"}\nspec: {workloads: []}\n"); err == nil || !strings.Contains(err.Error(), "spec.workloads: Required value") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// What is to be preserved stays in the members when its template goes, and is nobody's then; that it is gone from one of
+// them already holds nothing up.
+func TestWhatIsPreservedStaysInTheMembersAndIsNobodysThen(t *testing.T) {
+	f := fleet.Shared(t)
+	namespace := f.Hub().Namespace(t)
+	object := configMap(namespace, "settings")
+	f.Hub().Apply(t, fill(namespace, settings)+"---"+policyFor(object)+"  preserveResourcesOnDeletion: true\n")
+	uid := f.Member("member1").Eventually(t, object, fleet.Field("metadata.labels", map[string]string{"karmada.io/managed": "true"})).GetUID()
+	f.Member("member2").Eventually(t, object)
+
+	// Out of the placement it stays as well.
+	f.Hub().Patch(t, policy(namespace, "configmap-settings"), "spec: {placement: {clusterAffinity: {clusterNames: [member1]}}}")
+	f.Member("member2").Eventually(t, object, fleet.Field("metadata.labels", nil), fleet.Field("data.greeting", "hello"))
+	f.Member("member2").Delete(t, object)
+
+	f.Hub().Delete(t, object)
+	f.Hub().EventuallyGone(t, fleet.Binding(object))
+	f.Member("member1").Eventually(t, object, fleet.Field("metadata.labels", nil), fleet.Field("metadata.uid", uid))
+	if !f.Member("member2").Lacks(t, object) {
+		t.Error("what was preserved and then deleted by hand came back")
+	}
+}

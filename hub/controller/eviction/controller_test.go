@@ -1,0 +1,157 @@
+package eviction
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/store"
+	"windlass.dev/windlass/hub/store/storetest"
+	"windlass.dev/windlass/pkg/evict"
+)
+
+var web = types.NamespacedName{Namespace: "shop", Name: "web-deployment"}
+
+// world is a hub with the eviction controller, two clusters, and a binding that goes to both.
+type world struct {
+	*storetest.Store
+	controller *Reconciler
+	now        time.Time
+}
+
+func newWorld() *world {
+	w := &world{Store: storetest.New(), now: storetest.Began}
+	w.controller = &Reconciler{Bindings: w.Bindings(), Clusters: w.MemberClusters.Kind(), Grace: time.Minute, Now: func() time.Time { return w.now }}
+	w.MemberClusters.Put(cluster("a"))
+	w.MemberClusters.Put(cluster("b"))
+	w.PropagationBindings.Put(&workv1alpha1.PropagationBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: web.Namespace, Name: web.Name, Labels: map[string]string{workv1alpha1.PropagationPolicyPermanentIDLabel: "id"}},
+		Spec: workv1alpha1.BindingSpec{
+			Placement: &policyv1alpha1.Placement{ClusterTolerations: []corev1.Toleration{
+				{Key: "fire", Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: ptr.To[int64](30)}}},
+			Clusters: []workv1alpha1.TargetCluster{{Name: "a"}, {Name: "b"}},
+		},
+	})
+	return w
+}
+
+func cluster(name string, taints ...string) *clusterv1alpha1.MemberCluster {
+	c := &clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	for _, key := range taints {
+		c.Spec.Taints = append(c.Spec.Taints, corev1.Taint{Key: key, Effect: corev1.TaintEffectNoExecute, TimeAdded: &metav1.Time{Time: storetest.Began}})
+	}
+	return c
+}
+
+func (w *world) reconcile(t *testing.T) (leaving []string, result ctrl.Result) {
+	t.Helper()
+	result, err := w.controller.Reconcile(t.Context(), web)
+	if err != nil {
+		t.Fatal(err)
+	}
+	binding, _ := w.PropagationBindings.Get(web.Namespace, web.Name)
+	return evict.Leaving(&binding.Spec), result
+}
+
+func TestATaintBeginsAnEvictionAndItsEndEndsIt(t *testing.T) {
+	w := newWorld()
+	if leaving, _ := w.reconcile(t); leaving != nil || len(w.PropagationBindings.Writes()) > 0 {
+		t.Fatalf("without a taint: leaving %v, written %v", leaving, w.PropagationBindings.Writes())
+	}
+	w.MemberClusters.Put(cluster("b", "drain"))
+	leaving, _ := w.reconcile(t)
+	if diff := cmp.Diff([]string{"b"}, leaving); diff != "" {
+		t.Errorf("with the taint (-want +got):\n%s", diff)
+	}
+	w.reconcile(t)
+	if diff := cmp.Diff([]string{"update shop/web-deployment"}, w.PropagationBindings.Writes()); diff != "" {
+		t.Errorf("writes (-want +got):\n%s", diff)
+	}
+	w.MemberClusters.Put(cluster("b"))
+	if leaving, _ := w.reconcile(t); leaving != nil {
+		t.Errorf("without the taint it is still leaving %v", leaving)
+	}
+}
+
+func TestWhatIsToleratedForAWhileIsLookedAtWhenThatIsOver(t *testing.T) {
+	w := newWorld()
+	w.MemberClusters.Put(cluster("b", "fire"))
+	w.now = storetest.Began.Add(10 * time.Second) // as after a restart of the hub
+	leaving, result := w.reconcile(t)
+	if leaving != nil || result.RequeueAfter != 20*time.Second {
+		t.Errorf("it is leaving %v and looked at again after %s, want 20s", leaving, result.RequeueAfter)
+	}
+	w.now = storetest.Began.Add(30 * time.Second)
+	if leaving, _ := w.reconcile(t); len(leaving) != 1 {
+		t.Errorf("after the while it is leaving %v", leaving)
+	}
+}
+
+func TestAWriteThatComesTooLateIsTriedAgainQuietly(t *testing.T) {
+	w := newWorld()
+	w.MemberClusters.Put(cluster("b", "drain"))
+	conflict := apierrors.NewConflict(schema.GroupResource{}, "", errors.New("changed"))
+	w.PropagationBindings.Refuse = func(string, *workv1alpha1.PropagationBinding) error { return conflict }
+	if _, result := w.reconcile(t); result.RequeueAfter <= 0 {
+		t.Error("nobody looks at it again")
+	}
+}
+
+func TestAClusterWakesTheBindingsThatAreThereOrAreLeavingIt(t *testing.T) {
+	w := newWorld()
+	left := types.NamespacedName{Namespace: "shop", Name: "left"}
+	w.PropagationBindings.Put(&workv1alpha1.PropagationBinding{ObjectMeta: metav1.ObjectMeta{Namespace: left.Namespace, Name: left.Name},
+		Spec: workv1alpha1.BindingSpec{GracefulEvictionTasks: []workv1alpha1.GracefulEvictionTask{{FromCluster: "b"}}}})
+	w.PropagationBindings.Put(&workv1alpha1.PropagationBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "elsewhere"},
+		Spec: workv1alpha1.BindingSpec{Clusters: []workv1alpha1.TargetCluster{{Name: "a"}}}})
+	wake := &store.Mailbox[types.NamespacedName]{}
+	w.controller.clusterChanged(wake, cluster("b"), cluster("b", "drain"))
+	w.controller.clusterChanged(wake, cluster("a", "drain"), cluster("a", "drain"))
+	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[types.NamespacedName]())
+	defer queue.ShutDown()
+	if err := wake.Start(t.Context(), queue); err != nil {
+		t.Fatal(err)
+	}
+	woken := map[types.NamespacedName]bool{}
+	for queue.Len() > 0 {
+		key, _ := queue.Get()
+		woken[key] = true
+		queue.Done(key)
+	}
+	if diff := cmp.Diff(map[types.NamespacedName]bool{web: true, left: true}, woken); diff != "" {
+		t.Errorf("woken (-want +got):\n%s", diff)
+	}
+}
+
+func TestABindingThatIsLeavingIsWokenByItsStatus(t *testing.T) {
+	old := &workv1alpha1.PropagationBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", Generation: 3}}
+	healthy := old.DeepCopy()
+	healthy.Status.Summary.Healthy = 1
+	if len(bindingChanged(old, healthy)) > 0 {
+		t.Error("a binding that leaves nothing is woken by its status")
+	}
+	old.Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: "b"}}
+	healthy.Spec = old.Spec
+	if len(bindingChanged(old, healthy)) == 0 {
+		t.Error("a binding that leaves a cluster is not woken by its status")
+	}
+	moved := healthy.DeepCopy()
+	moved.Generation++
+	moved.Spec.GracefulEvictionTasks = nil
+	if len(bindingChanged(healthy, moved)) == 0 {
+		t.Error("a binding that goes elsewhere is not woken")
+	}
+}

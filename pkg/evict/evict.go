@@ -1,0 +1,296 @@
+// Package evict is responsible for two decisions: which clusters a template has to leave because of their
+// NoExecute taints, and when its copy there may go.
+//
+//	tainted ──(tolerationSeconds)──► TaintUntolerated: the scheduler ──(the new copies are healthy)──► no task: the old copy goes
+//	                                    │  places it elsewhere                       ▲
+//	                                untainted                                        │
+//	                                    ▼                                            │
+//	no task: it stays ◄──(it may)── TaintRemoved: the scheduler ──(it may not)───────┘
+//	                                   decides once more, as of a cluster that has it
+//
+// Nothing is taken away before something else is there: while no other cluster fits, the scheduler leaves the
+// template where it is, task or not. All times follow from what is stored, so a restart changes none of them.
+package evict
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+)
+
+// Facts are everything that a decision is made from. Nothing in them is changed.
+type Facts struct {
+	Binding workv1alpha1.Binding
+	// Claimed is false when no policy claims the template any more: nothing moves then.
+	Claimed bool
+	// Cluster returns a cluster, or nil when there is none of that name.
+	Cluster func(name string) *clusterv1alpha1.MemberCluster
+	// Grace is how long a new copy that is applied may take to become healthy. After that the old one goes all the same.
+	Grace time.Duration
+	Now   time.Time
+}
+
+// Decision says which clusters a template is leaving.
+type Decision struct {
+	Tasks []workv1alpha1.GracefulEvictionTask // sorted by cluster; nil when there is none
+	// Again is after which time the answer may be another although nothing else has changed; 0 is never.
+	Again time.Duration
+}
+
+// The words of the tasks that are made here; they are Karmada's.
+const (
+	ReasonTaintUntolerated = "TaintUntolerated"
+	// ReasonTaintRemoved is of a task whose cluster the template need not leave any more. Where it is by now is for the
+	// scheduler to say, which may not know yet that the taint is gone.
+	ReasonTaintRemoved = "TaintRemoved"
+	Producer           = "TaintManager"
+)
+
+// Decide finds out which clusters the template of a binding has to leave, or goes on leaving. The same facts
+// always give the same decision.
+func Decide(f Facts) Decision {
+	var decision Decision
+	for _, name := range f.whereabouts() {
+		cluster := f.Cluster(name)
+		if cluster == nil || cluster.DeletionTimestamp != nil {
+			continue // it leaves the hub, and everything in it goes with it
+		}
+		task := f.task(name)
+		if !f.Claimed {
+			decision.keep(task)
+			continue
+		}
+		taint, due := f.leaves(cluster)
+		if due.After(f.Now) {
+			decision.lookAgain(due.Sub(f.Now))
+			taint = nil
+		}
+		if taint == nil && f.goesTo(name) {
+			continue
+		}
+		decision.keep(f.next(name, task, taint, &decision))
+	}
+	return decision
+}
+
+// next is the task of a cluster from now on, or nil: the template goes there or was going there, and because of the taint, if
+// there is one, it has to leave.
+func (f *Facts) next(cluster string, task *workv1alpha1.GracefulEvictionTask, taint *corev1.Taint, decision *Decision) *workv1alpha1.GracefulEvictionTask {
+	switch {
+	case task == nil, taint != nil && task.Reason == ReasonTaintRemoved:
+		return f.newTask(cluster, taint)
+	case taint == nil && task.Reason != ReasonTaintRemoved:
+		returning := *task
+		returning.Reason, returning.Message = ReasonTaintRemoved, "the taint is gone, or tolerated: the scheduler says whether the template stays"
+		return &returning
+	}
+	replaced, wait := f.replaced(task)
+	decision.lookAgain(wait)
+	if replaced {
+		return nil
+	}
+	return task
+}
+
+func (f *Facts) goesTo(cluster string) bool {
+	return slices.ContainsFunc(f.Binding.GetSpec().Clusters, func(t workv1alpha1.TargetCluster) bool { return t.Name == cluster })
+}
+
+func (d *Decision) keep(task *workv1alpha1.GracefulEvictionTask) {
+	if task != nil {
+		d.Tasks = append(d.Tasks, *task)
+	}
+}
+
+func (d *Decision) lookAgain(after time.Duration) {
+	if after > 0 && (d.Again == 0 || after < d.Again) {
+		d.Again = after
+	}
+}
+
+// whereabouts are, sorted, the clusters that the template goes to or is leaving.
+func (f *Facts) whereabouts() []string {
+	spec := f.Binding.GetSpec()
+	names := make([]string, 0, len(spec.Clusters)+len(spec.GracefulEvictionTasks))
+	for _, target := range spec.Clusters {
+		names = append(names, target.Name)
+	}
+	for _, task := range spec.GracefulEvictionTasks {
+		names = append(names, task.FromCluster)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func (f *Facts) task(cluster string) *workv1alpha1.GracefulEvictionTask {
+	tasks := f.Binding.GetSpec().GracefulEvictionTasks
+	if i := slices.IndexFunc(tasks, func(t workv1alpha1.GracefulEvictionTask) bool { return t.FromCluster == cluster }); i >= 0 {
+		return &tasks[i]
+	}
+	return nil
+}
+
+func (f *Facts) newTask(cluster string, taint *corev1.Taint) *workv1alpha1.GracefulEvictionTask {
+	task := &workv1alpha1.GracefulEvictionTask{
+		FromCluster: cluster, PurgeMode: policyv1alpha1.PurgeGracefully,
+		Reason: ReasonTaintUntolerated, Message: "the cluster has the taint " + describe(taint) + ", which the placement does not tolerate, or not any longer",
+		Producer: Producer, CreationTimestamp: ptr.To(metav1.NewTime(f.Now).Rfc3339Copy()),
+	}
+	for _, target := range f.Binding.GetSpec().Clusters {
+		if target.Name == cluster && f.Binding.GetSpec().Replicas != nil {
+			task.Replicas = ptr.To(target.Replicas)
+		}
+	}
+	return task
+}
+
+func describe(taint *corev1.Taint) string {
+	if taint.Value == "" {
+		return taint.Key + ":" + string(taint.Effect)
+	}
+	return taint.Key + "=" + taint.Value + ":" + string(taint.Effect)
+}
+
+// leaves returns the taint because of which the template has to leave a cluster first, and when; nil when it may stay.
+func (f *Facts) leaves(cluster *clusterv1alpha1.MemberCluster) (taint *corev1.Taint, due time.Time) {
+	var tolerations []corev1.Toleration
+	if placement := f.Binding.GetSpec().Placement; placement != nil {
+		tolerations = placement.ClusterTolerations
+	}
+	for i := range cluster.Spec.Taints {
+		t := &cluster.Spec.Taints[i]
+		if t.Effect != corev1.TaintEffectNoExecute {
+			continue
+		}
+		added := f.Now // a taint without a time was never stamped by the store, and is taken for one of this moment
+		if t.TimeAdded != nil {
+			added = t.TimeAdded.Time
+		}
+		end, bounded := toleratedUntil(t, added, tolerations)
+		if bounded && (taint == nil || end.Before(due)) {
+			taint, due = t, end
+		}
+	}
+	return taint, due
+}
+
+// toleratedUntil says until when a taint is tolerated; bounded is false when that is for ever. As in Kubernetes the first
+// toleration that matches a taint counts.
+func toleratedUntil(taint *corev1.Taint, added time.Time, tolerations []corev1.Toleration) (end time.Time, bounded bool) {
+	for i := range tolerations {
+		if !matches(&tolerations[i], taint) {
+			continue
+		}
+		if tolerations[i].TolerationSeconds == nil {
+			return time.Time{}, false
+		}
+		return added.Add(time.Duration(max(0, *tolerations[i].TolerationSeconds)) * time.Second), true
+	}
+	return added, true
+}
+
+func matches(toleration *corev1.Toleration, taint *corev1.Taint) bool {
+	switch {
+	case toleration.Effect != "" && toleration.Effect != taint.Effect,
+		toleration.Key != "" && toleration.Key != taint.Key:
+		return false
+	case toleration.Operator == corev1.TolerationOpExists:
+		return true
+	}
+	return toleration.Key != "" && toleration.Value == taint.Value
+}
+
+// replaced says whether the copy that a task is about may go, and otherwise after which time to ask again; 0 when
+// something has to change first. It may when the scheduler has found other clusters, and all of them have the present
+// content and are healthy; or are not, but have it since longer than the grace: who drains a cluster must not
+// wait for ever for an application that was never healthy.
+func (f *Facts) replaced(task *workv1alpha1.GracefulEvictionTask) (yes bool, wait time.Duration) {
+	spec, status := f.Binding.GetSpec(), f.Binding.GetStatus()
+	if f.goesTo(task.FromCluster) || status.SchedulerObservedGeneration != f.Binding.GetGeneration() || !meta.IsStatusConditionTrue(status.Conditions, workv1alpha1.BindingScheduled) {
+		return false, 0
+	}
+	if len(spec.Clusters) == 0 {
+		return true, 0 // nothing is wanted anywhere
+	}
+	whole := meta.FindStatusCondition(status.Conditions, workv1alpha1.BindingFullyApplied)
+	sum, wanted := status.Summary, int32(len(spec.Clusters))
+	if whole == nil || whole.ObservedGeneration != f.Binding.GetGeneration() || sum.Clusters != wanted || sum.Applied != wanted {
+		return false, 0
+	}
+	if sum.Healthy == wanted {
+		return true, 0
+	}
+	since := timeOf(task.CreationTimestamp)
+	if scheduled := timeOf(status.LastScheduledTime); scheduled.After(since) {
+		since = scheduled
+	}
+	left := since.Add(f.Grace).Sub(f.Now)
+	return left <= 0, max(0, left)
+}
+
+func timeOf(t *metav1.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.Time
+}
+
+// Leaving names, sorted, the clusters that a binding's template has to leave.
+func Leaving(spec *workv1alpha1.BindingSpec) []string {
+	var names []string
+	for _, task := range spec.GracefulEvictionTasks {
+		if task.Reason != ReasonTaintRemoved {
+			names = append(names, task.FromCluster)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Has are the clusters that have a binding's template as far as its place is concerned: those that it goes to, and those
+// that it was leaving and need not leave any more.
+func Has(spec *workv1alpha1.BindingSpec) []workv1alpha1.TargetCluster {
+	has := spec.Clusters
+	for _, task := range spec.GracefulEvictionTasks {
+		if task.Reason == ReasonTaintRemoved && !slices.ContainsFunc(spec.Clusters, func(t workv1alpha1.TargetCluster) bool { return t.Name == task.FromCluster }) {
+			has = append(slices.Clip(has), workv1alpha1.TargetCluster{Name: task.FromCluster, Replicas: ptr.Deref(task.Replicas, 0)})
+		}
+	}
+	return has
+}
+
+// Matters says whether the step from one state of a cluster to another can change a decision; nil is a cluster that is
+// not there.
+func Matters(old, new *clusterv1alpha1.MemberCluster) bool {
+	return leavingHub(old) != leavingHub(new) || noExecute(old) != noExecute(new)
+}
+
+func leavingHub(cluster *clusterv1alpha1.MemberCluster) bool {
+	return cluster == nil || cluster.DeletionTimestamp != nil
+}
+
+// noExecute writes down everything about a cluster's taints that a decision looks at.
+func noExecute(cluster *clusterv1alpha1.MemberCluster) string {
+	if cluster == nil {
+		return ""
+	}
+	var all []string
+	for _, t := range cluster.Spec.Taints {
+		if t.Effect == corev1.TaintEffectNoExecute {
+			all = append(all, fmt.Sprintf("%s=%s@%d", t.Key, t.Value, cmp.Or(t.TimeAdded, &metav1.Time{}).Unix()))
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, ",")
+}

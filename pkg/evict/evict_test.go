@@ -1,0 +1,258 @@
+package evict
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+)
+
+var began = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+
+// after is a time so many seconds after began.
+func after(seconds int) time.Time { return began.Add(time.Duration(seconds) * time.Second) }
+
+func stamp(seconds int) *metav1.Time { return ptr.To(metav1.NewTime(after(seconds))) }
+
+// tainted is a cluster with a taint NoExecute for each key, added when everything began.
+func tainted(name string, keys ...string) *clusterv1alpha1.MemberCluster {
+	cluster := &clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	for _, key := range keys {
+		cluster.Spec.Taints = append(cluster.Spec.Taints, corev1.Taint{Key: key, Effect: corev1.TaintEffectNoExecute, TimeAdded: stamp(0)})
+	}
+	return cluster
+}
+
+// settled is a binding whose template is applied and healthy in the named clusters, decided on when everything began.
+func settled(clusters ...string) *workv1alpha1.PropagationBinding {
+	n := int32(len(clusters))
+	binding := &workv1alpha1.PropagationBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-deployment", Generation: 7},
+		Spec:       workv1alpha1.BindingSpec{Replicas: ptr.To[int32](2), Placement: &policyv1alpha1.Placement{}},
+		Status: workv1alpha1.BindingStatus{
+			SchedulerObservedGeneration: 7, LastScheduledTime: stamp(0),
+			Conditions: []metav1.Condition{
+				{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionTrue, ObservedGeneration: 7},
+				{Type: workv1alpha1.BindingFullyApplied, Status: metav1.ConditionTrue, ObservedGeneration: 7},
+			},
+			Summary: workv1alpha1.ClusterSummary{Clusters: n, Applied: n, Healthy: n},
+		},
+	}
+	for _, cluster := range clusters {
+		binding.Spec.Clusters = append(binding.Spec.Clusters, workv1alpha1.TargetCluster{Name: cluster, Replicas: 2})
+	}
+	return binding
+}
+
+func leaving(binding *workv1alpha1.PropagationBinding, clusters ...string) *workv1alpha1.PropagationBinding {
+	for _, cluster := range clusters {
+		binding.Spec.GracefulEvictionTasks = append(binding.Spec.GracefulEvictionTasks,
+			workv1alpha1.GracefulEvictionTask{FromCluster: cluster, Reason: ReasonTaintUntolerated, CreationTimestamp: stamp(0)})
+	}
+	return binding
+}
+
+// returning is a binding that was leaving a cluster and need not any more.
+func returning(binding *workv1alpha1.PropagationBinding, cluster string) *workv1alpha1.PropagationBinding {
+	leaving(binding, cluster).Spec.GracefulEvictionTasks[0].Reason = ReasonTaintRemoved
+	return binding
+}
+
+func changed(binding *workv1alpha1.PropagationBinding, change func(*workv1alpha1.PropagationBinding)) *workv1alpha1.PropagationBinding {
+	change(binding)
+	return binding
+}
+
+func tolerating(binding *workv1alpha1.PropagationBinding, tolerations ...corev1.Toleration) *workv1alpha1.PropagationBinding {
+	binding.Spec.Placement.ClusterTolerations = tolerations
+	return binding
+}
+
+func forAWhile(key string, seconds int64) corev1.Toleration {
+	return corev1.Toleration{Key: key, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: &seconds}
+}
+
+func forEver(key string) corev1.Toleration {
+	return corev1.Toleration{Key: key, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute}
+}
+
+func TestWhichClustersATemplateIsLeaving(t *testing.T) {
+	const grace = 600
+	fleet := func(clusters ...*clusterv1alpha1.MemberCluster) []*clusterv1alpha1.MemberCluster { return clusters }
+	tests := []struct {
+		reason    string
+		binding   *workv1alpha1.PropagationBinding
+		clusters  []*clusterv1alpha1.MemberCluster
+		now       int
+		unclaimed bool
+		want      []string // what it is leaving; one that it need not leave any more has a + before its name
+		again     int      // seconds
+	}{
+		{reason: "nothing is tainted", binding: settled("a", "b"), clusters: fleet(tainted("a"), tainted("b"))},
+		{reason: "a taint that is not tolerated", binding: settled("a", "b"), clusters: fleet(tainted("a"), tainted("b", "drain")), want: []string{"b"}},
+		{reason: "NoSchedule moves nothing", binding: settled("a"), clusters: fleet(func() *clusterv1alpha1.MemberCluster {
+			cordoned := tainted("a", "cordon")
+			cordoned.Spec.Taints[0].Effect = corev1.TaintEffectNoSchedule
+			return cordoned
+		}())},
+		{reason: "another cluster's taint is nobody's business", binding: settled("a"), clusters: fleet(tainted("a"), tainted("b", "drain"))},
+		{reason: "a taint that is tolerated", binding: tolerating(settled("b"), forEver("drain")), clusters: fleet(tainted("b", "drain"))},
+		{reason: "one of two taints is not", binding: tolerating(settled("b"), forEver("drain")), clusters: fleet(tainted("b", "drain", "fire")), want: []string{"b"}},
+		{reason: "tolerated for a while, which has not passed", binding: tolerating(settled("b"), forAWhile("drain", 60)), clusters: fleet(tainted("b", "drain")), now: 20, again: 40},
+		{reason: "the while has passed", binding: tolerating(settled("b"), forAWhile("drain", 60)), clusters: fleet(tainted("b", "drain")), now: 60, want: []string{"b"}},
+		{reason: "the shortest while counts", binding: tolerating(settled("b"), forAWhile("drain", 60), forAWhile("fire", 30)), clusters: fleet(tainted("b", "drain", "fire")), now: 20, again: 10},
+		{reason: "a while below nothing is none", binding: tolerating(settled("b"), forAWhile("drain", -5)), clusters: fleet(tainted("b", "drain")), want: []string{"b"}},
+		{reason: "of two tolerations the first counts, as in Kubernetes", binding: tolerating(settled("b"), forEver("drain"), forAWhile("drain", 1)), clusters: fleet(tainted("b", "drain")), now: 60},
+		{reason: "what no policy claims stays", binding: settled("b"), clusters: fleet(tainted("b", "drain")), unclaimed: true},
+		{reason: "and goes on leaving what it was leaving", binding: leaving(settled("a"), "b"), clusters: fleet(tainted("a"), tainted("b")), unclaimed: true, want: []string{"b"}},
+
+		{reason: "the taint is gone, and it never left", binding: leaving(settled("a", "b"), "b"), clusters: fleet(tainted("a"), tainted("b"))},
+		{reason: "the taint is gone, and it has another place by now: the scheduler is asked", binding: leaving(settled("a"), "b"), clusters: fleet(tainted("a"), tainted("b")), want: []string{"+b"}},
+		{reason: "the scheduler has taken it back", binding: returning(settled("a", "b"), "b"), clusters: fleet(tainted("a"), tainted("b"))},
+		{reason: "the scheduler has not, and the new copies are not healthy yet", binding: changed(returning(settled("a"), "b"), func(b *workv1alpha1.PropagationBinding) {
+			b.Status.Summary.Healthy--
+		}), clusters: fleet(tainted("a"), tainted("b")), now: 100, want: []string{"+b"}, again: 500},
+		{reason: "the scheduler has not, and they are", binding: returning(settled("a"), "b"), clusters: fleet(tainted("a"), tainted("b"))},
+		{reason: "the taint is there again", binding: returning(settled("a"), "b"), clusters: fleet(tainted("a"), tainted("b", "drain")), want: []string{"b"}},
+		{reason: "the taint is another, which is tolerated for a while", binding: tolerating(leaving(settled("a"), "b"), forAWhile("fire", 60)), clusters: fleet(tainted("a"), tainted("b", "fire")), want: []string{"+b"}, again: 60},
+		{reason: "the cluster is gone", binding: leaving(settled("a"), "b"), clusters: fleet(tainted("a"))},
+		{reason: "the cluster leaves the hub", binding: leaving(settled("a"), "b"), clusters: fleet(tainted("a"), func() *clusterv1alpha1.MemberCluster {
+			removed := tainted("b", "drain")
+			removed.DeletionTimestamp = stamp(0)
+			return removed
+		}())},
+		{reason: "the policy tolerates it by now", binding: tolerating(leaving(settled("a", "b"), "b"), forEver("drain")), clusters: fleet(tainted("a"), tainted("b", "drain"))},
+
+		{reason: "the new copies are healthy", binding: leaving(settled("a"), "b"), clusters: fleet(tainted("a"), tainted("b", "drain"))},
+		{reason: "it has no other place yet", binding: leaving(settled("b"), "b"), clusters: fleet(tainted("b", "drain")), now: 9999, want: []string{"b"}},
+		{reason: "no other cluster was found at all", binding: changed(leaving(settled(), "b"), func(b *workv1alpha1.PropagationBinding) {
+			b.Status.Conditions[0].Status = metav1.ConditionFalse
+		}), clusters: fleet(tainted("b", "drain")), now: 9999, want: []string{"b"}},
+		{reason: "nothing is wanted anywhere", binding: leaving(settled(), "b"), clusters: fleet(tainted("b", "drain"))},
+		{reason: "the scheduler has not looked at it yet", binding: changed(leaving(settled("a"), "b"), func(b *workv1alpha1.PropagationBinding) { b.Generation++ }),
+			clusters: fleet(tainted("a"), tainted("b", "drain")), now: 9999, want: []string{"b"}},
+		{reason: "what is said is about what was wanted before", binding: changed(leaving(settled("a"), "b"), func(b *workv1alpha1.PropagationBinding) {
+			b.Status.Conditions[1].ObservedGeneration--
+		}), clusters: fleet(tainted("a"), tainted("b", "drain")), now: 9999, want: []string{"b"}},
+		{reason: "one of the new copies is not applied, however long it takes", binding: changed(leaving(settled("a", "c"), "b"), func(b *workv1alpha1.PropagationBinding) {
+			b.Status.Summary.Applied--
+		}), clusters: fleet(tainted("a"), tainted("b", "drain"), tainted("c")), now: 9999, want: []string{"b"}},
+		{reason: "one is applied and not healthy yet", binding: changed(leaving(settled("a"), "b"), func(b *workv1alpha1.PropagationBinding) {
+			b.Status.Summary.Healthy--
+		}), clusters: fleet(tainted("a"), tainted("b", "drain")), now: 100, want: []string{"b"}, again: 500},
+		{reason: "nor for longer than the grace", binding: changed(leaving(settled("a"), "b"), func(b *workv1alpha1.PropagationBinding) {
+			b.Status.Summary.Healthy--
+		}), clusters: fleet(tainted("a"), tainted("b", "drain")), now: 600},
+		{reason: "the grace begins anew when the scheduler chooses others", binding: changed(leaving(settled("a"), "b"), func(b *workv1alpha1.PropagationBinding) {
+			b.Status.Summary.Healthy--
+			b.Status.LastScheduledTime = stamp(550)
+		}), clusters: fleet(tainted("a"), tainted("b", "drain")), now: 600, want: []string{"b"}, again: 550},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			decision := Decide(Facts{
+				Binding: test.binding, Claimed: !test.unclaimed,
+				Cluster: func(name string) *clusterv1alpha1.MemberCluster {
+					for _, cluster := range test.clusters {
+						if cluster.Name == name {
+							return cluster
+						}
+					}
+					return nil
+				},
+				Grace: grace * time.Second, Now: after(test.now),
+			})
+			var got []string
+			for _, task := range decision.Tasks {
+				if task.Reason == ReasonTaintRemoved {
+					got = append(got, "+"+task.FromCluster)
+				} else {
+					got = append(got, task.FromCluster)
+				}
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("leaving (-want +got):\n%s", diff)
+			}
+			if want := time.Duration(test.again) * time.Second; decision.Again != want {
+				t.Errorf("it is looked at again after %s, want %s", decision.Again, want)
+			}
+		})
+	}
+}
+
+func TestTheSchedulerIsToldWhereATemplateIsAndWhatItIsLeaving(t *testing.T) {
+	binding := settled("a", "d")
+	binding.Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{
+		{FromCluster: "c", Reason: ReasonTaintUntolerated, Replicas: ptr.To[int32](1)},
+		{FromCluster: "b", Reason: ReasonTaintRemoved, Replicas: ptr.To[int32](3)},
+		{FromCluster: "a", Reason: ReasonTaintUntolerated},
+		{FromCluster: "d", Reason: ReasonTaintRemoved},
+	}
+	if diff := cmp.Diff([]string{"a", "c"}, Leaving(&binding.Spec)); diff != "" {
+		t.Errorf("leaving (-want +got):\n%s", diff)
+	}
+	want := []workv1alpha1.TargetCluster{{Name: "a", Replicas: 2}, {Name: "d", Replicas: 2}, {Name: "b", Replicas: 3}}
+	if diff := cmp.Diff(want, Has(&binding.Spec)); diff != "" {
+		t.Errorf("has (-want +got):\n%s", diff)
+	}
+	if len(binding.Spec.Clusters) != 2 {
+		t.Errorf("the binding itself was changed: %v", binding.Spec.Clusters)
+	}
+}
+
+func TestATaskSaysWhatItIsAboutAndStaysAsItIs(t *testing.T) {
+	binding := settled("a", "b")
+	facts := Facts{Binding: binding, Claimed: true, Grace: time.Minute, Now: after(5).Add(300 * time.Millisecond),
+		Cluster: func(name string) *clusterv1alpha1.MemberCluster {
+			if name == "b" {
+				return tainted("b", "drain")
+			}
+			return tainted(name)
+		}}
+	first := Decide(facts)
+	want := []workv1alpha1.GracefulEvictionTask{{
+		FromCluster: "b", PurgeMode: policyv1alpha1.PurgeGracefully, Replicas: ptr.To[int32](2), Reason: "TaintUntolerated", Producer: "TaintManager",
+		Message: "the cluster has the taint drain:NoExecute, which the placement does not tolerate, or not any longer", CreationTimestamp: stamp(5),
+	}}
+	if diff := cmp.Diff(want, first.Tasks); diff != "" {
+		t.Errorf("tasks (-want +got):\n%s", diff)
+	}
+	binding.Spec.GracefulEvictionTasks = first.Tasks
+	facts.Now = after(1000)
+	if diff := cmp.Diff(want, Decide(facts).Tasks); diff != "" {
+		t.Errorf("later (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatOfAClusterMatters(t *testing.T) {
+	removed := tainted("a")
+	removed.DeletionTimestamp = stamp(0)
+	later := tainted("a", "drain")
+	later.Spec.Taints[0].TimeAdded = stamp(9)
+	cordoned := tainted("a", "cordon")
+	cordoned.Spec.Taints[0].Effect = corev1.TaintEffectNoSchedule
+	for _, test := range []struct {
+		reason   string
+		old, new *clusterv1alpha1.MemberCluster
+		want     bool
+	}{
+		{"nothing", tainted("a", "drain"), tainted("a", "drain"), false},
+		{"a cluster comes", nil, tainted("a"), true},
+		{"it goes", tainted("a"), nil, true},
+		{"it begins to go", tainted("a"), removed, true},
+		{"a taint comes", tainted("a"), tainted("a", "drain"), true},
+		{"its time is another", tainted("a", "drain"), later, true},
+		{"NoSchedule is for the scheduler", tainted("a"), cordoned, false},
+	} {
+		if got := Matters(test.old, test.new); got != test.want {
+			t.Errorf("%s: matters %t, want %t", test.reason, got, test.want)
+		}
+	}
+}

@@ -1,0 +1,69 @@
+package schedule
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+)
+
+func TestATemplateThatHasToLeaveAClusterGoesWhereItFitsAndOtherwiseStays(t *testing.T) {
+	drained := member("b", tainted("drain", "", corev1.TaintEffectNoExecute))
+	cordoned := member("c", tainted("cordon", "", corev1.TaintEffectNoSchedule))
+	shares := func(a, b int32) []workv1alpha1.TargetCluster {
+		return []workv1alpha1.TargetCluster{{Name: "a", Replicas: a}, {Name: "b", Replicas: b}}
+	}
+	tests := []struct {
+		reason string
+		place  *policyv1alpha1.Placement
+		facts  Facts
+		want   Decision
+	}{
+		{
+			reason: "the others get its share",
+			place:  &policyv1alpha1.Placement{ReplicaScheduling: divided()},
+			facts:  Facts{Fleet: fleet(member("a"), drained), Replicas: ptr.To[int32](4), Current: shares(2, 2), Leaving: []string{"b"}},
+			want: Decision{Clusters: shares(4, 0)[:1], Scheduled: true, Reason: ReasonSuccess,
+				Message: "4 replicas divided among 1 cluster; leaves b"},
+		},
+		{
+			reason: "where everything goes everywhere, it goes to one less",
+			facts:  Facts{Fleet: fleet(member("a"), drained), Replicas: ptr.To[int32](2), Current: shares(2, 2), Leaving: []string{"b"}},
+			want: Decision{Clusters: shares(2, 0)[:1], Scheduled: true, Reason: ReasonSuccess,
+				Message: "2 replicas in each of 1 cluster; leaves b"},
+		},
+		{
+			reason: "nothing else fits: it goes on, follows its template, and says so",
+			facts:  Facts{Fleet: fleet(drained, cordoned), Replicas: ptr.To[int32](3), Current: shares(0, 2)[1:], Leaving: []string{"b"}},
+			want: Decision{Clusters: shares(0, 3)[1:], Scheduled: true, Reason: ReasonNowhereElse,
+				Message: "3 replicas in each of 1 cluster; that it has to leave because of a taint NoExecute waits, for nothing else fits: " +
+					"0 of 2 clusters fit: 1 is being left because of a taint NoExecute, 1 has the untolerated taint cordon:NoSchedule"},
+		},
+		{
+			reason: "it was not there, and can't come",
+			facts:  Facts{Fleet: fleet(drained), Replicas: ptr.To[int32](3), Leaving: []string{"b"}},
+			want:   Decision{Reason: ReasonNoClusterFit, Message: "0 of 1 cluster fits: 1 has the untolerated taint drain:NoExecute"},
+		},
+		{
+			reason: "what tolerates a taint for a while does not come",
+			place: &policyv1alpha1.Placement{ClusterTolerations: []corev1.Toleration{
+				{Key: "drain", Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: ptr.To[int64](300)}}},
+			facts: Facts{Fleet: fleet(drained), Replicas: ptr.To[int32](3)},
+			want:  Decision{Reason: ReasonNoClusterFit, Message: "0 of 1 cluster fits: 1 has the untolerated taint drain:NoExecute"},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			test.facts.Template, test.facts.Placement = Template{Kind: deployment}, compiled(t, test.place)
+			got := Decide(test.facts)
+			if diff := cmp.Diff(test.want, got, cmpopts.IgnoreFields(Decision{}, "Refused"), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("decision (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
