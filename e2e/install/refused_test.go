@@ -52,7 +52,7 @@ func badInput(t *testing.T, s *site) {
 		{name: "used-token", in: s.edge, token: used, cluster: "edge-1", says: "was used already"},
 		// The hub's own cluster is another one, and has not joined.
 		{name: "taken-name", in: s.hub, token: token("--cluster edge-1"), cluster: "edge-1", says: "is taken: a cluster with another"},
-		{name: "unknown-address", in: s.edge, token: token("--cluster edge-2"), address: "hub.example.invalid:8443", says: "no such host"},
+		{name: "unknown-address", in: s.edge, token: token("--cluster edge-2"), address: "hub.example.invalid:8443", says: "does not exist for this machine's DNS"},
 		{name: "proxy-refuses", in: s.edge, token: token("--cluster edge-2"), set: "--set proxy.https=http://" + proxy.Address(), says: "407"},
 	}
 	for _, c := range cases {
