@@ -84,9 +84,16 @@ func newAPI(name, kubeconfig string, dial cluster.Dial) (*API, error) {
 }
 
 func (a *API) resource(o Object) (dynamic.ResourceInterface, error) {
+	resource, _, err := a.Find(o)
+	return resource, err
+}
+
+// Find is Resource for goroutines beside the test's own, which can't end it; it says too whether objects of the
+// kind lie in namespaces.
+func (a *API) Find(o Object) (resource dynamic.ResourceInterface, namespaced bool, err error) {
 	group, err := schema.ParseGroupVersion(o.APIVersion)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	kind := group.WithKind(o.Kind)
 	mapping, err := a.mapper.RESTMapping(kind.GroupKind(), kind.Version)
@@ -95,12 +102,12 @@ func (a *API) resource(o Object) (dynamic.ResourceInterface, error) {
 		mapping, err = a.mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
-		return a.Dynamic.Resource(mapping.Resource), nil
+		return a.Dynamic.Resource(mapping.Resource), false, nil
 	}
-	return a.Dynamic.Resource(mapping.Resource).Namespace(o.Namespace), nil
+	return a.Dynamic.Resource(mapping.Resource).Namespace(o.Namespace), true, nil
 }
 
 func (a *API) read(ctx context.Context, o Object) (*unstructured.Unstructured, error) {
@@ -377,6 +384,9 @@ func WaitFor(t *testing.T, what string, cond func() error) {
 		t.Fatalf("waited %v for %s: %v", limit, what, err)
 	}
 }
+
+// Await is WaitFor for goroutines beside the test's own: it returns cond's last word.
+func Await(ctx context.Context, cond func() error) error { return await(ctx, cond) }
 
 func await(ctx context.Context, cond func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
