@@ -385,9 +385,6 @@ func WaitFor(t *testing.T, what string, cond func() error) {
 	}
 }
 
-// Await is WaitFor for goroutines beside the test's own: it returns cond's last word.
-func Await(ctx context.Context, cond func() error) error { return await(ctx, cond) }
-
 func await(ctx context.Context, cond func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
