@@ -273,6 +273,14 @@ func decode(manifests string) ([]*unstructured.Unstructured, error) {
 // Patch merges a JSON merge patch, which may be written as YAML, into an object.
 func (a *API) Patch(t *testing.T, o Object, patch string) {
 	t.Helper()
+	if err := a.TryPatch(t, o, patch); err != nil {
+		t.Fatalf("changing %s on %s: %v", o, a.name, err)
+	}
+}
+
+// TryPatch is Patch for changes that may be refused.
+func (a *API) TryPatch(t *testing.T, o Object, patch string) error {
+	t.Helper()
 	raw, err := yaml.ToJSON([]byte(patch))
 	if err != nil {
 		t.Fatal(err)
@@ -281,9 +289,7 @@ func (a *API) Patch(t *testing.T, o Object, patch string) {
 	if err == nil {
 		_, err = resource.Patch(t.Context(), o.Name, types.MergePatchType, raw, metav1.PatchOptions{FieldManager: "kubectl-edit"})
 	}
-	if err != nil {
-		t.Fatalf("changing %s on %s: %v", o, a.name, err)
-	}
+	return err
 }
 
 // Delete deletes an object, its dependents in the background.

@@ -265,7 +265,16 @@ func validateSelectorNamespace(policy selecting, namespace string, path *field.P
 	return errs
 }
 
+// maxExpressions bounds the expressions of one selector, which are looked at for every template or cluster.
+const maxExpressions = 100
+
 func validateLabelSelector(selector *metav1.LabelSelector, path *field.Path) field.ErrorList {
+	if selector != nil && len(selector.MatchLabels) > maxExpressions {
+		return field.ErrorList{field.TooMany(path.Child("matchLabels"), len(selector.MatchLabels), maxExpressions)}
+	}
+	if selector != nil && len(selector.MatchExpressions) > maxExpressions {
+		return field.ErrorList{field.TooMany(path.Child("matchExpressions"), len(selector.MatchExpressions), maxExpressions)}
+	}
 	return metav1validation.ValidateLabelSelector(selector, metav1validation.LabelSelectorValidationOptions{}, path)
 }
 
@@ -391,7 +400,9 @@ func validateClusterAffinity(affinity *ClusterAffinity, path *field.Path) field.
 		return nil
 	}
 	errs := validateLabelSelector(affinity.LabelSelector, path.Child("labelSelector"))
-	if affinity.FieldSelector != nil {
+	if affinity.FieldSelector != nil && len(affinity.FieldSelector.MatchExpressions) > maxExpressions {
+		errs = append(errs, field.TooMany(path.Child("fieldSelector", "matchExpressions"), len(affinity.FieldSelector.MatchExpressions), maxExpressions))
+	} else if affinity.FieldSelector != nil {
 		for i, requirement := range affinity.FieldSelector.MatchExpressions {
 			errs = append(errs, validateFieldRequirement(requirement, path.Child("fieldSelector", "matchExpressions").Index(i))...)
 		}
