@@ -435,7 +435,7 @@ kind: PropagationPolicy
 metadata: {name: NAME, namespace: NAMESPACE}
 spec:
   resourceSelectors: [{apiVersion: apps/v1, kind: deployment}]
-`, policy, []fleet.Check{fleet.ConditionIs("Ready", "False"), fleet.ConditionSays("Ready", "KindNotFound: The hub does not serve apps/v1 deployment")}},
+`, policy, []fleet.Check{fleet.ConditionIs("Ready", "False"), fleet.ConditionSays("Ready", "kind Deployment in apps/v1 is probably meant")}},
 	{"the largest weights there are", `
 apiVersion: apps/v1
 kind: Deployment

@@ -384,6 +384,32 @@ func TestClusterNamesArePolicedAsTheClustersThemselves(t *testing.T) {
 	}
 }
 
+func TestASelectorHasAHundredExpressionsAtMost(t *testing.T) {
+	labels := func(n int) *metav1.LabelSelector {
+		return &metav1.LabelSelector{MatchExpressions: slices.Repeat([]metav1.LabelSelectorRequirement{{Key: "app", Operator: metav1.LabelSelectorOpExists}}, n)}
+	}
+	fields := func(n int) *policyv1alpha1.FieldSelector {
+		zone := corev1.NodeSelectorRequirement{Key: policyv1alpha1.ZoneField, Operator: corev1.NodeSelectorOpIn, Values: []string{"a"}}
+		return &policyv1alpha1.FieldSelector{MatchExpressions: slices.Repeat([]corev1.NodeSelectorRequirement{zone}, n)}
+	}
+	many := &metav1.LabelSelector{MatchLabels: map[string]string{}}
+	for i := range 101 {
+		many.MatchLabels[fmt.Sprint("app", i)] = ""
+	}
+	policy := validPolicy()
+	policy.Spec.ResourceSelectors[0].LabelSelector = labels(100)
+	policy.Spec.Placement.ClusterAffinity = &policyv1alpha1.ClusterAffinity{LabelSelector: labels(100), FieldSelector: fields(100)}
+	expectErrors(t, policyv1alpha1.ValidatePropagationPolicy(policy), nil)
+
+	policy.Spec.ResourceSelectors[0].LabelSelector = many
+	policy.Spec.Placement.ClusterAffinity = &policyv1alpha1.ClusterAffinity{LabelSelector: labels(101), FieldSelector: fields(101)}
+	expectErrors(t, policyv1alpha1.ValidatePropagationPolicy(policy), []string{
+		"spec.resourceSelectors[0].labelSelector.matchLabels: Too many: 101: must have at most 100 items",
+		"spec.placement.clusterAffinity.labelSelector.matchExpressions: Too many: 101: must have at most 100 items",
+		"spec.placement.clusterAffinity.fieldSelector.matchExpressions: Too many: 101: must have at most 100 items",
+	})
+}
+
 func TestEveryTolerationThatMatchesSomethingIsAccepted(t *testing.T) {
 	for _, toleration := range []corev1.Toleration{
 		{Operator: corev1.TolerationOpExists},
