@@ -23,7 +23,8 @@ import (
 // Left out is what can't be written here: CEL expressions and their cost, cron schedules and time zones, durations,
 // strategic merge patches, regular expressions and scripts are in none of the fields; nothing depends on a policy
 // in a circle. Not wrong, as in Karmada: labels beside a name in a selector, Weighted without weights, maxGroups 0,
-// a negative tolerationSeconds (Kubernetes takes it for 0), args for a container that is not there. A namespace
+// a negative tolerationSeconds (Kubernetes takes it for 0), args for a container that is not there, a rule of an override
+// that targets no cluster yet, and secrets in plain text, which nobody can tell from other values. A namespace
 // that is left out is the one of the user's context. What wins among policies and overrides that agree about
 // everything is in the corpus.
 
@@ -375,6 +376,10 @@ type badOutcome struct {
 
 func bindingOf(namespace, name string) fleet.Object { return fleet.Binding(configMap(namespace, name)) }
 
+func serviceBinding(namespace, name string) fleet.Object {
+	return fleet.Binding(fleet.Object{APIVersion: "v1", Kind: "Service", Namespace: namespace, Name: name})
+}
+
 // sent is a ConfigMap and its policy with more in its spec.
 func sent(more string) string {
 	return `
@@ -435,7 +440,7 @@ kind: PropagationPolicy
 metadata: {name: NAME, namespace: NAMESPACE}
 spec:
   resourceSelectors: [{apiVersion: apps/v1, kind: deployment}]
-`, policy, []fleet.Check{fleet.ConditionIs("Ready", "False"), fleet.ConditionSays("Ready", "kind Deployment in apps/v1 is probably meant")}},
+`, policy, []fleet.Check{fleet.ConditionIs("Ready", "False"), fleet.ConditionSays("Ready", "KindNotFound: The hub does not serve apps/v1 deployment (apps/v1 Deployment is probably meant)")}},
 	{"the largest weights there are", `
 apiVersion: apps/v1
 kind: Deployment
@@ -491,18 +496,38 @@ kind: PropagationPolicy
 metadata: {name: NAME, namespace: NAMESPACE}
 spec:
   resourceSelectors: [{apiVersion: v1, kind: Service, name: NAME}]
-`, func(namespace, name string) fleet.Object {
-		return fleet.Binding(fleet.Object{APIVersion: "v1", Kind: "Service", Namespace: namespace, Name: name})
-	}, failedOverride("/spec/ports/1000000000")},
-	{"an image where there is none", overridden(`{imageOverrider: [{predicate: {path: /spec/containers/7/image}, component: Tag, operator: replace, value: "2"}]}`), bindingOf, failedOverride("/spec/containers/7/image")},
+`, serviceBinding, failedOverride("/spec/ports/1000000000")},
+	{"an image where there is none", overridden(`{imageOverrider: [{predicate: {path: /spec/containers/7/image}, component: Tag, operator: replace, value: "2"}]}`), bindingOf, failedOverride("imageOverrider[0]: there is nothing at /spec")},
 	{"a document that is none", overridden(`{fieldOverrider: [{fieldPath: /data/missing, yaml: [{subPath: /x, operator: add, value: 1}]}]}`), bindingOf, failedOverride("/data/missing")},
 	{"a place in a document that is not there", overridden(`{fieldOverrider: [{fieldPath: /data/document, yaml: [{subPath: /x/z/y, operator: replace, value: 1}]}]}`), bindingOf, failedOverride("/x/z/y")},
 	{"a label of the cluster that it does not have", overridden(`{labelsOverrider: [{operator: add, value: {a: "${cluster.labels.no-such-label}"}}]}`), bindingOf, failedOverride("has no label no-such-label")},
-	{"a result that is too large", overridden(`{plaintext: [` + grown(20) + `]}`), bindingOf, []fleet.Check{fleet.ConditionIs("Rendered", "False"), fleet.ConditionSays("Rendered", "TooLarge")}},
+	{"a result that is too large", overridden(`{plaintext: [` + grown(20) + `]}`), bindingOf, failedOverride("the result has", "bytes, and at most 1048576 are possible")},
 	{"a result that the member refuses", overridden(`{plaintext: [{path: /data/a, operator: replace, value: 7}]}`), bindingOf,
 		[]fleet.Check{fleet.ConditionIs("FullyApplied", "False"), fleet.ConditionSays("FullyApplied", "member1"), fleet.ConditionSays("FullyApplied", "data.a")}},
-	{"null where there must be something", overridden(`{plaintext: [{path: /data, operator: replace, value: {a: [1]}}]}`), bindingOf,
+	{"a list where there must be a string", overridden(`{plaintext: [{path: /data, operator: replace, value: {a: [1]}}]}`), bindingOf,
 		[]fleet.Check{fleet.ConditionIs("FullyApplied", "False"), fleet.ConditionSays("FullyApplied", "member1"), fleet.ConditionSays("FullyApplied", "data.a")}},
+	{"null for what is required", `
+apiVersion: policy.karmada.io/v1alpha1
+kind: OverridePolicy
+metadata: {name: NAME, namespace: NAMESPACE}
+spec:
+  resourceSelectors: [{apiVersion: v1, kind: Service, name: NAME}]
+  overrideRules:
+  - targetCluster: {clusterNames: [member1]}
+    overriders: {plaintext: [{path: /spec/ports, operator: replace, value: null}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: NAME, namespace: NAMESPACE}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: policy.karmada.io/v1alpha1
+kind: PropagationPolicy
+metadata: {name: NAME, namespace: NAMESPACE}
+spec:
+  resourceSelectors: [{apiVersion: v1, kind: Service, name: NAME}]
+`, serviceBinding,
+		[]fleet.Check{fleet.ConditionIs("FullyApplied", "False"), fleet.ConditionSays("FullyApplied", "member1"), fleet.ConditionSays("FullyApplied", "spec.ports")}},
 }
 
 // grown are operations that make a ConfigMap of so many times 60 KiB.
