@@ -41,6 +41,7 @@ const (
 	clusterPropagation = "ClusterPropagationPolicy"
 	overriding         = "OverridePolicy"
 	clusterOverriding  = "ClusterOverridePolicy"
+	rebalancing        = "WorkloadRebalancer"
 )
 
 var badSelectors = []badPolicy{
@@ -187,11 +188,19 @@ var badOverrides = []badPolicy{
 	{"an overrider that there is not", overriding, `{overrideRules: [{overriders: {strategicMerge: []}}]}`, []string{`unknown field "spec.overrideRules[0].overriders.strategicMerge"`}},
 }
 
+var badRebalancers = []badPolicy{
+	{"nothing to place anew", rebalancing, `{workloads: []}`, []string{"spec.workloads: Required value: name at least one template"}},
+	{"a workload without its name", rebalancing, `{workloads: [{apiVersion: apps/v1, kind: Deployment, namespace: a}]}`, []string{"spec.workloads[0].name: Required value"}},
+	{"a workload without its group", rebalancing, `{workloads: [{kind: Deployment, name: a, namespace: a}]}`, []string{"spec.workloads[0].apiVersion: Invalid value"}},
+	{"a workload twice", rebalancing, `{workloads: [{apiVersion: apps/v1, kind: Deployment, name: a, namespace: b}, {apiVersion: apps/v1, kind: Deployment, name: a, namespace: b}]}`, []string{`spec.workloads[1]: Duplicate value: "Deployment b/a"`}},
+	{"an end before the beginning", rebalancing, `{ttlSecondsAfterFinished: -1, workloads: [{apiVersion: apps/v1, kind: Deployment, name: a, namespace: b}]}`, []string{"spec.ttlSecondsAfterFinished: Invalid value: -1: must be 0 or more"}},
+}
+
 func TestPoliciesThatAreWrongAreRefusedWithTheFieldAndTheReasonInEveryWay(t *testing.T) {
 	f := fleet.Shared(t)
 	namespace := f.Hub().Namespace(t)
 	pid := f.Hub().Process().PID
-	for _, cases := range [][]badPolicy{badSelectors, badPlacements, badBehaviour, badOverrides} {
+	for _, cases := range [][]badPolicy{badSelectors, badPlacements, badBehaviour, badOverrides, badRebalancers} {
 		for _, c := range cases {
 			t.Run(c.reason, func(t *testing.T) {
 				object := badObject(t, c, namespace)
@@ -222,12 +231,15 @@ func badObject(t *testing.T, c badPolicy, namespace string) *unstructured.Unstru
 	if _, given := spec["resourceSelectors"]; !given && strings.HasSuffix(c.kind, propagation) {
 		spec["resourceSelectors"] = []any{map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "name": "there-is-none"}}
 	}
-	metadata := map[string]any{"name": unique("wrong")}
-	if !strings.HasPrefix(c.kind, "Cluster") {
+	metadata, group := map[string]any{"name": unique("wrong")}, "policy.karmada.io/v1alpha1"
+	switch {
+	case c.kind == rebalancing:
+		group = "apps.karmada.io/v1alpha1"
+	case !strings.HasPrefix(c.kind, "Cluster"):
 		metadata["namespace"] = namespace
 	}
 	return &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "policy.karmada.io/v1alpha1", "kind": c.kind, "metadata": metadata, "spec": spec,
+		"apiVersion": group, "kind": c.kind, "metadata": metadata, "spec": spec,
 	}}
 }
 
