@@ -67,7 +67,8 @@ node: ## Build what makes this machine a real node into bin/ (for make e2e-helm)
 	cd hack/node/runtime && $(GO) build -ldflags=-s $(BUILD_FLAGS) -o ../../../bin/runtime/ ./dns && \
 	  GOBIN=$(CURDIR)/bin/runtime $(GO) install $(BUILD_FLAGS) tool
 
-bench: build ## Measure how long a Deployment takes from the hub into three real members and back
+bench: build ## Measure decisions a second, and how long a Deployment takes from the hub into three real members and back
+	$(GO) test -vet=off -run '^$$' -bench Over1000Clusters -benchtime 2s -cpu 1 ./pkg/schedule
 	$(GO) run ./e2e/bench
 
 generate: ## Write all generated code anew

@@ -2,7 +2,9 @@ package observe
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -228,6 +230,9 @@ func (o *Observer) describe(report *linkv1.Report, w *work) {
 		case workv1alpha1.ResourceUnhealthy:
 			unhealthy++
 		}
+		if report.HealthMessage == "" && known.why != "" {
+			report.HealthMessage = w.lacks(tracked, known)
+		}
 	}
 	fitStatuses(report.Objects)
 	objects := w.state.Manifests
@@ -246,6 +251,21 @@ func (o *Observer) describe(report *linkv1.Report, w *work) {
 	if reached && w.healthy.GetGeneration() < w.state.Applied {
 		w.healthy = milestone(w.state.Applied, at)
 	}
+}
+
+// longestHealthMessage bounds what is said of a work's health, in bytes.
+const longestHealthMessage = 512
+
+// lacks says what an object that is not healthy lacks, and of a work with several which one it is.
+func (w *work) lacks(tracked Tracked, known *object) string {
+	text := known.why
+	if w.state.Manifests > 1 {
+		text = fmt.Sprintf("%s %s: %s", tracked.ID.Kind, tracked.ID.Name, text)
+	}
+	if len(text) > longestHealthMessage {
+		text = strings.ToValidUTF8(text[:longestHealthMessage], "")
+	}
+	return text
 }
 
 func objectReport(tracked Tracked, known *object) *linkv1.ObjectReport {

@@ -102,6 +102,24 @@ func TestOnlyTheEndOfARolloutAndItsTroublesAreReportedAtOnce(t *testing.T) {
 	}
 }
 
+func TestAReportSaysWhatAnObjectThatIsNotHealthyLacks(t *testing.T) {
+	o := newObserver(t)
+	o.Track("web", web)
+	o.SetWork(applied(nil))
+	o.Seen(web.ID, deployment("5", 1))
+	if said := o.Report("web").HealthMessage; said != "1 of 2 replicas are available" {
+		t.Errorf("of one object it says %q", said)
+	}
+	o.SetWork(applied(func(s *WorkState) { s.Manifests = 2 }))
+	if said := o.Report("web").HealthMessage; said != "Deployment web: 1 of 2 replicas are available" {
+		t.Errorf("of one of several objects it says %q", said)
+	}
+	o.Seen(web.ID, deployment("6", 2))
+	if said := o.Report("web").HealthMessage; said != "" {
+		t.Errorf("of what is healthy it says %q", said)
+	}
+}
+
 func TestARolloutThatIsDoneInTimeIsOneReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newObserver(t)

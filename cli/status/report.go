@@ -278,13 +278,25 @@ func describePlacement(target workv1alpha1.TargetCluster, b binding, w *workv1al
 	if manifest != nil && manifest.Health != "" {
 		placement.Health = string(manifest.Health)
 	}
-	switch {
-	case placement.Wanted != nil:
+	if placement.Wanted != nil {
 		placement.Ready = readyReplicas(manifest)
-	case placement.Applied && placement.Health == string(workv1alpha1.ResourceUnhealthy):
-		placement.Message = stateOf(manifest)
+	}
+	if placement.Applied && placement.Health == string(workv1alpha1.ResourceUnhealthy) {
+		placement.Message = whyNotHealthy(w, manifest, placement.Wanted == nil)
 	}
 	return placement
+}
+
+// whyNotHealthy is what the agent says; one of an earlier version says nothing.
+func whyNotHealthy(w *workv1alpha1.PropagationWork, manifest *workv1alpha1.ManifestStatus, guess bool) string {
+	available := meta.FindStatusCondition(w.Status.Conditions, workv1alpha1.WorkAvailable)
+	if available != nil && available.Message != "" {
+		return available.Message
+	}
+	if guess {
+		return stateOf(manifest)
+	}
+	return ""
 }
 
 // Overridden says whether an override has changed the manifest of a work. Only then the report needs it.
@@ -406,7 +418,7 @@ func bindingProblem(b binding, described Binding, scheduled *metav1.Condition) *
 }
 
 func readyOf(p Placement) string {
-	if p.Wanted == nil || p.Ready == nil {
+	if p.Message != "" || p.Wanted == nil || p.Ready == nil {
 		return cmp.Or(p.Message, "not healthy")
 	}
 	return fmt.Sprintf("%d of %d replicas ready", *p.Ready, *p.Wanted)

@@ -451,6 +451,23 @@ func TestOverridesThatFailAreAProblemThoughAllHaveWhatTheyHadBefore(t *testing.T
 	}
 }
 
+func TestWhatTheAgentSaysOfAnUnhealthyWorkloadIsTold(t *testing.T) {
+	facts := sample()
+	work := &facts.Works[0]
+	work.Status.ManifestStatuses[0].Health = workv1alpha1.ResourceUnhealthy
+	work.Status.Conditions = []metav1.Condition{
+		{Type: workv1alpha1.WorkApplied, Status: metav1.ConditionTrue, ObservedGeneration: work.Generation},
+		{Type: workv1alpha1.WorkAvailable, Status: metav1.ConditionFalse, Reason: "Unhealthy", Message: "1 of 4 replicas are updated"},
+	}
+	var messages []string
+	for _, problem := range Make(facts).Problems {
+		messages = append(messages, problem.Message)
+	}
+	if !strings.Contains(strings.Join(messages, "\n"), "member1: 1 of 4 replicas are updated") {
+		t.Errorf("the problems are %q", messages)
+	}
+}
+
 func TestTheReplicasThatAreWantedAreThoseOfTheOverrides(t *testing.T) {
 	facts := sample()
 	for i := range facts.Works[:2] {

@@ -69,7 +69,7 @@ func dispatchingCondition(work *workv1alpha1.PropagationWork) metav1.Condition {
 }
 
 func availableCondition(report *linkv1.Report) metav1.Condition {
-	condition := metav1.Condition{Type: workv1alpha1.WorkAvailable, ObservedGeneration: report.GetGeneration()}
+	condition := metav1.Condition{Type: workv1alpha1.WorkAvailable, ObservedGeneration: report.GetGeneration(), Message: report.GetHealthMessage()}
 	switch report.GetHealth() {
 	case linkv1.Health_HEALTH_HEALTHY:
 		condition.Status, condition.Reason = metav1.ConditionTrue, "Healthy"

@@ -465,9 +465,11 @@ func TestTheConditionsSayWhatTheMemberSaid(t *testing.T) {
 			condition(workv1alpha1.WorkApplied, metav1.ConditionFalse, "Conflict", "the object is not ours"),
 			condition(workv1alpha1.WorkAvailable, metav1.ConditionUnknown, "Unknown", ""),
 		}},
-		{"it has not come to it yet", func(r *linkv1.Report) { r.Applied, r.Health = false, linkv1.Health_HEALTH_UNHEALTHY }, []metav1.Condition{
+		{"it has not come to it yet", func(r *linkv1.Report) {
+			r.Applied, r.Health, r.HealthMessage = false, linkv1.Health_HEALTH_UNHEALTHY, "1 of 3 replicas are updated"
+		}, []metav1.Condition{
 			condition(workv1alpha1.WorkApplied, metav1.ConditionUnknown, "Applying", ""),
-			condition(workv1alpha1.WorkAvailable, metav1.ConditionFalse, "Unhealthy", ""),
+			condition(workv1alpha1.WorkAvailable, metav1.ConditionFalse, "Unhealthy", "1 of 3 replicas are updated"),
 		}},
 		{"it says something else besides", func(r *linkv1.Report) {
 			r.Conditions = []*linkv1.Condition{{Type: "FieldsDropped", Status: "True", Reason: "Older", Message: "spec.x"}}

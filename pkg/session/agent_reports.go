@@ -73,7 +73,7 @@ func (a *Agent) stamp(key string, r *linkv1.Report, now time.Time) *linkv1.Repor
 	return &linkv1.Report{
 		Key: key, Uid: r.GetUid(), Generation: r.GetGeneration(), Phase: r.GetPhase(), ObservedAt: r.GetObservedAt(),
 		Applied: r.GetApplied(), Reason: r.GetReason(), Message: r.GetMessage(), Health: r.GetHealth(), Status: r.GetStatus(),
-		Observed: r.GetObserved(), Generations: r.GetGenerations(), Conditions: r.GetConditions(), Objects: r.GetObjects(),
+		Observed: r.GetObserved(), Generations: r.GetGenerations(), Conditions: r.GetConditions(), Objects: r.GetObjects(), HealthMessage: r.GetHealthMessage(),
 		SessionEpoch: a.welcome.GetSessionEpoch(), Sequence: a.reportSequence,
 	}
 }

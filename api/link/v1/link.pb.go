@@ -2722,7 +2722,9 @@ type Report struct {
 	Sequence uint64 `protobuf:"varint,15,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// How each object stands that is in the member, of a work with several manifests, in their order. Status above is
 	// that of the first manifest then, health is that of all, and observed is true when all are.
-	Objects       []*ObjectReport `protobuf:"bytes,16,rep,name=objects,proto3" json:"objects,omitempty"`
+	Objects []*ObjectReport `protobuf:"bytes,16,rep,name=objects,proto3" json:"objects,omitempty"`
+	// What the first object that is not healthy lacks, for a person; empty when all are healthy.
+	HealthMessage string `protobuf:"bytes,17,opt,name=health_message,json=healthMessage,proto3" json:"health_message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2867,6 +2869,13 @@ func (x *Report) GetObjects() []*ObjectReport {
 		return x.Objects
 	}
 	return nil
+}
+
+func (x *Report) GetHealthMessage() string {
+	if x != nil {
+		return x.HealthMessage
+	}
+	return ""
 }
 
 // ObjectReport is the present state of one object of a work.
@@ -3842,7 +3851,7 @@ const file_api_link_v1_link_proto_rawDesc = "" +
 	"\x06wanted\x18\x02 \x03(\tR\x06wanted\"9\n" +
 	"\tReportAck\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n" +
-	"\bsequence\x18\x02 \x01(\x04R\bsequence\"\xe3\x04\n" +
+	"\bsequence\x18\x02 \x01(\x04R\bsequence\"\x8a\x05\n" +
 	"\x06Report\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\tR\x03uid\x12\x1e\n" +
@@ -3865,7 +3874,8 @@ const file_api_link_v1_link_proto_rawDesc = "" +
 	"conditions\x12#\n" +
 	"\rsession_epoch\x18\x0e \x01(\x03R\fsessionEpoch\x12\x1a\n" +
 	"\bsequence\x18\x0f \x01(\x04R\bsequence\x128\n" +
-	"\aobjects\x18\x10 \x03(\v2\x1e.windlass.link.v1.ObjectReportR\aobjects\"\x86\x02\n" +
+	"\aobjects\x18\x10 \x03(\v2\x1e.windlass.link.v1.ObjectReportR\aobjects\x12%\n" +
+	"\x0ehealth_message\x18\x11 \x01(\tR\rhealthMessage\"\x86\x02\n" +
 	"\fObjectReport\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
