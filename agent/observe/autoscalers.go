@@ -29,7 +29,7 @@ func newAutoscalers(changed func(interpret.Target)) *autoscalers {
 }
 
 func (a *autoscalers) watch(ctx context.Context, client dynamic.Interface) {
-	reflect(ctx, client.Resource(horizontalPodAutoscalers), "", horizontalPodAutoscalers.String(), a)
+	reflect(ctx, client.Resource(horizontalPodAutoscalers), "", horizontalPodAutoscalers.String(), a, func(error) {})
 }
 
 func (a *autoscalers) targets(target interpret.Target) bool {

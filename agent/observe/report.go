@@ -218,20 +218,21 @@ func (o *Observer) describe(report *linkv1.Report, w *work) {
 		if tracked.Ordinal == 0 {
 			report.Status = known.status
 		}
+		health, why := o.healthOf(tracked, known)
 		if w.state.Manifests > 1 {
-			report.Objects = append(report.Objects, objectReport(tracked, known))
+			report.Objects = append(report.Objects, objectReport(tracked, known, health))
 		}
 		if known.observed {
 			observed++
 		}
-		switch known.health {
+		switch health {
 		case workv1alpha1.ResourceHealthy:
 			healthy++
 		case workv1alpha1.ResourceUnhealthy:
 			unhealthy++
 		}
-		if report.HealthMessage == "" && known.why != "" {
-			report.HealthMessage = w.lacks(tracked, known)
+		if report.HealthMessage == "" && why != "" {
+			report.HealthMessage = w.lacks(tracked, why)
 		}
 	}
 	fitStatuses(report.Objects)
@@ -253,12 +254,19 @@ func (o *Observer) describe(report *linkv1.Report, w *work) {
 	}
 }
 
+// healthOf says how an object is, and why it is not healthy. Of what is not watched that is not known.
+func (o *Observer) healthOf(tracked Tracked, known *object) (workv1alpha1.ResourceHealth, string) {
+	if watch := o.watches[o.scopeOf(tracked.ID, known.resource)]; watch != nil && watch.unseen != "" {
+		return workv1alpha1.ResourceUnknown, watch.unseen
+	}
+	return known.health, known.why
+}
+
 // longestHealthMessage bounds what is said of a work's health, in bytes.
 const longestHealthMessage = 512
 
 // lacks says what an object that is not healthy lacks, and of a work with several which one it is.
-func (w *work) lacks(tracked Tracked, known *object) string {
-	text := known.why
+func (w *work) lacks(tracked Tracked, text string) string {
 	if w.state.Manifests > 1 {
 		text = fmt.Sprintf("%s %s: %s", tracked.ID.Kind, tracked.ID.Name, text)
 	}
@@ -268,13 +276,13 @@ func (w *work) lacks(tracked Tracked, known *object) string {
 	return text
 }
 
-func objectReport(tracked Tracked, known *object) *linkv1.ObjectReport {
+func objectReport(tracked Tracked, known *object, health workv1alpha1.ResourceHealth) *linkv1.ObjectReport {
 	id, resource := tracked.ID, tracked.Resource
 	report := &linkv1.ObjectReport{
 		Group: id.Group, Version: resource.Version, Kind: id.Kind, Resource: resource.Resource, Namespace: id.Namespace, Name: id.Name,
 		Status: known.status, Observed: known.observed && tracked.Applied,
 	}
-	switch known.health {
+	switch health {
 	case workv1alpha1.ResourceHealthy:
 		report.Health = linkv1.Health_HEALTH_HEALTHY
 	case workv1alpha1.ResourceUnhealthy:

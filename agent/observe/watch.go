@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -35,7 +36,8 @@ func (s scope) holds(id manifest.ID, known *object) bool {
 type kindWatch struct {
 	observer *Observer
 	scope
-	objects int // how many are tracked; guarded by the observer's lock
+	objects int    // how many are tracked; guarded by the observer's lock
+	unseen  string // why nothing is heard of them; guarded by the observer's lock
 	ended   chan struct{}
 }
 
@@ -60,24 +62,56 @@ func (w *kindWatch) run(ctx context.Context) {
 	if w.namespace != "" {
 		client = resource.Namespace(w.namespace)
 	}
-	reflect(ctx, client, managed, w.resource.String(), w)
+	reflect(ctx, client, managed, w.resource.String(), w, w.tried)
 }
 
-// reflect lists and watches objects into a store until ctx ends; whatever fails is tried again.
-func reflect(ctx context.Context, client dynamic.ResourceInterface, selector, description string, store cache.ReflectorStore) {
+// reflect lists and watches objects into a store until ctx ends; whatever fails is tried again, and told.
+func reflect(ctx context.Context, client dynamic.ResourceInterface, selector, description string, store cache.ReflectorStore, tried func(error)) {
 	source := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			options.LabelSelector = selector
-			return client.List(ctx, options)
+			list, err := client.List(ctx, options)
+			tried(err)
+			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			options.LabelSelector = selector
-			return client.Watch(ctx, options)
+			events, err := client.Watch(ctx, options)
+			tried(err)
+			return events, err
 		},
 	}
 	cache.NewReflectorWithOptions(source, &unstructured.Unstructured{}, store, cache.ReflectorOptions{
 		Name: "observe", TypeDescription: description,
 	}).RunWithContext(ctx)
+}
+
+// tried is told how a list or a watch has begun. Without the right to it nothing is heard of the objects, and what was
+// known of them when they were applied says nothing about how they are now.
+func (w *kindWatch) tried(err error) {
+	why := ""
+	switch {
+	case apierrors.IsForbidden(err):
+		why = "it is not known how it is, for the agent may not watch it: " + err.Error()
+	case err != nil:
+		return // the next attempt tells
+	}
+	o := w.observer
+	o.mu.Lock()
+	changed := w.unseen != why
+	w.unseen = why
+	if changed {
+		for id, known := range o.objects {
+			if w.holds(id, known) {
+				o.news(known.key)
+			}
+		}
+	}
+	o.mu.Unlock()
+	if changed && why != "" {
+		o.config.Logger.Warn("Objects are applied, and not watched: the agent has no right to. What is changed or breaks there goes unnoticed.",
+			"resource", w.resource.GroupVersionResource, "namespace", w.namespace, "error", err)
+	}
 }
 
 // Add, Update and Delete take in an event.

@@ -2,6 +2,7 @@ package agenttest
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,7 +19,7 @@ import (
 
 // limit makes the agent somebody who may do everything in the test's namespace, keep its own Secrets, read which kinds are
 // served, and nothing else, as the chart's preset namespaced has it.
-func (r *rig) limit() {
+func (r *rig) limit(byNamespace bool) {
 	r.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", theMember.Kubeconfig())
 	if err != nil {
@@ -62,14 +63,14 @@ func (r *rig) limit() {
 	if r.limited, err = member.Connect(config); err != nil {
 		r.Fatal(err)
 	}
-	r.byNamespace = true
+	r.byNamespace = byNamespace
 	r.end()
 	r.start()
 }
 
 func TestAnAgentWithRightsInOneNamespaceFollowsWhatIsThereAndPutsItRight(t *testing.T) {
 	r := newRig(t)
-	r.limit()
+	r.limit(true)
 	// A Secret, of which the agent could not read those of all namespaces.
 	secret := map[string]any{
 		"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"namespace": r.namespace, "name": "key"}, "stringData": map[string]any{"a": "1"},
@@ -99,5 +100,16 @@ func TestAnAgentWithRightsInOneNamespaceFollowsWhatIsThereAndPutsItRight(t *test
 	})
 	if _, err := r.limited.Core.Secrets(metav1.NamespaceAll).List(t.Context(), metav1.ListOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("if the agent may read all Secrets, the rest proves nothing: %v", err)
+	}
+}
+
+func TestOfWhatMayNotBeWatchedNobodySaysThatItIsHealthy(t *testing.T) {
+	r := newRig(t)
+	r.limit(false)
+	r.put(work("c", 1, r.configMap("c", map[string]any{"a": "1"})))
+	r.applied("c", 1)
+	report := r.reported("c", "a report without a health", func(report *linkv1.Report) bool { return report.Health == linkv1.Health_HEALTH_UNKNOWN })
+	if !strings.Contains(report.HealthMessage, "may not watch") || !strings.Contains(report.HealthMessage, "configmaps") {
+		t.Errorf("it says %q", report.HealthMessage)
 	}
 }
