@@ -23,10 +23,9 @@ import (
 // Left out is what can't be written here: CEL expressions and their cost, cron schedules and time zones, durations,
 // strategic merge patches, regular expressions and scripts are in none of the fields; nothing depends on a policy
 // in a circle. Not wrong, as in Karmada: labels beside a name in a selector, Weighted without weights, maxGroups 0,
-// a negative tolerationSeconds (Kubernetes takes it for 0), args for a container that is not there, a rule of an override
-// that targets no cluster yet, and secrets in plain text, which nobody can tell from other values. A namespace
-// that is left out is the one of the user's context. What wins among policies and overrides that agree about
-// everything is in the corpus.
+// a negative tolerationSeconds (Kubernetes takes it for 0), args for a container that is not there, and secrets in
+// plain text, which nobody can tell from other values. A namespace that is left out is the one of the user's context.
+// What wins among policies and overrides that agree about everything is in the corpus.
 
 // A badPolicy is refused by the hub.
 type badPolicy struct {
@@ -487,6 +486,11 @@ spec:
   resourceSelectors: [{apiVersion: v1, kind: ConfigMap, name: NAME}]
 ---` + sent(""), policy,
 		[]fleet.Check{fleet.ConditionIs("Ready", "False"), fleet.ConditionSays("Ready", "NothingSelected"), fleet.ConditionSays("Ready", "aa-")}},
+	{"a rule for a cluster that does not exist", strings.Replace(overridden(`{plaintext: [{path: /data/a, operator: replace, value: c}]}`), "[member1]", "[no-such-cluster]", 1),
+		func(namespace, name string) fleet.Object {
+			return fleet.Object{APIVersion: "policy.karmada.io/v1alpha1", Kind: "OverridePolicy", Namespace: namespace, Name: name}
+		},
+		[]fleet.Check{fleet.ConditionIs("Effective", "False"), fleet.ConditionSays("Effective", "no cluster is selected by the targetCluster of spec.overrideRules[0]")}},
 	{"the removal of what is not there", overridden(`{plaintext: [{path: /data/missing, operator: remove}]}`), bindingOf, failedOverride("/data/missing")},
 	{"an index far behind the end", `
 apiVersion: policy.karmada.io/v1alpha1
