@@ -116,7 +116,8 @@ type corpus struct {
 	used  map[string]bool // namespaces of files
 }
 
-// gather gives the fleet a third member, and all three their places in the world, until the test ends.
+// gather gives the fleet a third member, and all three their places in the world, until the test ends. What moves in the corpus
+// moves away from the third: brakes count it, and of a member that stays they would count it for the tests that follow.
 func gather(t *testing.T, f *fleet.Fleet) *corpus {
 	t.Helper()
 	c := &corpus{fleet: f, members: map[string]*fleet.Member{}, used: map[string]bool{}}
