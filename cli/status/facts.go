@@ -73,6 +73,8 @@ type Cluster struct {
 	Provider          string     `json:"provider,omitempty"`
 	Taints            []string   `json:"taints,omitempty"`
 	CertificateEnds   *time.Time `json:"certificateEnds,omitempty"`
+
+	left string // what keeps a removal there from its end
 }
 
 // WorkCount counts the works of a cluster.
@@ -97,6 +99,8 @@ type Binding struct {
 	Healthy    int         `json:"healthy"`
 	Message    string      `json:"message,omitempty"`
 	Placements []Placement `json:"placements"`
+
+	left string // what keeps its removal from its end
 }
 
 // Template names the object on the hub.

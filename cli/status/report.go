@@ -3,6 +3,7 @@ package status
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -61,6 +62,11 @@ func describeCluster(c *clusterv1alpha1.MemberCluster, facts Facts) (Cluster, []
 		KubernetesVersion: c.Status.KubernetesVersion,
 		Region:            c.Spec.Region, Provider: c.Spec.Provider,
 		Works: countWorks(facts.Works, c.Name),
+	}
+	for i := range facts.Works {
+		if w := &facts.Works[i]; described.left == "" && w.Namespace == workv1alpha1.ExecutionNamespace(c.Name) {
+			described.left = notGone(w)
+		}
 	}
 	if nodes := c.Status.NodeSummary; nodes != nil {
 		described.Nodes, described.NodesReady = nodes.TotalNum, nodes.ReadyNum
@@ -128,7 +134,7 @@ func lifeProblems(c *clusterv1alpha1.MemberCluster, described Cluster, ready *me
 	object := "cluster " + c.Name
 	switch {
 	case c.DeletionTimestamp != nil:
-		return []Problem{{object, "Removing", fmt.Sprintf("it is being removed since %s; works left: %d", ago(now, c.DeletionTimestamp.Time), described.Works.Total+described.Works.Removing)}}
+		return []Problem{{object, "Removing", fmt.Sprintf("it is being removed since %s; works left: %d%s", ago(now, c.DeletionTimestamp.Time), described.Works.Total+described.Works.Removing, described.left)}}
 	case !described.Joined:
 		joined := meta.FindStatusCondition(c.Status.Conditions, clusterv1alpha1.ClusterJoined)
 		message := fmt.Sprintf("no agent has enrolled yet; `windlass token create --cluster %s` makes a token for it", c.Name)
@@ -229,6 +235,11 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 	if described.Released {
 		described.Message = "released: no policy claims it any more, and what its clusters have stays as it is"
 		return described, nil
+	}
+	for _, cluster := range slices.Sorted(maps.Keys(works)) {
+		if left := notGone(works[cluster].object); described.left == "" && left != "" {
+			described.left = left + " (" + cluster + ")"
+		}
 	}
 	problem := bindingProblem(b, described, scheduled)
 	held := heldNote(described, works, holds)
@@ -386,13 +397,26 @@ func whyNotApplied(w *workv1alpha1.PropagationWork) string {
 	return because(condition.Reason, condition.Message)
 }
 
+// notGone is what the agent says of a work whose removal does not come to its end, such as an object with a finalizer or
+// one that it has no right to delete; empty when it says nothing.
+func notGone(w *workv1alpha1.PropagationWork) string {
+	if w == nil || w.DeletionTimestamp == nil {
+		return ""
+	}
+	condition := meta.FindStatusCondition(w.Status.Conditions, workv1alpha1.WorkApplied)
+	if condition == nil || condition.Reason != "Removing" || condition.Message == "" {
+		return ""
+	}
+	return "; " + condition.Message
+}
+
 // bindingProblem is the first thing that is in the way, in the order in which a template goes its way.
 func bindingProblem(b binding, described Binding, scheduled *metav1.Condition) *Problem {
 	object := described.Template.String()
 	clusters := len(described.Placements)
 	switch {
 	case described.Removing:
-		return &Problem{object, "Removing", fmt.Sprintf("it is being removed from %s", count(clusters, "cluster"))}
+		return &Problem{object, "Removing", fmt.Sprintf("it is being removed from %s%s", count(clusters, "cluster"), described.left)}
 	case !described.Scheduled:
 		message := "not scheduled yet"
 		reason := "NotScheduled"

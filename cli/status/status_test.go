@@ -468,6 +468,28 @@ func TestWhatTheAgentSaysOfAnUnhealthyWorkloadIsTold(t *testing.T) {
 	}
 }
 
+func TestWhatKeepsARemovalFromItsEndIsTold(t *testing.T) {
+	facts := sample()
+	facts.Bindings[1].DeletionTimestamp = &metav1.Time{Time: facts.Now}
+	work := &facts.Works[0]
+	work.DeletionTimestamp = &metav1.Time{Time: facts.Now}
+	work.Status.Conditions = []metav1.Condition{{Type: workv1alpha1.WorkApplied, Status: metav1.ConditionTrue, Reason: "Removing", Message: "not gone yet: the member forbids it"}}
+	for i := range facts.Clusters {
+		if facts.Clusters[i].Name == "member1" {
+			facts.Clusters[i].DeletionTimestamp = &metav1.Time{Time: facts.Now}
+		}
+	}
+	told := map[string]bool{}
+	for _, problem := range Make(facts).Problems {
+		if problem.Reason == "Removing" && strings.Contains(problem.Message, "not gone yet: the member forbids it") {
+			told[strings.Fields(problem.Object)[0]] = true
+		}
+	}
+	if !told["cluster"] || !told["Deployment"] {
+		t.Errorf("it is told of %v, want the cluster and the template", told)
+	}
+}
+
 func TestTheReplicasThatAreWantedAreThoseOfTheOverrides(t *testing.T) {
 	facts := sample()
 	for i := range facts.Works[:2] {
