@@ -153,7 +153,7 @@ func TestKubectlShowsTheColumnsOfEachKind(t *testing.T) {
 		},
 		{
 			path:    "/apis/policy.karmada.io/v1alpha1/clusteroverridepolicies",
-			columns: []string{"Name", "Rules", "Age"},
+			columns: []string{"Name", "Rules", "Effective", "Age"},
 		},
 	} {
 		t.Run(c.path, func(t *testing.T) {
