@@ -138,8 +138,9 @@ func (x *Index) drop(namespace string, r *rule) {
 	}
 }
 
-// Select decides which policy claims a template that bears the marks of the given claim.
-func (x *Index) Select(t Template, claim Claim) Decision {
+// Select decides which policy claims a template that bears the marks of the given claim. A policy that waits, as nil says
+// of none, takes nothing from another: the template would be nobody's until the wait is over.
+func (x *Index) Select(t Template, claim Claim, waits func(policyv1alpha1.Policy) bool) Decision {
 	if reason, message := t.outOfReach(); reason != "" {
 		return Decision{Reason: reason, Message: message}
 	}
@@ -147,7 +148,7 @@ func (x *Index) Select(t Template, claim Claim) Decision {
 	defer x.mu.RUnlock()
 	for _, mark := range []Mark{claim.Policy, claim.ClusterPolicy} { // a PropagationPolicy's claim counts first
 		if matcher, how := x.claimant(mark, &t); matcher != nil {
-			if taker := x.preemptor(matcher, &t); taker != nil {
+			if taker := x.preemptor(matcher, &t, waits); taker != nil {
 				return preempted(taker, matcher)
 			}
 			return Decision{Policy: matcher.policy, Reason: ReasonKept,
@@ -182,30 +183,30 @@ func (x *Index) claimant(mark Mark, t *Template) (*Matcher, specificity) {
 }
 
 // preemptor returns the best of the policies that take the template from the one that claims it, or nil.
-func (x *Index) preemptor(holder *Matcher, t *Template) *Matcher {
+func (x *Index) preemptor(holder *Matcher, t *Template, waits func(policyv1alpha1.Policy) bool) *Matcher {
 	if t.Namespace != "" {
-		if taker := x.bestPreempting(t.Namespace, t); taker != nil && (!namespaced(holder.policy) || taker.priority > holder.priority) {
+		if taker := x.bestPreempting(t.Namespace, t, waits); taker != nil && (!namespaced(holder.policy) || taker.priority > holder.priority) {
 			return taker
 		}
 	}
 	if namespaced(holder.policy) {
 		return nil
 	}
-	if taker := x.bestPreempting("", t); taker != nil && taker.priority > holder.priority {
+	if taker := x.bestPreempting("", t, waits); taker != nil && taker.priority > holder.priority {
 		return taker
 	}
 	return nil
 }
 
 // bestPreempting returns the best policy of a namespace that names the template and takes it from others, or nil.
-func (x *Index) bestPreempting(namespace string, t *Template) *Matcher {
+func (x *Index) bestPreempting(namespace string, t *Template, waits func(policyv1alpha1.Policy) bool) *Matcher {
 	of := x.kinds[t.Kind][namespace]
 	if of == nil {
 		return nil
 	}
 	var best *Matcher
 	for _, r := range of.named[t.Name] {
-		if r.owner.preempts && r.matches(t) != selectsNot &&
+		if r.owner.preempts && r.matches(t) != selectsNot && (waits == nil || !waits(r.owner.policy)) &&
 			(best == nil || candidate{r.owner, selectsByName}.compare(candidate{best, selectsByName}) < 0) {
 			best = r.owner
 		}

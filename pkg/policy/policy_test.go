@@ -306,7 +306,7 @@ func TestTheBestPolicyClaimsATemplate(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.reason, func(t *testing.T) {
-			decision := NewIndex(test.policies...).Select(test.template, test.claim)
+			decision := NewIndex(test.policies...).Select(test.template, test.claim, nil)
 			policy := ""
 			if decision.Policy != nil {
 				policy = decision.Policy.GetNamespace() + "/" + decision.Policy.GetName()
@@ -353,7 +353,7 @@ func TestAnIndexFollowsItsPolicies(t *testing.T) {
 	expect := func(step, policy string, kinds ...schema.GroupVersionKind) {
 		t.Helper()
 		got := ""
-		if decision := index.Select(web, Claim{}); decision.Policy != nil {
+		if decision := index.Select(web, Claim{}, nil); decision.Policy != nil {
 			got = decision.Policy.GetName()
 		}
 		if got != policy {
@@ -400,10 +400,10 @@ func TestASelectorThatDoesNotCompileHoldsUpNothingElse(t *testing.T) {
 			t.Errorf("error %v does not contain %q", err, want)
 		}
 	}
-	if index.Select(Template{Kind: deployment, Namespace: "shop", Name: "web"}, Claim{}).Policy == nil {
+	if index.Select(Template{Kind: deployment, Namespace: "shop", Name: "web"}, Claim{}, nil).Policy == nil {
 		t.Error("the good selector is not in force")
 	}
-	if index.Select(Template{Kind: deployment, Namespace: "shop", Name: "api"}, Claim{}).Policy != nil {
+	if index.Select(Template{Kind: deployment, Namespace: "shop", Name: "api"}, Claim{}, nil).Policy != nil {
 		t.Error("a broken selector selects")
 	}
 }
@@ -584,7 +584,7 @@ func TestTheIndexAgreesWithTheRuleReadSlowly(t *testing.T) {
 				claim.ClusterPolicy = stdcmp.Or(claimOf(policy).ClusterPolicy, claim.ClusterPolicy)
 			}
 		}
-		want, got := referenceSelect(template, claim, policies), index.Select(template, claim).Policy
+		want, got := referenceSelect(template, claim, policies), index.Select(template, claim, nil).Policy
 		if want != got {
 			t.Fatalf("round %d: template %+v with claim %+v:\nwant %s\n got %s\nof %d policies", round, template, claim, describe(want), describe(got), len(policies))
 		}
@@ -611,7 +611,7 @@ func BenchmarkSelectAmong5000Policies(b *testing.B) {
 	template := Template{Kind: deployment, Namespace: "shop", Name: "app-2500"}
 	b.ReportAllocs()
 	for b.Loop() {
-		if index.Select(template, Claim{}).Policy == nil {
+		if index.Select(template, Claim{}, nil).Policy == nil {
 			b.Fatal("nobody claims it")
 		}
 	}

@@ -233,6 +233,9 @@ func (p *problem) strangers() string {
 	if len(p.group.strangers) > 0 {
 		text = "; no cluster is called " + few(p.group.strangers, maxCauses)
 	}
+	if len(p.group.absent) > 0 {
+		text += "; no cluster is called " + few(p.group.absent, maxCauses) + ", which exclude names"
+	}
 	if len(p.view.weightStrangers) > 0 && p.Replicas != nil {
 		text += "; no cluster is called " + few(p.view.weightStrangers, maxCauses) + ", which a static weight names"
 	}

@@ -75,6 +75,7 @@ type groupView struct {
 	tiers               []uint16 // by position: the first tier that the cluster is in; nil: there is only one
 
 	strangers  []string // what the affinity calls by name and the fleet does not have
+	absent     []string // what it excludes by name and the fleet does not have
 	unweighted []int    // positions that no weight selects, which may be a slip of the pen
 }
 
@@ -125,13 +126,13 @@ func (g *affinityGroup) on(fleet *Fleet) groupView {
 			v.tiers[i] = uint16(tier)
 		}
 	}
-	names := sets.New[string]()
+	names, excluded := sets.New[string](), sets.New[string]()
 	for _, tier := range g.tiers {
 		if tier != nil {
-			names = names.Union(tier.names)
+			names, excluded = names.Union(tier.names), excluded.Union(tier.exclude)
 		}
 	}
-	v.strangers = fleet.unknown(names)
+	v.strangers, v.absent = fleet.unknown(names), fleet.unknown(excluded)
 	return v
 }
 

@@ -558,6 +558,7 @@ func TestWhatMayBeASlipOfThePenIsToldWithAReasonOfItsOwn(t *testing.T) {
 	}{
 		{reason: "every name is that of a cluster", affinity: named("a", "b"), weights: []policyv1alpha1.StaticClusterWeight{weighs(3, "a"), weighs(1, "b")}},
 		{reason: "the affinity names a stranger", affinity: named("a", "bb"), doubts: "; no cluster is called bb"},
+		{reason: "so may what is excluded be misspelt", affinity: &policyv1alpha1.ClusterAffinity{ExcludeClusters: []string{"bb"}}, doubts: "; no cluster is called bb, which exclude names"},
 		{reason: "so it does for a kind without replicas", affinity: named("a", "bb"), kind: configMap, doubts: "; no cluster is called bb"},
 		{
 			reason: "a weight names a stranger, and the cluster that was meant gets nothing", affinity: named("a", "b"),

@@ -201,6 +201,11 @@ func (r *Reconciler) overrideChanged(old, new policyv1alpha1.Override) []templat
 	return keys
 }
 
+// waits says whether a policy waits for override policies.
+func (r *Reconciler) waits(p policyv1alpha1.Policy) bool {
+	return len(policy.MissingOverrides(p, r.overrideExists)) > 0
+}
+
 func (r *Reconciler) overrideExists(namespace, name string) bool {
 	_, there := r.Overrides.For(namespace).Get(namespace, name)
 	return there
@@ -251,11 +256,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, key templates.Key) (ctrl.Res
 	if r.claimedInAnotherVersion(key, template) {
 		return ctrl.Result{}, nil
 	}
-	decision := r.index.Select(policy.TemplateOf(template, key.GroupVersionKind), policy.ClaimOf(template.GetLabels(), template.GetAnnotations()))
+	decision := r.index.Select(policy.TemplateOf(template, key.GroupVersionKind), policy.ClaimOf(template.GetLabels(), template.GetAnnotations()), r.waits)
 	if decision.Policy == nil {
 		return store.Outcome(r.release(ctx, key, template))
 	}
-	if len(policy.MissingOverrides(decision.Policy, r.overrideExists)) > 0 {
+	if r.waits(decision.Policy) {
 		return store.Outcome(r.hold(ctx, key, template, decision.Policy))
 	}
 	// The binding first: the claim is not on the way to the member.
@@ -322,7 +327,7 @@ func (r *Reconciler) claimedInAnotherVersion(key templates.Key, template *unstru
 	}
 	theirs := store.TemplateKey(binding).GroupVersionKind
 	return theirs.Version != key.Version &&
-		r.index.Select(policy.TemplateOf(template, theirs), policy.ClaimOf(binding.GetLabels(), binding.GetAnnotations())).Policy != nil
+		r.index.Select(policy.TemplateOf(template, theirs), policy.ClaimOf(binding.GetLabels(), binding.GetAnnotations()), r.waits).Policy != nil
 }
 
 // unbind deletes the bindings of a template that does not exist any more. What the cache lacks is

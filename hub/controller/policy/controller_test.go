@@ -902,6 +902,27 @@ func TestAPolicyHasNoEffectUntilTheOverridesThatItDependsOnExist(t *testing.T) {
 	})
 }
 
+func TestAPolicyThatWaitsForOverridesTakesNothingFromAnother(t *testing.T) {
+	w := newWorld(pp("base", nil, all(deployments)))
+	web := template(deployments, "shop", "web", "u1")
+	w.templates.Put(web)
+	w.reconcile(t, templates.KeyOf(web))
+	named := all(deployments)
+	named.Name = "web"
+	w.put(pp("urgent", func(spec *policyv1alpha1.PropagationSpec) {
+		spec.Priority, spec.Preemption, spec.DependentOverrides = ptr.To[int32](10), policyv1alpha1.PreemptAlways, []string{"registry"}
+	}, named))
+	w.reconcile(t, templates.KeyOf(web))
+	if policy := w.binding(t, "web-deployment").Annotations[workv1alpha1.PropagationPolicyNameAnnotation]; policy != "base" {
+		t.Errorf("while it waits, the binding is that of %q", policy)
+	}
+	w.OverridePolicies.Put(&policyv1alpha1.OverridePolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "registry"}})
+	w.reconcile(t, templates.KeyOf(web))
+	if policy := w.binding(t, "web-deployment").Annotations[workv1alpha1.PropagationPolicyNameAnnotation]; policy != "urgent" {
+		t.Errorf("when its override is there, the binding is that of %q", policy)
+	}
+}
+
 func TestAClusterPropagationPolicyDependsOnClusterOverridePolicies(t *testing.T) {
 	p := cpp("base", all(deployments))
 	p.Spec.DependentOverrides = []string{"registry"}
