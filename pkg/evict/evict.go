@@ -15,6 +15,7 @@ package evict
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -185,6 +186,9 @@ func (f *Facts) leaves(cluster *clusterv1alpha1.MemberCluster) (taint *corev1.Ta
 	return taint, due
 }
 
+// longest is how many seconds a time.Duration can hold, some 292 years.
+const longest = int64(math.MaxInt64 / time.Second)
+
 // toleratedUntil says until when a taint is tolerated; bounded is false when that is for ever. As in Kubernetes the first
 // toleration that matches a taint counts.
 func toleratedUntil(taint *corev1.Taint, added time.Time, tolerations []corev1.Toleration) (end time.Time, bounded bool) {
@@ -195,7 +199,8 @@ func toleratedUntil(taint *corev1.Taint, added time.Time, tolerations []corev1.T
 		if tolerations[i].TolerationSeconds == nil {
 			return time.Time{}, false
 		}
-		return added.Add(time.Duration(max(0, *tolerations[i].TolerationSeconds)) * time.Second), true
+		seconds := min(max(0, *tolerations[i].TolerationSeconds), longest) // more would wrap round, into the past
+		return added.Add(time.Duration(seconds) * time.Second), true
 	}
 	return added, true
 }

@@ -1,6 +1,7 @@
 package evict
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -109,6 +110,8 @@ func TestWhichClustersATemplateIsLeaving(t *testing.T) {
 		{reason: "the while has passed", binding: tolerating(settled("b"), forAWhile("drain", 60)), clusters: fleet(tainted("b", "drain")), now: 60, want: []string{"b"}},
 		{reason: "the shortest while counts", binding: tolerating(settled("b"), forAWhile("drain", 60), forAWhile("fire", 30)), clusters: fleet(tainted("b", "drain", "fire")), now: 20, again: 10},
 		{reason: "a while below nothing is none", binding: tolerating(settled("b"), forAWhile("drain", -5)), clusters: fleet(tainted("b", "drain")), want: []string{"b"}},
+		{reason: "a while of centuries does not wrap round", binding: tolerating(settled("b"), forAWhile("drain", 10_000_000_000)), clusters: fleet(tainted("b", "drain")), again: int(longest)},
+		{reason: "nor does the longest that can be said", binding: tolerating(settled("b"), forAWhile("drain", math.MaxInt64)), clusters: fleet(tainted("b", "drain")), again: int(longest)},
 		{reason: "of two tolerations the first counts, as in Kubernetes", binding: tolerating(settled("b"), forEver("drain"), forAWhile("drain", 1)), clusters: fleet(tainted("b", "drain")), now: 60},
 		{reason: "what no policy claims stays", binding: settled("b"), clusters: fleet(tainted("b", "drain")), unclaimed: true},
 		{reason: "and goes on leaving what it was leaving", binding: leaving(settled("a"), "b"), clusters: fleet(tainted("a"), tainted("b")), unclaimed: true, want: []string{"b"}},
