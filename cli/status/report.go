@@ -243,8 +243,9 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 	}
 	problem := bindingProblem(b, described, scheduled)
 	held := heldNote(described, works, holds)
+	left := leaving(b.spec)
 	if problem != nil {
-		problem.Message = strings.Join(slices.DeleteFunc([]string{problem.Message, held}, func(s string) bool { return s == "" }), "; ")
+		problem.Message = strings.Join(slices.DeleteFunc([]string{problem.Message, held, left}, func(s string) bool { return s == "" }), "; ")
 		described.Message = problem.Message
 	} else if held != "" {
 		described.Message = held // the problem is the cluster's, once for all of its bindings
@@ -252,24 +253,30 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 		described.Message = whole.Message
 	} else if scheduled.Reason == workv1alpha1.ScheduledClustersLeftOut || scheduled.Reason == workv1alpha1.ScheduledNowhereElse {
 		described.Message = scheduled.Message // worth a look, and no problem: it may be meant so
-	} else if left := leaving(b.spec.GracefulEvictionTasks); left != "" {
-		described.Message = "leaves " + left + ", and runs there until its other copies are healthy"
+	} else {
+		described.Message = left
 	}
 	return described, problem
 }
 
-// leaving names the first few of the clusters that a template is leaving because of a taint.
-func leaving(tasks []workv1alpha1.GracefulEvictionTask) string {
-	names := make([]string, len(tasks))
-	for i, task := range tasks {
-		names[i] = task.FromCluster
+// leaving names the first few of the clusters that a template is leaving because of a taint, and says what ends that.
+// One that it has to leave and goes to for want of another is not among them.
+func leaving(spec *workv1alpha1.BindingSpec) string {
+	var names []string
+	for _, task := range spec.GracefulEvictionTasks {
+		if !slices.ContainsFunc(spec.Clusters, func(t workv1alpha1.TargetCluster) bool { return t.Name == task.FromCluster }) {
+			names = append(names, task.FromCluster)
+		}
+	}
+	if len(names) == 0 {
+		return ""
 	}
 	slices.Sort(names)
 	said := strings.Join(names[:min(len(names), namedClusters)], ", ")
 	if more := len(names) - namedClusters; more > 0 {
 		said += fmt.Sprintf(" and %d more", more)
 	}
-	return said
+	return "leaves " + said + ", and runs there until its other copies are healthy"
 }
 
 func describePlacement(target workv1alpha1.TargetCluster, b binding, w *workv1alpha1.PropagationWork) Placement {

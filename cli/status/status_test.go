@@ -355,6 +355,17 @@ func TestWhereATemplateIsLeavingIsAMessageAndNoProblem(t *testing.T) {
 	}
 }
 
+func TestADrainThatWaitsForAnUnhealthyCopySaysSoWithTheProblem(t *testing.T) {
+	facts := sample()
+	facts.Bindings[1].Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: "old"}, {FromCluster: facts.Bindings[1].Spec.Clusters[0].Name}}
+	facts.Works[0] = workOf(facts.Bindings[1], "member1", `{"replicas":4,"readyReplicas":1}`, unhealthy)
+	report := Make(facts)
+	const want = "; leaves old, and runs there until its other copies are healthy"
+	if !slices.ContainsFunc(report.Problems, func(p Problem) bool { return p.Reason == "Unhealthy" && strings.HasSuffix(p.Message, want) }) {
+		t.Errorf("problems %+v, want one that ends with %q", report.Problems, want)
+	}
+}
+
 func TestAClusterScopedBindingFindsItsWorks(t *testing.T) {
 	role := workv1alpha1.ObjectReference{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "ClusterRole", Name: "reader"}
 	b := workv1alpha1.ClusterPropagationBinding{

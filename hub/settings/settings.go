@@ -105,8 +105,9 @@ type ControllersConfig struct {
 	KindRetryInterval metav1.Duration `json:"kindRetryInterval,omitempty"`
 	// KindRetryMost is up to where kindRetryInterval doubles.
 	KindRetryMost metav1.Duration `json:"kindRetryMost,omitempty"`
-	// EvictionGrace is how long what has moved away from a cluster with a taint NoExecute may take to become healthy
-	// at its new place. After that the old copy goes all the same; it never goes before the new one is applied.
+	// EvictionGrace is how long nobody may say whether what has moved away from a cluster with a taint NoExecute is
+	// healthy at its new place. After that the old copy goes all the same, unless it has replicas; it never goes before the
+	// new one is applied, nor while the new one is unhealthy.
 	EvictionGrace metav1.Duration `json:"evictionGrace,omitempty"`
 	// KeepEmptyWorkloads sends a workload also to clusters that get none of its replicas.
 	KeepEmptyWorkloads bool `json:"keepEmptyWorkloads,omitempty"`

@@ -94,6 +94,13 @@ func TestABindingIsFullyAppliedWhenEveryClusterHasThePresentContent(t *testing.T
 		in.Held = clusters
 		return in
 	}
+	leaving := func(in Input, clusters ...string) Input {
+		for _, cluster := range clusters {
+			tasks := &in.Binding.GetSpec().GracefulEvictionTasks
+			*tasks = append(*tasks, workv1alpha1.GracefulEvictionTask{FromCluster: cluster})
+		}
+		return in
+	}
 	for _, test := range []struct {
 		reason  string
 		in      Input
@@ -108,6 +115,12 @@ func TestABindingIsFullyAppliedWhenEveryClusterHasThePresentContent(t *testing.T
 		{"health is no part of being applied", input(aWork(), aWork(isUnhealthy)),
 			workv1alpha1.ClusterSummary{Clusters: 2, Applied: 2, Healthy: 1, Unhealthy: 1},
 			metav1.ConditionTrue, ReasonApplied, "All clusters have applied it: 2."},
+		{"a drain that waits for a copy that is not healthy", leaving(input(aWork(), aWork(isUnhealthy)), "old"),
+			workv1alpha1.ClusterSummary{Clusters: 2, Applied: 2, Healthy: 1, Unhealthy: 1},
+			metav1.ConditionTrue, ReasonApplied, "All clusters have applied it: 2. It is leaving old, and stays there until it is healthy in all others: it is in 1 of 2."},
+		{"a drained cluster that it goes to for want of another", leaving(input(aWork()), "c000"),
+			workv1alpha1.ClusterSummary{Clusters: 1, Applied: 1, Healthy: 1},
+			metav1.ConditionTrue, ReasonApplied, "All clusters have applied it: 1."},
 		{"a work that is not written", input(aWork(), nil),
 			workv1alpha1.ClusterSummary{Clusters: 2, Applied: 1, Healthy: 1},
 			metav1.ConditionFalse, ReasonWaiting, "1 of 2 clusters have not applied it yet: c001"},

@@ -102,7 +102,24 @@ func judge(in Input, states []clusterState) (status metav1.ConditionStatus, reas
 		return metav1.ConditionFalse, ReasonSuspended, fmt.Sprintf("Dispatching is suspended to %d of %d clusters: %s",
 			held.total, len(states), held.named())
 	}
-	return metav1.ConditionTrue, ReasonApplied, fmt.Sprintf("All clusters have applied it: %d.", len(states))
+	message = fmt.Sprintf("All clusters have applied it: %d.", len(states))
+	return metav1.ConditionTrue, ReasonApplied, joinNonEmpty(" ", message, stillLeaving(in, states))
+}
+
+// stillLeaving says of clusters that have to be left what they are not left without, and how far that is.
+func stillLeaving(in Input, states []clusterState) string {
+	var names []string
+	for _, task := range in.Binding.GetSpec().GracefulEvictionTasks {
+		if !slices.ContainsFunc(states, func(s clusterState) bool { return s.cluster == task.FromCluster }) {
+			names = append(names, task.FromCluster)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	slices.Sort(names)
+	return fmt.Sprintf("It is leaving %s, and stays there until it is healthy in all others: it is in %d of %d.",
+		enumerate(", ", names[:min(len(names), namedFirst)], len(names)), summary(states).Healthy, len(states))
 }
 
 // stillThere names the first few of the clusters in which a removal is held.

@@ -37,7 +37,8 @@ type Facts struct {
 	Claimed bool
 	// Cluster returns a cluster, or nil when there is none of that name.
 	Cluster func(name string) *clusterv1alpha1.MemberCluster
-	// Grace is how long a new copy that is applied may take to become healthy. After that the old one goes all the same.
+	// Grace is how long the health of new copies that are applied may stay unknown. After that the old one goes all the
+	// same, unless it has replicas; it never goes while a new one is said to be unhealthy.
 	Grace time.Duration
 	Now   time.Time
 }
@@ -218,8 +219,10 @@ func matches(toleration *corev1.Toleration, taint *corev1.Taint) bool {
 
 // replaced says whether the copy that a task is about may go, and otherwise after which time to ask again; 0 when
 // something has to change first. It may when the scheduler has found other clusters, and all of them have the present
-// content and are healthy; or are not, but have it since longer than the grace: who drains a cluster must not
-// wait for ever for an application that was never healthy.
+// content and are healthy. An unhealthy copy replaces nothing, however long it takes: perhaps there is no room for its
+// pods, and the old one is all that serves. Only where nobody says how a new copy is, the grace bounds the wait; but not
+// for what has replicas, of which a member that works does say it, and one that has gone silent must not cost the copy
+// that runs.
 func (f *Facts) replaced(task *workv1alpha1.GracefulEvictionTask) (yes bool, wait time.Duration) {
 	spec, status := f.Binding.GetSpec(), f.Binding.GetStatus()
 	if f.goesTo(task.FromCluster) || status.SchedulerObservedGeneration != f.Binding.GetGeneration() || !meta.IsStatusConditionTrue(status.Conditions, workv1alpha1.BindingScheduled) {
@@ -235,6 +238,9 @@ func (f *Facts) replaced(task *workv1alpha1.GracefulEvictionTask) (yes bool, wai
 	}
 	if sum.Healthy == wanted {
 		return true, 0
+	}
+	if sum.Unhealthy > 0 || spec.Replicas != nil {
+		return false, 0
 	}
 	since := timeOf(task.CreationTimestamp)
 	if scheduled := timeOf(status.LastScheduledTime); scheduled.After(since) {

@@ -66,10 +66,26 @@ func returning(binding *workv1alpha1.PropagationBinding, cluster string) *workv1
 	return binding
 }
 
-func changed(binding *workv1alpha1.PropagationBinding, change func(*workv1alpha1.PropagationBinding)) *workv1alpha1.PropagationBinding {
-	change(binding)
+func changed(binding *workv1alpha1.PropagationBinding, changes ...func(*workv1alpha1.PropagationBinding)) *workv1alpha1.PropagationBinding {
+	for _, change := range changes {
+		change(binding)
+	}
 	return binding
 }
+
+// unhealthy is a binding one of whose copies is said to be unhealthy.
+func unhealthy(binding *workv1alpha1.PropagationBinding) {
+	binding.Status.Summary.Healthy--
+	binding.Status.Summary.Unhealthy++
+}
+
+// unknown is a binding without replicas, of one of whose copies nobody says how it is.
+func unknown(binding *workv1alpha1.PropagationBinding) {
+	withoutReplicas(binding)
+	binding.Status.Summary.Healthy--
+}
+
+func withoutReplicas(binding *workv1alpha1.PropagationBinding) { binding.Spec.Replicas = nil }
 
 func tolerating(binding *workv1alpha1.PropagationBinding, tolerations ...corev1.Toleration) *workv1alpha1.PropagationBinding {
 	binding.Spec.Placement.ClusterTolerations = tolerations
@@ -119,9 +135,7 @@ func TestWhichClustersATemplateIsLeaving(t *testing.T) {
 		{reason: "the taint is gone, and it never left", binding: leaving(settled("a", "b"), "b"), clusters: fleet(tainted("a"), tainted("b"))},
 		{reason: "the taint is gone, and it has another place by now: the scheduler is asked", binding: leaving(settled("a"), "b"), clusters: fleet(tainted("a"), tainted("b")), want: []string{"+b"}},
 		{reason: "the scheduler has taken it back", binding: returning(settled("a", "b"), "b"), clusters: fleet(tainted("a"), tainted("b"))},
-		{reason: "the scheduler has not, and the new copies are not healthy yet", binding: changed(returning(settled("a"), "b"), func(b *workv1alpha1.PropagationBinding) {
-			b.Status.Summary.Healthy--
-		}), clusters: fleet(tainted("a"), tainted("b")), now: 100, want: []string{"+b"}, again: 500},
+		{reason: "the scheduler has not, and nobody says how the new copies are", binding: changed(returning(settled("a"), "b"), unknown), clusters: fleet(tainted("a"), tainted("b")), now: 100, want: []string{"+b"}, again: 500},
 		{reason: "the scheduler has not, and they are", binding: returning(settled("a"), "b"), clusters: fleet(tainted("a"), tainted("b"))},
 		{reason: "the taint is there again", binding: returning(settled("a"), "b"), clusters: fleet(tainted("a"), tainted("b", "drain")), want: []string{"b"}},
 		{reason: "the taint is another, which is tolerated for a while", binding: tolerating(leaving(settled("a"), "b"), forAWhile("fire", 60)), clusters: fleet(tainted("a"), tainted("b", "fire")), want: []string{"+b"}, again: 60},
@@ -147,14 +161,19 @@ func TestWhichClustersATemplateIsLeaving(t *testing.T) {
 		{reason: "one of the new copies is not applied, however long it takes", binding: changed(leaving(settled("a", "c"), "b"), func(b *workv1alpha1.PropagationBinding) {
 			b.Status.Summary.Applied--
 		}), clusters: fleet(tainted("a"), tainted("b", "drain"), tainted("c")), now: 9999, want: []string{"b"}},
-		{reason: "one is applied and not healthy yet", binding: changed(leaving(settled("a"), "b"), func(b *workv1alpha1.PropagationBinding) {
-			b.Status.Summary.Healthy--
-		}), clusters: fleet(tainted("a"), tainted("b", "drain")), now: 100, want: []string{"b"}, again: 500},
-		{reason: "nor for longer than the grace", binding: changed(leaving(settled("a"), "b"), func(b *workv1alpha1.PropagationBinding) {
-			b.Status.Summary.Healthy--
-		}), clusters: fleet(tainted("a"), tainted("b", "drain")), now: 600},
-		{reason: "the grace begins anew when the scheduler chooses others", binding: changed(leaving(settled("a"), "b"), func(b *workv1alpha1.PropagationBinding) {
-			b.Status.Summary.Healthy--
+		{reason: "one is applied and unhealthy, however long it takes: there may be no room for its pods", binding: changed(leaving(settled("a", "c"), "b"), unhealthy),
+			clusters: fleet(tainted("a"), tainted("b", "drain"), tainted("c")), now: 9999, want: []string{"b"}},
+		{reason: "nor does it go for one without replicas", binding: changed(leaving(settled("a"), "b"), unhealthy, withoutReplicas),
+			clusters: fleet(tainted("a"), tainted("b", "drain")), now: 9999, want: []string{"b"}},
+		{reason: "nobody says how pods are: their member has gone silent, and the old ones serve", binding: changed(leaving(settled("a"), "b"), unknown, func(b *workv1alpha1.PropagationBinding) {
+			b.Spec.Replicas = ptr.To[int32](2)
+		}), clusters: fleet(tainted("a"), tainted("b", "drain")), now: 9999, want: []string{"b"}},
+		{reason: "nobody says yet how one without replicas is", binding: changed(leaving(settled("a"), "b"), unknown),
+			clusters: fleet(tainted("a"), tainted("b", "drain")), now: 100, want: []string{"b"}, again: 500},
+		{reason: "nor for longer than the grace", binding: changed(leaving(settled("a"), "b"), unknown), clusters: fleet(tainted("a"), tainted("b", "drain")), now: 600},
+		{reason: "one is unknown and another unhealthy", binding: changed(leaving(settled("a", "c"), "b"), unknown, unhealthy),
+			clusters: fleet(tainted("a"), tainted("b", "drain"), tainted("c")), now: 600, want: []string{"b"}},
+		{reason: "the grace begins anew when the scheduler chooses others", binding: changed(leaving(settled("a"), "b"), unknown, func(b *workv1alpha1.PropagationBinding) {
 			b.Status.LastScheduledTime = stamp(550)
 		}), clusters: fleet(tainted("a"), tainted("b", "drain")), now: 600, want: []string{"b"}, again: 550},
 	}

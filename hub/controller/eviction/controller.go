@@ -26,7 +26,7 @@ import (
 type Reconciler struct {
 	Bindings store.Bindings
 	Clusters store.Kind[*clusterv1alpha1.MemberCluster]
-	// Grace is how long a new copy that is applied may take to become healthy before the old one goes all the same.
+	// Grace is how long the health of a new copy may stay unknown before the old one goes all the same: see evict.Facts.
 	Grace   time.Duration
 	Workers int
 	Now     func() time.Time

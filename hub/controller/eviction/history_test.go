@@ -113,8 +113,11 @@ func (h *history) report() {
 	for _, target := range h.binding.Spec.Clusters {
 		sum.Clusters++
 		sum.Applied++
-		if h.works[target.Name] {
+		switch {
+		case h.works[target.Name]:
 			sum.Healthy++
+		case h.random.IntN(2) == 0: // otherwise nobody says how it is
+			sum.Unhealthy++
 		}
 	}
 	h.binding.Status.Summary = sum
@@ -126,7 +129,7 @@ func (h *history) report() {
 func (h *history) evict() {
 	decision := evict.Decide(evict.Facts{
 		Binding: h.binding, Claimed: true, Cluster: func(name string) *clusterv1alpha1.MemberCluster { return h.clusters[name] },
-		Grace: 24 * time.Hour, Now: h.now,
+		Grace: time.Second, Now: h.now,
 	})
 	if !equality.Semantic.DeepEqual(h.binding.Spec.GracefulEvictionTasks, decision.Tasks) {
 		h.binding.Spec.GracefulEvictionTasks = decision.Tasks
