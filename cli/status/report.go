@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
@@ -276,7 +277,11 @@ func leaving(spec *workv1alpha1.BindingSpec) string {
 	if more := len(names) - namedClusters; more > 0 {
 		said += fmt.Sprintf(" and %d more", more)
 	}
-	return "leaves " + said + ", and runs there until its other copies are healthy"
+	until := "its other copies are healthy"
+	if interpret.Ends(schema.FromAPIVersionAndKind(spec.Resource.APIVersion, spec.Resource.Kind).GroupKind()) {
+		until = "it has ended everywhere"
+	}
+	return "leaves " + said + ", and runs there until " + until
 }
 
 func describePlacement(target workv1alpha1.TargetCluster, b binding, w *workv1alpha1.PropagationWork) Placement {

@@ -355,6 +355,16 @@ func TestWhereATemplateIsLeavingIsAMessageAndNoProblem(t *testing.T) {
 	}
 }
 
+func TestAJobThatIsLeavingAClusterStaysToItsEnd(t *testing.T) {
+	facts := sample()
+	facts.Bindings[0].Spec.Resource.APIVersion, facts.Bindings[0].Spec.Resource.Kind = "batch/v1", "Job"
+	facts.Bindings[0].Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: "old"}}
+	const want = "leaves old, and runs there until it has ended everywhere"
+	if report := Make(facts); !slices.ContainsFunc(report.Bindings, func(b Binding) bool { return b.Message == want }) {
+		t.Errorf("bindings %+v, want one that says %q", report.Bindings, want)
+	}
+}
+
 func TestADrainThatWaitsForAnUnhealthyCopySaysSoWithTheProblem(t *testing.T) {
 	facts := sample()
 	facts.Bindings[1].Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: "old"}, {FromCluster: facts.Bindings[1].Spec.Clusters[0].Name}}

@@ -75,6 +75,19 @@ func (in Input) states() []clusterState {
 	return states
 }
 
+// leaving are the states of those clusters that the binding has to leave and that have its copy still. A copy that is left
+// alone has the present content as far as it ever gets it.
+func (in Input) leaving() []clusterState {
+	var states []clusterState
+	for _, task := range in.Binding.GetSpec().GracefulEvictionTasks {
+		work := in.Works[task.FromCluster]
+		if work != nil && !slices.ContainsFunc(in.Binding.GetSpec().Clusters, func(t workv1alpha1.TargetCluster) bool { return t.Name == task.FromCluster }) {
+			states = append(states, stateOf(task.FromCluster, work, work.Spec.TemplateHash))
+		}
+	}
+	return states
+}
+
 // stateOf reads a work. Only what is said of the work's present generation counts, and only when
 // that was rendered from the template's present content.
 func stateOf(cluster string, work *workv1alpha1.PropagationWork, templateHash string) clusterState {

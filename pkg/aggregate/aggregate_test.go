@@ -14,6 +14,7 @@ import (
 
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/pkg/interpret"
 )
 
 const presentHash = "present"
@@ -98,6 +99,9 @@ func TestABindingIsFullyAppliedWhenEveryClusterHasThePresentContent(t *testing.T
 		for _, cluster := range clusters {
 			tasks := &in.Binding.GetSpec().GracefulEvictionTasks
 			*tasks = append(*tasks, workv1alpha1.GracefulEvictionTask{FromCluster: cluster})
+			if in.Works[cluster] == nil {
+				in.Works[cluster] = aWork()
+			}
 		}
 		return in
 	}
@@ -118,6 +122,9 @@ func TestABindingIsFullyAppliedWhenEveryClusterHasThePresentContent(t *testing.T
 		{"a drain that waits for a copy that is not healthy", leaving(input(aWork(), aWork(isUnhealthy)), "old"),
 			workv1alpha1.ClusterSummary{Clusters: 2, Applied: 2, Healthy: 1, Unhealthy: 1},
 			metav1.ConditionTrue, ReasonApplied, "All clusters have applied it: 2. It is leaving old, and stays there until it is healthy in all others: it is in 1 of 2."},
+		{"a drain of a Job waits for its end", ofJob(leaving(input(aWork()), "old")),
+			workv1alpha1.ClusterSummary{Clusters: 1, Applied: 1, Healthy: 1},
+			metav1.ConditionTrue, ReasonApplied, "All clusters have applied it: 1. It is leaving old, and stays there until it has ended everywhere."},
 		{"a drained cluster that it goes to for want of another", leaving(input(aWork()), "c000"),
 			workv1alpha1.ClusterSummary{Clusters: 1, Applied: 1, Healthy: 1},
 			metav1.ConditionTrue, ReasonApplied, "All clusters have applied it: 1."},
@@ -387,6 +394,34 @@ func TestTheTemplateIgnoresClustersThatItHasLeft(t *testing.T) {
 	in.Works["left"] = aWork(up)
 	if status, _ := Template(deploymentTemplate(), in); status["readyReplicas"] != int64(1) {
 		t.Errorf("got %v", status)
+	}
+}
+
+func ofJob(in Input) Input {
+	in.Binding.GetSpec().Resource = workv1alpha1.ObjectReference{APIVersion: "batch/v1", Kind: "Job"}
+	return in
+}
+
+func TestAPartOfAJobThatLeavesADrainedClusterCountsToItsEnd(t *testing.T) {
+	const ended = `{"succeeded":2,"startTime":"2026-01-02T03:00:00Z","completionTime":"2026-01-02T05:00:00Z","conditions":[{"type":"Complete","status":"True"}]}`
+	for _, test := range []struct {
+		reason    string
+		old       string
+		succeeded int64
+		complete  bool
+	}{
+		{"it runs", `{"active":1,"succeeded":1,"startTime":"2026-01-02T03:00:00Z"}`, 3, false},
+		{"it is complete", ended, 4, true},
+	} {
+		template := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "batch/v1", "kind": "Job", "spec": map[string]any{"completions": int64(4)}}}
+		in := ofJob(input(aWork(withStatus(ended))))
+		in.Works["old"] = aWork(ofOldTemplate, withStatus(test.old)) // what is being left does not follow the template any more
+		in.Binding.GetSpec().GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: "old"}, {FromCluster: "gone"}, {FromCluster: "c000"}}
+		status, _ := Template(template, in)
+		template.Object["status"] = status
+		if status["succeeded"] != test.succeeded || interpret.Ended(template) != test.complete {
+			t.Errorf("%s: the Job's status is %v", test.reason, status)
+		}
 	}
 }
 

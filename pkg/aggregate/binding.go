@@ -9,8 +9,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/pkg/interpret"
 )
 
 // Reasons of a binding's FullyApplied condition. When all clusters that failed give one reason, it
@@ -109,17 +111,19 @@ func judge(in Input, states []clusterState) (status metav1.ConditionStatus, reas
 // stillLeaving says of clusters that have to be left what they are not left without, and how far that is.
 func stillLeaving(in Input, states []clusterState) string {
 	var names []string
-	for _, task := range in.Binding.GetSpec().GracefulEvictionTasks {
-		if !slices.ContainsFunc(states, func(s clusterState) bool { return s.cluster == task.FromCluster }) {
-			names = append(names, task.FromCluster)
-		}
+	for _, left := range in.leaving() {
+		names = append(names, left.cluster)
 	}
 	if len(names) == 0 {
 		return ""
 	}
 	slices.Sort(names)
+	clusters := enumerate(", ", names[:min(len(names), namedFirst)], len(names))
+	if resource := in.Binding.GetSpec().Resource; interpret.Ends(schema.FromAPIVersionAndKind(resource.APIVersion, resource.Kind).GroupKind()) {
+		return fmt.Sprintf("It is leaving %s, and stays there until it has ended everywhere.", clusters)
+	}
 	return fmt.Sprintf("It is leaving %s, and stays there until it is healthy in all others: it is in %d of %d.",
-		enumerate(", ", names[:min(len(names), namedFirst)], len(names)), summary(states).Healthy, len(states))
+		clusters, summary(states).Healthy, len(states))
 }
 
 // stillThere names the first few of the clusters in which a removal is held.

@@ -11,6 +11,9 @@ import (
 // template has that status already, and for kinds whose status is not the hub's to write.
 func Template(template *unstructured.Unstructured, in Input) (status map[string]any, write bool) {
 	states := in.states()
+	if interpret.Ends(template.GroupVersionKind().GroupKind()) {
+		states = append(states, in.leaving()...)
+	}
 	reports := make([]interpret.Report, len(states))
 	for i, state := range states {
 		reports[i] = interpret.Report{

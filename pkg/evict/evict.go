@@ -37,6 +37,9 @@ type Facts struct {
 	Claimed bool
 	// Cluster returns a cluster, or nil when there is none of that name.
 	Cluster func(name string) *clusterv1alpha1.MemberCluster
+	// Ends is true of a template that comes to an end by itself, a Job. Ended is true when it has, in all its clusters
+	// together, those that it is leaving included.
+	Ends, Ended bool
 	// Grace is how long the health of new copies that are applied may stay unknown. After that the old one goes all the
 	// same, unless it has replicas; it never goes while a new one is said to be unhealthy.
 	Grace time.Duration
@@ -72,6 +75,9 @@ func Decide(f Facts) Decision {
 		if !f.Claimed {
 			decision.keep(task)
 			continue
+		}
+		if f.Ended && task == nil {
+			continue // nothing runs there any more, and elsewhere it would run once more
 		}
 		taint, due := f.leaves(cluster)
 		if due.After(f.Now) {
@@ -223,10 +229,16 @@ func matches(toleration *corev1.Toleration, taint *corev1.Taint) bool {
 // pods, and the old one is all that serves. Only where nobody says how a new copy is, the grace bounds the wait; but not
 // for what has replicas, of which a member that works does say it, and one that has gone silent must not cost the copy
 // that runs.
+//
+// A Job is left where it is until it has ended as a whole. Nothing else has the completions of its part, so a part that
+// goes before takes them along; and one that is complete is still counted, until all are.
 func (f *Facts) replaced(task *workv1alpha1.GracefulEvictionTask) (yes bool, wait time.Duration) {
 	spec, status := f.Binding.GetSpec(), f.Binding.GetStatus()
 	if f.goesTo(task.FromCluster) || status.SchedulerObservedGeneration != f.Binding.GetGeneration() || !meta.IsStatusConditionTrue(status.Conditions, workv1alpha1.BindingScheduled) {
 		return false, 0
+	}
+	if f.Ends {
+		return f.Ended, 0
 	}
 	if len(spec.Clusters) == 0 {
 		return true, 0 // nothing is wanted anywhere

@@ -109,6 +109,7 @@ func TestWhichClustersATemplateIsLeaving(t *testing.T) {
 		clusters  []*clusterv1alpha1.MemberCluster
 		now       int
 		unclaimed bool
+		job       string   // runs, or has ended
 		want      []string // what it is leaving; one that it need not leave any more has a + before its name
 		again     int      // seconds
 	}{
@@ -173,6 +174,13 @@ func TestWhichClustersATemplateIsLeaving(t *testing.T) {
 		{reason: "nor for longer than the grace", binding: changed(leaving(settled("a"), "b"), unknown), clusters: fleet(tainted("a"), tainted("b", "drain")), now: 600},
 		{reason: "one is unknown and another unhealthy", binding: changed(leaving(settled("a", "c"), "b"), unknown, unhealthy),
 			clusters: fleet(tainted("a"), tainted("b", "drain"), tainted("c")), now: 600, want: []string{"b"}},
+		{reason: "a part of a Job runs, and the others are complete", binding: leaving(settled("a"), "b"), clusters: fleet(tainted("a"), tainted("b", "drain")), job: "runs", want: []string{"b"}},
+		{reason: "a part of a Job runs, and of the others nobody says anything", binding: changed(leaving(settled("a"), "b"), unknown), clusters: fleet(tainted("a"), tainted("b", "drain")), job: "runs", now: 9999, want: []string{"b"}},
+		{reason: "a Job that no other cluster is to have runs on", binding: leaving(settled(), "b"), clusters: fleet(tainted("b", "drain")), job: "runs", want: []string{"b"}},
+		{reason: "a Job has ended everywhere", binding: leaving(settled("a"), "b"), clusters: fleet(tainted("a"), tainted("b", "drain")), job: "ended"},
+		{reason: "and has failed in another cluster", binding: changed(leaving(settled("a"), "b"), unhealthy), clusters: fleet(tainted("a"), tainted("b", "drain")), job: "ended"},
+		{reason: "a Job that has ended does not run anew elsewhere", binding: settled("b"), clusters: fleet(tainted("b", "drain")), job: "ended"},
+		{reason: "a Job that runs leaves as all do", binding: settled("b"), clusters: fleet(tainted("b", "drain")), job: "runs", want: []string{"b"}},
 		{reason: "the grace begins anew when the scheduler chooses others", binding: changed(leaving(settled("a"), "b"), unknown, func(b *workv1alpha1.PropagationBinding) {
 			b.Status.LastScheduledTime = stamp(550)
 		}), clusters: fleet(tainted("a"), tainted("b", "drain")), now: 600, want: []string{"b"}, again: 550},
@@ -180,6 +188,7 @@ func TestWhichClustersATemplateIsLeaving(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.reason, func(t *testing.T) {
 			decision := Decide(Facts{
+				Ends: test.job != "", Ended: test.job == "ended",
 				Binding: test.binding, Claimed: !test.unclaimed,
 				Cluster: func(name string) *clusterv1alpha1.MemberCluster {
 					for _, cluster := range test.clusters {

@@ -6,11 +6,21 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
+
+// Ends tells whether objects of a kind come to an end by themselves: Jobs do.
+func Ends(kind schema.GroupKind) bool { return kind == job }
+
+// Ended tells whether a Job is complete or has failed, as its status says.
+func Ended(obj *unstructured.Unstructured) bool {
+	return textAt(condition(obj.Object, string(batchv1.JobComplete)), "status") == string(corev1.ConditionTrue) ||
+		textAt(condition(obj.Object, string(batchv1.JobFailed)), "status") == string(corev1.ConditionTrue)
+}
 
 // foldJob makes a Job's status so that the API server takes it: what has ended stays ended, counts
 // of ended pods don't go down, and a time that was set stays.
-func foldJob(_ *unstructured.Unstructured, present batchv1.JobStatus, parts []part[batchv1.JobStatus]) batchv1.JobStatus {
+func foldJob(template *unstructured.Unstructured, present batchv1.JobStatus, parts []part[batchv1.JobStatus]) batchv1.JobStatus {
 	if jobHas(&present, batchv1.JobComplete) || jobHas(&present, batchv1.JobFailed) {
 		return present
 	}
@@ -34,13 +44,22 @@ func foldJob(_ *unstructured.Unstructured, present batchv1.JobStatus, parts []pa
 	}
 	status.Succeeded = max(present.Succeeded, succeeded)
 	status.Failed = max(present.Failed, failed)
-	endJob(&status, parts)
+	endJob(&status, parts, !isWhole(template, succeeded))
 	return status
 }
 
-// endJob says that a Job has ended when it has in every cluster: it is complete when it is complete
-// in all of them, and has failed otherwise.
-func endJob(status *batchv1.JobStatus, parts []part[batchv1.JobStatus]) {
+// isWhole tells whether the pods that have succeeded in all parts are as many as the template asks for. They are fewer when
+// a part is lost with its cluster: the others may be complete, the Job is not. A part that is complete has as many as its
+// completions, unless a success policy ended it before.
+func isWhole(template *unstructured.Unstructured, succeeded int32) bool {
+	_, early := at(template.Object, "spec", "successPolicy").(map[string]any)
+	completions, found := Completions(template)
+	return early || !found || succeeded >= completions
+}
+
+// endJob says that a Job has ended when it has in every cluster: it has failed when it has in one of them, and is
+// complete otherwise, unless a part is lost: then it has no end.
+func endJob(status *batchv1.JobStatus, parts []part[batchv1.JobStatus], lost bool) {
 	var failures []string
 	complete := &batchv1.JobCondition{Status: corev1.ConditionTrue, Message: "Job is complete in every cluster."}
 	failed := &batchv1.JobCondition{Status: corev1.ConditionTrue}
@@ -76,7 +95,7 @@ func endJob(status *batchv1.JobStatus, parts []part[batchv1.JobStatus]) {
 		endWith(status, failed, batchv1.JobFailureTarget, batchv1.JobFailed)
 		return
 	}
-	if completion == nil || completion.Before(start) {
+	if lost || completion == nil || completion.Before(start) {
 		return // the API server would refuse it
 	}
 	status.StartTime, status.CompletionTime = start, completion

@@ -167,12 +167,32 @@ func TestTheStatusesOfClustersBecomeOne(t *testing.T) {
 		},
 		{
 			"a Job that is complete everywhere",
-			`{apiVersion: batch/v1, kind: Job, status: {active: 1, startTime: "2026-01-02T02:30:00Z"}}`,
+			`{apiVersion: batch/v1, kind: Job, spec: {completions: 3}, status: {active: 1, startTime: "2026-01-02T02:30:00Z"}}`,
 			[]Report{
 				said("a", `{succeeded: 2, startTime: "2026-01-02T03:00:00Z", completionTime: "2026-01-02T04:00:00Z", conditions: [`+complete+`]}`),
 				said("b", `{succeeded: 1, startTime: "2026-01-02T02:00:00Z", completionTime: "2026-01-02T05:00:00Z", conditions: [`+complete+`]}`),
 			},
 			`{succeeded: 3, startTime: "2026-01-02T02:30:00Z", completionTime: "2026-01-02T05:00:00Z", conditions: [
+				{type: SuccessCriteriaMet, status: "True", message: Job is complete in every cluster., lastProbeTime: "2026-01-02T05:00:00Z", lastTransitionTime: "2026-01-02T05:00:00Z"},
+				{type: Complete, status: "True", message: Job is complete in every cluster., lastProbeTime: "2026-01-02T05:00:00Z", lastTransitionTime: "2026-01-02T05:00:00Z"}]}`,
+		},
+		{
+			"a Job is not complete when the parts that are left are: one of half the completions is lost",
+			`{apiVersion: batch/v1, kind: Job, spec: {completions: 4}}`,
+			[]Report{said("a", `{succeeded: 2, startTime: "2026-01-02T03:00:00Z", completionTime: "2026-01-02T05:00:00Z", conditions: [`+complete+`]}`)},
+			`{succeeded: 2, startTime: "2026-01-02T03:00:00Z"}`,
+		},
+		{
+			"what has succeeded in a part that is lost does not count for one that is left",
+			`{apiVersion: batch/v1, kind: Job, spec: {completions: 4}, status: {active: 1, succeeded: 4, startTime: "2026-01-02T03:00:00Z"}}`,
+			[]Report{said("a", `{succeeded: 2, completionTime: "2026-01-02T05:00:00Z", conditions: [`+complete+`]}`)},
+			`{succeeded: 4, startTime: "2026-01-02T03:00:00Z"}`,
+		},
+		{
+			"a Job that is complete before all of its completions, because its success policy says so",
+			`{apiVersion: batch/v1, kind: Job, spec: {completions: 4, successPolicy: {rules: [{succeededCount: 1}]}}}`,
+			[]Report{said("a", `{succeeded: 1, startTime: "2026-01-02T03:00:00Z", completionTime: "2026-01-02T05:00:00Z", conditions: [`+complete+`]}`)},
+			`{succeeded: 1, startTime: "2026-01-02T03:00:00Z", completionTime: "2026-01-02T05:00:00Z", conditions: [
 				{type: SuccessCriteriaMet, status: "True", message: Job is complete in every cluster., lastProbeTime: "2026-01-02T05:00:00Z", lastTransitionTime: "2026-01-02T05:00:00Z"},
 				{type: Complete, status: "True", message: Job is complete in every cluster., lastProbeTime: "2026-01-02T05:00:00Z", lastTransitionTime: "2026-01-02T05:00:00Z"}]}`,
 		},

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -19,13 +21,23 @@ import (
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/store"
+	"windlass.dev/windlass/hub/templates"
 	"windlass.dev/windlass/pkg/evict"
+	"windlass.dev/windlass/pkg/interpret"
 )
+
+// Templates is what the controller needs of the watches on users' objects.
+type Templates interface {
+	Handle(templates.Handler)
+	Get(templates.Key) (obj *unstructured.Unstructured, known bool)
+}
 
 // Reconciler writes eviction tasks. Its key is a binding.
 type Reconciler struct {
 	Bindings store.Bindings
 	Clusters store.Kind[*clusterv1alpha1.MemberCluster]
+	// Templates tell of a Job whether it has ended.
+	Templates Templates
 	// Grace is how long the health of a new copy may stay unknown before the old one goes all the same: see evict.Facts.
 	Grace   time.Duration
 	Workers int
@@ -62,6 +74,7 @@ func (r *Reconciler) Setup(mgr manager.Manager) error {
 	if err != nil {
 		return err
 	}
+	r.Templates.Handle(r.handler(wake))
 	for _, source := range append(store.Sources(r.Bindings.Scoped, bindingChanged), source.TypedSource[types.NamespacedName](wake)) {
 		if err := c.Watch(source); err != nil {
 			return err
@@ -96,6 +109,41 @@ func (r *Reconciler) clusterChanged(wake *store.Mailbox[types.NamespacedName], o
 	}
 }
 
+// handler wakes the bindings of Jobs: the end of one is the end of its evictions, and while it is not known whether it has
+// ended nothing is decided.
+func (r *Reconciler) handler(wake *store.Mailbox[types.NamespacedName]) templates.Handler {
+	return templates.Handler{
+		Changed: func(key templates.Key, initial bool) {
+			if initial || !interpret.Ends(key.GroupKind()) {
+				return // what was there at the start is known when its kind is
+			}
+			for _, binding := range r.Bindings.ByIndex(store.ByTemplate, store.TemplateIndex(key)) {
+				wake.Add(store.Key(binding), false)
+			}
+		},
+		Kind: func(kind schema.GroupVersionKind) {
+			if !interpret.Ends(kind.GroupKind()) {
+				return
+			}
+			for _, binding := range r.Bindings.List() {
+				if store.TemplateKey(binding).GroupVersionKind == kind {
+					wake.Add(store.Key(binding), true)
+				}
+			}
+		},
+	}
+}
+
+// ended says whether a template that comes to an end by itself has ended. It is not known before the hub has seen the
+// template.
+func (r *Reconciler) ended(key templates.Key) (ended, known bool) {
+	template, known := r.Templates.Get(key)
+	if !known || template == nil {
+		return false, false
+	}
+	return interpret.Ended(template), true
+}
+
 func concerns(spec *workv1alpha1.BindingSpec, cluster string) bool {
 	for i := range spec.Clusters {
 		if spec.Clusters[i].Name == cluster {
@@ -116,9 +164,19 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (c
 	if !ok || binding.GetDeletionTimestamp() != nil {
 		return ctrl.Result{}, nil
 	}
+	template := store.TemplateKey(binding)
+	ends, ended := interpret.Ends(template.GroupKind()), false
+	if ends {
+		var known bool
+		if ended, known = r.ended(template); !known {
+			return ctrl.Result{}, nil // a Job that has ended would run once more elsewhere
+		}
+	}
 	decision := evict.Decide(evict.Facts{
 		Binding: binding,
 		Claimed: store.Claimed(binding),
+		Ends:    ends,
+		Ended:   ended,
 		Cluster: func(name string) *clusterv1alpha1.MemberCluster {
 			cluster, _ := r.Clusters.Get("", name)
 			return cluster

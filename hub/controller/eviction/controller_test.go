@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -20,6 +21,7 @@ import (
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/store"
 	"windlass.dev/windlass/hub/store/storetest"
+	"windlass.dev/windlass/hub/templates"
 	"windlass.dev/windlass/pkg/evict"
 )
 
@@ -28,13 +30,14 @@ var web = types.NamespacedName{Namespace: "shop", Name: "web-deployment"}
 // world is a hub with the eviction controller, two clusters, and a binding that goes to both.
 type world struct {
 	*storetest.Store
+	templates  *storetest.Templates
 	controller *Reconciler
 	now        time.Time
 }
 
 func newWorld() *world {
-	w := &world{Store: storetest.New(), now: storetest.Began}
-	w.controller = &Reconciler{Bindings: w.Bindings(), Clusters: w.MemberClusters.Kind(), Grace: time.Minute, Now: func() time.Time { return w.now }}
+	w := &world{Store: storetest.New(), templates: storetest.NewTemplates(), now: storetest.Began}
+	w.controller = &Reconciler{Bindings: w.Bindings(), Clusters: w.MemberClusters.Kind(), Templates: w.templates, Grace: time.Minute, Now: func() time.Time { return w.now }}
 	w.MemberClusters.Put(cluster("a"))
 	w.MemberClusters.Put(cluster("b"))
 	w.PropagationBindings.Put(&workv1alpha1.PropagationBinding{
@@ -120,6 +123,14 @@ func TestAClusterWakesTheBindingsThatAreThereOrAreLeavingIt(t *testing.T) {
 	wake := &store.Mailbox[types.NamespacedName]{}
 	w.controller.clusterChanged(wake, cluster("b"), cluster("b", "drain"))
 	w.controller.clusterChanged(wake, cluster("a", "drain"), cluster("a", "drain"))
+	woken := wokenBy(t, wake)
+	if diff := cmp.Diff(map[types.NamespacedName]bool{web: true, left: true}, woken); diff != "" {
+		t.Errorf("woken (-want +got):\n%s", diff)
+	}
+}
+
+func wokenBy(t *testing.T, wake *store.Mailbox[types.NamespacedName]) map[types.NamespacedName]bool {
+	t.Helper()
 	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[types.NamespacedName]())
 	defer queue.ShutDown()
 	if err := wake.Start(t.Context(), queue); err != nil {
@@ -131,8 +142,84 @@ func TestAClusterWakesTheBindingsThatAreThereOrAreLeavingIt(t *testing.T) {
 		woken[key] = true
 		queue.Done(key)
 	}
-	if diff := cmp.Diff(map[types.NamespacedName]bool{web: true, left: true}, woken); diff != "" {
-		t.Errorf("woken (-want +got):\n%s", diff)
+	return woken
+}
+
+// jobWorld is a world whose binding is that of a Job.
+func jobWorld() *world {
+	w := newWorld()
+	binding, _ := w.PropagationBindings.Get(web.Namespace, web.Name)
+	binding = binding.DeepCopy()
+	binding.Spec.Resource = workv1alpha1.ObjectReference{APIVersion: "batch/v1", Kind: "Job", Namespace: "shop", Name: "web"}
+	w.PropagationBindings.Put(binding)
+	return w
+}
+
+func aJob(conditions ...any) *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{"apiVersion": "batch/v1", "kind": "Job",
+		"metadata": map[string]any{"namespace": "shop", "name": "web"}, "status": map[string]any{"conditions": conditions}}}
+}
+
+var complete = map[string]any{"type": "Complete", "status": "True"}
+
+func TestOfAJobNothingIsDecidedBeforeItIsKnownWhetherItHasEnded(t *testing.T) {
+	w := jobWorld()
+	w.MemberClusters.Put(cluster("b", "drain"))
+	if leaving, _ := w.reconcile(t); leaving != nil {
+		t.Errorf("a Job that is not known is leaving %v", leaving)
+	}
+	w.templates.Put(aJob(complete))
+	if leaving, _ := w.reconcile(t); leaving != nil {
+		t.Errorf("a Job that has ended is leaving %v", leaving)
+	}
+	w.templates.Put(aJob())
+	if leaving, _ := w.reconcile(t); len(leaving) != 1 {
+		t.Errorf("a Job that runs is leaving %v, want b", leaving)
+	}
+}
+
+func TestTheEndOfAJobEndsItsEviction(t *testing.T) {
+	w := jobWorld()
+	w.templates.Put(aJob())
+	w.MemberClusters.Put(cluster("b", "drain"))
+	w.reconcile(t)
+	stored, _ := w.PropagationBindings.Get(web.Namespace, web.Name)
+	moved := stored.DeepCopy()
+	moved.Spec.Clusters = moved.Spec.Clusters[:1] // to a, where its part is complete
+	moved.Status.SchedulerObservedGeneration = moved.Generation
+	moved.Status.Conditions = []metav1.Condition{{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionTrue},
+		{Type: workv1alpha1.BindingFullyApplied, Status: metav1.ConditionTrue, ObservedGeneration: moved.Generation}}
+	moved.Status.Summary = workv1alpha1.ClusterSummary{Clusters: 1, Applied: 1, Healthy: 1}
+	w.PropagationBindings.Put(moved)
+	if leaving, _ := w.reconcile(t); len(leaving) != 1 {
+		t.Errorf("a Job whose part runs is leaving %v, want b", leaving)
+	}
+	w.templates.Put(aJob(complete))
+	if leaving, _ := w.reconcile(t); leaving != nil {
+		t.Errorf("a Job that has ended goes on leaving %v", leaving)
+	}
+}
+
+func TestAJobWakesItsBindingAndOtherTemplatesDoNot(t *testing.T) {
+	w := jobWorld()
+	job, deployment := templates.KeyOf(aJob()), templates.KeyOf(aJob())
+	deployment.GroupVersionKind = schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}
+	for _, test := range []struct {
+		reason string
+		happen func(templates.Handler)
+		woken  bool
+	}{
+		{"the Job changes", func(h templates.Handler) { h.Changed(job, false) }, true},
+		{"the Job was there at the start, when others of its kind may be missing", func(h templates.Handler) { h.Changed(job, true) }, false},
+		{"all Jobs are known", func(h templates.Handler) { h.Kind(job.GroupVersionKind) }, true},
+		{"a Deployment changes", func(h templates.Handler) { h.Changed(deployment, false) }, false},
+		{"all Deployments are known", func(h templates.Handler) { h.Kind(deployment.GroupVersionKind) }, false},
+	} {
+		wake := &store.Mailbox[types.NamespacedName]{}
+		test.happen(w.controller.handler(wake))
+		if woken := wokenBy(t, wake); woken[web] != test.woken {
+			t.Errorf("%s: woken %v, want %t", test.reason, woken, test.woken)
+		}
 	}
 }
 
