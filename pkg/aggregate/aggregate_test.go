@@ -125,6 +125,10 @@ func TestABindingIsFullyAppliedWhenEveryClusterHasThePresentContent(t *testing.T
 		{"a drain of a Job waits for its end", ofJob(leaving(input(aWork()), "old")),
 			workv1alpha1.ClusterSummary{Clusters: 1, Applied: 1, Healthy: 1},
 			metav1.ConditionTrue, ReasonApplied, "All clusters have applied it: 1. It is leaving old, and stays there until it has ended everywhere."},
+		{"a drain of what is preserved", preserved(leaving(input(aWork()), "old")),
+			workv1alpha1.ClusterSummary{Clusters: 1, Applied: 1, Healthy: 1},
+			metav1.ConditionTrue, ReasonApplied, "All clusters have applied it: 1. It is leaving old, and stays there until it is healthy in all others: it is in 1 of 1. " +
+				"Even then its copy there is not deleted, only let go, and what runs runs twice: its policy says preserveResourcesOnDeletion."},
 		{"a drained cluster that it goes to for want of another", leaving(input(aWork()), "c000"),
 			workv1alpha1.ClusterSummary{Clusters: 1, Applied: 1, Healthy: 1},
 			metav1.ConditionTrue, ReasonApplied, "All clusters have applied it: 1."},
@@ -395,6 +399,12 @@ func TestTheTemplateIgnoresClustersThatItHasLeft(t *testing.T) {
 	if status, _ := Template(deploymentTemplate(), in); status["readyReplicas"] != int64(1) {
 		t.Errorf("got %v", status)
 	}
+}
+
+func preserved(in Input) Input {
+	yes := true
+	in.Binding.GetSpec().PreserveResourcesOnDeletion = &yes
+	return in
 }
 
 func ofJob(in Input) Input {

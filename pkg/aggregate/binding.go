@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/ptr"
 
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/pkg/interpret"
@@ -119,11 +120,15 @@ func stillLeaving(in Input, states []clusterState) string {
 	}
 	slices.Sort(names)
 	clusters := enumerate(", ", names[:min(len(names), namedFirst)], len(names))
-	if resource := in.Binding.GetSpec().Resource; interpret.Ends(schema.FromAPIVersionAndKind(resource.APIVersion, resource.Kind).GroupKind()) {
-		return fmt.Sprintf("It is leaving %s, and stays there until it has ended everywhere.", clusters)
-	}
-	return fmt.Sprintf("It is leaving %s, and stays there until it is healthy in all others: it is in %d of %d.",
+	said := fmt.Sprintf("It is leaving %s, and stays there until it is healthy in all others: it is in %d of %d.",
 		clusters, summary(states).Healthy, len(states))
+	if resource := in.Binding.GetSpec().Resource; interpret.Ends(schema.FromAPIVersionAndKind(resource.APIVersion, resource.Kind).GroupKind()) {
+		said = fmt.Sprintf("It is leaving %s, and stays there until it has ended everywhere.", clusters)
+	}
+	if ptr.Deref(in.Binding.GetSpec().PreserveResourcesOnDeletion, false) {
+		said += " Even then its copy there is not deleted, only let go, and what runs runs twice: its policy says preserveResourcesOnDeletion."
+	}
+	return said
 }
 
 // stillThere names the first few of the clusters in which a removal is held.

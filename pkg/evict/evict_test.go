@@ -148,6 +148,7 @@ func TestWhichClustersATemplateIsLeaving(t *testing.T) {
 		}())},
 		{reason: "the policy tolerates it by now", binding: tolerating(leaving(settled("a", "b"), "b"), forEver("drain")), clusters: fleet(tainted("a"), tainted("b", "drain"))},
 
+		{reason: "a person has taken the task away, and nothing is waited for", binding: changed(settled("a"), unhealthy), clusters: fleet(tainted("a"), tainted("b", "drain"))},
 		{reason: "the new copies are healthy", binding: leaving(settled("a"), "b"), clusters: fleet(tainted("a"), tainted("b", "drain"))},
 		{reason: "it has no other place yet", binding: leaving(settled("b"), "b"), clusters: fleet(tainted("b", "drain")), now: 9999, want: []string{"b"}},
 		{reason: "no other cluster was found at all", binding: changed(leaving(settled(), "b"), func(b *workv1alpha1.PropagationBinding) {
