@@ -9,7 +9,7 @@
 //	                                   decides once more, as of a cluster that has it
 //
 // Nothing is taken away before something else is there: while no other cluster fits, the scheduler leaves the
-// template where it is, task or not. All times follow from what is stored, so a restart changes none of them.
+// template where it is, task or not. A Job goes when it has ended. All times follow from what is stored, so a restart changes none of them.
 package evict
 
 import (
