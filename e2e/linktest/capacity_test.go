@@ -64,7 +64,7 @@ func TestTheRoomInMembersIsAskedOfTheirAgents(t *testing.T) {
 			}}},
 		},
 	}
-	answers := gatherer.Gather(t.Context(), needs, []string{"eu", "us", "nowhere"})
+	answers := gatherer.Gather(t.Context(), needs, []string{"eu", "us", "nowhere"})()
 	if answers[0] != (capacity.Answer{Replicas: 2, Source: capacity.FromAgent}) {
 		t.Errorf("of eu it is told %+v", answers[0])
 	}
@@ -76,7 +76,7 @@ func TestTheRoomInMembersIsAskedOfTheirAgents(t *testing.T) {
 	}
 	taken.Store(1)
 	grown <- struct{}{}
-	eventually(t, "the answer is another one", func() bool { return gatherer.Gather(t.Context(), needs, []string{"eu"})[0].Replicas == 4 })
+	eventually(t, "the answer is another one", func() bool { return gatherer.Gather(t.Context(), needs, []string{"eu"})()[0].Replicas == 4 })
 }
 
 // survey answers as an agent does, of one node with 8 CPUs in the pool gpu and another one that does not fit.

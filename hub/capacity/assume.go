@@ -27,10 +27,13 @@ func (a assumption) takes() estimate.Amounts { return a.need.Times(int64(a.meant
 // Assume says that a binding's replicas with such needs were placed: as after says, where it was as before says. What
 // clusters have more is taken off their room until it shows there. Saying it again changes nothing, and a binding that is
 // gone needs no word. Clusters of which nobody has asked are left out: where nothing is divided by room, nothing is kept.
-func (g *Gatherer) Assume(binding types.NamespacedName, needs *workv1alpha1.ReplicaRequirements, before, after []workv1alpha1.TargetCluster) {
+//
+// What it returns takes the word back, for a placement that could not be written: what was assumed of the binding before is
+// assumed again.
+func (g *Gatherer) Assume(binding types.NamespacedName, needs *workv1alpha1.ReplicaRequirements, before, after []workv1alpha1.TargetCluster) (undo func()) {
 	shape, err := g.shape(needs)
 	if err != nil {
-		return // nothing is answered about such needs, either
+		return func() {} // nothing is answered about such needs, either
 	}
 	had := map[string]int32{}
 	for _, target := range before {
@@ -38,42 +41,69 @@ func (g *Gatherer) Assume(binding types.NamespacedName, needs *workv1alpha1.Repl
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	var steps []func()
 	for _, target := range after {
-		g.assume(target.Name, binding, shape.need, had[target.Name], target.Replicas)
+		steps = append(steps, g.assume(target.Name, binding, shape.need, had[target.Name], target.Replicas))
 		delete(had, target.Name)
 	}
 	for cluster := range had {
-		g.assume(cluster, binding, shape.need, 0, 0)
+		steps = append(steps, g.assume(cluster, binding, shape.need, 0, 0))
+	}
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		for _, step := range steps {
+			step()
+		}
 	}
 }
 
-// assume is called with the lock held.
-func (g *Gatherer) assume(cluster string, binding types.NamespacedName, need *estimate.Need, seen, meant int32) {
+// assume is called with the lock held, and so is what it returns, which takes it back.
+func (g *Gatherer) assume(cluster string, binding types.NamespacedName, need *estimate.Need, seen, meant int32) (undo func()) {
 	m := g.members[cluster]
 	if m == nil {
-		return
+		return func() {}
 	}
 	known, assumed := m.assumed[binding]
+	undo = func() {
+		if g.members[cluster] != m {
+			return // it is gone meanwhile, with all that was assumed
+		}
+		g.drop(m, binding)
+		if assumed {
+			g.keep(m, binding, known)
+		}
+	}
 	if assumed {
 		seen = known.seen // of what was placed before nothing shows yet
 		g.drop(m, binding)
 	}
 	if meant <= seen || g.assumed >= mostAssumptions {
-		return
+		return undo
 	}
 	next := assumption{need: need, seen: seen, meant: meant, generation: known.generation, until: known.until}
 	if !assumed || known.meant != meant {
 		delivery, _ := g.config.Clusters.Delivery(cluster, binding)
 		next.generation, next.until = delivery.Generation, g.config.Now().Add(g.config.AssumeFor)
 	}
+	g.keep(m, binding, next)
+	return undo
+}
+
+// keep is called with the lock held.
+func (g *Gatherer) keep(m *member, binding types.NamespacedName, next assumption) {
 	m.assumed[binding] = next
 	m.taken.Add(next.takes(), 1)
 	g.assumed++
 }
 
-// drop is called with the lock held.
+// drop drops what is assumed of a binding, if anything. The caller holds the lock.
 func (g *Gatherer) drop(m *member, binding types.NamespacedName) {
-	m.taken.Add(m.assumed[binding].takes(), -1)
+	known, assumed := m.assumed[binding]
+	if !assumed {
+		return
+	}
+	m.taken.Add(known.takes(), -1)
 	delete(m.assumed, binding)
 	g.assumed--
 }

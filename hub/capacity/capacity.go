@@ -241,23 +241,30 @@ func (g *Gatherer) Listen(listener func(cluster string)) {
 	g.listeners = append(g.listeners, listener)
 }
 
-// Gather says for how many replicas with such needs, nil for none in particular, there is room in each of the clusters;
-// the answers are in their order. All agents are asked at once, and waited for until the timeout or the context ends, so
-// nobody should call this who holds anything up.
-func (g *Gatherer) Gather(ctx context.Context, needs *workv1alpha1.ReplicaRequirements, clusters []string) []Answer {
+// Gather asks the agents of clusters for how many replicas with such needs, nil for none in particular, they have room. All
+// are asked at once, and waited for until the timeout or the context ends, so nobody should call this who holds anything up.
+//
+// What it returns says what is known by then, less what is assumed at the moment that it is called: in the order of the
+// clusters, from memory, without waiting. So whoever decides and assumes under one lock calls it under that lock, and no
+// room is given away twice.
+func (g *Gatherer) Gather(ctx context.Context, needs *workv1alpha1.ReplicaRequirements, clusters []string) (known func() []Answer) {
 	began := g.config.Now()
-	answers := make([]Answer, len(clusters))
 	shape, err := g.shape(needs)
 	if err != nil {
-		for i := range answers {
-			answers[i] = Answer{Source: Unknown, Why: "the requirements can't be read: " + err.Error()}
+		return func() []Answer {
+			return slices.Repeat([]Answer{{Source: Unknown, Why: "the requirements can't be read: " + err.Error()}}, len(clusters))
 		}
-		return answers
 	}
 	g.await(ctx, g.ask(shape, clusters))
+	g.metrics.gather.Observe(g.config.Now().Sub(began).Seconds())
+	return func() []Answer { return g.known(shape, clusters, began) }
+}
 
+// known reads the answers to a question that began at a time.
+func (g *Gatherer) known(shape *shape, clusters []string, began time.Time) []Answer {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	answers := make([]Answer, len(clusters))
 	counts := map[Source]int{}
 	for i, cluster := range clusters {
 		answers[i] = g.answer(cluster, shape, began)
@@ -266,7 +273,6 @@ func (g *Gatherer) Gather(ctx context.Context, needs *workv1alpha1.ReplicaRequir
 	for source, n := range counts {
 		g.metrics.answers[source].Add(float64(n))
 	}
-	g.metrics.gather.Observe(g.config.Now().Sub(began).Seconds())
 	return answers
 }
 

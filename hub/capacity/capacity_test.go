@@ -172,7 +172,7 @@ func targets(text string) []workv1alpha1.TargetCluster {
 func (w *world) room(clusters ...string) string {
 	w.t.Helper()
 	var all []string
-	for _, answer := range w.Gather(w.t.Context(), cpus("1"), clusters) {
+	for _, answer := range w.Gather(w.t.Context(), cpus("1"), clusters)() {
 		if (answer.Why == "") != (answer.Source == FromAgent) {
 			w.t.Errorf("%v: why is said exactly when the agent has not answered", answer)
 		}
@@ -218,7 +218,7 @@ func TestWhoDoesNotAnswerInTimeIsKnownBySums(t *testing.T) {
 		if took := time.Since(began); took != time.Second {
 			t.Errorf("it took %s, want the timeout", took)
 		}
-		answers := w.Gather(t.Context(), cpus("2"), []string{"a"})
+		answers := w.Gather(t.Context(), cpus("2"), []string{"a"})()
 		if want := []Answer{{Replicas: 4, Source: FromSummary, Why: "its agent has not answered within 1s"}}; cmp.Diff(want, answers) != "" {
 			t.Errorf("the next one is told %+v", answers)
 		}
@@ -240,7 +240,7 @@ func TestAnAgentThatIsTooOldIsAskedAgainNowAndThen(t *testing.T) {
 		old := &fakeAgent{free: 3, err: errors.New("its agent does not know this question; upgrade the agent")}
 		w.agents["a"], w.summaries["a"] = old, told(9)
 		w.expect("9 Summary", w.room("a"))
-		if answer := w.Gather(t.Context(), cpus("1"), []string{"a"})[0]; !strings.Contains(answer.Why, "upgrade the agent") {
+		if answer := w.Gather(t.Context(), cpus("1"), []string{"a"})()[0]; !strings.Contains(answer.Why, "upgrade the agent") {
 			t.Errorf("it is told %+v", answer)
 		}
 		if w.asked("a") != 1 {
@@ -290,7 +290,7 @@ func TestEqualQuestionsAreOne(t *testing.T) {
 		w.expect("1 Agent", w.room("a"))
 		w.ClusterChanged(cluster("a", told(9)), cluster("a", told(8)))
 		w.expect("4 Agent", w.room("a"))
-		if got := w.Gather(t.Context(), cpus("3"), []string{"a"}); got[0].Source != FromAgent || w.asked("a") != 4 {
+		if got := w.Gather(t.Context(), cpus("3"), []string{"a"})(); got[0].Source != FromAgent || w.asked("a") != 4 {
 			t.Errorf("other requirements are another question: %v after %d", got, w.asked("a"))
 		}
 	})
@@ -306,7 +306,7 @@ func TestOfABurstNotEverythingGoesWhereThereWasMostRoom(t *testing.T) {
 		w.agents["a"], w.agents["b"] = &fakeAgent{free: 20}, &fakeAgent{free: 14}
 		placed := map[string]int32{}
 		for i := range 10 {
-			answers := w.Gather(t.Context(), cpus("1"), []string{"a", "b"})
+			answers := w.Gather(t.Context(), cpus("1"), []string{"a", "b"})()
 			to := "a"
 			if answers[1].Replicas > answers[0].Replicas {
 				to = "b"
@@ -365,6 +365,15 @@ func TestWhatWasPlacedIsTakenOffUntilItShows(t *testing.T) {
 		{"it grows further", func(w *world) { w.Assume(key("web"), cpus("1"), targets("a=7"), targets("a=9")) }, "4 Agent"},
 		{"it shrinks below what shows", func(w *world) { w.Assume(key("web"), cpus("1"), targets("a=7"), targets("a=2")) }, "10 Agent"},
 		{"it goes elsewhere", func(w *world) { w.Assume(key("web"), cpus("1"), targets("a=7"), targets("b=7")) }, "10 Agent"},
+		{"it grows further, and that is taken back", func(w *world) { w.Assume(key("web"), cpus("1"), targets("a=7"), targets("a=9"))() }, "6 Agent"},
+		{"it shrinks, and that is taken back", func(w *world) { w.Assume(key("web"), cpus("1"), targets("a=7"), targets("a=2"))() }, "6 Agent"},
+		{"it goes elsewhere, and that is taken back", func(w *world) { w.Assume(key("web"), cpus("1"), targets("a=7"), targets("b=7"))() }, "6 Agent"},
+		{"it is applied, and then something else is taken back", func(w *world) {
+			w.deliveries["a web"] = Delivery{Generation: 8, Applied: 8, AppliedAt: began}
+			w.Assume(key("web"), cpus("1"), targets("a=7"), targets("a=9"))()
+			time.Sleep(podsAppear)
+		}, "10 Agent"},
+		{"another one is placed, and that is taken back", func(w *world) { w.Assume(key("other"), cpus("500m"), nil, targets("a=3"))() }, "6 Agent"},
 		{"another one is placed", func(w *world) { w.Assume(key("other"), cpus("500m"), nil, targets("a=3")) }, "4 Agent"},
 		{"one without requests is placed", func(w *world) { w.Assume(key("other"), nil, nil, targets("a=3")) }, "6 Agent"},
 		{"many without requests take all places for pods", func(w *world) { w.Assume(key("other"), nil, nil, targets("a=95")) }, "1 Agent"},
@@ -384,6 +393,40 @@ func TestWhatWasPlacedIsTakenOffUntilItShows(t *testing.T) {
 	}
 }
 
+func TestWhatWasGatheredIsReadLessWhatIsAssumedSince(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.agents["a"] = &fakeAgent{free: 10}
+		first := w.Gather(t.Context(), cpus("1"), []string{"a"})
+		second := w.Gather(t.Context(), cpus("1"), []string{"a"})
+		undo := w.Assume(key("web"), cpus("1"), nil, targets("a=4"))
+		time.Sleep(time.Minute) // an answer that was good when it was asked for is not too old while somebody waits for his turn
+		if got := second()[0]; got != (Answer{Replicas: 6, Source: FromAgent}) {
+			t.Errorf("after 4 of 10 are taken it is told %+v", got)
+		}
+		undo()
+		if got := first()[0]; got != (Answer{Replicas: 10, Source: FromAgent}) {
+			t.Errorf("after they are given back it is told %+v", got)
+		}
+	})
+}
+
+func TestWhatIsTakenBackOfAClusterThatIsGoneIsNotCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.agents["a"] = &fakeAgent{free: 10}
+		w.room("a")
+		w.Assume(key("web"), cpus("1"), nil, targets("a=4"))
+		undo := w.Assume(key("web"), cpus("1"), targets("a=4"), targets("a=6"))
+		w.ClusterChanged(cluster("a", told(1)), nil)
+		undo()
+		w.expect("10 Agent", w.room("a"))
+		if got := w.assumptions(); got != 0 {
+			t.Errorf("%v are assumed of a cluster that is gone", got)
+		}
+	})
+}
+
 func TestAnAnswerThatIsOlderThanWhatShowsIsNotUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, func(c *Config) { c.MaxAge = time.Hour })
@@ -396,7 +439,7 @@ func TestAnAnswerThatIsOlderThanWhatShowsIsNotUsed(t *testing.T) {
 			agent.free = 6 // as it shows now
 			w.deliveries["a web"] = Delivery{Generation: 1, Healthy: 1, HealthyAt: time.Now()}
 		})
-		w.Gather(t.Context(), cpus("2"), []string{"a"})
+		w.Gather(t.Context(), cpus("2"), []string{"a"})()
 		w.expect("6 Agent", w.room("a")) // neither 10, as was answered, nor 2
 	})
 }
@@ -418,7 +461,7 @@ func TestAnAnswerThatIsOvertakenOnTheWayIsNotUsed(t *testing.T) {
 			agent.after = 0
 			w.deliveries["a web"] = Delivery{Generation: 1, Healthy: 1, HealthyAt: time.Now()}
 		})
-		w.Gather(t.Context(), cpus("2"), []string{"a"})
+		w.Gather(t.Context(), cpus("2"), []string{"a"})()
 		slow.Wait()
 	})
 }
@@ -588,7 +631,7 @@ func TestRequirementsThatCannotBeReadHaveNoAnswer(t *testing.T) {
 		needs := &workv1alpha1.ReplicaRequirements{NodeClaim: &workv1alpha1.NodeClaim{HardNodeAffinity: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{
 			{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: "zone", Operator: "Resembles"}}},
 		}}}}
-		got := w.Gather(t.Context(), needs, []string{"a"})
+		got := w.Gather(t.Context(), needs, []string{"a"})()
 		if got[0].Source != Unknown || !strings.Contains(got[0].Why, "nodeAffinity") {
 			t.Errorf("it is told %+v", got)
 		}
@@ -602,7 +645,7 @@ func TestWhoeverIsStoppedWaitsForNothing(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		began := time.Now()
-		if got := w.Gather(ctx, cpus("1"), []string{"a"}); got[0].Source != FromSummary || got[0].Why != "its answer is under way" || time.Since(began) != 0 {
+		if got := w.Gather(ctx, cpus("1"), []string{"a"})(); got[0].Source != FromSummary || got[0].Why != "its answer is under way" || time.Since(began) != 0 {
 			t.Errorf("after %s it is told %+v", time.Since(began), got)
 		}
 		w.expect("3 Agent", w.room("a")) // the question went on
@@ -614,7 +657,7 @@ func TestWhatIsKeptIsBounded(t *testing.T) {
 		w := newWorld(t, func(c *Config) { c.MaxAge = time.Hour })
 		w.agents["a"] = &fakeAgent{free: 3}
 		for i := range mostShapes + 10 {
-			w.Gather(t.Context(), cpus(fmt.Sprint(i+1)), []string{"a"})
+			w.Gather(t.Context(), cpus(fmt.Sprint(i+1)), []string{"a"})()
 		}
 		if shapes, answers := len(w.shapes), len(w.members["a"].answers); shapes > mostShapes || answers > mostAnswers {
 			t.Errorf("%d shapes and %d answers are kept", shapes, answers)
@@ -638,9 +681,9 @@ func BenchmarkGatherWhatIsKnownOfAThousandClusters(b *testing.B) {
 		b.Fatal(err)
 	}
 	needs := cpus("500m")
-	g.Gather(b.Context(), needs, clusters)
+	g.Gather(b.Context(), needs, clusters)()
 	b.ReportAllocs()
 	for b.Loop() {
-		g.Gather(b.Context(), needs, clusters)
+		g.Gather(b.Context(), needs, clusters)()
 	}
 }

@@ -13,33 +13,40 @@ import (
 
 // Room is found out before a decision, and told what was decided.
 type Room interface {
-	// Gather says for how many replicas more with such needs each of the clusters has room. It may wait for their agents.
-	Gather(ctx context.Context, needs *workv1alpha1.ReplicaRequirements, clusters []string) []capacity.Answer
+	// Gather finds out for how many replicas more with such needs clusters have room. It may wait for their agents; what
+	// it returns does not, and says what is known less what is assumed by then.
+	Gather(ctx context.Context, needs *workv1alpha1.ReplicaRequirements, clusters []string) (known func() []capacity.Answer)
 	// Listen has a function called when a cluster may have more room than was said.
 	Listen(listener func(cluster string))
 	// Assume takes what was placed off the clusters' room until it shows there. Saying it again changes nothing.
-	Assume(binding types.NamespacedName, needs *workv1alpha1.ReplicaRequirements, before, after []workv1alpha1.TargetCluster)
+	// What it returns takes the word back.
+	Assume(binding types.NamespacedName, needs *workv1alpha1.ReplicaRequirements, before, after []workv1alpha1.TargetCluster) (undo func())
 }
 
-// available asks about all clusters of a fleet.
-func (r *Reconciler) available(ctx context.Context, fleet *schedule.Fleet, needs *workv1alpha1.ReplicaRequirements) []int32 {
+// gather asks about all clusters of a fleet. What it returns reads the room in them, in their order.
+func (r *Reconciler) gather(ctx context.Context, fleet *schedule.Fleet, needs *workv1alpha1.ReplicaRequirements) (room func() []int32) {
 	names := make([]string, fleet.Len())
 	for i, cluster := range fleet.Clusters() {
 		names[i] = cluster.Name()
 	}
-	available := make([]int32, len(names))
-	for i, answer := range r.Room.Gather(ctx, needs, names) {
-		available[i] = schedule.CapacityUnknown
-		if answer.Source != capacity.Unknown {
-			available[i] = answer.Replicas
+	known := r.Room.Gather(ctx, needs, names)
+	return func() []int32 {
+		available := make([]int32, len(names))
+		for i, answer := range known() {
+			available[i] = schedule.CapacityUnknown
+			if answer.Source != capacity.Unknown {
+				available[i] = answer.Replicas
+			}
 		}
+		return available
 	}
-	return available
 }
 
-// placed tells what was decided about a workload.
-func (r *Reconciler) placed(binding workv1alpha1.Binding, before []workv1alpha1.TargetCluster) {
-	if spec := binding.GetSpec(); spec.Replicas != nil {
-		r.Room.Assume(store.Key(binding), spec.ReplicaRequirements, before, spec.Clusters)
+// placed tells what was decided about a workload. What it returns takes that back.
+func (r *Reconciler) placed(binding workv1alpha1.Binding, before []workv1alpha1.TargetCluster) (undo func()) {
+	spec := binding.GetSpec()
+	if spec.Replicas == nil {
+		return func() {}
 	}
+	return r.Room.Assume(store.Key(binding), spec.ReplicaRequirements, before, spec.Clusters)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -42,6 +43,7 @@ type Reconciler struct {
 	fleet      fleet
 	placements placements
 	company    company
+	turns      turns
 }
 
 // Setup adds the controller to the manager. Before the manager starts, the caller waits until the
@@ -82,10 +84,18 @@ func (r *Reconciler) Setup(mgr manager.Manager) (synced func() bool, err error) 
 
 // roomGrew wakes the bindings that wait for room.
 func (r *Reconciler) roomGrew(wake *store.Mailbox[types.NamespacedName]) {
-	for _, binding := range r.Bindings.List() {
-		if condition := scheduledCondition(binding); condition != nil && condition.Status == metav1.ConditionFalse && r.waitsForRoom(binding) {
-			wake.Add(store.Key(binding), false)
+	r.wake(wake, slices.DeleteFunc(r.Bindings.List(), func(binding workv1alpha1.Binding) bool { return !r.waitsForRoom(binding) }))
+}
+
+// wake adds bindings to the queue. Of all of them, those that wait for room take turns by their rank.
+func (r *Reconciler) wake(wake *store.Mailbox[types.NamespacedName], bindings []workv1alpha1.Binding) {
+	for _, binding := range bindings {
+		if r.waitsForRoom(binding) {
+			r.turns.wake(store.Key(binding), r.rank(store.Key(binding)))
 		}
+	}
+	for _, binding := range bindings {
+		wake.Add(store.Key(binding), false)
 	}
 }
 
@@ -131,28 +141,63 @@ func (r *Reconciler) clusterChanged(wake *store.Mailbox[types.NamespacedName], o
 	} else {
 		r.fleet.delete(old.Name)
 	}
-	for _, binding := range r.Bindings.List() {
-		wake.Add(store.Key(binding), false)
-	}
+	r.wake(wake, r.Bindings.List())
 }
 
 // Reconcile places one binding.
 func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (ctrl.Result, error) {
 	binding, ok := r.Bindings.Get(key)
 	if !ok || binding.GetDeletionTimestamp() != nil || othersTurn(binding) {
+		r.turns.leave(key)
 		return ctrl.Result{}, nil
 	}
-	decision := r.decide(ctx, binding)
-	again := ctrl.Result{RequeueAfter: r.patience(binding, decision)}
-	scheduled := binding.DeepCopyObject().(workv1alpha1.Binding)
-	if !record(scheduled, decision, r.Now()) {
-		return again, nil
+	if !r.byRoom(binding) {
+		r.turns.leave(key)
+		return r.write(ctx, binding, r.step(binding, r.fleet.snapshot(), nil))
 	}
-	if _, err := r.Bindings.UpdateSchedule(ctx, scheduled); err != nil {
-		return store.Outcome(fmt.Errorf("recording where binding %s goes: %w", key, err))
+	rank := r.rank(key)
+	r.turns.begin(key, rank)
+	defer r.turns.end(key)
+	fleet := r.fleet.snapshot()
+	room := r.gather(ctx, fleet, binding.GetSpec().ReplicaRequirements)
+	var next step
+	if !r.turns.inTurn(rank, func() { next = r.step(binding, fleet, room()) }) {
+		r.turns.wake(key, rank) // it stays ahead of those of lower rank until it is looked at again
+		return ctrl.Result{RequeueAfter: turnAgain}, nil
 	}
-	r.placed(scheduled, binding.GetSpec().Clusters)
-	return again, nil
+	return r.write(ctx, binding, next)
+}
+
+// A step is a decision as it is to be written.
+type step struct {
+	decision  schedule.Decision
+	scheduled workv1alpha1.Binding
+	changed   bool   // else there is nothing to write
+	undo      func() // takes back what was assumed of the room in clusters
+}
+
+// step decides, and takes the room of what is placed.
+func (r *Reconciler) step(binding workv1alpha1.Binding, fleet *schedule.Fleet, available []int32) step {
+	next := step{decision: r.decide(binding, fleet, available), scheduled: binding.DeepCopyObject().(workv1alpha1.Binding), undo: func() {}}
+	if next.changed = record(next.scheduled, next.decision, r.Now()); next.changed {
+		next.undo = r.placed(next.scheduled, binding.GetSpec().Clusters)
+	}
+	return next
+}
+
+// write writes what was decided, and gives the room back when it can't be.
+func (r *Reconciler) write(ctx context.Context, binding workv1alpha1.Binding, next step) (ctrl.Result, error) {
+	if !next.changed {
+		return ctrl.Result{RequeueAfter: r.patience(binding, next.decision)}, nil
+	}
+	if _, err := r.Bindings.UpdateSchedule(ctx, next.scheduled); err != nil {
+		next.undo()
+		if apierrors.IsConflict(err) {
+			r.turns.wake(store.Key(binding), r.rank(store.Key(binding))) // it comes back at once, and its turn is still its own
+		}
+		return store.Outcome(fmt.Errorf("recording where binding %s goes: %w", store.Key(binding), err))
+	}
+	return ctrl.Result{RequeueAfter: r.patience(binding, next.decision)}, nil
 }
 
 // The bounds of a wait for room. What clusters say of their room is up to 10 seconds old.
@@ -161,7 +206,7 @@ const leastPatience, mostPatience = 10 * time.Second, 2 * time.Minute
 // patience is after how long a binding without a place is looked at again, because there may be room by then; 0 is never. The
 // longer it has had none, the longer that is.
 func (r *Reconciler) patience(binding workv1alpha1.Binding, decision schedule.Decision) time.Duration {
-	if decision.Scheduled || !r.waitsForRoom(binding) {
+	if decision.Scheduled || !r.byRoom(binding) {
 		return 0
 	}
 	var waited time.Duration
@@ -171,20 +216,26 @@ func (r *Reconciler) patience(binding workv1alpha1.Binding, decision schedule.De
 	return wait.Jitter(min(max(waited/4, leastPatience), mostPatience), 0.2)
 }
 
-// waitsForRoom says whether the room of clusters decides where a binding goes.
+// waitsForRoom says whether a binding has found no place, and may when there is more room.
 func (r *Reconciler) waitsForRoom(binding workv1alpha1.Binding) bool {
+	condition := scheduledCondition(binding)
+	return condition != nil && condition.Status == metav1.ConditionFalse && r.byRoom(binding)
+}
+
+// byRoom says whether the room of clusters decides where a binding goes, and this scheduler does.
+func (r *Reconciler) byRoom(binding workv1alpha1.Binding) bool {
 	placement, err := r.placements.compile(binding.GetSpec().Placement)
-	return err == nil && placement.NeedsCapacity() && store.Claimed(binding)
+	return err == nil && placement.NeedsCapacity() && binding.GetSpec().Replicas != nil && store.Claimed(binding) && ours(binding)
 }
 
 // Place decides about a binding whose spec is being written, so that no write of its own is needed: it
 // writes the decision into the binding, and says whether there is one. The fleet must be known.
 func (r *Reconciler) Place(binding workv1alpha1.Binding) bool {
-	if othersTurn(binding) || r.waitsForRoom(binding) {
+	if othersTurn(binding) || r.byRoom(binding) {
 		return false // agents are not waited for while a write waits
 	}
 	before := binding.GetSpec().Clusters
-	record(binding, r.decide(context.Background(), binding), r.Now())
+	record(binding, r.decide(binding, r.fleet.snapshot(), nil), r.Now())
 	r.placed(binding, before)
 	return true
 }
@@ -201,7 +252,8 @@ func othersTurn(binding workv1alpha1.Binding) bool {
 	return !ours(binding) && scheduledCondition(binding) != nil
 }
 
-func (r *Reconciler) decide(ctx context.Context, binding workv1alpha1.Binding) schedule.Decision {
+// decide asks where a binding goes in a fleet. Available is the room in its clusters, in their order, where that matters.
+func (r *Reconciler) decide(binding workv1alpha1.Binding, fleet *schedule.Fleet, available []int32) schedule.Decision {
 	spec := binding.GetSpec()
 	if !ours(binding) {
 		return schedule.Decision{Clusters: spec.Clusters, Reason: workv1alpha1.ScheduledByAnother, Message: fmt.Sprintf(
@@ -218,15 +270,13 @@ func (r *Reconciler) decide(ctx context.Context, binding workv1alpha1.Binding) s
 		Template:  schedule.Template{Kind: store.TemplateKey(binding).GroupVersionKind, UID: spec.Resource.UID},
 		Replicas:  spec.Replicas,
 		Placement: placement,
-		Fleet:     r.fleet.snapshot(),
+		Fleet:     fleet,
+		Available: available,
 		Current:   evict.Has(spec),
 		Leaving:   evict.Leaving(spec),
 		KeepEmpty: r.KeepEmpty,
 		Group:     group(binding),
 		Fresh:     afresh(binding),
-	}
-	if placement.NeedsCapacity() && spec.Replicas != nil {
-		facts.Available = r.available(ctx, facts.Fleet, spec.ReplicaRequirements)
 	}
 	if spec.WorkloadAffinityGroups == nil {
 		return schedule.Decide(facts)

@@ -91,8 +91,12 @@ func TestABindingThatWaitsForRoomIsLookedAtWhenThereIsMore(t *testing.T) {
 }
 
 // Gather has room for as many replicas as a cluster has processors.
-func (w *world) Gather(_ context.Context, _ *workv1alpha1.ReplicaRequirements, clusters []string) []capacity.Answer {
+func (w *world) Gather(_ context.Context, _ *workv1alpha1.ReplicaRequirements, clusters []string) func() []capacity.Answer {
 	w.gathered++
+	return func() []capacity.Answer { return w.known(clusters) }
+}
+
+func (w *world) known(clusters []string) []capacity.Answer {
 	answers := make([]capacity.Answer, len(clusters))
 	for i, name := range clusters {
 		answers[i].Source = capacity.Unknown
@@ -106,12 +110,13 @@ func (w *world) Gather(_ context.Context, _ *workv1alpha1.ReplicaRequirements, c
 
 func (w *world) Listen(func(string)) {}
 
-func (w *world) Assume(_ types.NamespacedName, _ *workv1alpha1.ReplicaRequirements, _, after []workv1alpha1.TargetCluster) {
+func (w *world) Assume(_ types.NamespacedName, _ *workv1alpha1.ReplicaRequirements, _, after []workv1alpha1.TargetCluster) func() {
 	var parts []string
 	for _, target := range after {
 		parts = append(parts, fmt.Sprintf("%s=%d", target.Name, target.Replicas))
 	}
 	w.assumed = append(w.assumed, strings.Join(parts, " "))
+	return func() { w.assumed = append(w.assumed, "back") }
 }
 
 func TestABindingWithoutRoomStaysAndIsLookedAtAgainWithGrowingPatience(t *testing.T) {
@@ -210,7 +215,7 @@ func TestWorkloadsOfAGroupFindEachOther(t *testing.T) {
 	w := newWorld("a", "b")
 	place := func(step string, b *workv1alpha1.PropagationBinding, want ...string) {
 		t.Helper()
-		record(b, w.controller.decide(t.Context(), b), w.now)
+		record(b, w.controller.decide(b, w.controller.fleet.snapshot(), nil), w.now)
 		if diff := cmp.Diff(targets(want...), b.Spec.Clusters, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", step, diff)
 		}

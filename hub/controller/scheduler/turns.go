@@ -1,0 +1,81 @@
+package scheduler
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// turns has the bindings that are placed by room decided on one after the other, those of higher rank first: all of them
+// look at the same room, and what the first takes the next one must not find.
+type turns struct {
+	mu      sync.Mutex
+	changed *sync.Cond // with mu
+	// taken from the moment that the room is read until it is assumed taken. Nobody waits for an agent or the store then.
+	taken bool
+	// woken are the ranks of bindings that wait for room and are in the queue or on their way there, and begun of those
+	// that a worker has taken from it. The queue's own order is not enough: several workers have one each, and the first
+	// of many keys is taken before the others are added. Whoever puts a key into woken must see to it that it comes out of
+	// the queue soon, for others come back until it has.
+	woken, begun map[types.NamespacedName]int
+}
+
+// turnAgain is after how long a binding is looked at again when one of higher rank is still in the queue.
+const turnAgain = 50 * time.Millisecond
+
+// change changes what the turns depend on.
+func (t *turns) change(change func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.changed == nil {
+		t.changed = sync.NewCond(&t.mu)
+		t.woken, t.begun = map[types.NamespacedName]int{}, map[types.NamespacedName]int{}
+	}
+	change()
+	t.changed.Broadcast()
+}
+
+// wake is called before a binding that waits for room is added to the queue.
+func (t *turns) wake(key types.NamespacedName, rank int) { t.change(func() { t.woken[key] = rank }) }
+
+// leave is called when a binding was taken from the queue that is gone or not placed by room.
+func (t *turns) leave(key types.NamespacedName) { t.change(func() { delete(t.woken, key) }) }
+
+// begin is called when a binding that is placed by room was taken from the queue, and end when it is done.
+func (t *turns) begin(key types.NamespacedName, rank int) {
+	t.change(func() {
+		delete(t.woken, key)
+		t.begun[key] = rank
+	})
+}
+
+func (t *turns) end(key types.NamespacedName) { t.change(func() { delete(t.begun, key) }) }
+
+// inTurn takes a step with the room in clusters for itself, as one of the rank of a binding that has begun. It waits for
+// those of higher rank that have begun, too. For those that have not it would wait for ever, when all workers do: it
+// returns false then, and is to come again.
+func (t *turns) inTurn(rank int, take func()) bool {
+	t.mu.Lock()
+	for !outranked(rank, t.woken) && (t.taken || outranked(rank, t.begun)) {
+		t.changed.Wait()
+	}
+	if outranked(rank, t.woken) {
+		t.mu.Unlock()
+		return false
+	}
+	t.taken = true
+	t.mu.Unlock()
+	defer t.change(func() { t.taken = false })
+	take()
+	return true
+}
+
+func outranked(rank int, others map[types.NamespacedName]int) bool {
+	for _, other := range others {
+		if other > rank {
+			return true
+		}
+	}
+	return false
+}
