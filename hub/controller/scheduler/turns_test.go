@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -38,7 +39,7 @@ func (sums) Delivery(string, types.NamespacedName) (capacity.Delivery, bool) {
 	return capacity.Delivery{}, true
 }
 
-// atOnce has nobody decide before all have asked.
+// atOnce has nobody decide before all have asked, and lets others run between reading the room and deciding.
 type atOnce struct {
 	Room
 	all *sync.WaitGroup
@@ -48,7 +49,13 @@ func (a atOnce) Gather(ctx context.Context, needs *workv1alpha1.ReplicaRequireme
 	known := a.Room.Gather(ctx, needs, clusters)
 	a.all.Done()
 	a.all.Wait()
-	return known
+	return func() []capacity.Answer {
+		answers := known()
+		for range 100 {
+			runtime.Gosched()
+		}
+		return answers
+	}
 }
 
 // newRoom is a world with one cluster of so many processors, and with what really counts its room.
