@@ -102,8 +102,7 @@ func (r *Reconciler) waitingFor(old, new workv1alpha1.Binding) []types.Namespace
 	}
 	var keys []types.NamespacedName
 	for _, other := range r.Bindings.For(old.GetNamespace()).List() {
-		condition := scheduledCondition(other)
-		if other.GetSpec().WorkloadAffinityGroups != nil && other.GetNamespace() == old.GetNamespace() && condition != nil && condition.Status != "True" {
+		if other.GetSpec().WorkloadAffinityGroups != nil && other.GetNamespace() == old.GetNamespace() && waits(scheduledCondition(other)) {
 			keys = append(keys, store.Key(other))
 		}
 	}

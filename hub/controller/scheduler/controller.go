@@ -203,23 +203,31 @@ func (r *Reconciler) write(ctx context.Context, binding workv1alpha1.Binding, ne
 // The bounds of a wait for room. What clusters say of their room is up to 10 seconds old.
 const leastPatience, mostPatience = 10 * time.Second, 2 * time.Minute
 
-// patience is after how long a binding without a place is looked at again, because there may be room by then; 0 is never. The
+// patience is after how long a binding without a place, or without one to leave for, is looked at again, because there may be room by then; 0 is never. The
 // longer it has had none, the longer that is.
 func (r *Reconciler) patience(binding workv1alpha1.Binding, decision schedule.Decision) time.Duration {
-	if decision.Scheduled || !r.byRoom(binding) {
+	if decision.Scheduled && decision.Reason != schedule.ReasonNowhereElse || !r.byRoom(binding) {
 		return 0
 	}
 	var waited time.Duration
-	if condition := scheduledCondition(binding); condition != nil && condition.Status == metav1.ConditionFalse {
-		waited = r.Now().Sub(condition.LastTransitionTime.Time)
+	if condition := scheduledCondition(binding); waits(condition) {
+		since := condition.LastTransitionTime
+		if condition.Status == metav1.ConditionTrue && binding.GetStatus().LastScheduledTime != nil {
+			since = *binding.GetStatus().LastScheduledTime // it was True, too, before it had to leave
+		}
+		waited = r.Now().Sub(since.Time)
 	}
 	return wait.Jitter(min(max(waited/4, leastPatience), mostPatience), 0.2)
 }
 
 // waitsForRoom says whether a binding has found no place, and may when there is more room.
 func (r *Reconciler) waitsForRoom(binding workv1alpha1.Binding) bool {
-	condition := scheduledCondition(binding)
-	return condition != nil && condition.Status == metav1.ConditionFalse && r.byRoom(binding)
+	return waits(scheduledCondition(binding)) && r.byRoom(binding)
+}
+
+// waits says whether a binding with such a condition has found no place, or none but the one that it has to leave.
+func waits(scheduled *metav1.Condition) bool {
+	return scheduled != nil && (scheduled.Status == metav1.ConditionFalse || scheduled.Reason == schedule.ReasonNowhereElse)
 }
 
 // byRoom says whether the room of clusters decides where a binding goes, and this scheduler does.

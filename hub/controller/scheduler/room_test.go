@@ -241,3 +241,64 @@ func TestWorkloadsOfAGroupFindEachOther(t *testing.T) {
 	w.now = w.now.Add(time.Minute)
 	place("what was decided and never written counts no more", grouped("fourth", "", "app=db"), "a")
 }
+
+// leaves tells a stored binding to leave a cluster.
+func (w *world) leaves(name, cluster string) *workv1alpha1.PropagationBinding {
+	return w.PropagationBindings.Change("shop", name, func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: cluster, Reason: "TaintUntolerated", Producer: "test"}}
+		b.Generation++
+	})
+}
+
+func TestABindingThatHasToLeaveAndFindsNoRoomElsewhereIsLookedAtAgain(t *testing.T) {
+	w := newWorld()
+	w.attach(roomy("a", "4"))
+	w.PropagationBindings.Put(byRoom(3))
+	w.reconcile(t, web)
+	stays := workv1alpha1.TargetCluster{Name: "a", Replicas: 3}
+	w.expect(t, "it begins with the only cluster", stays)
+
+	w.attach(roomy("b", "0"))
+	w.now = w.now.Add(24 * time.Hour)
+	w.leaves(web.Name, "a")
+	first := w.reconcile(t, web)
+	got := w.expect(t, "the other one has no room", stays)
+	if condition := scheduledCondition(got); condition.Status != metav1.ConditionTrue || condition.Reason != schedule.ReasonNowhereElse {
+		t.Fatalf("the condition is %+v", condition)
+	}
+	if first.RequeueAfter < leastPatience {
+		t.Errorf("looked at again after %s, before anything new can be known", first.RequeueAfter)
+	}
+	if again := w.reconcile(t, web); again.RequeueAfter < leastPatience || again.RequeueAfter > 2*leastPatience {
+		t.Errorf("it has waited for a moment, though placed for a day, and is looked at again after %s", again.RequeueAfter)
+	}
+	w.keys(t)
+	w.controller.roomGrew(w.woken)
+	if diff := cmp.Diff([]string{web.String()}, w.keys(t)); diff != "" {
+		t.Errorf("woken by more room (-want +got):\n%s", diff)
+	}
+	w.attach(roomy("b", "3"))
+	if done := w.reconcile(t, web); done.RequeueAfter != 0 {
+		t.Errorf("with a place it is looked at again after %s", done.RequeueAfter)
+	}
+	w.expect(t, "now it has", workv1alpha1.TargetCluster{Name: "b", Replicas: 3})
+}
+
+func TestABindingThatHasToLeaveIsWokenWhenOneOfItsGroupMakesPlace(t *testing.T) {
+	w := newWorld("a", "b")
+	first, second := grouped("first", "", "app=db"), grouped("second", "", "app=db")
+	keys := []types.NamespacedName{{Namespace: "shop", Name: "first-deployment"}, {Namespace: "shop", Name: "second-deployment"}}
+	w.PropagationBindings.Put(first)
+	w.PropagationBindings.Put(second)
+	w.reconcile(t, keys[0])
+	w.reconcile(t, keys[1])
+	w.leaves(keys[1].Name, "b")
+	w.reconcile(t, keys[1])
+	if got, _ := w.PropagationBindings.Get("shop", keys[1].Name); scheduledCondition(got).Reason != schedule.ReasonNowhereElse {
+		t.Fatalf("the condition is %+v", scheduledCondition(got))
+	}
+	gone, _ := w.PropagationBindings.Get("shop", keys[0].Name)
+	if diff := cmp.Diff(keys[1:], w.controller.waitingFor(gone, nil)); diff != "" {
+		t.Errorf("woken by the end of the first (-want +got):\n%s", diff)
+	}
+}
