@@ -10,6 +10,7 @@ import (
 
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/store"
+	"windlass.dev/windlass/pkg/evict"
 	"windlass.dev/windlass/pkg/schedule"
 )
 
@@ -24,6 +25,7 @@ type company struct {
 type placed struct {
 	groups   workv1alpha1.WorkloadAffinityGroups
 	clusters []workv1alpha1.TargetCluster
+	leaving  []string // the clusters that it has to leave
 	at       time.Time
 }
 
@@ -44,8 +46,9 @@ func (r *Reconciler) inCompany(binding workv1alpha1.Binding, facts schedule.Fact
 	facts.Near = schedule.Company{Group: groups.AffinityGroup, Clusters: sets.New[string]()}
 	facts.Far = schedule.Company{Group: groups.AntiAffinityGroup, Clusters: sets.New[string]()}
 	for _, other := range r.others(binding) {
+		// Where one of them has to leave, nobody is held: else all hold each other in the cluster that all of them leave.
 		if groups.AffinityGroup != "" && other.groups.AffinityGroup == groups.AffinityGroup {
-			insert(facts.Near.Clusters, other.clusters)
+			insert(facts.Near.Clusters, other.clusters, slices.Concat(other.leaving, facts.Leaving)...)
 		}
 		if groups.AntiAffinityGroup != "" && other.groups.AntiAffinityGroup == groups.AntiAffinityGroup {
 			insert(facts.Far.Clusters, other.clusters)
@@ -55,7 +58,7 @@ func (r *Reconciler) inCompany(binding workv1alpha1.Binding, facts schedule.Fact
 	if r.company.recent == nil {
 		r.company.recent = map[types.NamespacedName]placed{}
 	}
-	r.company.recent[store.Key(binding)] = placed{groups, decision.Clusters, now}
+	r.company.recent[store.Key(binding)] = placed{groups: groups, clusters: decision.Clusters, leaving: facts.Leaving, at: now}
 	return decision
 }
 
@@ -66,22 +69,28 @@ func (c *company) forget(key types.NamespacedName) {
 	delete(c.recent, key)
 }
 
-func insert(set sets.Set[string], clusters []workv1alpha1.TargetCluster) {
+func insert(set sets.Set[string], clusters []workv1alpha1.TargetCluster, but ...string) {
 	for _, target := range clusters {
-		set.Insert(target.Name)
+		if !slices.Contains(but, target.Name) {
+			set.Insert(target.Name)
+		}
 	}
 }
 
-// others are the other bindings of the same namespace that have groups. A recent decision counts more than the cache.
+// others are the other bindings of the same namespace that have groups. A recent decision counts more than the cache, but
+// for what they have to leave, which others decide.
 func (r *Reconciler) others(binding workv1alpha1.Binding) map[types.NamespacedName]placed {
 	found := map[types.NamespacedName]placed{}
 	for _, other := range r.Bindings.For(binding.GetNamespace()).List() {
 		if spec := other.GetSpec(); spec.WorkloadAffinityGroups != nil && other.GetNamespace() == binding.GetNamespace() && other.GetDeletionTimestamp() == nil {
-			found[store.Key(other)] = placed{groups: *spec.WorkloadAffinityGroups, clusters: spec.Clusters}
+			found[store.Key(other)] = placed{groups: *spec.WorkloadAffinityGroups, clusters: spec.Clusters, leaving: evict.Leaving(spec)}
 		}
 	}
 	for key, other := range r.company.recent {
 		if key.Namespace == binding.GetNamespace() {
+			if stored, ok := found[key]; ok {
+				other.leaving = stored.leaving
+			}
 			found[key] = other
 		}
 	}
@@ -89,15 +98,15 @@ func (r *Reconciler) others(binding workv1alpha1.Binding) map[types.NamespacedNa
 	return found
 }
 
-// waitingFor wakes the bindings that have found no place, when one of the same group has moved or is gone.
+// waitingFor wakes the bindings that have found no place, when one of the same group has moved, has to leave other clusters
+// than before, or is gone.
 func (r *Reconciler) waitingFor(old, new workv1alpha1.Binding) []types.NamespacedName {
 	if old == nil || old.GetSpec().WorkloadAffinityGroups == nil {
 		return nil
 	}
 	if new == nil || new.GetDeletionTimestamp() != nil {
 		r.company.forget(store.Key(old))
-	}
-	if new != nil && new.GetDeletionTimestamp() == nil && slices.EqualFunc(old.GetSpec().Clusters, new.GetSpec().Clusters, func(a, b workv1alpha1.TargetCluster) bool { return a.Name == b.Name }) {
+	} else if sameClusters(old.GetSpec(), new.GetSpec()) {
 		return nil
 	}
 	var keys []types.NamespacedName
@@ -107,4 +116,9 @@ func (r *Reconciler) waitingFor(old, new workv1alpha1.Binding) []types.Namespace
 		}
 	}
 	return keys
+}
+
+func sameClusters(old, new *workv1alpha1.BindingSpec) bool {
+	return slices.EqualFunc(old.Clusters, new.Clusters, func(a, b workv1alpha1.TargetCluster) bool { return a.Name == b.Name }) &&
+		slices.Equal(evict.Leaving(old), evict.Leaving(new))
 }

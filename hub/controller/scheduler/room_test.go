@@ -302,3 +302,48 @@ func TestABindingThatHasToLeaveIsWokenWhenOneOfItsGroupMakesPlace(t *testing.T) 
 		t.Errorf("woken by the end of the first (-want +got):\n%s", diff)
 	}
 }
+
+func TestAGroupOfWorkloadsIsDrainedTogether(t *testing.T) {
+	w := newWorld("a")
+	first, second, third := grouped("first", "app=shop", ""), grouped("second", "app=shop", ""), grouped("third", "app=shop", "")
+	where := func(b *workv1alpha1.PropagationBinding) string {
+		stored, _ := w.PropagationBindings.Get("shop", b.Name)
+		w.reconcile(t, types.NamespacedName{Namespace: "shop", Name: b.Name})
+		moved, _ := w.PropagationBindings.Get("shop", b.Name)
+		if len(moved.Spec.Clusters) != 1 {
+			t.Fatalf("%s goes to %v (it was in %v)", b.Name, moved.Spec.Clusters, stored.Spec.Clusters)
+		}
+		return moved.Spec.Clusters[0].Name
+	}
+	expect := func(step string, b *workv1alpha1.PropagationBinding, want string) {
+		t.Helper()
+		if got := where(b); got != want {
+			t.Errorf("%s: %s is in %s, want %s", step, b.Name, got, want)
+		}
+	}
+	for _, b := range []*workv1alpha1.PropagationBinding{first, second} {
+		w.PropagationBindings.Put(b)
+		expect("they begin together", b, "a")
+	}
+	w.attach(cluster("b"))
+	w.attach(cluster("c"))
+
+	w.leaves(second.Name, "a")
+	expect("the first has not to leave, and what it is near to does not make it", first, "a")
+	before, _ := w.PropagationBindings.Get("shop", first.Name)
+	after := w.leaves(first.Name, "a")
+	if len(w.controller.waitingFor(before, before)) > 0 {
+		t.Error("a binding that neither moves nor has to leave wakes others")
+	}
+	expect("the first leaves", first, "b")
+	expect("the second follows it, and does not go to c", second, "b")
+	w.PropagationBindings.Put(third)
+	expect("a new one goes to where they are", third, "b")
+
+	waits := grouped("waits", "app=shop", "")
+	waits.Status.Conditions = []metav1.Condition{{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionFalse}}
+	w.PropagationBindings.Put(waits)
+	if diff := cmp.Diff([]types.NamespacedName{{Namespace: "shop", Name: waits.Name}}, w.controller.waitingFor(before, after)); diff != "" {
+		t.Errorf("woken when the first is told to leave (-want +got):\n%s", diff)
+	}
+}
