@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -125,11 +124,9 @@ type Gatherer struct {
 	shapes  map[string]*shape  // by the protobuf of their words
 	members map[string]*member // of which somebody has asked
 	assumed int                // in all members
-	// growing are the clusters of which the listeners have not been told yet that they have more room; growth says that
-	// there are some.
-	growing   map[string]struct{}
+	// growth says that some cluster has more room, which the listeners have not been told yet.
 	growth    chan struct{}
-	listeners []func(cluster string)
+	listeners []func()
 }
 
 // A shape is compiled requirements, and the question about them. Equal requirements have one shape, as long as it is kept.
@@ -183,7 +180,7 @@ func New(c Config) (*Gatherer, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	g := &Gatherer{config: c, shapes: map[string]*shape{}, members: map[string]*member{}, growing: map[string]struct{}{}, growth: make(chan struct{}, 1)}
+	g := &Gatherer{config: c, shapes: map[string]*shape{}, members: map[string]*member{}, growth: make(chan struct{}, 1)}
 	g.asking, g.stop = context.WithCancel(context.Background())
 	var err error
 	if g.metrics, err = newMetrics(c.Registerer, g.assumptions); err != nil {
@@ -220,22 +217,19 @@ func (g *Gatherer) Run(ctx context.Context) error {
 	return nil
 }
 
-// tell tells the listeners which clusters have more room.
+// tell tells the listeners that there is more room.
 func (g *Gatherer) tell() {
 	g.mu.Lock()
-	growing, listeners := slices.Sorted(maps.Keys(g.growing)), slices.Clone(g.listeners)
-	clear(g.growing)
+	listeners := slices.Clone(g.listeners)
 	g.mu.Unlock()
-	for _, cluster := range growing {
-		for _, listener := range listeners {
-			listener(cluster)
-		}
+	for _, listener := range listeners {
+		listener()
 	}
 }
 
-// Listen adds a function that is called when a cluster may have more room than was answered: at most once a second for all
-// that was said meanwhile. It must not block.
-func (g *Gatherer) Listen(listener func(cluster string)) {
+// Listen adds a function that is called when clusters may have more room than was answered: once for all of them, and at
+// most once a second. It must not block.
+func (g *Gatherer) Listen(listener func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.listeners = append(g.listeners, listener)
@@ -465,7 +459,6 @@ func (g *Gatherer) Grown(cluster string) {
 		clear(m.answers)
 		m.quietUntil = time.Time{}
 	}
-	g.growing[cluster] = struct{}{}
 	g.mu.Unlock()
 	select {
 	case g.growth <- struct{}{}:

@@ -16,8 +16,8 @@ type Room interface {
 	// Gather finds out for how many replicas more with such needs clusters have room. It may wait for their agents; what
 	// it returns does not, and says what is known less what is assumed by then.
 	Gather(ctx context.Context, needs *workv1alpha1.ReplicaRequirements, clusters []string) (known func() []capacity.Answer)
-	// Listen has a function called when a cluster may have more room than was said.
-	Listen(listener func(cluster string))
+	// Listen has a function called when clusters may have more room than was said, once for all that do at about the same time.
+	Listen(listener func())
 	// Assume takes what was placed off the clusters' room until it shows there. Saying it again changes nothing.
 	// What it returns takes the word back.
 	Assume(binding types.NamespacedName, needs *workv1alpha1.ReplicaRequirements, before, after []workv1alpha1.TargetCluster) (undo func())

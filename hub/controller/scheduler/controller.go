@@ -73,7 +73,7 @@ func (r *Reconciler) Setup(mgr manager.Manager) (synced func() bool, err error) 
 	if err != nil {
 		return nil, err
 	}
-	r.Room.Listen(func(string) { r.roomGrew(all) })
+	r.Room.Listen(func() { r.roomGrew(all) })
 	for _, source := range append(store.Sources(r.Bindings.Scoped, r.woken), source.TypedSource[types.NamespacedName](all)) {
 		if err := c.Watch(store.Ranked(source, r.rank)); err != nil {
 			return nil, err

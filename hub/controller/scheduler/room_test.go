@@ -108,7 +108,7 @@ func (w *world) known(clusters []string) []capacity.Answer {
 	return answers
 }
 
-func (w *world) Listen(func(string)) {}
+func (w *world) Listen(func()) {}
 
 func (w *world) Assume(_ types.NamespacedName, _ *workv1alpha1.ReplicaRequirements, _, after []workv1alpha1.TargetCluster) func() {
 	var parts []string
