@@ -226,21 +226,18 @@ type queue struct {
 // the bound W/(2R-n), cluster i has as many of them as there are odd numbers below
 // x = weight·(2R-n)/W, which is at most (x+1)/2; these sum up to at most R. So none is given that
 // the method would not give, and at most n are left.
+//
+// Weights whose sum exceeds 64 bits are shifted, each down and W up, so that x is at most what it would be: what is given is
+// still no more than the method would give, and the division is exact. Not more than 2n are left then.
 func (q *queue) headStart(replicas int32) int32 {
 	factor := 2*int64(replicas) - int64(len(q.order))
-	var sum uint64
-	for _, i := range q.order {
-		var carry uint64
-		if sum, carry = bits.Add64(sum, uint64(q.weights[i]), 0); carry != 0 {
-			return 0 // absurd weights: one by one is right too, only slower
-		}
-	}
 	if factor <= 0 {
 		return 0
 	}
+	sum, shift := q.sum()
 	var given int32
 	for _, i := range q.order {
-		high, low := bits.Mul64(uint64(q.weights[i]), uint64(factor))
+		high, low := bits.Mul64(uint64(q.weights[i])>>shift, uint64(factor))
 		x, remainder := bits.Div64(high, low, sum)
 		if remainder > 0 {
 			x++
@@ -249,6 +246,26 @@ func (q *queue) headStart(replicas int32) int32 {
 		given += q.shares[i]
 	}
 	return given
+}
+
+// sum returns the sum of the weights, shifted to the right as far as is needed for it to fit. Each summand that was shifted
+// is rounded up.
+func (q *queue) sum() (sum uint64, shift int) {
+	for ; ; shift++ {
+		var overflow uint64
+		sum = 0
+		for _, i := range q.order {
+			summand, carry := uint64(q.weights[i])>>shift, uint64(0)
+			if shift > 0 {
+				summand++
+			}
+			sum, carry = bits.Add64(sum, summand, 0)
+			overflow |= carry
+		}
+		if overflow == 0 {
+			return sum, shift
+		}
+	}
 }
 
 // sink puts the cluster at a place of the heap where it belongs, when it ranks lower than before.

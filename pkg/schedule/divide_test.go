@@ -33,6 +33,10 @@ func TestReplicasAreApportionedByWeight(t *testing.T) {
 		{"no clusters", 7, nil, false, []int32{}},
 		{"a heavy weight leaves a light one without", 3, []int64{100, 1}, false, []int32{3, 0}},
 		{"the largest weights there are", 3, []int64{math.MaxInt64, math.MaxInt64, math.MaxInt64}, false, []int32{1, 1, 1}},
+		{"the most replicas by the largest weights, which are not given out one by one", math.MaxInt32, []int64{math.MaxInt64, math.MaxInt64, math.MaxInt64}, false,
+			[]int32{math.MaxInt32/3 + 1, math.MaxInt32 / 3, math.MaxInt32 / 3}},
+		{"the most replicas by weights with a sum above 2^64, one of them next to nothing", math.MaxInt32, []int64{math.MaxInt64, 1, math.MaxInt64, math.MaxInt64 / 2}, false,
+			[]int32{858993459, 0, 858993459, 429496729}},
 		{"the most replicas there are", math.MaxInt32, []int64{1, 1}, true, []int32{math.MaxInt32 / 2, math.MaxInt32/2 + 1}},
 	}
 	for _, test := range tests {
@@ -94,6 +98,20 @@ func TestApportioningAgreesWithTheRuleInExactFractions(t *testing.T) {
 		got := apportion(replicas, weights, descending)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("round %d: apportion(%d, %v, descending %t) (-want +got):\n%s", round, replicas, weights, descending, diff)
+		}
+	}
+}
+
+func TestNextToNothingIsGivenOutOneByOne(t *testing.T) {
+	random := rand.New(rand.NewPCG(5, 6))
+	for range 300 {
+		n, replicas := 1+random.IntN(1500), random.Int32N(math.MaxInt32)
+		q := &queue{shares: make([]int32, n)}
+		for i := range n {
+			q.weights, q.order = append(q.weights, math.MaxInt64-random.Int64N(1<<random.IntN(63))), append(q.order, i)
+		}
+		if left := replicas - q.headStart(replicas); left < 0 || left > 2*int32(n) {
+			t.Fatalf("%d of %d replicas are left for %d clusters", left, replicas, n)
 		}
 	}
 }
