@@ -15,6 +15,8 @@ import (
 // documents that are read and written anew. Many operations on one large document reach it.
 const maxCopied = 128 << 20
 
+var errTooMuch = fmt.Errorf("the overrides of this object copy more than %d bytes: write fewer changes of large documents", maxCopied)
+
 // application is the work on one manifest.
 type application struct {
 	object map[string]any
@@ -88,7 +90,7 @@ func (a *application) expand(text string) (string, error) {
 // copies counts bytes that are copied.
 func (a *application) copies(bytes int) error {
 	if a.copied += bytes; a.copied > maxCopied {
-		return fmt.Errorf("the overrides of this object copy more than %d bytes: write fewer changes of large documents", maxCopied)
+		return errTooMuch
 	}
 	return nil
 }

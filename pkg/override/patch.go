@@ -23,22 +23,17 @@ const maxDocument = workv1alpha1.MaxWorkBytes
 
 // patch applies operations to a JSON document. failed is the position of the one that the error is about.
 func (a *application) patch(document []byte, operations []operation) (patched []byte, failed int, err error) {
-	if err := a.copies(2 * len(document)); err != nil {
-		return nil, 0, err
-	}
-	encoded := make([]json.RawMessage, len(operations))
+	patch := make(jsonpatch.Patch, 0, len(operations))
 	for i, op := range operations {
-		if encoded[i], err = a.encode(op); err != nil {
+		decoded, err := a.decode(op)
+		if err != nil {
 			return nil, i, err
 		}
+		patch = append(patch, decoded...)
 	}
-	if patched, err = applyAll(document, encoded); err != nil {
-		for i := range encoded { // once more, to find the one that fails
-			if document, err = applyAll(document, encoded[i:i+1]); err != nil {
-				return nil, i, explain(operations[i], err)
-			}
-		}
-		return nil, 0, err
+	if patched, err = a.applyTo(document, patch); err != nil {
+		failed, err = a.firstFailing(document, patch, err)
+		return nil, failed, explain(operations[failed], err)
 	}
 	if len(patched) > maxDocument {
 		return nil, len(operations) - 1, fmt.Errorf("the result has %d bytes, and at most %d are possible", len(patched), maxDocument)
@@ -46,8 +41,31 @@ func (a *application) patch(document []byte, operations []operation) (patched []
 	return patched, 0, nil
 }
 
-// encode writes an operation with the cluster's values.
-func (a *application) encode(op operation) ([]byte, error) {
+// applyTo applies a patch, and counts it: all time that patches take is spent here.
+func (a *application) applyTo(document []byte, patch jsonpatch.Patch) ([]byte, error) {
+	if err := a.copies(2 * len(document)); err != nil {
+		return nil, err
+	}
+	return patch.Apply(document)
+}
+
+// firstFailing finds the operation of a patch that fails, and why. Each try takes the whole document anew, so
+// the operations are halved again and again and not tried one by one.
+func (a *application) firstFailing(document []byte, patch jsonpatch.Patch, why error) (int, error) {
+	applies, fails := 0, len(patch) // so many of the first operations do
+	for fails-applies > 1 && !errors.Is(why, errTooMuch) {
+		half := (applies + fails) / 2
+		if _, err := a.applyTo(document, patch[:half]); err != nil {
+			fails, why = half, err
+		} else {
+			applies = half
+		}
+	}
+	return fails - 1, why
+}
+
+// decode makes a patch of an operation with the cluster's values.
+func (a *application) decode(op operation) (jsonpatch.Patch, error) {
 	value, err := mapStrings(op.value, a.expand)
 	if err != nil {
 		return nil, err
@@ -55,27 +73,21 @@ func (a *application) encode(op operation) ([]byte, error) {
 	if err := a.copies(len(value)); err != nil {
 		return nil, err
 	}
-	return json.Marshal(struct {
+	encoded, err := json.Marshal([]any{struct {
 		Op    policyv1alpha1.OverriderOperator `json:"op"`
 		Path  string                           `json:"path"`
 		Value json.RawMessage                  `json:"value,omitempty"`
-	}{op.operator, op.pointer, value})
-}
-
-func applyAll(document []byte, operations []json.RawMessage) ([]byte, error) {
-	encoded, err := json.Marshal(operations)
+	}{op.operator, op.pointer, value}})
 	if err != nil {
 		return nil, err
 	}
-	patch, err := jsonpatch.DecodePatch(encoded)
-	if err != nil {
-		return nil, err
-	}
-	return patch.Apply(document)
+	return jsonpatch.DecodePatch(encoded)
 }
 
 func explain(op operation, err error) error {
 	switch {
+	case errors.Is(err, errTooMuch):
+		return err
 	case errors.Is(err, jsonpatch.ErrMissing) && op.operator == policyv1alpha1.OverriderOpAdd:
 		return fmt.Errorf("can't add %s: there is nothing at %s to add to", op.pointer, op.pointer[:max(0, strings.LastIndex(op.pointer, "/"))])
 	case errors.Is(err, jsonpatch.ErrMissing):
