@@ -1,6 +1,7 @@
 package override
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -11,17 +12,25 @@ import (
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 )
 
-// maxCopied bounds what the rules of one manifest may copy in bytes: values that are written, and
-// documents that are read and written anew. Many operations on one large document reach it.
-const maxCopied = 128 << 20
+// maxCost bounds what the rules of one manifest may cost for one cluster: about as much as to copy so many
+// bytes, which takes one or two seconds. Many operations on one large document reach it.
+const maxCost = 128 << 20
 
-var errTooMuch = fmt.Errorf("the overrides of this object copy more than %d bytes: write fewer changes of large documents", maxCopied)
+// What things cost in comparison to the copy of a byte, as it was measured.
+const (
+	costOfReadingYAML = 16  // each byte
+	costOfWritingYAML = 32  // each byte of the JSON that it is written from
+	costOfImage       = 512 // to take one apart and put it together
+	costOfItem        = 16  // each item of a list or name of a map
+)
+
+var errTooMuch = errors.New("the overrides of this object are too much work: write fewer changes of large documents, above all of YAML, and put the changes of one document into one rule, next to each other")
 
 // application is the work on one manifest.
 type application struct {
 	object map[string]any
 	values map[string]string // by reference
-	copied int
+	cost   int               // so far
 }
 
 // Apply returns the manifest as the clusters of this Choice get it, as a new object. The manifest is
@@ -34,7 +43,7 @@ func (c Choice) Apply(manifest *unstructured.Unstructured) (*unstructured.Unstru
 			err.Policy, err.Path = r.policy.called, r.path+".overriders."+err.Path
 			return nil, err
 		}
-		if err := stillTheSame(manifest.Object, a.object); err != nil {
+		if err := a.stillTheSame(manifest.Object); err != nil {
 			return nil, &Error{Policy: r.policy.called, Path: r.path + ".overriders", Err: err}
 		}
 	}
@@ -69,10 +78,12 @@ func (a *application) apply(o *policyv1alpha1.Overriders) *Error {
 			return &Error{Path: fmt.Sprintf("annotationsOverrider[%d]", i), Err: err}
 		}
 	}
-	for i := range o.FieldOverrider {
-		if at, err := a.overrideDocument(&o.FieldOverrider[i]); err != nil {
-			return &Error{Path: fmt.Sprintf("fieldOverrider[%d]", i) + at, Err: err}
+	for from := 0; from < len(o.FieldOverrider); {
+		upTo := endOfDocument(o.FieldOverrider, from)
+		if failed, at, err := a.overrideDocument(o.FieldOverrider[from:upTo]); err != nil {
+			return &Error{Path: fmt.Sprintf("fieldOverrider[%d]", from+failed) + at, Err: err}
 		}
+		from = upTo
 	}
 	if len(o.Plaintext) > 0 {
 		if failed, err := a.overridePlaintext(o.Plaintext); err != nil {
@@ -87,9 +98,9 @@ func (a *application) expand(text string) (string, error) {
 	return policyv1alpha1.ExpandReferences(text, func(reference string) (string, error) { return a.values[reference], nil })
 }
 
-// copies counts bytes that are copied.
-func (a *application) copies(bytes int) error {
-	if a.copied += bytes; a.copied > maxCopied {
+// costs counts what something is about to cost, and refuses what would be too much.
+func (a *application) costs(cost int) error {
+	if a.cost += cost; a.cost > maxCost {
 		return errTooMuch
 	}
 	return nil
@@ -134,7 +145,8 @@ func (a *application) overrideMap(which string, o *policyv1alpha1.LabelAnnotatio
 
 // stillTheSame refuses changes by which the object would be another one, or would carry what is not for
 // a user to say.
-func stillTheSame(before, after map[string]any) error {
+func (a *application) stillTheSame(before map[string]any) error {
+	after := a.object
 	was, is := &unstructured.Unstructured{Object: before}, &unstructured.Unstructured{Object: after}
 	for _, identity := range []struct{ name, was, is string }{
 		{"apiVersion", was.GetAPIVersion(), is.GetAPIVersion()},
@@ -156,20 +168,23 @@ func stillTheSame(before, after map[string]any) error {
 		}
 	}
 	for _, which := range []string{"labels", "annotations"} {
-		if err := checkMarks(which, metadata[which]); err != nil {
+		if err := a.checkMarks(which, metadata[which]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func checkMarks(which string, value any) error {
+func (a *application) checkMarks(which string, value any) error {
 	if value == nil {
 		return nil
 	}
 	entries, ok := value.(map[string]any)
 	if !ok {
 		return fmt.Errorf("metadata.%s would be no set of strings", which)
+	}
+	if err := a.costs(costOfItem * len(entries)); err != nil {
+		return err
 	}
 	for _, key := range sortedKeys(entries) {
 		if _, text := entries[key].(string); !text {

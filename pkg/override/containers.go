@@ -44,24 +44,34 @@ func (a *application) containers() []map[string]any {
 // overrideWords changes the command or the arguments of the container of a name. Objects without such a
 // container are left alone.
 func (a *application) overrideWords(which string, o *policyv1alpha1.CommandArgsOverrider) error {
-	words := make([]any, len(o.Value))
+	words, taken := make([]any, len(o.Value)), make(map[string]bool, len(o.Value))
 	for i, text := range o.Value {
-		word, err := a.expand(text)
+		expanded, err := a.expand(text)
 		if err != nil {
 			return err
 		}
-		words[i] = word
+		words[i], taken[expanded] = expanded, true
 	}
-	for _, container := range a.containers() {
+	containers := a.containers()
+	if err := a.costs(costOfItem * (len(containers) + len(words))); err != nil {
+		return err
+	}
+	for _, container := range containers {
 		if container["name"] != o.ContainerName {
 			continue
 		}
 		present, _ := container[which].([]any)
+		if err := a.costs(costOfItem * (len(present) + len(words))); err != nil {
+			return err
+		}
 		switch {
 		case o.Operator == policyv1alpha1.OverriderOpAdd:
 			container[which] = append(slices.Clone(present), words...)
 		case present != nil:
-			container[which] = slices.DeleteFunc(slices.Clone(present), func(word any) bool { return slices.Contains(words, word) })
+			container[which] = slices.DeleteFunc(slices.Clone(present), func(item any) bool {
+				text, ok := item.(string)
+				return ok && taken[text]
+			})
 		}
 	}
 	return nil
@@ -79,6 +89,9 @@ func (a *application) overrideImages(o *policyv1alpha1.ImageOverrider) error {
 		if err != nil {
 			return err
 		}
+		if err := a.costs(costOfImage); err != nil {
+			return err
+		}
 		changed, err := changeImage(image, o.Component, o.Operator, value)
 		if err != nil {
 			return err
@@ -86,7 +99,11 @@ func (a *application) overrideImages(o *policyv1alpha1.ImageOverrider) error {
 		set(changed)
 		return nil
 	}
-	for _, container := range a.containers() {
+	containers := a.containers()
+	if err := a.costs(costOfImage * len(containers)); err != nil {
+		return err
+	}
+	for _, container := range containers {
 		image, _ := container["image"].(string)
 		if strings.TrimSpace(image) == "" {
 			continue

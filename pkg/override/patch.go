@@ -41,9 +41,10 @@ func (a *application) patch(document []byte, operations []operation) (patched []
 	return patched, 0, nil
 }
 
-// applyTo applies a patch, and counts it: all time that patches take is spent here.
+// applyTo applies a patch, and counts it: all time that patches take is spent here. An operation can move all
+// items of a list, and a document has about as many as it has commas.
 func (a *application) applyTo(document []byte, patch jsonpatch.Patch) ([]byte, error) {
-	if err := a.copies(2 * len(document)); err != nil {
+	if err := a.costs(2*len(document) + len(patch)*bytes.Count(document, []byte(","))/2); err != nil {
 		return nil, err
 	}
 	return patch.Apply(document)
@@ -70,7 +71,7 @@ func (a *application) decode(op operation) (jsonpatch.Patch, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.copies(len(value)); err != nil {
+	if err := a.costs(len(value)); err != nil {
 		return nil, err
 	}
 	encoded, err := json.Marshal([]any{struct {
@@ -104,6 +105,9 @@ func (a *application) overridePlaintext(overriders []policyv1alpha1.PlaintextOve
 	if err != nil {
 		return 0, err
 	}
+	if err := a.costs(2 * len(document)); err != nil { // that it is written and read
+		return 0, err
+	}
 	patched, failed, err := a.patch(document, plaintextOperations(overriders))
 	if err != nil {
 		return failed, err
@@ -116,38 +120,82 @@ func (a *application) overridePlaintext(overriders []policyv1alpha1.PlaintextOve
 	return 0, nil
 }
 
-// overrideDocument changes a document inside a string. The path of a failure begins below the overrider.
-func (a *application) overrideDocument(o *policyv1alpha1.FieldOverrider) (at string, err error) {
-	text, set, err := stringAt(a.object, o.FieldPath)
-	if err != nil {
-		return ".fieldPath", err
+// endOfDocument is where the overriders end that change one document, which is then read and written once for
+// all of them: to read and write a large one takes far longer than to change it.
+func endOfDocument(overriders []policyv1alpha1.FieldOverrider, from int) int {
+	first, upTo := &overriders[from], from+1
+	for upTo < len(overriders) && overriders[upTo].FieldPath == first.FieldPath && isYAML(&overriders[upTo]) == isYAML(first) {
+		upTo++
 	}
-	operations := documentOperations(o)
+	return upTo
+}
+
+func isYAML(o *policyv1alpha1.FieldOverrider) bool { return len(o.YAML) > 0 }
+
+// overrideDocument changes a document inside a string by overriders that are all for it. failed is the position
+// of the one that the error is about, and the path begins below it.
+func (a *application) overrideDocument(overriders []policyv1alpha1.FieldOverrider) (failed int, at string, err error) {
+	text, set, err := stringAt(a.object, overriders[0].FieldPath)
+	if err != nil {
+		return 0, ".fieldPath", err
+	}
+	format := jsonFormat
+	if isYAML(&overriders[0]) {
+		format = yamlFormat
+	}
+	var operations []operation
+	var places []struct {
+		overrider int
+		path      string
+	}
+	for i := range overriders {
+		for j, op := range documentOperations(&overriders[i]) {
+			operations = append(operations, op)
+			places = append(places, struct {
+				overrider int
+				path      string
+			}{i, fmt.Sprintf(".%s[%d]", format.name, j)})
+		}
+	}
 	if len(operations) == 0 {
-		return "", nil
+		return 0, "", nil
 	}
-	if err := a.copies(2 * len(text)); err != nil {
-		return "", err
+	if err := a.costs(format.costOfReading * len(text)); err != nil {
+		return 0, "", err
 	}
-	kind, read, write := "json", readJSON, writeJSON
-	if len(o.YAML) > 0 {
-		kind, read, write = "yaml", readYAML, yaml.JSONToYAML
-	}
-	document, err := read([]byte(text))
+	document, err := format.read([]byte(text))
 	if err != nil {
-		return ".fieldPath", fmt.Errorf("%s holds no %s document: %w", o.FieldPath, kind, err)
+		return 0, ".fieldPath", fmt.Errorf("%s holds no %s document: %w", overriders[0].FieldPath, format.name, err)
 	}
-	patched, failed, err := a.patch(document, operations)
+	patched, operation, err := a.patch(document, operations)
 	if err != nil {
-		return fmt.Sprintf(".%s[%d]", kind, failed), err
+		return places[operation].overrider, places[operation].path, err
 	}
-	written, err := write(patched)
+	if err := a.costs(format.costOfWriting * len(patched)); err != nil {
+		return 0, "", err
+	}
+	written, err := format.write(patched)
 	if err != nil {
-		return "", err
+		return 0, "", err
+	}
+	if len(written) > maxDocument {
+		return 0, "", fmt.Errorf("the result has %d bytes, and at most %d are possible", len(written), maxDocument)
 	}
 	set(string(written))
-	return "", nil
+	return 0, "", nil
 }
+
+// A format is one of documents in strings, which are changed as JSON.
+type format struct {
+	name                         string
+	read, write                  func([]byte) ([]byte, error)
+	costOfReading, costOfWriting int // each byte
+}
+
+var (
+	jsonFormat = format{"json", readJSON, writeJSON, 2, 0}
+	yamlFormat = format{"yaml", readYAML, yaml.JSONToYAML, costOfReadingYAML, costOfWritingYAML}
+)
 
 func readJSON(text []byte) ([]byte, error) {
 	if len(bytes.TrimSpace(text)) == 0 {

@@ -1,10 +1,15 @@
 package override
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
+	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 )
@@ -28,7 +33,7 @@ func TestTheOperationThatFailsIsFoundInFewApplicationsThatAreCounted(t *testing.
 			if err == nil || failed != failing || err.Error() != "can't remove /a/absent: there is nothing at this path" {
 				t.Errorf("of %d operations number %d was to fail: %d: %v", n, failing, failed, err)
 			}
-			applications := a.copied / (2 * len(document))
+			applications := a.cost / (2 * len(document))
 			if applications < min(n, 2) || applications > 1+bits.Len(uint(n)) {
 				t.Errorf("of %d operations number %d fails, for which the document is patched %d times", n, failing, applications)
 			}
@@ -38,11 +43,126 @@ func TestTheOperationThatFailsIsFoundInFewApplicationsThatAreCounted(t *testing.
 
 func TestTheSearchForTheOperationThatFailsEndsAtTheBound(t *testing.T) {
 	document := []byte(`{"a": {"text": "` + strings.Repeat("x", 100_000) + `"}}`)
-	a := &application{copied: maxCopied - 5*len(document)}
+	a := &application{cost: maxCost - 5*len(document)}
 	if _, _, err := a.patch(document, operationsWithout(100, 99)); err == nil || err.Error() != errTooMuch.Error() {
 		t.Error(err)
 	}
-	if a.copied > maxCopied+2*len(document) {
-		t.Errorf("it went on to %d", a.copied)
+	if a.cost > maxCost+2*len(document) {
+		t.Errorf("it went on to %d", a.cost)
+	}
+}
+
+func configMap(document string) map[string]any {
+	return map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "c", "namespace": "shop"}, "data": map[string]any{"d": document}}
+}
+
+// change is an overrider for the document.
+func change(asYAML bool, operator policyv1alpha1.OverriderOperator, pointer, value string) policyv1alpha1.FieldOverrider {
+	o := policyv1alpha1.FieldOverrider{FieldPath: "/data/d"}
+	if asYAML {
+		o.YAML = []policyv1alpha1.YAMLPatchOperation{{SubPath: pointer, Operator: operator}}
+		o.YAML[0].Value.Raw = []byte(value)
+	} else {
+		o.JSON = []policyv1alpha1.JSONPatchOperation{{SubPath: pointer, Operator: operator}}
+		o.JSON[0].Value.Raw = []byte(value)
+	}
+	return o
+}
+
+func TestADocumentIsReadOnceForTheChangesOfARule(t *testing.T) {
+	for _, asYAML := range []bool{true, false} {
+		cost := func(changes int) int {
+			a := &application{object: configMap(`{"a": "` + strings.Repeat("x", 100_000) + `"}`)}
+			var o policyv1alpha1.Overriders
+			for i := range changes {
+				o.FieldOverrider = append(o.FieldOverrider, change(asYAML, policyv1alpha1.OverriderOpAdd, fmt.Sprintf("/k%d", i), "1"))
+			}
+			if err := a.apply(&o); err != nil {
+				t.Fatal(err)
+			}
+			return a.cost
+		}
+		if one, ten := cost(1), cost(10); ten > one+one/100 {
+			t.Errorf("YAML %v: ten changes cost %d, and one %d", asYAML, ten, one)
+		}
+	}
+}
+
+func TestChangesOfADocumentDoTogetherWhatTheyDoOneByOne(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	pick := func(from ...string) string { return from[random.IntN(len(from))] }
+	failures := 0
+	for range 2000 {
+		start := pick("", " ", "null", "a: 1", `{"z": 1, "a": {"b": [1, 2.5, 1e3]}}`, `{"a": ["yes", "1", null, true]}`)
+		var o policyv1alpha1.Overriders
+		for range 1 + random.IntN(5) {
+			operator := policyv1alpha1.OverriderOperator(pick("add", "add", "replace", "remove"))
+			o.FieldOverrider = append(o.FieldOverrider, change(random.IntN(3) > 0, operator, pick("/a", "/a/b", "/a/b/-", "/a/0", "/z", "/n"),
+				pick("1", `"yes"`, "null", "[]", `{"b": [3]}`, "1e3", "12345678901234567890", "1.50", `"2026-01-01"`)))
+		}
+		together, apart := &application{object: configMap(start)}, &application{object: configMap(start)}
+		err := together.apply(&o)
+		var want *Error
+		for i := range o.FieldOverrider {
+			if want = apart.apply(&policyv1alpha1.Overriders{FieldOverrider: o.FieldOverrider[i : i+1]}); want != nil {
+				want.Path = strings.Replace(want.Path, "[0]", fmt.Sprintf("[%d]", i), 1)
+				break
+			}
+		}
+		if (err == nil) != (want == nil) || err != nil && err.Error() != want.Error() {
+			t.Fatalf("%q with %+v: the error is %v, and one by one %v", start, o.FieldOverrider, err, want)
+		}
+		if err != nil {
+			failures++
+			continue
+		}
+		if diff := cmp.Diff(apart.object, together.object); diff != "" {
+			t.Fatalf("%q with %+v (-one by one +together):\n%s", start, o.FieldOverrider, diff)
+		}
+	}
+	if failures < 100 || failures > 1900 {
+		t.Errorf("of 2000 attempts %d fail, which proves little", failures)
+	}
+}
+
+func TestWhatIsDoneManyTimesIsCounted(t *testing.T) {
+	containers := make([]any, 5000)
+	for i := range containers {
+		containers[i] = map[string]any{"name": "web", "image": "nginx:1", "args": []any{"a"}}
+	}
+	labels := map[string]any{}
+	for i := range 5000 {
+		labels[fmt.Sprintf("k%d", i)] = "v"
+	}
+	numbers := `{"a": [` + strings.Repeat("1,", 100_000) + `1]}`
+	var image, words, insert policyv1alpha1.Overriders
+	for i := range 1000 {
+		image.ImageOverrider = append(image.ImageOverrider, policyv1alpha1.ImageOverrider{Component: policyv1alpha1.ImageTag, Operator: policyv1alpha1.OverriderOpReplace, Value: fmt.Sprintf("v%d", i)})
+		insert.FieldOverrider = append(insert.FieldOverrider, change(false, policyv1alpha1.OverriderOpAdd, "/a/0", "1"))
+	}
+	insert.FieldOverrider = append(insert.FieldOverrider, insert.FieldOverrider...)
+	insert.FieldOverrider = append(insert.FieldOverrider, insert.FieldOverrider...)
+	words.ArgsOverrider = []policyv1alpha1.CommandArgsOverrider{{ContainerName: "web", Operator: policyv1alpha1.OverriderOpAdd, Value: make([]string, 5000)}}
+	for _, test := range []struct {
+		reason     string
+		overriders policyv1alpha1.Overriders
+		rules      int
+	}{
+		{"the images of many containers", image, 1},
+		{"words for many containers of one name", words, 1},
+		{"what is put in front of a long list", insert, 1},
+		{"the labels that are looked through after every rule", policyv1alpha1.Overriders{}, 5000},
+		{"the object that is read and written for every rule", policyv1alpha1.Overriders{Plaintext: []policyv1alpha1.PlaintextOverrider{{Path: "/spec/x", Operator: policyv1alpha1.OverriderOpAdd}}}, 1000},
+	} {
+		object := configMap(numbers)
+		object["kind"], object["spec"] = "Pod", map[string]any{"containers": containers}
+		object["metadata"].(map[string]any)["labels"] = labels
+		choice := Choice{}
+		for range test.rules {
+			choice.rules = append(choice.rules, &rule{policy: &Policy{}, overriders: &test.overriders})
+		}
+		if _, err := choice.Apply(&unstructured.Unstructured{Object: object}); !errors.Is(err, errTooMuch) {
+			t.Errorf("%s: %v", test.reason, err)
+		}
 	}
 }
