@@ -73,7 +73,7 @@ func TestAnObjectCanDifferInEveryClusterByTheClustersName(t *testing.T) {
   overrideRules:
   - overriders:
       labelsOverrider: [{operator: add, value: {site: "at-${cluster.name}"}}]
-      argsOverrider: [{containerName: web, operator: add, value: ["--home=$${HOME}", "--cluster=${cluster.name}"]}]
+      argsOverrider: [{containerName: web, operator: add, value: ["--home=${HOME:-/root}", "--literal=$${cluster.name}", "--cluster=${cluster.name}"]}]
   - targetCluster: {clusterNames: [member2]}
     overriders:
       plaintext:
@@ -81,7 +81,7 @@ func TestAnObjectCanDifferInEveryClusterByTheClustersName(t *testing.T) {
       - {path: /spec/template/spec/containers/0/env, operator: add, value: [{name: SITE, value: "${cluster.name}"}]}
 `)+"---"+webDeployment(namespace, 2)+"---"+policyFor(web))
 	f.Member("member1").Eventually(t, web, fleet.Field("metadata.labels.site", "at-member1"), fleet.Field("spec.replicas", 2),
-		fleet.Field("spec.template.spec.containers.0.args", []string{"--home=${HOME}", "--cluster=member1"}), fleet.Field("status.readyReplicas", 2))
+		fleet.Field("spec.template.spec.containers.0.args", []string{"--home=${HOME:-/root}", "--literal=${cluster.name}", "--cluster=member1"}), fleet.Field("status.readyReplicas", 2))
 	f.Member("member2").Eventually(t, web, fleet.Field("metadata.labels.site", "at-member2"), fleet.Field("spec.replicas", 1),
 		fleet.Field("spec.template.spec.containers.0.env", []map[string]string{{"name": "SITE", "value": "member2"}}), fleet.Field("status.readyReplicas", 1))
 	f.Hub().Eventually(t, web, fleet.Field("spec.replicas", 2), fleet.Field("status.readyReplicas", 3))

@@ -338,7 +338,7 @@ func TestWhatCannotBeDoneIsSaidWithPolicyAndPath(t *testing.T) {
 func TestAClusterIsNamedByReferences(t *testing.T) {
 	spec := `overriders:
   labelsOverrider: [{operator: add, value: {cluster: "${cluster.name}", site: "${cluster.labels.topology.example.com/site}-${cluster.labels.tier}"}}]
-  annotationsOverrider: [{operator: add, value: {literal: "$${HOME} costs $5 or $$", all: "${cluster.provider}/${cluster.region}"}}]
+  annotationsOverrider: [{operator: add, value: {literal: "${HOME:-/root} and $${HOME} cost $5 or $$, not $${cluster.name}", all: "${cluster.provider}/${cluster.region}"}}]
   argsOverrider: [{containerName: web, operator: add, value: ["--name=${cluster.name}"]}]
   imageOverrider: [{component: Registry, operator: replace, value: "${cluster.region}.registry.example.com"}]
   plaintext: [{path: /spec/template/spec/containers/0/env, operator: add, value: [{name: "${cluster.name}", value: {deep: ["\u0024{cluster.name}"], "${key}": 1}}]}]`
@@ -350,7 +350,7 @@ func TestAClusterIsNamedByReferences(t *testing.T) {
 	found = slices.DeleteFunc(found, func(line string) bool { return strings.HasPrefix(line, "-") })
 	want := []string{
 		`+ /metadata/annotations/all = "acme/eu-central"`,
-		`+ /metadata/annotations/literal = "${HOME} costs $5 or $$"`,
+		`+ /metadata/annotations/literal = "${HOME:-/root} and $${HOME} cost $5 or $$, not ${cluster.name}"`,
 		`+ /metadata/labels/cluster = "eu-1"`,
 		`+ /metadata/labels/site = "fra-gold"`,
 		`+ /spec/template/spec/containers/0/args/3 = "--name=eu-1"`,

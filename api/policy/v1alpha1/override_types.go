@@ -104,7 +104,8 @@ type RuleWithCluster struct {
 
 // Overriders are changes to a manifest. They are made in the order image, command, args, labels,
 // annotations, field, plaintext. Their values may say ${cluster.name}, ${cluster.region},
-// ${cluster.provider} and ${cluster.labels.KEY}; $${ is a ${ that means itself.
+// ${cluster.provider} and ${cluster.labels.KEY}; $${cluster. is a ${cluster. that means itself, and
+// everything else that has a $ means itself as it is.
 type Overriders struct {
 	// plaintext are JSON patch operations.
 	// +optional

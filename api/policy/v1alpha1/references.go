@@ -17,14 +17,14 @@ const (
 )
 
 const (
-	referenceBegin   = "${"
-	escapedReference = "$${"
-	knownReferences  = "${cluster.name}, ${cluster.region}, ${cluster.provider} and ${cluster.labels.KEY} are known; for the characters themselves write $${"
+	referenceBegin  = "${cluster."
+	knownReferences = "${cluster.name}, ${cluster.region}, ${cluster.provider} and ${cluster.labels.KEY} are known; for the characters themselves write $${cluster."
 )
 
 // ExpandReferences returns a value with what its references stand for: ${cluster.name},
-// ${cluster.region}, ${cluster.provider} and ${cluster.labels.KEY}. $${ stands for ${ itself. A reference
-// that is none of these, or has no end, is an error, and so is what the function gives as one.
+// ${cluster.region}, ${cluster.provider} and ${cluster.labels.KEY}. $${cluster. stands for ${cluster. itself.
+// What else begins with ${cluster., or has no end, is an error, and so is what the function gives as one.
+// Everything else is left as it is, such as the ${HOME} and $${HOME} of shells.
 func ExpandReferences(value string, of func(reference string) (string, error)) (string, error) {
 	if !strings.Contains(value, referenceBegin) {
 		return value, nil
@@ -41,7 +41,7 @@ func ExpandReferences(value string, of func(reference string) (string, error)) (
 			rest = after
 			continue
 		}
-		name, behind, ended := strings.Cut(after, "}")
+		name, behind, ended := strings.Cut(referenceBegin[len("${"):]+after, "}")
 		if !ended {
 			return "", fmt.Errorf("%q has no closing }: %s", referenceBegin+after, knownReferences)
 		}

@@ -327,7 +327,7 @@ func validatePointer(pointer string, path *field.Path) field.ErrorList {
 			return field.ErrorList{field.Invalid(path, pointer, "has a ~ that is none: write ~0 for ~ and ~1 for / in a name")}
 		}
 	}
-	if strings.Contains(pointer, referenceBegin+"cluster.") {
+	if strings.Contains(pointer, referenceBegin) {
 		return field.ErrorList{field.Invalid(path, pointer, "refers to the cluster, which only values can")}
 	}
 	return nil

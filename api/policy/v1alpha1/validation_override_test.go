@@ -88,13 +88,20 @@ func TestReferencesAreExpanded(t *testing.T) {
 		{"all that are known", "${cluster.name} ${cluster.region} ${cluster.provider} ${cluster.labels.a.b/c_d}", "<cluster.name> <cluster.region> <cluster.provider> <cluster.labels.a.b/c_d>", ""},
 		{"next to each other", "x${cluster.name}${cluster.name}y", "x<cluster.name><cluster.name>y", ""},
 		{"escaped", "$${cluster.name}", "${cluster.name}", ""},
-		{"escaped beside one that is not", "$${a} ${cluster.name}", "${a} <cluster.name>", ""},
-		{"a dollar before an escaped one", "$$${a}", "$${a}", ""},
+		{"escaped though it is unknown", "$${cluster.nmae} $${cluster.", "${cluster.nmae} ${cluster.", ""},
+		{"escaped beside one that is not", "$${cluster.name} ${cluster.name}", "${cluster.name} <cluster.name>", ""},
+		{"a dollar before an escaped one", "$$${cluster.name}", "$${cluster.name}", ""},
+		{"what a shell refers to", "${HOME:-/root} ${FILES} ${#a[@]}", "${HOME:-/root} ${FILES} ${#a[@]}", ""},
+		{"what another program escapes", "$${f} $$${f}", "$${f} $$${f}", ""},
+		{"one in that of a shell", "${HOME:-/${cluster.name}}", "${HOME:-/<cluster.name>}", ""},
+		{"of a shell, with an escaped one in it", "$${HOME:-$${cluster.name}}", "$${HOME:-${cluster.name}}", ""},
+		{"another that begins alike", "${cluster} ${clusters.name} ${cluster_name} ${Cluster.name}", "${cluster} ${clusters.name} ${cluster_name} ${Cluster.name}", ""},
+		{"with spaces", "${ cluster.name }", "${ cluster.name }", ""},
+		{"empty or without an end", "${} ${", "${} ${", ""},
 		{"without an end", "a ${cluster.name", "", `"${cluster.name" has no closing }`},
-		{"unknown", "${name}", "", "${name} is unknown: ${cluster.name}, "},
-		{"empty", "${}", "", "${} is unknown"},
+		{"unknown", "${cluster.nmae}", "", "${cluster.nmae} is unknown: ${cluster.name}, "},
+		{"without a name", "${cluster.}", "", "${cluster.} is unknown"},
 		{"a label without a key", "${cluster.labels.}", "", "${cluster.labels.} is unknown"},
-		{"with spaces", "${ cluster.name }", "", "${ cluster.name } is unknown"},
 		{"one in another", "${cluster.labels.${cluster.name}}", "", "${cluster.labels.${cluster.name} is unknown"},
 	} {
 		got, err := policyv1alpha1.ExpandReferences(test.value, func(reference string) (string, error) { return "<" + reference + ">", nil })
@@ -108,12 +115,12 @@ func TestReferencesAreExpanded(t *testing.T) {
 }
 
 func FuzzReferences(f *testing.F) {
-	for _, value := range []string{"", "${cluster.name}", "$${", "$$${a}", "${cluster.labels.a/b}x"} {
+	for _, value := range []string{"", "${cluster.name}", "$${cluster.", "$$${cluster.a}", "$${a} ${b", "${cluster.labels.a/b}x"} {
 		f.Add(value)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
 		// What was escaped is itself again, and has no references.
-		escaped := strings.ReplaceAll(value, "${", "$${")
+		escaped := strings.ReplaceAll(value, "${cluster.", "$${cluster.")
 		got, err := policyv1alpha1.ExpandReferences(escaped, func(string) (string, error) { return "", nil })
 		if err != nil || got != value {
 			t.Errorf("%q becomes %q: %v", escaped, got, err)

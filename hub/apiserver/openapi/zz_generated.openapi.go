@@ -2098,7 +2098,7 @@ func schema_windlass_api_policy_v1alpha1_Overriders(ref common.ReferenceCallback
 	return common.OpenAPIDefinition{
 		Schema: spec.Schema{
 			SchemaProps: spec.SchemaProps{
-				Description: "Overriders are changes to a manifest. They are made in the order image, command, args, labels, annotations, field, plaintext. Their values may say ${cluster.name}, ${cluster.region}, ${cluster.provider} and ${cluster.labels.KEY}; $${ is a ${ that means itself.",
+				Description: "Overriders are changes to a manifest. They are made in the order image, command, args, labels, annotations, field, plaintext. Their values may say ${cluster.name}, ${cluster.region}, ${cluster.provider} and ${cluster.labels.KEY}; $${cluster. is a ${cluster. that means itself, and everything else that has a $ means itself as it is.",
 				Type:        []string{"object"},
 				Properties: map[string]spec.Schema{
 					"plaintext": {
