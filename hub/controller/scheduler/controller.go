@@ -156,13 +156,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (c
 		return r.write(ctx, binding, r.step(binding, r.fleet.snapshot(), nil))
 	}
 	rank := r.rank(key)
-	r.turns.begin(key, rank)
+	if !r.turns.begin(key, rank) {
+		return ctrl.Result{RequeueAfter: turnAgain}, nil
+	}
 	defer r.turns.end(key)
 	fleet := r.fleet.snapshot()
 	room := r.gather(ctx, fleet, binding.GetSpec().ReplicaRequirements)
 	var next step
 	if !r.turns.inTurn(rank, func() { next = r.step(binding, fleet, room()) }) {
-		r.turns.wake(key, rank) // it stays ahead of those of lower rank until it is looked at again
+		r.turns.wake(key, rank) // as it would be if it had not begun
 		return ctrl.Result{RequeueAfter: turnAgain}, nil
 	}
 	return r.write(ctx, binding, next)

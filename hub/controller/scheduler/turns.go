@@ -42,12 +42,18 @@ func (t *turns) wake(key types.NamespacedName, rank int) { t.change(func() { t.w
 // leave is called when a binding was taken from the queue that is gone or not placed by room.
 func (t *turns) leave(key types.NamespacedName) { t.change(func() { delete(t.woken, key) }) }
 
-// begin is called when a binding that is placed by room was taken from the queue, and end when it is done.
-func (t *turns) begin(key types.NamespacedName, rank int) {
+// begin is called when a binding that is placed by room was taken from the queue, and end when it is done. It returns false
+// when one of higher rank is still in the queue: the binding is to come again then.
+func (t *turns) begin(key types.NamespacedName, rank int) (begun bool) {
 	t.change(func() {
 		delete(t.woken, key)
-		t.begun[key] = rank
+		if begun = !outranked(rank, t.woken); begun {
+			t.begun[key] = rank
+		} else {
+			t.woken[key] = rank // it stays ahead of those of lower rank
+		}
 	})
+	return begun
 }
 
 func (t *turns) end(key types.NamespacedName) { t.change(func() { delete(t.begun, key) }) }

@@ -162,6 +162,24 @@ func TestOfThoseThatWaitTheOneOfTheHighestRankGetsTheNewRoomWhoeverIsFirst(t *te
 	}
 }
 
+func TestOneOfHigherRankThatIsWokenWhileOthersAskComesBeforeThem(t *testing.T) {
+	w := newRoom(t, "1")
+	low, high := w.waiting("low", 1), w.waiting("high", 3)
+	if !w.controller.turns.begin(low, 1) {
+		t.Fatal("nobody is before it")
+	}
+	w.controller.turns.wake(high, 3)
+	if w.controller.turns.inTurn(1, func() { t.Error("it takes the room") }) {
+		t.Error("it is said to have had its turn")
+	}
+	w.controller.turns.end(low)
+	w.reconcile(t, high)
+	w.reconcile(t, low)
+	if diff := cmp.Diff([]string{"high"}, w.placed(t)); diff != "" {
+		t.Errorf("placed (-want +got):\n%s", diff)
+	}
+}
+
 func TestNobodyWaitsForABindingThatIsGoneOrNotPlacedByRoomAnyMore(t *testing.T) {
 	for reason, change := range map[string]func(w *world){
 		"it is gone": func(w *world) { w.PropagationBindings.Drop("shop", "high") },
