@@ -18,10 +18,11 @@ const maxCost = 128 << 20
 
 // What things cost in comparison to the copy of a byte, as it was measured.
 const (
-	costOfReadingYAML = 16  // each byte
-	costOfWritingYAML = 32  // each byte of the JSON that it is written from
-	costOfImage       = 512 // to take one apart and put it together
-	costOfItem        = 16  // each item of a list or name of a map
+	costOfReadingYAML = 16 // each byte
+	costOfWritingYAML = 32 // each byte of the JSON that it is written from
+	costOfValue       = 4  // each byte, whose references are found and which is checked
+	costOfImage       = 8  // each byte of its name, which is taken apart and put together
+	costOfItem        = 16 // each item of a list or name of a map
 )
 
 var errTooMuch = errors.New("the overrides of this object are too much work: write fewer changes of large documents, above all of YAML, and put the changes of one document into one rule, next to each other")
@@ -95,7 +96,11 @@ func (a *application) apply(o *policyv1alpha1.Overriders) *Error {
 
 // expand puts the cluster's values in the place of references.
 func (a *application) expand(text string) (string, error) {
-	return policyv1alpha1.ExpandReferences(text, func(reference string) (string, error) { return a.values[reference], nil })
+	expanded, err := policyv1alpha1.ExpandReferences(text, func(reference string) (string, error) { return a.values[reference], nil })
+	if err != nil {
+		return "", err
+	}
+	return expanded, a.costs(len(expanded))
 }
 
 // costs counts what something is about to cost, and refuses what would be too much.

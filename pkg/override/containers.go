@@ -89,10 +89,7 @@ func (a *application) overrideImages(o *policyv1alpha1.ImageOverrider) error {
 		if err != nil {
 			return err
 		}
-		if err := a.costs(costOfImage); err != nil {
-			return err
-		}
-		changed, err := changeImage(image, o.Component, o.Operator, value)
+		changed, err := a.changeImage(image, value, o)
 		if err != nil {
 			return err
 		}
@@ -100,7 +97,7 @@ func (a *application) overrideImages(o *policyv1alpha1.ImageOverrider) error {
 		return nil
 	}
 	containers := a.containers()
-	if err := a.costs(costOfImage * len(containers)); err != nil {
+	if err := a.costs(costOfItem * len(containers)); err != nil {
 		return err
 	}
 	for _, container := range containers {
@@ -108,9 +105,16 @@ func (a *application) overrideImages(o *policyv1alpha1.ImageOverrider) error {
 		if strings.TrimSpace(image) == "" {
 			continue
 		}
-		if container["image"], err = changeImage(image, o.Component, o.Operator, value); err != nil {
+		if container["image"], err = a.changeImage(image, value, o); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (a *application) changeImage(image, value string, o *policyv1alpha1.ImageOverrider) (string, error) {
+	if err := a.costs(costOfItem + costOfImage*(len(image)+len(value))); err != nil {
+		return "", err
+	}
+	return changeImage(image, o.Component, o.Operator, value)
 }

@@ -71,7 +71,7 @@ func (a *application) decode(op operation) (jsonpatch.Patch, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.costs(len(value)); err != nil {
+	if err := a.costs(costOfValue * len(value)); err != nil {
 		return nil, err
 	}
 	encoded, err := json.Marshal([]any{struct {

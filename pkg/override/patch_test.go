@@ -128,7 +128,7 @@ func TestChangesOfADocumentDoTogetherWhatTheyDoOneByOne(t *testing.T) {
 func TestWhatIsDoneManyTimesIsCounted(t *testing.T) {
 	containers := make([]any, 5000)
 	for i := range containers {
-		containers[i] = map[string]any{"name": "web", "image": "nginx:1", "args": []any{"a"}}
+		containers[i] = map[string]any{"name": "web", "image": "registry.example.com/library/nginx:1", "args": []any{"a"}}
 	}
 	labels := map[string]any{}
 	for i := range 5000 {
@@ -143,12 +143,14 @@ func TestWhatIsDoneManyTimesIsCounted(t *testing.T) {
 	insert.FieldOverrider = append(insert.FieldOverrider, insert.FieldOverrider...)
 	insert.FieldOverrider = append(insert.FieldOverrider, insert.FieldOverrider...)
 	words.ArgsOverrider = []policyv1alpha1.CommandArgsOverrider{{ContainerName: "web", Operator: policyv1alpha1.OverriderOpAdd, Value: make([]string, 5000)}}
+	long := policyv1alpha1.Overriders{AnnotationsOverrider: []policyv1alpha1.LabelAnnotationOverrider{{Operator: policyv1alpha1.OverriderOpAdd, Value: map[string]string{"a": strings.Repeat("${cluster.name}", 10_000)}}}}
 	for _, test := range []struct {
 		reason     string
 		overriders policyv1alpha1.Overriders
 		rules      int
 	}{
 		{"the images of many containers", image, 1},
+		{"what references become", long, 100},
 		{"words for many containers of one name", words, 1},
 		{"what is put in front of a long list", insert, 1},
 		{"the labels that are looked through after every rule", policyv1alpha1.Overriders{}, 5000},
@@ -157,7 +159,7 @@ func TestWhatIsDoneManyTimesIsCounted(t *testing.T) {
 		object := configMap(numbers)
 		object["kind"], object["spec"] = "Pod", map[string]any{"containers": containers}
 		object["metadata"].(map[string]any)["labels"] = labels
-		choice := Choice{}
+		choice := Choice{values: map[string]string{policyv1alpha1.ClusterNameReference: strings.Repeat("n", 250)}}
 		for range test.rules {
 			choice.rules = append(choice.rules, &rule{policy: &Policy{}, overriders: &test.overriders})
 		}

@@ -41,10 +41,11 @@ func ExpandReferences(value string, of func(reference string) (string, error)) (
 			rest = after
 			continue
 		}
-		name, behind, ended := strings.Cut(referenceBegin[len("${"):]+after, "}")
+		name, behind, ended := strings.Cut(after, "}")
 		if !ended {
 			return "", fmt.Errorf("%q has no closing }: %s", referenceBegin+after, knownReferences)
 		}
+		name = referenceBegin[len("${"):] + name
 		if !knownReference(name) {
 			return "", fmt.Errorf("${%s} is unknown: %s", name, knownReferences)
 		}
