@@ -126,6 +126,8 @@ func (s *site) replicas(t *testing.T, n string) {
 	s.desk.run(t, "windlass kubectl scale deployment hello --replicas "+n)
 	s.atEdge.awaits(t, "kubectl get deployment hello --output 'jsonpath={.status.readyReplicas}'", func(printed string) bool { return printed == n })
 	s.desk.run(t, "windlass kubectl rollout status deployment/hello --timeout=3m")
+	// Those that had to go are gone as well.
+	s.atEdge.awaits(t, "kubectl get pods --selector app=hello --output name | wc -l", func(printed string) bool { return strings.TrimSpace(printed) == n })
 }
 
 func upgrade(t *testing.T, s *site) {
