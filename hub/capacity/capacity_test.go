@@ -338,28 +338,32 @@ func TestWhatWasPlacedIsTakenOffUntilItShows(t *testing.T) {
 	}{
 		{"nothing has come of it yet", func(w *world) { time.Sleep(time.Minute) }, "6 Agent"},
 		{"it is applied, and its pods are not made yet", func(w *world) {
-			w.deliveries["a web"] = Delivery{Generation: 8, Applied: 8, AppliedAt: began}
+			w.change(func() { w.deliveries["a web"] = Delivery{Generation: 8, Applied: 8, AppliedAt: began} })
 			time.Sleep(podsAppear - time.Millisecond)
 		}, "6 Agent"},
 		{"it is applied for a while", func(w *world) {
-			w.deliveries["a web"] = Delivery{Generation: 8, Applied: 8, AppliedAt: began}
+			w.change(func() { w.deliveries["a web"] = Delivery{Generation: 8, Applied: 8, AppliedAt: began} })
 			time.Sleep(podsAppear)
 		}, "10 Agent"},
 		{"it is healthy", func(w *world) {
-			w.deliveries["a web"] = Delivery{Generation: 8, Applied: 8, AppliedAt: began, Healthy: 8, HealthyAt: began.Add(3 * time.Second)}
+			w.change(func() {
+				w.deliveries["a web"] = Delivery{Generation: 8, Applied: 8, AppliedAt: began, Healthy: 8, HealthyAt: began.Add(3 * time.Second)}
+			})
 			time.Sleep(3 * time.Second)
 		}, "10 Agent"},
 		{"what was there before is applied, and healthy", func(w *world) {
-			w.deliveries["a web"] = Delivery{Generation: 8, Applied: 7, AppliedAt: began, Healthy: 7, HealthyAt: began}
+			w.change(func() {
+				w.deliveries["a web"] = Delivery{Generation: 8, Applied: 7, AppliedAt: began, Healthy: 7, HealthyAt: began}
+			})
 			time.Sleep(time.Minute)
 		}, "6 Agent"},
-		{"the binding is gone", func(w *world) { w.gone[key("web")] = true; time.Sleep(4 * time.Second) }, "10 Agent"},
+		{"the binding is gone", func(w *world) { w.change(func() { w.gone[key("web")] = true }); time.Sleep(4 * time.Second) }, "10 Agent"},
 		{"it never shows", func(w *world) { time.Sleep(5 * time.Minute) }, "10 Agent"},
 		{"it is said again", func(w *world) { w.Assume(key("web"), cpus("1"), targets("a=3"), targets("a=7")) }, "6 Agent"},
 		{"it is said again when the work is written, and that is applied", func(w *world) {
-			w.deliveries["a web"] = Delivery{Generation: 8, Applied: 7, AppliedAt: began.Add(-time.Hour)}
+			w.change(func() { w.deliveries["a web"] = Delivery{Generation: 8, Applied: 7, AppliedAt: began.Add(-time.Hour)} })
 			w.Assume(key("web"), cpus("1"), targets("a=3"), targets("a=7"))
-			w.deliveries["a web"] = Delivery{Generation: 8, Applied: 8, AppliedAt: began}
+			w.change(func() { w.deliveries["a web"] = Delivery{Generation: 8, Applied: 8, AppliedAt: began} })
 			time.Sleep(podsAppear)
 		}, "10 Agent"},
 		{"it grows further", func(w *world) { w.Assume(key("web"), cpus("1"), targets("a=7"), targets("a=9")) }, "4 Agent"},
@@ -369,7 +373,7 @@ func TestWhatWasPlacedIsTakenOffUntilItShows(t *testing.T) {
 		{"it shrinks, and that is taken back", func(w *world) { w.Assume(key("web"), cpus("1"), targets("a=7"), targets("a=2"))() }, "6 Agent"},
 		{"it goes elsewhere, and that is taken back", func(w *world) { w.Assume(key("web"), cpus("1"), targets("a=7"), targets("b=7"))() }, "6 Agent"},
 		{"it is applied, and then something else is taken back", func(w *world) {
-			w.deliveries["a web"] = Delivery{Generation: 8, Applied: 8, AppliedAt: began}
+			w.change(func() { w.deliveries["a web"] = Delivery{Generation: 8, Applied: 8, AppliedAt: began} })
 			w.Assume(key("web"), cpus("1"), targets("a=7"), targets("a=9"))()
 			time.Sleep(podsAppear)
 		}, "10 Agent"},
@@ -382,7 +386,7 @@ func TestWhatWasPlacedIsTakenOffUntilItShows(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.agents["a"] = &fakeAgent{free: 10}
-				w.deliveries["a web"] = Delivery{Generation: 7, Applied: 7, AppliedAt: began.Add(-time.Hour)}
+				w.change(func() { w.deliveries["a web"] = Delivery{Generation: 7, Applied: 7, AppliedAt: began.Add(-time.Hour)} })
 				w.expect("10 Agent", w.room("a"))
 				w.Assume(key("web"), cpus("1"), targets("a=3"), targets("a=7"))
 				w.expect("6 Agent", w.room("a"))
