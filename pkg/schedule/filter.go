@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 )
 
 // Rule names what refused a cluster.
@@ -23,6 +25,8 @@ const (
 	RuleSpreadConstraint Rule = "SpreadConstraint"
 	RuleCapacity         Rule = "Capacity"
 	RuleWorkloadAffinity Rule = "WorkloadAffinity"
+	// RuleReplicaDivision is for clusters that may have the template and get none of its replicas.
+	RuleReplicaDivision Rule = "ReplicaDivision"
 )
 
 // cause is why a cluster is refused. Causes are made once and compared by address or text, so that
@@ -220,6 +224,50 @@ func withUnchosen(out []refused, fit, chosen []int) []refused {
 		}
 	}
 	return out
+}
+
+// The refusals of clusters that were chosen and get no replica.
+var (
+	nothingWanted = newCause(RuleReplicaDivision, "fits, but 0 replicas are wanted", "fit, but 0 replicas are wanted")
+	jobElsewhere  = newCause(RuleReplicaDivision, "fits, but the Job stays divided among the clusters that have it", "fit, but the Job stays divided among the clusters that have it")
+	noWeight      = newCause(RuleReplicaDivision, "fits, but no weight names it", "fit, but no weight names them")
+	noRoom        = newCause(RuleCapacity, "fits, but has no room for a replica", "fit, but have no room for a replica")
+	othersSuffice = newCause(RuleReplicaDivision, "fits, but all replicas are in fewer clusters", "fit, but all replicas are in fewer clusters")
+	shareTooSmall = newCause(RuleReplicaDivision, "fits, but its share is less than a replica", "fit, but their share is less than a replica")
+)
+
+// withEmpty adds to the refused, if that is asked for, those of the chosen that are no targets.
+func (p *problem) withEmpty(out []refused, chosen []int, targets []workv1alpha1.TargetCluster) []refused {
+	if !p.InFull || len(targets) == len(chosen) {
+		return out
+	}
+	weighted := p.view.weights != nil && slices.ContainsFunc(chosen, func(at int) bool { return p.view.weights[at] > 0 })
+	for _, at := range chosen {
+		_, isTarget := slices.BinarySearchFunc(targets, p.Fleet.clusters[at].name, func(t workv1alpha1.TargetCluster, name string) int {
+			return cmp.Compare(t.Name, name)
+		})
+		if !isTarget {
+			out = append(out, refused{at, p.whyEmpty(at, weighted)})
+		}
+	}
+	return out
+}
+
+// whyEmpty is why the chosen cluster at a position gets no replica; weighted says whether some chosen cluster has a weight.
+func (p *problem) whyEmpty(at int, weighted bool) *cause {
+	switch {
+	case *p.Replicas == 0:
+		return nothingWanted
+	case weighted && p.view.weights[at] == 0:
+		return noWeight
+	case p.Template.Kind.GroupKind() == jobs && len(p.Current) > 0:
+		return jobElsewhere
+	case p.Placement.strategy.byRoom() && p.room(at) == 0:
+		return noRoom
+	case p.Placement.strategy == aggregated:
+		return othersSuffice
+	}
+	return shareTooSmall
 }
 
 func noClusterFits(p *problem, out []refused) Decision {

@@ -42,6 +42,10 @@ type Facts struct {
 	// CapacityUnknown. Nil: of no cluster it is known. It is looked at where Placement.NeedsCapacity says so.
 	Available []int32
 
+	// InFull asks for a refusal also of each cluster that may have the template and gets none of its replicas. It changes
+	// nothing about where the template goes, and costs what a decision has no use for.
+	InFull bool
+
 	Near Company // the other workloads of the template's affinity group
 	Far  Company // the other workloads of its anti-affinity group
 }
@@ -165,14 +169,14 @@ func (p *problem) decideIn(group *groupView) Decision {
 func (p *problem) place(fit []int, out []refused) Decision {
 	if p.asksForNothing() {
 		decision, _ := p.divide(fit)
-		decision.Refused = p.refusals(out)
+		decision.Refused = p.refusals(p.withEmpty(out, fit, decision.Clusters))
 		return decision
 	}
 	chosen, why := p.choose(fit)
 	if why == nil {
 		var decision Decision
 		if decision, why = p.divide(chosen); why == nil {
-			decision.Refused = p.refusals(withUnchosen(out, fit, chosen))
+			decision.Refused = p.refusals(p.withEmpty(withUnchosen(out, fit, chosen), chosen, decision.Clusters))
 			return decision
 		}
 	}
