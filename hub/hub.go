@@ -282,7 +282,7 @@ func (h *hub) serveControllers(ctx context.Context) error {
 		return ignoreCancelled(ctx, err)
 	}
 	h.agents.link = link
-	mgr, place, ready, err := h.makeControllers(&holds{link})
+	mgr, placing, ready, err := h.makeControllers(&holds{link})
 	if err != nil {
 		return err
 	}
@@ -293,7 +293,8 @@ func (h *hub) serveControllers(ctx context.Context) error {
 	if !cache.WaitForCacheSync(ctx.Done(), ready) {
 		return nil
 	}
-	h.api.Stores.PlaceBy(place)
+	h.api.Stores.PlaceBy(placing.Place)
+	h.api.Stores.ExplainBy(placing.Explain)
 	if err := h.publish(ctx); err != nil {
 		return ignoreCancelled(ctx, err)
 	}
@@ -323,8 +324,8 @@ func ignoreCancelled(ctx context.Context, err error) error {
 	return err
 }
 
-// makeControllers makes all controllers. They may start, and place may be asked, when ready says so.
-func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, place apiserver.Placer, ready func() bool, err error) {
+// makeControllers makes all controllers. They may start, and the scheduler may be asked, when ready says so.
+func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, placing *scheduler.Reconciler, ready func() bool, err error) {
 	ctrl.SetLogger(logr.FromSlogHandler(from(slog.LevelWarn, h.log.With("part", "controllers").Handler())))
 	mgr, err = ctrl.NewManager(h.api.Loopback, manager.Options{
 		Scheme:                 runtime.NewScheme(),
@@ -340,7 +341,7 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, place apiserve
 		Templates: h.templates, Classes: classes, Policies: h.kinds.policies, Overrides: h.kinds.overrides, Bindings: h.kinds.bindings,
 		Workers: settings.Workers, Log: h.log, Events: h.events,
 	}
-	schedulers := &scheduler.Reconciler{Bindings: h.kinds.bindings, Clusters: h.kinds.clusters, Workers: settings.Workers, KeepEmpty: settings.KeepEmptyWorkloads, Room: h.capacity, Now: time.Now}
+	placing = &scheduler.Reconciler{Bindings: h.kinds.bindings, Clusters: h.kinds.clusters, Workers: settings.Workers, KeepEmpty: settings.KeepEmptyWorkloads, Room: h.capacity, Now: time.Now}
 	bindings := &binding.Reconciler{
 		Bindings: h.kinds.bindings, Works: h.kinds.works, Templates: h.templates, Policies: h.kinds.policies,
 		Overrides: h.kinds.overrides, Clusters: h.kinds.clusters, Accepts: h.accepting.Accepts,
@@ -367,7 +368,7 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, place apiserve
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	clustersKnown, err := schedulers.Setup(mgr)
+	clustersKnown, err := placing.Setup(mgr)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -388,7 +389,7 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, place apiserve
 		overrideStatuses.Setup(mgr), clusters.Setup(mgr)); err != nil {
 		return nil, nil, nil, err
 	}
-	return mgr, schedulers.Place, func() bool {
+	return mgr, placing, func() bool {
 		for _, informer := range h.kinds.informers {
 			if !informer.HasSynced() {
 				return false

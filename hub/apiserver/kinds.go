@@ -40,18 +40,23 @@ type Stores struct {
 	JoinTokens                 *Store[*windlassv1alpha1.JoinToken]
 	WorkloadRebalancers        *Store[*appsv1alpha1.WorkloadRebalancer]
 
-	placer *atomic.Pointer[Placer]
+	placer    *atomic.Pointer[Placer]
+	explainer *atomic.Pointer[Explainer]
 }
 
 // PlaceBy makes the scheduler's decision part of every write of a binding's spec from now on. Until
 // then such a write is an ordinary one. Safe for concurrent use.
 func (s *Stores) PlaceBy(placer Placer) { s.placer.Store(&placer) }
 
+// ExplainBy has the subresource placement of bindings answered from now on. Safe for concurrent use.
+func (s *Stores) ExplainBy(explainer Explainer) { s.explainer.Store(&explainer) }
+
 // installOwnKinds makes the stores and serves them from the server of the native kinds.
 func installOwnKinds(server *genericapiserver.GenericAPIServer, options generic.RESTOptionsGetter) (*Stores, error) {
-	i := &installer{options: options, groups: map[string]map[string]rest.Storage{}, placer: &atomic.Pointer[Placer]{}}
+	i := &installer{options: options, groups: map[string]map[string]rest.Storage{}, placer: &atomic.Pointer[Placer]{}, explainer: &atomic.Pointer[Explainer]{}}
 	stores := &Stores{
 		placer:                     i.placer,
+		explainer:                  i.explainer,
 		PropagationPolicies:        install(i, propagationPolicies),
 		ClusterPropagationPolicies: install(i, clusterPropagationPolicies),
 		OverridePolicies:           install(i, overridePolicies),
@@ -80,10 +85,11 @@ func installOwnKinds(server *genericapiserver.GenericAPIServer, options generic.
 
 // installer collects what is served by group, and the first error.
 type installer struct {
-	options generic.RESTOptionsGetter
-	groups  map[string]map[string]rest.Storage
-	placer  *atomic.Pointer[Placer]
-	err     error
+	options   generic.RESTOptionsGetter
+	groups    map[string]map[string]rest.Storage
+	placer    *atomic.Pointer[Placer]
+	explainer *atomic.Pointer[Explainer]
+	err       error
 }
 
 func install[T Object](i *installer, k *kind[T]) *Store[T] {
@@ -111,6 +117,7 @@ func installBinding[T workv1alpha1.Binding](i *installer, k *kind[T]) *BindingSt
 	schedule := &scheduleStrategy[T]{strategy: newStrategy(k)}
 	placing := &bindingStrategy[T]{strategy: newStrategy(k), placer: i.placer}
 	store.main.CreateStrategy, store.main.UpdateStrategy = placing, placing
+	i.groups[k.version.Group][k.plural+"/"+placement] = &placementREST{store: store.main, explainer: i.explainer}
 	return &BindingStore[T]{Store: store, schedule: variant(store.main, schedule, schedule)}
 }
 

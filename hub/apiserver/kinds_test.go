@@ -728,3 +728,48 @@ func TestEveryKindHasASchemaInOpenAPI(t *testing.T) {
 		})
 	}
 }
+
+func TestThePlacementOfABindingIsExplainedByTheScheduler(t *testing.T) {
+	ctx := t.Context()
+	makeNamespace(t, "explained")
+	namespaced := newBinding("explained", "settings")
+	if _, err := hub.server.Stores.Bindings.Create(ctx, namespaced); err != nil {
+		t.Fatal(err)
+	}
+	cluster := &workv1alpha1.ClusterPropagationBinding{ObjectMeta: metav1.ObjectMeta{Name: "explained-reader"}, Spec: newBinding("", "reader").Spec}
+	if _, err := hub.server.Stores.ClusterBindings.Create(ctx, cluster); err != nil {
+		t.Fatal(err)
+	}
+	ofNamespace := hub.dynamic.Resource(workv1alpha1.SchemeGroupVersion.WithResource("propagationbindings")).Namespace("explained")
+	ofCluster := hub.dynamic.Resource(workv1alpha1.SchemeGroupVersion.WithResource("clusterpropagationbindings"))
+	hub.server.Stores.ExplainBy(func(_ context.Context, b workv1alpha1.Binding) *workv1alpha1.BindingPlacement {
+		return &workv1alpha1.BindingPlacement{ObjectMeta: metav1.ObjectMeta{Namespace: b.GetNamespace(), Name: b.GetName()}, Resource: b.GetSpec().Resource,
+			Reason: "NoClusterFit", Refusals: []workv1alpha1.PlacementRefusal{{Rule: "ClusterDeleting", Message: "is being removed", Clusters: []string{"a", "b"}}}}
+	})
+	for _, test := range []struct {
+		reason   string
+		bindings interface {
+			Get(context.Context, string, metav1.GetOptions, ...string) (*unstructured.Unstructured, error)
+		}
+		name, template string
+	}{
+		{"of a namespaced template", ofNamespace, "settings", "settings"},
+		{"of one without a namespace", ofCluster, "explained-reader", "reader"},
+	} {
+		got, err := test.bindings.Get(ctx, test.name, metav1.GetOptions{}, "placement")
+		if err != nil {
+			t.Errorf("%s: %v", test.reason, err)
+			continue
+		}
+		answer := &workv1alpha1.BindingPlacement{}
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(got.Object, answer); err != nil {
+			t.Fatal(err)
+		}
+		if answer.Kind != "BindingPlacement" || answer.Name != test.name || answer.Resource.Name != test.template || len(answer.Refusals) != 1 || len(answer.Refusals[0].Clusters) != 2 {
+			t.Errorf("%s it is %+v", test.reason, answer)
+		}
+		if _, err := test.bindings.Get(ctx, "absent", metav1.GetOptions{}, "placement"); !apierrors.IsNotFound(err) {
+			t.Errorf("%s that is not there: %v", test.reason, err)
+		}
+	}
+}

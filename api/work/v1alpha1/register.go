@@ -31,6 +31,7 @@ func knownTypes() []runtime.Object {
 		&PropagationBinding{}, &PropagationBindingList{},
 		&ClusterPropagationBinding{}, &ClusterPropagationBindingList{},
 		&PropagationWork{}, &PropagationWorkList{},
+		&BindingPlacement{},
 	}
 }
 

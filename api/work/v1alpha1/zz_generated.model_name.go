@@ -11,6 +11,11 @@ func (in AggregatedStatusItem) OpenAPIModelName() string {
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
+func (in BindingPlacement) OpenAPIModelName() string {
+	return "dev.windlass.work.v1alpha1.BindingPlacement"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
 func (in BindingReference) OpenAPIModelName() string {
 	return "dev.windlass.work.v1alpha1.BindingReference"
 }
@@ -51,6 +56,11 @@ func (in ClusterPropagationBindingList) OpenAPIModelName() string {
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
+func (in ClusterRoom) OpenAPIModelName() string {
+	return "dev.windlass.work.v1alpha1.ClusterRoom"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ClusterSummary) OpenAPIModelName() string {
 	return "dev.windlass.work.v1alpha1.ClusterSummary"
 }
@@ -88,6 +98,11 @@ func (in NodeClaim) OpenAPIModelName() string {
 // OpenAPIModelName returns the OpenAPI model name for this type.
 func (in ObjectReference) OpenAPIModelName() string {
 	return "dev.windlass.work.v1alpha1.ObjectReference"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
+func (in PlacementRefusal) OpenAPIModelName() string {
+	return "dev.windlass.work.v1alpha1.PlacementRefusal"
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.

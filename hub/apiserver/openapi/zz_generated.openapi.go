@@ -85,6 +85,7 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 		windlassv1alpha1.JoinTokenSpec{}.OpenAPIModelName():              schema_windlass_api_windlass_v1alpha1_JoinTokenSpec(ref),
 		windlassv1alpha1.JoinTokenStatus{}.OpenAPIModelName():            schema_windlass_api_windlass_v1alpha1_JoinTokenStatus(ref),
 		workv1alpha1.AggregatedStatusItem{}.OpenAPIModelName():           schema_windlass_api_work_v1alpha1_AggregatedStatusItem(ref),
+		workv1alpha1.BindingPlacement{}.OpenAPIModelName():               schema_windlass_api_work_v1alpha1_BindingPlacement(ref),
 		workv1alpha1.BindingReference{}.OpenAPIModelName():               schema_windlass_api_work_v1alpha1_BindingReference(ref),
 		workv1alpha1.BindingSchedulePriority{}.OpenAPIModelName():        schema_windlass_api_work_v1alpha1_BindingSchedulePriority(ref),
 		workv1alpha1.BindingSnapshot{}.OpenAPIModelName():                schema_windlass_api_work_v1alpha1_BindingSnapshot(ref),
@@ -93,6 +94,7 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 		workv1alpha1.BindingSuspension{}.OpenAPIModelName():              schema_windlass_api_work_v1alpha1_BindingSuspension(ref),
 		workv1alpha1.ClusterPropagationBinding{}.OpenAPIModelName():      schema_windlass_api_work_v1alpha1_ClusterPropagationBinding(ref),
 		workv1alpha1.ClusterPropagationBindingList{}.OpenAPIModelName():  schema_windlass_api_work_v1alpha1_ClusterPropagationBindingList(ref),
+		workv1alpha1.ClusterRoom{}.OpenAPIModelName():                    schema_windlass_api_work_v1alpha1_ClusterRoom(ref),
 		workv1alpha1.ClusterSummary{}.OpenAPIModelName():                 schema_windlass_api_work_v1alpha1_ClusterSummary(ref),
 		workv1alpha1.Component{}.OpenAPIModelName():                      schema_windlass_api_work_v1alpha1_Component(ref),
 		workv1alpha1.Delivery{}.OpenAPIModelName():                       schema_windlass_api_work_v1alpha1_Delivery(ref),
@@ -101,6 +103,7 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 		workv1alpha1.Milestone{}.OpenAPIModelName():                      schema_windlass_api_work_v1alpha1_Milestone(ref),
 		workv1alpha1.NodeClaim{}.OpenAPIModelName():                      schema_windlass_api_work_v1alpha1_NodeClaim(ref),
 		workv1alpha1.ObjectReference{}.OpenAPIModelName():                schema_windlass_api_work_v1alpha1_ObjectReference(ref),
+		workv1alpha1.PlacementRefusal{}.OpenAPIModelName():               schema_windlass_api_work_v1alpha1_PlacementRefusal(ref),
 		workv1alpha1.PropagationBinding{}.OpenAPIModelName():             schema_windlass_api_work_v1alpha1_PropagationBinding(ref),
 		workv1alpha1.PropagationBindingList{}.OpenAPIModelName():         schema_windlass_api_work_v1alpha1_PropagationBindingList(ref),
 		workv1alpha1.PropagationWork{}.OpenAPIModelName():                schema_windlass_api_work_v1alpha1_PropagationWork(ref),
@@ -3287,6 +3290,132 @@ func schema_windlass_api_work_v1alpha1_AggregatedStatusItem(ref common.Reference
 	}
 }
 
+func schema_windlass_api_work_v1alpha1_BindingPlacement(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "BindingPlacement says where a binding goes and why nowhere else. It is the subresource placement of both kinds of bindings, can only be read, and is stored nowhere: the scheduler decides anew when it is asked, and nothing comes of that.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"kind": {
+						SchemaProps: spec.SchemaProps{
+							Description: "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"apiVersion": {
+						SchemaProps: spec.SchemaProps{
+							Description: "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"metadata": {
+						SchemaProps: spec.SchemaProps{
+							Description: "metadata has the name and the namespace of the binding.",
+							Default:     map[string]interface{}{},
+							Ref:         ref("k8s.io/apimachinery/pkg/apis/meta/v1.ObjectMeta"),
+						},
+					},
+					"resource": {
+						SchemaProps: spec.SchemaProps{
+							Description: "resource is the template.",
+							Default:     map[string]interface{}{},
+							Ref:         ref(workv1alpha1.ObjectReference{}.OpenAPIModelName()),
+						},
+					},
+					"replicas": {
+						SchemaProps: spec.SchemaProps{
+							Description: "replicas is the number of replicas that the template asks for; absent for kinds that have none.",
+							Type:        []string{"integer"},
+							Format:      "int32",
+						},
+					},
+					"scheduled": {
+						SchemaProps: spec.SchemaProps{
+							Description: "scheduled, reason and message are what the condition Scheduled would say now.",
+							Default:     false,
+							Type:        []string{"boolean"},
+							Format:      "",
+						},
+					},
+					"reason": {
+						SchemaProps: spec.SchemaProps{
+							Default: "",
+							Type:    []string{"string"},
+							Format:  "",
+						},
+					},
+					"message": {
+						SchemaProps: spec.SchemaProps{
+							Default: "",
+							Type:    []string{"string"},
+							Format:  "",
+						},
+					},
+					"affinityGroup": {
+						SchemaProps: spec.SchemaProps{
+							Description: "affinityGroup is the one of the policy's clusterAffinities that clusters were chosen from.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"pending": {
+						SchemaProps: spec.SchemaProps{
+							Description: "pending is true when this is not what the binding says yet: something has changed a moment ago.",
+							Type:        []string{"boolean"},
+							Format:      "",
+						},
+					},
+					"clusters": {
+						SchemaProps: spec.SchemaProps{
+							Description: "clusters are where the template goes, sorted by name, or stays when no place is found.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(workv1alpha1.TargetCluster{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+					"refusals": {
+						SchemaProps: spec.SchemaProps{
+							Description: "refusals say of all other clusters why the template does not go there; with a template that stays for want of a place, of its own clusters, too. The clusters of a refusal are refused for the same reason. They are sorted by affinity group, in the order in which those were tried, and then by the number of clusters, the largest first.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(workv1alpha1.PlacementRefusal{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+					"room": {
+						SchemaProps: spec.SchemaProps{
+							Description: "room is for how many replicas more the clusters have room, sorted by name. It is there when it decides.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(workv1alpha1.ClusterRoom{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+				},
+				Required: []string{"resource", "scheduled", "reason", "message"},
+			},
+		},
+		Dependencies: []string{
+			"k8s.io/apimachinery/pkg/apis/meta/v1.ObjectMeta", workv1alpha1.ClusterRoom{}.OpenAPIModelName(), workv1alpha1.ObjectReference{}.OpenAPIModelName(), workv1alpha1.PlacementRefusal{}.OpenAPIModelName(), workv1alpha1.TargetCluster{}.OpenAPIModelName()},
+	}
+}
+
 func schema_windlass_api_work_v1alpha1_BindingReference(ref common.ReferenceCallback) common.OpenAPIDefinition {
 	return common.OpenAPIDefinition{
 		Schema: spec.Schema{
@@ -3760,6 +3889,50 @@ func schema_windlass_api_work_v1alpha1_ClusterPropagationBindingList(ref common.
 	}
 }
 
+func schema_windlass_api_work_v1alpha1_ClusterRoom(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "ClusterRoom is for how many replicas more a cluster has room.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"cluster": {
+						SchemaProps: spec.SchemaProps{
+							Description: "cluster is its name.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"replicas": {
+						SchemaProps: spec.SchemaProps{
+							Description: "replicas is absent when the cluster has not reported its capacity.",
+							Type:        []string{"integer"},
+							Format:      "int32",
+						},
+					},
+					"source": {
+						SchemaProps: spec.SchemaProps{
+							Description: "source is Agent for an answer that counts by node, Summary for one from the sums over all nodes, and Unknown for none.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"message": {
+						SchemaProps: spec.SchemaProps{
+							Description: "message says why the agent has not answered.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"cluster", "source"},
+			},
+		},
+	}
+}
+
 func schema_windlass_api_work_v1alpha1_ClusterSummary(ref common.ReferenceCallback) common.OpenAPIDefinition {
 	return common.OpenAPIDefinition{
 		Schema: spec.Schema{
@@ -4178,6 +4351,57 @@ func schema_windlass_api_work_v1alpha1_ObjectReference(ref common.ReferenceCallb
 					},
 				},
 				Required: []string{"apiVersion", "kind", "name"},
+			},
+		},
+	}
+}
+
+func schema_windlass_api_work_v1alpha1_PlacementRefusal(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "PlacementRefusal is a reason why clusters are not chosen.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"affinityGroup": {
+						SchemaProps: spec.SchemaProps{
+							Description: "affinityGroup is the one that was tried; empty when the policy has none.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"rule": {
+						SchemaProps: spec.SchemaProps{
+							Description: "rule is what refuses the clusters: ClusterDeleting, ClusterEviction, ClusterAffinity, ClusterNotJoined, APIEnablement, TaintToleration, SpreadConstraint, WorkloadAffinity, Capacity, or ReplicaDivision for those that may have the template and get no replica of it.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"message": {
+						SchemaProps: spec.SchemaProps{
+							Description: "message follows the name of a cluster, such as: is not named by clusterNames.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"clusters": {
+						SchemaProps: spec.SchemaProps{
+							Description: "clusters are the names, sorted.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+									},
+								},
+							},
+						},
+					},
+				},
+				Required: []string{"rule", "message", "clusters"},
 			},
 		},
 	}

@@ -25,21 +25,29 @@ type Room interface {
 
 // gather asks about all clusters of a fleet. What it returns reads the room in them, in their order.
 func (r *Reconciler) gather(ctx context.Context, fleet *schedule.Fleet, needs *workv1alpha1.ReplicaRequirements) (room func() []int32) {
+	known := r.Room.Gather(ctx, needs, names(fleet))
+	return func() []int32 { return available(known()) }
+}
+
+// names are those of the clusters of a fleet.
+func names(fleet *schedule.Fleet) []string {
 	names := make([]string, fleet.Len())
 	for i, cluster := range fleet.Clusters() {
 		names[i] = cluster.Name()
 	}
-	known := r.Room.Gather(ctx, needs, names)
-	return func() []int32 {
-		available := make([]int32, len(names))
-		for i, answer := range known() {
-			available[i] = schedule.CapacityUnknown
-			if answer.Source != capacity.Unknown {
-				available[i] = answer.Replicas
-			}
+	return names
+}
+
+// available is what a decision takes from answers.
+func available(answers []capacity.Answer) []int32 {
+	available := make([]int32, len(answers))
+	for i, answer := range answers {
+		available[i] = schedule.CapacityUnknown
+		if answer.Source != capacity.Unknown {
+			available[i] = answer.Replicas
 		}
-		return available
 	}
+	return available
 }
 
 // placed tells what was decided about a workload. What it returns takes that back.

@@ -43,23 +43,29 @@ func (r *Reconciler) inCompany(binding workv1alpha1.Binding, facts schedule.Fact
 		}
 	}
 	groups := *binding.GetSpec().WorkloadAffinityGroups
-	facts.Near = schedule.Company{Group: groups.AffinityGroup, Clusters: sets.New[string]()}
-	facts.Far = schedule.Company{Group: groups.AntiAffinityGroup, Clusters: sets.New[string]()}
-	for _, other := range r.others(binding) {
-		// Where one of them has to leave, nobody is held: else all hold each other in the cluster that all of them leave.
-		if groups.AffinityGroup != "" && other.groups.AffinityGroup == groups.AffinityGroup {
-			insert(facts.Near.Clusters, other.clusters, slices.Concat(other.leaving, facts.Leaving)...)
-		}
-		if groups.AntiAffinityGroup != "" && other.groups.AntiAffinityGroup == groups.AntiAffinityGroup {
-			insert(facts.Far.Clusters, other.clusters)
-		}
-	}
+	facts.Near, facts.Far = r.companyOf(binding, groups, facts.Leaving)
 	decision := schedule.Decide(facts)
 	if r.company.recent == nil {
 		r.company.recent = map[types.NamespacedName]placed{}
 	}
 	r.company.recent[store.Key(binding)] = placed{groups: groups, clusters: decision.Clusters, leaving: facts.Leaving, at: now}
 	return decision
+}
+
+// companyOf is where the others of a binding's groups are. The company's lock is held.
+func (r *Reconciler) companyOf(binding workv1alpha1.Binding, groups workv1alpha1.WorkloadAffinityGroups, leaving []string) (near, far schedule.Company) {
+	near = schedule.Company{Group: groups.AffinityGroup, Clusters: sets.New[string]()}
+	far = schedule.Company{Group: groups.AntiAffinityGroup, Clusters: sets.New[string]()}
+	for _, other := range r.others(binding) {
+		// Where one of them has to leave, nobody is held: else all hold each other in the cluster that all of them leave.
+		if groups.AffinityGroup != "" && other.groups.AffinityGroup == groups.AffinityGroup {
+			insert(near.Clusters, other.clusters, slices.Concat(other.leaving, leaving)...)
+		}
+		if groups.AntiAffinityGroup != "" && other.groups.AntiAffinityGroup == groups.AntiAffinityGroup {
+			insert(far.Clusters, other.clusters)
+		}
+	}
+	return near, far
 }
 
 // forget a binding that is going.

@@ -264,19 +264,32 @@ func othersTurn(binding workv1alpha1.Binding) bool {
 
 // decide asks where a binding goes in a fleet. Available is the room in its clusters, in their order, where that matters.
 func (r *Reconciler) decide(binding workv1alpha1.Binding, fleet *schedule.Fleet, available []int32) schedule.Decision {
+	facts, settled := r.question(binding, fleet, available)
+	switch {
+	case settled != nil:
+		return *settled
+	case binding.GetSpec().WorkloadAffinityGroups == nil:
+		return schedule.Decide(facts)
+	}
+	return r.inCompany(binding, facts)
+}
+
+// question gathers what a decision is made from, but for the company of a binding that has groups; or says what is settled
+// without one.
+func (r *Reconciler) question(binding workv1alpha1.Binding, fleet *schedule.Fleet, available []int32) (facts schedule.Facts, settled *schedule.Decision) {
 	spec := binding.GetSpec()
 	if !ours(binding) {
-		return schedule.Decision{Clusters: spec.Clusters, Reason: workv1alpha1.ScheduledByAnother, Message: fmt.Sprintf(
+		return facts, &schedule.Decision{Clusters: spec.Clusters, Reason: workv1alpha1.ScheduledByAnother, Message: fmt.Sprintf(
 			"the scheduler %q is to place it, as spec.schedulerName says; the hub's own leaves it alone", spec.SchedulerName)}
 	}
 	if !store.Claimed(binding) {
-		return r.keep(binding)
+		return facts, r.keep(binding)
 	}
 	placement, err := r.placements.compile(spec.Placement)
 	if err != nil {
-		return schedule.Decision{Clusters: spec.Clusters, Group: group(binding), Reason: schedule.ReasonSchedulerError, Message: err.Error()}
+		return facts, &schedule.Decision{Clusters: spec.Clusters, Group: group(binding), Reason: schedule.ReasonSchedulerError, Message: err.Error()}
 	}
-	facts := schedule.Facts{
+	return schedule.Facts{
 		Template:  schedule.Template{Kind: store.TemplateKey(binding).GroupVersionKind, UID: spec.Resource.UID},
 		Replicas:  spec.Replicas,
 		Placement: placement,
@@ -287,11 +300,7 @@ func (r *Reconciler) decide(binding workv1alpha1.Binding, fleet *schedule.Fleet,
 		KeepEmpty: r.KeepEmpty,
 		Group:     group(binding),
 		Fresh:     afresh(binding),
-	}
-	if spec.WorkloadAffinityGroups == nil {
-		return schedule.Decide(facts)
-	}
-	return r.inCompany(binding, facts)
+	}, nil
 }
 
 // group is the affinity group that a binding's clusters were chosen from.
@@ -307,12 +316,12 @@ func afresh(binding workv1alpha1.Binding) bool {
 
 // keep is the decision for a binding that no policy claims: it stays where it is, but in clusters
 // that are leaving.
-func (r *Reconciler) keep(binding workv1alpha1.Binding) schedule.Decision {
+func (r *Reconciler) keep(binding workv1alpha1.Binding) *schedule.Decision {
 	clusters := slices.DeleteFunc(slices.Clone(binding.GetSpec().Clusters), func(target workv1alpha1.TargetCluster) bool {
 		cluster, ok := r.Clusters.Get("", target.Name)
 		return !ok || cluster.DeletionTimestamp != nil
 	})
-	return schedule.Decision{Clusters: clusters, Group: group(binding), Scheduled: true, Reason: schedule.ReasonSuccess, Message: "no policy claims the template any more; it stays where it is"}
+	return &schedule.Decision{Clusters: clusters, Group: group(binding), Scheduled: true, Reason: schedule.ReasonSuccess, Message: "no policy claims the template any more; it stays where it is"}
 }
 
 // record writes a decision into a binding and says whether that changed anything.

@@ -1,0 +1,95 @@
+package scheduler
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/capacity"
+	"windlass.dev/windlass/pkg/schedule"
+)
+
+// Explain decides about a binding as it would be decided now, and says in full why. Nothing comes of the decision. It may
+// wait for agents. The fleet must be known.
+func (r *Reconciler) Explain(ctx context.Context, binding workv1alpha1.Binding) *workv1alpha1.BindingPlacement {
+	spec, fleet := binding.GetSpec(), r.fleet.snapshot()
+	var room []capacity.Answer
+	if r.byRoom(binding) {
+		room = r.Room.Gather(ctx, spec.ReplicaRequirements, names(fleet))()
+	}
+	decision := r.decideInFull(binding, fleet, available(room))
+	return &workv1alpha1.BindingPlacement{
+		ObjectMeta:    metav1.ObjectMeta{Namespace: binding.GetNamespace(), Name: binding.GetName()},
+		Resource:      spec.Resource,
+		Replicas:      spec.Replicas,
+		Scheduled:     decision.Scheduled,
+		Reason:        decision.Reason,
+		Message:       decision.Message,
+		AffinityGroup: decision.Group,
+		Pending:       !equality.Semantic.DeepEqual(spec.Clusters, decision.Clusters),
+		Clusters:      decision.Clusters,
+		Refusals:      alike(decision.Refused),
+		Room:          roomIn(fleet, room),
+	}
+}
+
+// decideInFull decides for nobody: what others decide afterwards does not depend on it.
+func (r *Reconciler) decideInFull(binding workv1alpha1.Binding, fleet *schedule.Fleet, available []int32) schedule.Decision {
+	facts, settled := r.question(binding, fleet, available)
+	if settled != nil {
+		return *settled
+	}
+	if groups := binding.GetSpec().WorkloadAffinityGroups; groups != nil {
+		r.company.mu.Lock()
+		facts.Near, facts.Far = r.companyOf(binding, *groups, facts.Leaving)
+		r.company.mu.Unlock()
+	}
+	facts.InFull = true
+	return schedule.Decide(facts)
+}
+
+// alike gathers the clusters that are refused for the same reason. The affinity groups stay in their order.
+func alike(refused []schedule.Refusal) []workv1alpha1.PlacementRefusal {
+	type reason struct {
+		group string
+		rule  schedule.Rule
+		text  string
+	}
+	var list []workv1alpha1.PlacementRefusal
+	at, tried := map[reason]int{}, map[string]int{}
+	for _, r := range refused {
+		key := reason{r.Group, r.Rule, r.Message}
+		i, known := at[key]
+		if !known {
+			i = len(list)
+			at[key] = i
+			list = append(list, workv1alpha1.PlacementRefusal{AffinityGroup: r.Group, Rule: string(r.Rule), Message: r.Message})
+		}
+		if _, known := tried[r.Group]; !known {
+			tried[r.Group] = len(tried)
+		}
+		list[i].Clusters = append(list[i].Clusters, r.Cluster)
+	}
+	slices.SortFunc(list, func(a, b workv1alpha1.PlacementRefusal) int {
+		return cmp.Or(cmp.Compare(tried[a.AffinityGroup], tried[b.AffinityGroup]), cmp.Compare(len(b.Clusters), len(a.Clusters)),
+			cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Message, b.Message))
+	})
+	return list
+}
+
+// roomIn is what is known of the room in the clusters of a fleet; nothing when it was not asked for.
+func roomIn(fleet *schedule.Fleet, answers []capacity.Answer) []workv1alpha1.ClusterRoom {
+	var list []workv1alpha1.ClusterRoom
+	for i, answer := range answers {
+		room := workv1alpha1.ClusterRoom{Cluster: fleet.Clusters()[i].Name(), Source: string(answer.Source), Message: answer.Why}
+		if answer.Source != capacity.Unknown {
+			room.Replicas = &answer.Replicas
+		}
+		list = append(list, room)
+	}
+	return list
+}

@@ -1,0 +1,96 @@
+package scheduler
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/store"
+)
+
+func (w *world) explained(t *testing.T, binding *workv1alpha1.PropagationBinding, want *workv1alpha1.BindingPlacement) {
+	t.Helper()
+	got := w.controller.Explain(t.Context(), binding)
+	want.ObjectMeta = metav1.ObjectMeta{Namespace: binding.Namespace, Name: binding.Name}
+	want.Resource, want.Replicas = binding.Spec.Resource, binding.Spec.Replicas
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestAnExplanationSaysOfEveryClusterWhyItIsRefusedAndGathersThoseOfTheSameReason(t *testing.T) {
+	w := newWorld("a", "b", "c", "d")
+	tainted := cluster("e")
+	tainted.Spec.Taints = []corev1.Taint{{Key: "gpu", Effect: corev1.TaintEffectNoSchedule}}
+	w.attach(tainted)
+	pinned := binding(func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.Placement = &policyv1alpha1.Placement{ClusterAffinities: []policyv1alpha1.ClusterAffinityTerm{
+			{AffinityName: "first", ClusterAffinity: policyv1alpha1.ClusterAffinity{ClusterNames: []string{"e"}}},
+			{AffinityName: "second", ClusterAffinity: policyv1alpha1.ClusterAffinity{ClusterNames: []string{"b", "e"}}},
+		}}
+	})
+	w.explained(t, pinned, &workv1alpha1.BindingPlacement{
+		Scheduled: true, Reason: "Success", Message: "2 replicas in each of 1 cluster, in the affinity group second", AffinityGroup: "second", Pending: true,
+		Clusters: targets("b"),
+		Refusals: []workv1alpha1.PlacementRefusal{
+			{AffinityGroup: "first", Rule: "ClusterAffinity", Message: "is not named by clusterNames", Clusters: []string{"a", "b", "c", "d"}},
+			{AffinityGroup: "first", Rule: "TaintToleration", Message: "has the untolerated taint gpu:NoSchedule", Clusters: []string{"e"}},
+			{AffinityGroup: "second", Rule: "ClusterAffinity", Message: "is not named by clusterNames", Clusters: []string{"a", "c", "d"}},
+			{AffinityGroup: "second", Rule: "TaintToleration", Message: "has the untolerated taint gpu:NoSchedule", Clusters: []string{"e"}},
+		},
+	})
+	if w.gathered > 0 {
+		t.Error("agents were asked, and room decides nothing here")
+	}
+}
+
+func TestAnExplanationHasTheRoomThatWasCounted(t *testing.T) {
+	w := newWorld()
+	w.attach(roomy("a", "2"))
+	w.attach(cluster("silent"))
+	text := "3 replicas wanted, and the cluster that fits has room for 2: a has 2"
+	w.explained(t, byRoom(3), &workv1alpha1.BindingPlacement{
+		Reason: "Unschedulable", Message: text,
+		Refusals: []workv1alpha1.PlacementRefusal{
+			{Rule: "Capacity", Message: "fits, but " + text, Clusters: []string{"a"}},
+			{Rule: "Capacity", Message: "has not reported its capacity yet", Clusters: []string{"silent"}},
+		},
+		Room: []workv1alpha1.ClusterRoom{{Cluster: "a", Replicas: ptr.To[int32](2), Source: "Agent"}, {Cluster: "silent", Source: "Unknown"}},
+	})
+	if len(w.assumed) > 0 {
+		t.Errorf("room was taken for an answer: %v", w.assumed)
+	}
+}
+
+func TestAnExplanationOfABindingInAGroupChangesNothingForTheOthers(t *testing.T) {
+	w := newWorld("a", "b")
+	first := grouped("first", "", "apart")
+	if diff := cmp.Diff(w.controller.Explain(t.Context(), first), w.controller.Explain(t.Context(), grouped("second", "", "apart")),
+		cmpopts.IgnoreFields(workv1alpha1.BindingPlacement{}, "ObjectMeta", "Resource")); diff != "" {
+		t.Errorf("the first one was asked about, and not placed (-first +second):\n%s", diff)
+	}
+	placed := w.PropagationBindings.Put(grouped("placed", "", "apart"))
+	w.reconcile(t, store.Key(placed))
+	w.controller.company.recent = nil // by now the cache shows it
+	got := w.controller.Explain(t.Context(), first)
+	want := []workv1alpha1.PlacementRefusal{{Rule: "WorkloadAffinity", Message: "has a workload of the anti-affinity group apart", Clusters: []string{"a"}}}
+	if diff := cmp.Diff(want, got.Refusals); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatAnotherSchedulerOrNobodyPlacesIsExplainedByThat(t *testing.T) {
+	w := newWorld("a")
+	w.explained(t, binding(func(b *workv1alpha1.PropagationBinding) { b.Spec.SchedulerName = "mine" }), &workv1alpha1.BindingPlacement{
+		Reason: "OtherScheduler", Message: `the scheduler "mine" is to place it, as spec.schedulerName says; the hub's own leaves it alone`,
+	})
+	w.explained(t, binding(func(b *workv1alpha1.PropagationBinding) { b.Labels, b.Spec.Clusters = nil, targets("a") }), &workv1alpha1.BindingPlacement{
+		Scheduled: true, Reason: "Success", Message: "no policy claims the template any more; it stays where it is", Clusters: targets("a"),
+	})
+}
