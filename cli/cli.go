@@ -80,6 +80,7 @@ Exit codes: 0 done, 1 failed, 2 used wrongly, 3 something is not fine (status --
 	connection.addFlags(root.PersistentFlags())
 	root.AddCommand(
 		newStatus(connection, streams),
+		newPlacement(connection, streams),
 		newCheck(connection, streams),
 		newToken(connection, streams),
 		newKubectl(streams),

@@ -37,7 +37,7 @@ import (
 type fakeHub struct {
 	server   *httptest.Server
 	info     map[string]string // data of kube-public/windlass-hub; nil when there is none
-	refuse   int               // a status code to refuse the creation of a token with
+	refuse   int               // a status code to refuse the creation of a token, and the explanation of a placement, with
 	ahead    time.Duration     // of its clock
 	created  []windlassv1alpha1.JoinToken
 	deleted  []string
@@ -45,6 +45,7 @@ type fakeHub struct {
 	clusters []string       // names of the clusters that it knows
 	joined   []string       // those of them that have joined
 	lists    map[string]any // of our other kinds, by their resource; nil for a server that does not have them
+	objects  map[string]any // what else it has, by the path; it says of what lies beside them that it is not there
 }
 
 const (
@@ -95,6 +96,14 @@ func (f *fakeHub) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		answer(w, http.StatusOK, &cluster)
 	case strings.HasPrefix(r.URL.Path, tokensPath+"/"), filepath.Dir(r.URL.Path) == clustersPath, strings.HasPrefix(r.URL.Path, "/api/v1/namespaces/kube-public/"):
+		answer(w, http.StatusNotFound, &metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure,
+			Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound, Message: "not found", Details: &metav1.StatusDetails{Name: filepath.Base(r.URL.Path)}})
+	case f.refuse != 0 && strings.HasSuffix(r.URL.Path, "/placement"):
+		answer(w, f.refuse, &metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure,
+			Code: int32(f.refuse), Reason: metav1.StatusReasonForbidden, Message: "propagationbindings/placement is forbidden"})
+	case f.objects[r.URL.Path] != nil:
+		answer(w, http.StatusOK, f.objects[r.URL.Path])
+	case f.objects != nil:
 		answer(w, http.StatusNotFound, &metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure,
 			Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound, Message: "not found", Details: &metav1.StatusDetails{Name: filepath.Base(r.URL.Path)}})
 	case f.lists != nil && strings.HasPrefix(r.URL.Path, "/apis/"):
@@ -598,7 +607,7 @@ func TestPagesAreReadToTheEndAndAgainWhenTheyExpire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := list(t.Context(), h, tokens, func(l *windlassv1alpha1.JoinTokenList) []string {
+	got, err := list(t.Context(), h, "", tokens, func(l *windlassv1alpha1.JoinTokenList) []string {
 		names := []string{}
 		for _, item := range l.Items {
 			names = append(names, item.Name)

@@ -201,12 +201,12 @@ func (h *hub) client(gv schema.GroupVersion) (*rest.RESTClient, error) {
 // pageSize is how many objects are asked for at once.
 const pageSize = 500
 
-// list reads all objects of a resource in all namespaces, page by page. Items takes them out of a page.
+// list reads all objects of a resource in a namespace, or with "" in all, page by page. Items takes them out of a page.
 func list[T, L any, P interface {
 	*L
 	runtime.Object
 	metav1.ListInterface
-}](ctx context.Context, h *hub, resource schema.GroupVersionResource, items func(P) []T) ([]T, error) {
+}](ctx context.Context, h *hub, namespace string, resource schema.GroupVersionResource, items func(P) []T) ([]T, error) {
 	client, err := h.client(resource.GroupVersion())
 	if err != nil {
 		return nil, err
@@ -214,7 +214,7 @@ func list[T, L any, P interface {
 	var all []T
 	for next := ""; ; {
 		page := P(new(L))
-		request := client.Get().Resource(resource.Resource).Param("limit", strconv.Itoa(pageSize))
+		request := client.Get().NamespaceIfScoped(namespace, namespace != "").Resource(resource.Resource).Param("limit", strconv.Itoa(pageSize))
 		if next != "" {
 			request = request.Param("continue", next)
 		}

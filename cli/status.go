@@ -156,7 +156,7 @@ func fill[T, L any, P interface {
 	metav1.ListInterface
 }](ctx context.Context, group *errgroup.Group, h *hub, resource schema.GroupVersionResource, into *[]T, items func(P) []T) {
 	group.Go(func() (err error) {
-		*into, err = list(ctx, h, resource, items)
+		*into, err = list(ctx, h, "", resource, items)
 		return err
 	})
 }

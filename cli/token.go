@@ -406,7 +406,7 @@ func newTokenList(c *connection, streams Streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			all, err := list(command.Context(), h, tokens, func(l *windlassv1alpha1.JoinTokenList) []windlassv1alpha1.JoinToken { return l.Items })
+			all, err := list(command.Context(), h, "", tokens, func(l *windlassv1alpha1.JoinTokenList) []windlassv1alpha1.JoinToken { return l.Items })
 			if err != nil {
 				return err
 			}

@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -194,4 +196,67 @@ spec:
 
 	f.Hub().Delete(t, deployment(namespace, "web0"))
 	f.Hub().Eventually(t, fleet.Binding(last), fleet.ConditionIs("Scheduled", "True"), replicasIn(1, 1))
+}
+
+// Of every cluster that an object does not go to, the hub says on request which rule refuses it, with the room that was counted.
+func TestTheHubExplainsForEveryClusterWhyAnObjectIsNotThere(t *testing.T) {
+	f := fleet.Shared(t)
+	namespace := f.Hub().Namespace(t)
+	web := deployment(namespace, "web")
+	explain := func(args ...string) string {
+		t.Helper()
+		out, err := f.Hub().CLI(t.Context(), append([]string{"placement", "deployment/web", "-n", namespace}, args...)...)
+		if err != nil {
+			t.Fatalf("windlass placement: %v", err)
+		}
+		return out
+	}
+	f.Hub().Apply(t, heavy(namespace, 1)+placedBy(namespace, `
+    clusterAffinity: {exclude: [member1]}
+    replicaScheduling: {replicaSchedulingType: Divided, replicaDivisionPreference: Aggregated}`))
+	f.Hub().Eventually(t, web, fleet.Field("status.readyReplicas", 1))
+	var explained struct {
+		Scheduled bool
+		Clusters  []struct {
+			Cluster  string
+			Replicas int
+		}
+		Refusals []struct {
+			Rule, Message string
+			Clusters      []string
+		}
+		Room []struct{ Cluster, Source string }
+	}
+	if err := json.Unmarshal([]byte(explain("-o", "json")), &explained); err != nil {
+		t.Fatal(err)
+	}
+	said := map[string]string{}
+	for _, chosen := range explained.Clusters {
+		said[chosen.Cluster] = fmt.Sprint(chosen.Replicas)
+	}
+	for _, refusal := range explained.Refusals {
+		for _, cluster := range refusal.Clusters {
+			said[cluster] = refusal.Rule + " " + refusal.Message
+		}
+	}
+	if !explained.Scheduled || said["member1"] != "ClusterAffinity is excluded by exclude" || said["member2"] != "1" {
+		t.Errorf("explained are %v, scheduled %t", said, explained.Scheduled)
+	}
+	for _, room := range explained.Room {
+		if said[room.Cluster] == "" {
+			t.Errorf("cluster %s has room, and nothing is said of it", room.Cluster)
+		}
+	}
+	if len(explained.Room) == 0 {
+		t.Error("room decides, and is not told")
+	}
+
+	f.Hub().Patch(t, web, "spec: {replicas: 100}")
+	f.Hub().Eventually(t, fleet.Binding(web), fleet.ConditionIs("Scheduled", "False"))
+	text := explain()
+	for _, part := range []string{"Deployment " + namespace + "/web: stays where it is, not scheduled: 99 replicas more, which makes 100 wanted", "Capacity", "ClusterAffinity", "member1 (room "} {
+		if !strings.Contains(text, part) {
+			t.Errorf("the explanation does not say %q:\n%s", part, text)
+		}
+	}
 }

@@ -1,0 +1,214 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
+
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/cli/status"
+	"windlass.dev/windlass/pkg/policy"
+)
+
+type placementOptions struct {
+	namespace string
+	output    string
+}
+
+func newPlacement(c *connection, streams Streams) *cobra.Command {
+	options := placementOptions{output: "text"}
+	command := &cobra.Command{
+		Use:   "placement KIND/NAME",
+		Short: "Explain where an object goes, and for every other cluster why not there",
+		Long: `Explain where an object on the hub goes: to which clusters, with how many replicas, and for every other cluster
+which rule refuses it. The hub's scheduler decides anew to answer, by what is the case now; nothing is changed by that.
+KIND may be a binding, too.`,
+		Example: `  windlass placement deployment/web -n shop
+  windlass placement clusterrole/reader -o wide   # names all clusters`,
+		Args: exactly(1, "KIND/NAME, such as deployment/web"),
+		RunE: func(command *cobra.Command, args []string) error {
+			if err := oneOf("-o", options.output, "text", "wide", "json"); err != nil {
+				return err
+			}
+			kind, name, ok := strings.Cut(args[0], "/")
+			if !ok || kind == "" || name == "" {
+				return usage(fmt.Errorf("expected KIND/NAME, such as deployment/web, got %q", args[0]))
+			}
+			h, err := c.dial()
+			if err != nil {
+				return err
+			}
+			namespace, err := c.namespace(options.namespace)
+			if err != nil {
+				return err
+			}
+			return showPlacement(command.Context(), h, streams, kind, types.NamespacedName{Namespace: namespace, Name: name}, options.output)
+		},
+	}
+	flags := command.Flags()
+	flags.StringVarP(&options.namespace, "namespace", "n", "", "namespace of the object (default: the context's)")
+	flags.StringVarP(&options.output, "output", "o", options.output, "text, wide or json")
+	return command
+}
+
+// namespace is the one that was given, or the context's.
+func (c *connection) namespace(given string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	namespace, _, err := c.loader().Namespace()
+	if err != nil {
+		return "", usage(fmt.Errorf("reading the namespace of the kubeconfig's context: %w", err))
+	}
+	return cmp.Or(namespace, metav1.NamespaceDefault), nil
+}
+
+func showPlacement(ctx context.Context, h *hub, streams Streams, kind string, key types.NamespacedName, output string) error {
+	mapping, err := h.kind(kind)
+	if err != nil {
+		return err
+	}
+	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
+		key.Namespace = ""
+	}
+	binding := key
+	if !isBinding(mapping) {
+		if binding, err = h.bindingOf(ctx, mapping, key); err != nil {
+			return err
+		}
+	}
+	answer, err := h.placement(ctx, binding)
+	if err != nil {
+		return err
+	}
+	explanation := status.Explain(answer)
+	if output == "json" {
+		err = printJSON(streams.Out, explanation)
+	} else {
+		err = explanation.Text(streams.Out, output == "wide")
+	}
+	if err != nil {
+		return fmt.Errorf("writing the placement: %w", err)
+	}
+	return nil
+}
+
+// kind finds what a person calls a kind: by its name, its plural or a short name, with or without its group.
+func (h *hub) kind(called string) (*meta.RESTMapping, error) {
+	client, err := discovery.NewDiscoveryClientForConfig(rest.CopyConfig(h.config))
+	if err != nil {
+		return nil, usage(fmt.Errorf("the kubeconfig can't be used: %w", err))
+	}
+	cached := memory.NewMemCacheClient(client)
+	mapper := restmapper.NewShortcutExpander(restmapper.NewDeferredDiscoveryRESTMapper(cached), cached, nil)
+	versioned, resource := schema.ParseResourceArg(strings.ToLower(called))
+	candidates := []schema.GroupVersionResource{resource.WithVersion("")}
+	if versioned != nil {
+		candidates = append([]schema.GroupVersionResource{*versioned}, candidates...)
+	}
+	for _, candidate := range candidates {
+		kind, err := mapper.KindFor(candidate)
+		if meta.IsNoMatchError(err) {
+			continue
+		}
+		if err != nil {
+			return nil, h.describe(fmt.Errorf("finding the kind %q: %w", called, err))
+		}
+		return mapper.RESTMapping(kind.GroupKind(), kind.Version)
+	}
+	return nil, &Failure{Code: CodeNotFound, Err: fmt.Errorf("the hub at %s has no kind %q; `windlass kubectl api-resources` lists those that it has", h.where, called)}
+}
+
+func isBinding(mapping *meta.RESTMapping) bool {
+	kind := mapping.GroupVersionKind.GroupKind()
+	return kind == workv1alpha1.Kind("PropagationBinding") || kind == workv1alpha1.Kind("ClusterPropagationBinding")
+}
+
+// bindingOf finds the binding of a template. Its name is mostly made of the template's, but need not be.
+func (h *hub) bindingOf(ctx context.Context, mapping *meta.RESTMapping, template types.NamespacedName) (types.NamespacedName, error) {
+	references, err := h.boundIn(ctx, template.Namespace)
+	if err != nil {
+		return types.NamespacedName{}, err
+	}
+	for binding, reference := range references {
+		if schema.FromAPIVersionAndKind(reference.APIVersion, reference.Kind).GroupKind() == mapping.GroupVersionKind.GroupKind() && reference.Name == template.Name {
+			return types.NamespacedName{Namespace: template.Namespace, Name: binding}, nil
+		}
+	}
+	return types.NamespacedName{}, h.whyNoBinding(ctx, mapping, template)
+}
+
+// boundIn are the templates of the bindings of a namespace, or of those without one, by the binding's name.
+func (h *hub) boundIn(ctx context.Context, namespace string) (map[string]workv1alpha1.ObjectReference, error) {
+	references := map[string]workv1alpha1.ObjectReference{}
+	if namespace == "" {
+		bindings, err := list(ctx, h, "", clusterBindings, func(l *workv1alpha1.ClusterPropagationBindingList) []workv1alpha1.ClusterPropagationBinding {
+			return l.Items
+		})
+		for i := range bindings {
+			references[bindings[i].Name] = bindings[i].Spec.Resource
+		}
+		return references, err
+	}
+	bindings, err := list(ctx, h, namespace, namespacedBindings, func(l *workv1alpha1.PropagationBindingList) []workv1alpha1.PropagationBinding { return l.Items })
+	for i := range bindings {
+		references[bindings[i].Name] = bindings[i].Spec.Resource
+	}
+	return references, err
+}
+
+var (
+	namespacedBindings = workv1alpha1.SchemeGroupVersion.WithResource("propagationbindings")
+	clusterBindings    = workv1alpha1.SchemeGroupVersion.WithResource("clusterpropagationbindings")
+)
+
+// whyNoBinding says why an object has no binding, and so is in no cluster.
+func (h *hub) whyNoBinding(ctx context.Context, mapping *meta.RESTMapping, template types.NamespacedName) error {
+	client, err := metadata.NewForConfig(rest.CopyConfig(h.config))
+	if err != nil {
+		return usage(fmt.Errorf("the kubeconfig can't be used: %w", err))
+	}
+	object, err := client.Resource(mapping.Resource).Namespace(template.Namespace).Get(ctx, template.Name, metav1.GetOptions{})
+	called := status.Template{Kind: mapping.GroupVersionKind.Kind, Namespace: template.Namespace, Name: template.Name}
+	switch {
+	case apierrors.IsNotFound(err):
+		return &Failure{Code: CodeNotFound, Err: fmt.Errorf("the hub has no %s", called)}
+	case err != nil:
+		return h.describe(fmt.Errorf("reading %s: %w", called, err))
+	}
+	if !policy.ClaimOf(object.Labels, object.Annotations).Empty() {
+		return &Failure{Code: CodeNotFound, Err: fmt.Errorf("%s is claimed by a policy, and its binding is not there: it was just claimed or is being made anew; ask again in a moment", called)}
+	}
+	return &Failure{Code: CodeNotFound, Err: fmt.Errorf("%s is in no cluster: no policy claims it; `windlass status` says of every policy that claims nothing why", called)}
+}
+
+// placement asks the hub's scheduler about a binding.
+func (h *hub) placement(ctx context.Context, binding types.NamespacedName) (*workv1alpha1.BindingPlacement, error) {
+	client, err := h.client(workv1alpha1.SchemeGroupVersion)
+	if err != nil {
+		return nil, err
+	}
+	resource := namespacedBindings.Resource
+	if binding.Namespace == "" {
+		resource = clusterBindings.Resource
+	}
+	answer := &workv1alpha1.BindingPlacement{}
+	err = client.Get().NamespaceIfScoped(binding.Namespace, binding.Namespace != "").Resource(resource).Name(binding.Name).SubResource("placement").Do(ctx).Into(answer)
+	if err != nil {
+		return nil, h.describe(fmt.Errorf("asking for the placement of binding %s: %w", strings.TrimPrefix(binding.String(), "/"), err))
+	}
+	return answer, nil
+}

@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/cli/status"
+)
+
+// discoverable makes a fake hub answer what kinds it has: Deployments and bindings.
+func discoverable(hub *fakeHub) {
+	groups := metav1.APIGroupList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "APIGroupList"}}
+	for _, gv := range []string{"apps/v1", "work.karmada.io/v1alpha1"} {
+		group, version, _ := strings.Cut(gv, "/")
+		one := metav1.GroupVersionForDiscovery{GroupVersion: gv, Version: version}
+		groups.Groups = append(groups.Groups, metav1.APIGroup{Name: group, Versions: []metav1.GroupVersionForDiscovery{one}, PreferredVersion: one})
+	}
+	resources := func(gv string, all ...metav1.APIResource) metav1.APIResourceList {
+		return metav1.APIResourceList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "APIResourceList"}, GroupVersion: gv, APIResources: all}
+	}
+	hub.objects = map[string]any{
+		"/api":          metav1.APIVersions{TypeMeta: metav1.TypeMeta{Kind: "APIVersions"}},
+		"/apis":         groups,
+		"/apis/apps/v1": resources("apps/v1", metav1.APIResource{Name: "deployments", SingularName: "deployment", ShortNames: []string{"deploy"}, Kind: "Deployment", Namespaced: true}),
+		"/apis/work.karmada.io/v1alpha1": resources("work.karmada.io/v1alpha1",
+			metav1.APIResource{Name: "propagationbindings", SingularName: "propagationbinding", ShortNames: []string{"pb"}, Kind: "PropagationBinding", Namespaced: true}),
+	}
+}
+
+func TestThePlacementOfAnObjectIsThatOfItsBinding(t *testing.T) {
+	hub := startFakeHub(t)
+	discoverable(hub)
+	kind := func(kind string) metav1.TypeMeta {
+		return metav1.TypeMeta{APIVersion: "work.karmada.io/v1alpha1", Kind: kind}
+	}
+	binding := func(name, template string) workv1alpha1.PropagationBinding {
+		return workv1alpha1.PropagationBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name},
+			Spec: workv1alpha1.BindingSpec{Resource: workv1alpha1.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "shop", Name: template}}}
+	}
+	bindings := "/apis/work.karmada.io/v1alpha1/namespaces/shop/propagationbindings"
+	hub.objects[bindings] = workv1alpha1.PropagationBindingList{TypeMeta: kind("PropagationBindingList"), Items: []workv1alpha1.PropagationBinding{
+		binding("other-deployment", "other"), binding("web-deployment-6f", "web")}}
+	hub.objects[bindings+"/web-deployment-6f/placement"] = workv1alpha1.BindingPlacement{TypeMeta: kind("BindingPlacement"),
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-deployment-6f"}, Resource: binding("", "web").Spec.Resource,
+		Reason: "NoClusterFit", Message: "0 of 1 cluster fits: 1 is being removed",
+		Refusals: []workv1alpha1.PlacementRefusal{{Rule: "ClusterDeleting", Message: "is being removed", Clusters: []string{"a"}}},
+	}
+	objects := func(name string, labels map[string]string) metav1.PartialObjectMetadata {
+		return metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadata"},
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, Labels: labels}}
+	}
+	hub.objects["/apis/apps/v1/namespaces/shop/deployments/free"] = objects("free", nil)
+	hub.objects["/apis/apps/v1/namespaces/shop/deployments/new"] = objects("new", map[string]string{workv1alpha1.PropagationPolicyPermanentIDLabel: "id"})
+	config := hub.kubeconfig(t)
+
+	for _, called := range []string{"deployment/web", "deploy/web", "Deployment/web", "deployments.apps/web", "deployments.v1.apps/web", "pb/web-deployment-6f"} {
+		r := windlass(t, "placement", called, "-n", "shop", "--kubeconfig", config)
+		r.want(t, CodeFine)
+		if !strings.HasPrefix(r.Out, "Deployment shop/web: not scheduled: 0 of 1 cluster fits") || !strings.Contains(r.Out, "ClusterDeleting") {
+			t.Errorf("the placement of %s is:\n%s", called, r.Out)
+		}
+	}
+	r := windlass(t, "placement", "deploy/web", "-n", "shop", "-o", "json", "--kubeconfig", config)
+	r.want(t, CodeFine)
+	var explained status.Explanation
+	if err := json.Unmarshal([]byte(r.Out), &explained); err != nil || explained.Kind != "Placement" || len(explained.Refusals) != 1 {
+		t.Errorf("as JSON it is %+v, %v", explained, err)
+	}
+
+	for _, test := range []struct {
+		reason string
+		args   []string
+		code   int
+		want   string
+	}{
+		{"nobody wants it anywhere", []string{"deploy/free", "-n", "shop"}, CodeNotFound, "Deployment shop/free is in no cluster: no policy claims it"},
+		{"its binding is on the way", []string{"deploy/new", "-n", "shop"}, CodeNotFound, "Deployment shop/new is claimed by a policy, and its binding is not there"},
+		{"a slip in the name", []string{"deploy/wbe", "-n", "shop"}, CodeNotFound, "the hub has no Deployment shop/wbe"},
+		{"a slip in the kind", []string{"deployer/web", "-n", "shop"}, CodeNotFound, `no kind "deployer"`},
+		{"a binding that is not there", []string{"pb/web", "-n", "shop"}, CodeNotFound, "binding shop/web"},
+		{"no name", []string{"deploy"}, CodeUsage, `expected KIND/NAME, such as deployment/web, got "deploy"`},
+		{"nothing at all", nil, CodeUsage, "expected KIND/NAME"},
+		{"an output that there is not", []string{"deploy/web", "-o", "yaml"}, CodeUsage, "text, wide, json"},
+	} {
+		r := windlass(t, append([]string{"placement", "--kubeconfig", config}, test.args...)...)
+		t.Run(test.reason, func(t *testing.T) { r.want(t, test.code, test.want) })
+	}
+
+	hub.refuse = http.StatusForbidden
+	windlass(t, "placement", "pb/web-deployment-6f", "-n", "shop", "--kubeconfig", config).want(t, CodeNotAllowed)
+}
