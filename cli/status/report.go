@@ -243,21 +243,38 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 		}
 	}
 	problem := bindingProblem(b, described, scheduled)
-	held := heldNote(described, works, holds)
-	left := leaving(b.spec)
+	notes := notesOn(b, described, scheduled, heldNote(described, works, holds))
 	if problem != nil {
-		problem.Message = strings.Join(slices.DeleteFunc([]string{problem.Message, held, left}, func(s string) bool { return s == "" }), "; ")
-		described.Message = problem.Message
-	} else if held != "" {
-		described.Message = held // the problem is the cluster's, once for all of its bindings
-	} else if whole := meta.FindStatusCondition(b.status.Conditions, workv1alpha1.BindingFullyApplied); whole != nil && whole.Reason == aggregate.ReasonRemovalHeld {
-		described.Message = whole.Message
-	} else if scheduled.Reason == workv1alpha1.ScheduledClustersLeftOut || scheduled.Reason == workv1alpha1.ScheduledNowhereElse {
-		described.Message = scheduled.Message // worth a look, and no problem: it may be meant so
-	} else {
-		described.Message = left
+		notes = append([]string{problem.Message}, notes...)
+	}
+	described.Message = strings.Join(notes, "; ")
+	if problem != nil {
+		problem.Message = described.Message
 	}
 	return described, problem
+}
+
+// notesOn are what is worth a look at a binding, beside its problem or without one: it may be meant so, or be the problem of a
+// cluster, which is told there.
+func notesOn(b binding, described Binding, scheduled *metav1.Condition, held string) []string {
+	var notes []string
+	note := func(text string) {
+		if text != "" {
+			notes = append(notes, text)
+		}
+	}
+	if whole := meta.FindStatusCondition(b.status.Conditions, workv1alpha1.BindingFullyApplied); held == "" && whole != nil && whole.Reason == aggregate.ReasonRemovalHeld {
+		held = whole.Message
+	}
+	note(held)
+	if described.Scheduled && (scheduled.Reason == workv1alpha1.ScheduledClustersLeftOut || scheduled.Reason == workv1alpha1.ScheduledNowhereElse) {
+		note(scheduled.Message)
+	}
+	if rendered := meta.FindStatusCondition(b.status.Conditions, workv1alpha1.BindingRendered); rendered != nil && rendered.Reason == workv1alpha1.RenderedWithoutEffect {
+		note(rendered.Message)
+	}
+	note(leaving(b.spec))
+	return notes
 }
 
 // leaving names the first few of the clusters that a template is leaving because of a taint, and says what ends that.

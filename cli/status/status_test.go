@@ -529,3 +529,21 @@ func TestTheReplicasThatAreWantedAreThoseOfTheOverrides(t *testing.T) {
 		t.Errorf("wanted (-want +got):\n%s", diff)
 	}
 }
+
+func TestWhatHasNoEffectIsToldBesideAProblem(t *testing.T) {
+	facts := sample()
+	conditions := &facts.Bindings[1].Status.Conditions
+	(*conditions)[0].Reason = workv1alpha1.ScheduledClustersLeftOut
+	(*conditions)[0].Message = "6 replicas divided among 2 clusters; no cluster is called membr2, which suspension names"
+	*conditions = append(*conditions, metav1.Condition{Type: workv1alpha1.BindingRendered, Status: metav1.ConditionTrue,
+		Reason: workv1alpha1.RenderedWithoutEffect, Message: `works are written for all clusters; the annotation of the template says "overwirte"`})
+	const want = `6 replicas divided among 2 clusters; no cluster is called membr2, which suspension names; ` +
+		`works are written for all clusters; the annotation of the template says "overwirte"`
+	if report := Make(facts); !report.Fine || !slices.ContainsFunc(report.Bindings, func(b Binding) bool { return b.Message == want }) {
+		t.Errorf("fine: %t, bindings %+v; want one that says %q", report.Fine, report.Bindings, want)
+	}
+	facts.Works[0] = workOf(facts.Bindings[1], "member1", `{"replicas":4,"readyReplicas":1}`, unhealthy)
+	if report := Make(facts); !slices.ContainsFunc(report.Problems, func(p Problem) bool { return p.Reason == "Unhealthy" && strings.HasSuffix(p.Message, "; "+want) }) {
+		t.Errorf("problems %+v, want one that ends with %q", report.Problems, want)
+	}
+}

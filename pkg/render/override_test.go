@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
@@ -21,6 +22,12 @@ import (
 // regions eu and us in turn.
 func overridden(t testing.TB, spec string, replicas ...int32) (works []*workv1alpha1.PropagationWork, errs []error) {
 	t.Helper()
+	_, works, errs = rendered(t, parseObject(t, web), spec, replicas...)
+	return works, errs
+}
+
+func rendered(t testing.TB, template *unstructured.Unstructured, spec string, replicas ...int32) (r *Renderer, works []*workv1alpha1.PropagationWork, errs []error) {
+	t.Helper()
 	p := &policyv1alpha1.OverridePolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "p"}}
 	if err := yaml.UnmarshalStrict([]byte(spec), &p.Spec); err != nil {
 		t.Fatal(err)
@@ -29,8 +36,8 @@ func overridden(t testing.TB, spec string, replicas ...int32) (works []*workv1al
 	if err != nil {
 		t.Fatal(err)
 	}
-	template, binding := parseObject(t, web), divided(replicas...)
-	r, err := New(template, binding, override.Select([]*override.Policy{compiled}, policy.TemplateOf(template, template.GroupVersionKind())))
+	binding := divided(replicas...)
+	r, err = New(template, binding, override.Select([]*override.Policy{compiled}, policy.TemplateOf(template, template.GroupVersionKind())))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +46,7 @@ func overridden(t testing.TB, spec string, replicas ...int32) (works []*workv1al
 		work, err := r.Work(target, cluster)
 		works, errs = append(works, work), append(errs, err)
 	}
-	return works, errs
+	return r, works, errs
 }
 
 const inEurope = "targetCluster: {fieldSelector: {matchExpressions: [{key: region, operator: In, values: [eu]}]}}, "
@@ -154,5 +161,36 @@ func BenchmarkOverrides(b *testing.B) {
 				overridden(b, spec, make([]int32, 1000)...)
 			}
 		})
+	}
+}
+
+func TestAnAnnotationForConflictsThatMeansNothingIsADoubt(t *testing.T) {
+	annotated := func(value string) *unstructured.Unstructured {
+		template := parseObject(t, web)
+		template.SetAnnotations(map[string]string{workv1alpha1.ConflictResolutionAnnotation: value})
+		return template
+	}
+	writes := func(value string) string {
+		return `overrideRules: [{` + inEurope + `overriders: {annotationsOverrider: [{operator: add, value: {work.karmada.io/conflict-resolution: ` + value + `}}]}}]`
+	}
+	nothing := "overriders: {}"
+	const rest = " and has no effect: it may say overwrite or abort; without it the conflictResolution of the policy holds"
+	for _, test := range []struct {
+		reason, template, overrides, want string
+	}{
+		{"nothing is said", "", nothing, ""},
+		{"it is known", "Overwrite", writes("abort"), ""},
+		{"the template has a slip", "overwirte", nothing, `the annotation work.karmada.io/conflict-resolution of the template says "overwirte"` + rest},
+		{"an override has a slip", "abort", writes("replace"), `the annotation work.karmada.io/conflict-resolution which an override writes says "replace"` + rest},
+		{"both have, and the template is everywhere", "overwirte", writes("replace"), `the annotation work.karmada.io/conflict-resolution of the template says "overwirte"` + rest},
+		{"what is told has a bound", strings.Repeat("x", 50), nothing, `the annotation work.karmada.io/conflict-resolution of the template says "` + strings.Repeat("x", 40) + `…"` + rest},
+	} {
+		r, _, errs := rendered(t, annotated(test.template), test.overrides, 2, 2)
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.Doubt(); got != test.want {
+			t.Errorf("%s: the doubt is %q, want %q", test.reason, got, test.want)
+		}
 	}
 }

@@ -110,7 +110,9 @@ type content struct {
 	conflicts policyv1alpha1.ConflictResolution
 	// What was overridden, in the form of the work's annotations; empty for nothing.
 	clusterOverrides, overrides string
-	err                         error
+	// unknown is what the annotation for conflicts says, where that means nothing.
+	unknown string
+	err     error
 }
 
 // New prepares the rendering of a template to the clusters of its binding. It fails with a
@@ -136,9 +138,10 @@ func New(template *unstructured.Unstructured, binding workv1alpha1.Binding, over
 		overrides:    overrides,
 		name:         WorkName(binding.GetName(), kind.Group, kind.Kind, template.GetNamespace(), template.GetName()),
 		manifest:     manifest,
-		whole:        content{manifest: whole, conflicts: conflictResolution(template, binding.GetSpec().ConflictResolution)},
+		whole:        content{manifest: whole},
 		rendered:     map[differences]content{},
 	}
+	r.whole.conflicts, r.whole.unknown = conflictResolution(template, binding.GetSpec().ConflictResolution)
 	if r.labels, err = permanentID(binding); err != nil {
 		return nil, err
 	}
@@ -183,15 +186,42 @@ func permanentID(binding workv1alpha1.Binding) (map[string]string, error) {
 	return map[string]string{label: id}, nil
 }
 
-// conflictResolution is what the template's annotation says, or the policy.
-func conflictResolution(template *unstructured.Unstructured, otherwise policyv1alpha1.ConflictResolution) policyv1alpha1.ConflictResolution {
-	switch strings.ToLower(template.GetAnnotations()[workv1alpha1.ConflictResolutionAnnotation]) {
+// conflictResolution is what the template's annotation says, or the policy. Unknown is what the annotation says, if it means
+// nothing.
+func conflictResolution(template *unstructured.Unstructured, otherwise policyv1alpha1.ConflictResolution) (resolution policyv1alpha1.ConflictResolution, unknown string) {
+	said := template.GetAnnotations()[workv1alpha1.ConflictResolutionAnnotation]
+	switch strings.ToLower(said) {
 	case "overwrite":
-		return policyv1alpha1.ConflictOverwrite
+		return policyv1alpha1.ConflictOverwrite, ""
 	case "abort":
-		return policyv1alpha1.ConflictAbort
+		return policyv1alpha1.ConflictAbort, ""
 	}
-	return cmp.Or(otherwise, policyv1alpha1.ConflictAbort)
+	return cmp.Or(otherwise, policyv1alpha1.ConflictAbort), said
+}
+
+// mostOfValue bounds what is told of a value that means nothing.
+const mostOfValue = 40
+
+// Doubt says what in the template, or in what overrides have written for some cluster, has no effect, and is probably a slip of
+// the pen; empty for nothing. It knows of the works that were rendered so far.
+func (r *Renderer) Doubt() string {
+	where, said := "", ""
+	for _, made := range r.rendered {
+		if made.unknown != "" && (said == "" || made.unknown < said) {
+			where, said = "which an override writes", made.unknown
+		}
+	}
+	if r.whole.unknown != "" {
+		where, said = "of the template", r.whole.unknown
+	}
+	if said == "" {
+		return ""
+	}
+	if letters := []rune(said); len(letters) > mostOfValue {
+		said = string(letters[:mostOfValue]) + "…"
+	}
+	return fmt.Sprintf("the annotation %s %s says %q and has no effect: it may say overwrite or abort; without it the conflictResolution of the policy holds",
+		workv1alpha1.ConflictResolutionAnnotation, where, said)
 }
 
 // divide finds out whether the clusters share the template's replicas, and then, of a Job, also its
@@ -282,7 +312,7 @@ func (r *Renderer) make(wanted differences, choice override.Choice) content {
 			return content{err: &OverrideError{err}}
 		}
 		manifest = overridden
-		made.conflicts = takeConflictResolution(manifest, made.conflicts)
+		made.conflicts, made.unknown = takeConflictResolution(manifest, made.conflicts)
 		made.clusterOverrides, made.overrides = choice.Record()
 	}
 	if made.manifest, made.err = encode(manifest); made.err == nil {
@@ -296,15 +326,15 @@ func (r *Renderer) make(wanted differences, choice override.Choice) content {
 
 // takeConflictResolution takes out of an overridden manifest what is meant for the work: an override may
 // say for some clusters what the template's annotation says for all.
-func takeConflictResolution(manifest *unstructured.Unstructured, otherwise policyv1alpha1.ConflictResolution) policyv1alpha1.ConflictResolution {
+func takeConflictResolution(manifest *unstructured.Unstructured, otherwise policyv1alpha1.ConflictResolution) (resolution policyv1alpha1.ConflictResolution, unknown string) {
 	annotations := manifest.GetAnnotations()
 	if _, there := annotations[workv1alpha1.ConflictResolutionAnnotation]; !there {
-		return otherwise
+		return otherwise, ""
 	}
-	resolution := conflictResolution(manifest, otherwise)
+	resolution, unknown = conflictResolution(manifest, otherwise)
 	delete(annotations, workv1alpha1.ConflictResolutionAnnotation)
 	manifest.SetAnnotations(annotations)
-	return resolution
+	return resolution, unknown
 }
 
 // Work renders the work of one of the binding's clusters, whole but for what the store sets. The

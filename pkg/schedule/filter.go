@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 )
@@ -286,6 +287,12 @@ func (p *problem) strangers() string {
 	}
 	if len(p.view.weightStrangers) > 0 && p.Replicas != nil {
 		text += "; no cluster is called " + few(p.view.weightStrangers, maxCauses) + ", which a static weight names"
+	}
+	if len(p.Paused) == 0 {
+		return text
+	}
+	if strangers := p.Fleet.unknown(sets.New(p.Paused...)); len(strangers) > 0 {
+		text += "; no cluster is called " + few(strangers, maxCauses) + ", which suspension names"
 	}
 	return text
 }

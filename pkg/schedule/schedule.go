@@ -30,6 +30,7 @@ type Facts struct {
 	Fleet     *Fleet                       // all clusters; an empty fleet leaves the template without a place
 	Current   []workv1alpha1.TargetCluster // where the template goes now
 	Leaving   []string                     // clusters that the template has to leave, as soon as another place is found
+	Paused    []string                     // clusters that the policy names to pause what is sent there; this decides nothing, and a name that none has is told
 	KeepEmpty bool                         // send a workload also to clusters where it gets no replica, and which don't have it
 
 	// Group is the affinity group that Current was chosen from; empty when that is not known. The search for

@@ -554,11 +554,14 @@ func TestWhatMayBeASlipOfThePenIsToldWithAReasonOfItsOwn(t *testing.T) {
 		kind     schema.GroupVersionKind
 		replicas *int32
 		keep     bool
+		paused   []string
 		doubts   string // after the message of success; empty: the reason is Success
 	}{
 		{reason: "every name is that of a cluster", affinity: named("a", "b"), weights: []policyv1alpha1.StaticClusterWeight{weighs(3, "a"), weighs(1, "b")}},
 		{reason: "the affinity names a stranger", affinity: named("a", "bb"), doubts: "; no cluster is called bb"},
 		{reason: "so may what is excluded be misspelt", affinity: &policyv1alpha1.ClusterAffinity{ExcludeClusters: []string{"bb"}}, doubts: "; no cluster is called bb, which exclude names"},
+		{reason: "so may a cluster that is paused", paused: []string{"aa", "b", "cc"}, doubts: "; no cluster is called aa, cc, which suspension names"},
+		{reason: "all that are paused are there", paused: []string{"a", "b"}},
 		{reason: "so it does for a kind without replicas", affinity: named("a", "bb"), kind: configMap, doubts: "; no cluster is called bb"},
 		{
 			reason: "a weight names a stranger, and the cluster that was meant gets nothing", affinity: named("a", "b"),
@@ -601,7 +604,7 @@ func TestWhatMayBeASlipOfThePenIsToldWithAReasonOfItsOwn(t *testing.T) {
 			}
 			tier := labelled("tier", "gold")
 			facts := Facts{
-				Template: Template{Kind: deployment}, Replicas: ptr.To[int32](8), KeepEmpty: test.keep, Placement: compiled(t, placement),
+				Template: Template{Kind: deployment}, Replicas: ptr.To[int32](8), KeepEmpty: test.keep, Paused: test.paused, Placement: compiled(t, placement),
 				Fleet: fleet(member("a", tier), member("b", tier), member("c", tier), member("d", tier), member("e", tier)),
 			}
 			if test.replicas != nil {

@@ -409,7 +409,8 @@ const (
 const (
 	// BindingScheduled is True when clusters were found for the binding.
 	BindingScheduled = "Scheduled"
-	// BindingRendered is True when works are written for all clusters of the binding.
+	// BindingRendered is True when works are written for all clusters of the binding. It is not there while nothing
+	// else was ever to be said.
 	BindingRendered = "Rendered"
 	// BindingFullyApplied is True when all clusters have applied the present content.
 	BindingFullyApplied = "FullyApplied"
@@ -418,6 +419,10 @@ const (
 // ScheduledByAnother is the reason of a binding's condition Scheduled when it is False because spec.schedulerName is
 // not the hub's own scheduler, and the other one has not said anything yet.
 const ScheduledByAnother = "OtherScheduler"
+
+// RenderedWithoutEffect is the reason of a binding's condition Rendered when it is True, but something that is written for
+// the works means nothing and has no effect: most likely it is misspelt. The message says what.
+const RenderedWithoutEffect = "WithoutEffect"
 
 // ScheduledClustersLeftOut is the reason of a binding's condition Scheduled when it is True, but a part of
 // the placement has no effect, which mostly is a slip of the pen: it names a cluster that does not exist, or

@@ -162,8 +162,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (c
 	if !known || template == nil || template.GetUID() != binding.GetSpec().Resource.UID || scaled(binding, template) {
 		return ctrl.Result{}, nil // the policy controller knows what to do with the binding
 	}
-	err := r.render(ctx, binding, template, works)
-	if recorded := r.recordRendered(ctx, binding, err); recorded != nil {
+	doubt, err := r.render(ctx, binding, template, works)
+	if recorded := r.recordRendered(ctx, binding, doubt, err); recorded != nil {
 		return store.Outcome(recorded)
 	}
 	if !mayPass(err) {
@@ -198,14 +198,14 @@ func (r *Reconciler) works(key types.NamespacedName) map[string]*workv1alpha1.Pr
 }
 
 // render writes the works that are missing or differ. A cluster whose overrides can't be made keeps the
-// work that it has, and does not hold up the others.
-func (r *Reconciler) render(ctx context.Context, binding workv1alpha1.Binding, template *unstructured.Unstructured, works map[string]*workv1alpha1.PropagationWork) error {
+// work that it has, and does not hold up the others. The doubt is what has no effect and is probably a slip of the pen.
+func (r *Reconciler) render(ctx context.Context, binding workv1alpha1.Binding, template *unstructured.Unstructured, works map[string]*workv1alpha1.PropagationWork) (doubt string, err error) {
 	if missing := r.missingOverrides(binding); len(missing) > 0 {
-		return &missingOverridesError{missing}
+		return "", &missingOverridesError{missing}
 	}
 	renderer, err := render.New(template, binding, r.overridesOf(policy.TemplateOf(template, store.TemplateKey(binding).GroupVersionKind)))
 	if err != nil {
-		return err
+		return "", err
 	}
 	failed := &render.FailedOverrides{Clusters: len(binding.GetSpec().Clusters), Failures: map[string]error{}}
 	// A cluster for which nothing can be written at present does not hold up the others.
@@ -227,7 +227,7 @@ func (r *Reconciler) render(ctx context.Context, binding workv1alpha1.Binding, t
 		}
 		if err != nil {
 			_ = writes.Wait() // they are found out about again
-			return err
+			return "", err
 		}
 		switch {
 		case existing == nil:
@@ -241,9 +241,9 @@ func (r *Reconciler) render(ctx context.Context, binding workv1alpha1.Binding, t
 		}
 	}
 	if err := writes.Wait(); err != nil || len(failed.Failures) == 0 {
-		return err
+		return renderer.Doubt(), err
 	}
-	return failed
+	return "", failed
 }
 
 func (r *Reconciler) create(ctx context.Context, binding types.NamespacedName, work *workv1alpha1.PropagationWork) error {
@@ -351,9 +351,9 @@ func (r *Reconciler) remove(ctx context.Context, works map[string]*workv1alpha1.
 	return removals.Wait()
 }
 
-// recordRendered writes the Rendered condition, but only of failures and of their end: a binding
-// that never failed is not written for it.
-func (r *Reconciler) recordRendered(ctx context.Context, binding workv1alpha1.Binding, failure error) error {
+// recordRendered writes the Rendered condition, but only of failures, of doubts, and of their end: a binding
+// that never had any is not written for it.
+func (r *Reconciler) recordRendered(ctx context.Context, binding workv1alpha1.Binding, doubt string, failure error) error {
 	if apierrors.IsConflict(failure) {
 		return nil
 	}
@@ -372,6 +372,9 @@ func (r *Reconciler) recordRendered(ctx context.Context, binding workv1alpha1.Bi
 		case *missingOverridesError:
 			condition.Reason = "OverrideMissing"
 		}
+	} else if doubt != "" {
+		condition.Reason = workv1alpha1.RenderedWithoutEffect
+		condition.Message += "; " + doubt
 	} else if meta.FindStatusCondition(binding.GetStatus().Conditions, workv1alpha1.BindingRendered) == nil {
 		return nil
 	}

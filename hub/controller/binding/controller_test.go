@@ -729,3 +729,32 @@ func TestWhatOfAWorkWakesItsBinding(t *testing.T) {
 		})
 	}
 }
+
+func TestAnAnnotationThatMeansNothingIsToldUntilItIsMended(t *testing.T) {
+	w := newWorld(t)
+	w.place("a")
+	said := func(value string) {
+		template, _ := w.templates.Get(settings)
+		template = template.DeepCopy()
+		template.SetAnnotations(map[string]string{workv1alpha1.ConflictResolutionAnnotation: value})
+		w.templates.Put(template)
+		w.reconcile(t)
+	}
+	said("overwrite")
+	if condition := w.rendered(); condition != nil {
+		t.Errorf("a binding is written for an annotation that is known: %+v", condition)
+	}
+	said("overwirte")
+	condition := w.rendered()
+	if condition == nil || condition.Status != metav1.ConditionTrue || condition.Reason != workv1alpha1.RenderedWithoutEffect ||
+		!strings.Contains(condition.Message, `of the template says "overwirte" and has no effect`) {
+		t.Errorf("Rendered is %+v", condition)
+	}
+	if got, _ := w.PropagationWorks.Get(workv1alpha1.ExecutionNamespace("a"), work); got.Spec.ConflictResolution != "Abort" {
+		t.Errorf("the policy says nothing, and the work says %s", got.Spec.ConflictResolution)
+	}
+	said("abort")
+	if condition := w.rendered(); condition.Reason != "Success" {
+		t.Errorf("it is mended, and Rendered is %+v", condition)
+	}
+}

@@ -297,10 +297,19 @@ func (r *Reconciler) question(binding workv1alpha1.Binding, fleet *schedule.Flee
 		Available: available,
 		Current:   evict.Has(spec),
 		Leaving:   evict.Leaving(spec),
+		Paused:    paused(spec.Suspension),
 		KeepEmpty: r.KeepEmpty,
 		Group:     group(binding),
 		Fresh:     afresh(binding),
 	}, nil
+}
+
+// paused are the clusters that a policy names to pause what is sent there.
+func paused(suspension *workv1alpha1.BindingSuspension) []string {
+	if suspension == nil || suspension.DispatchingOnClusters == nil {
+		return nil
+	}
+	return suspension.DispatchingOnClusters.ClusterNames
 }
 
 // group is the affinity group that a binding's clusters were chosen from.

@@ -443,3 +443,18 @@ func TestADecisionOnAnOldStateIsNotWritten(t *testing.T) {
 		t.Errorf("it went to %v by a placement that was replaced", got.Spec.Clusters)
 	}
 }
+
+func TestAMisspeltClusterThatIsPausedIsTold(t *testing.T) {
+	w := newWorld("a", "b")
+	b := binding(func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.Suspension = &workv1alpha1.BindingSuspension{Suspension: policyv1alpha1.Suspension{
+			DispatchingOnClusters: &policyv1alpha1.SuspendClusters{ClusterNames: []string{"bb"}}}}
+	})
+	if !w.controller.Place(b) {
+		t.Fatal("it is not placed")
+	}
+	if got := scheduledCondition(b); got.Status != metav1.ConditionTrue || got.Reason != workv1alpha1.ScheduledClustersLeftOut ||
+		got.Message != "2 replicas in each of 2 clusters; no cluster is called bb, which suspension names" {
+		t.Errorf("Scheduled is %+v", got)
+	}
+}
