@@ -525,6 +525,8 @@ func TestStatusCheckEndsWithAnExitCodeOfItsOwn(t *testing.T) {
 		"memberclusters":             clusterv1alpha1.MemberClusterList{TypeMeta: kind("cluster.karmada.io", "MemberClusterList"), Items: []clusterv1alpha1.MemberCluster{waiting}},
 		"propagationpolicies":        policyv1alpha1.PropagationPolicyList{TypeMeta: kind("policy.karmada.io", "PropagationPolicyList")},
 		"clusterpropagationpolicies": policyv1alpha1.ClusterPropagationPolicyList{TypeMeta: kind("policy.karmada.io", "ClusterPropagationPolicyList")},
+		"overridepolicies":           policyv1alpha1.OverridePolicyList{TypeMeta: kind("policy.karmada.io", "OverridePolicyList")},
+		"clusteroverridepolicies":    policyv1alpha1.ClusterOverridePolicyList{TypeMeta: kind("policy.karmada.io", "ClusterOverridePolicyList")},
 		"propagationbindings":        workv1alpha1.PropagationBindingList{TypeMeta: kind("work.karmada.io", "PropagationBindingList")},
 		"clusterpropagationbindings": workv1alpha1.ClusterPropagationBindingList{TypeMeta: kind("work.karmada.io", "ClusterPropagationBindingList")},
 		"propagationworks":           workv1alpha1.PropagationWorkList{TypeMeta: kind("work.karmada.io", "PropagationWorkList")},

@@ -131,6 +131,12 @@ func gatherStatus(ctx context.Context, h *hub) (status.Facts, error) {
 		func(l *policyv1alpha1.ClusterPropagationPolicyList) []policyv1alpha1.ClusterPropagationPolicy {
 			return l.Items
 		})
+	fill(ctx, group, h, policyv1alpha1.SchemeGroupVersion.WithResource("overridepolicies"), &facts.Overrides,
+		func(l *policyv1alpha1.OverridePolicyList) []policyv1alpha1.OverridePolicy { return l.Items })
+	fill(ctx, group, h, policyv1alpha1.SchemeGroupVersion.WithResource("clusteroverridepolicies"), &facts.ClusterOverrides,
+		func(l *policyv1alpha1.ClusterOverridePolicyList) []policyv1alpha1.ClusterOverridePolicy {
+			return l.Items
+		})
 	fill(ctx, group, h, workv1alpha1.SchemeGroupVersion.WithResource("propagationbindings"), &facts.Bindings,
 		func(l *workv1alpha1.PropagationBindingList) []workv1alpha1.PropagationBinding { return l.Items })
 	fill(ctx, group, h, workv1alpha1.SchemeGroupVersion.WithResource("clusterpropagationbindings"), &facts.ClusterBindings,

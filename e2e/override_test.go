@@ -214,3 +214,24 @@ func TestAnOverridePolicyNamesTheRulesThatAreForNoCluster(t *testing.T) {
 	f.Hub().Apply(t, slip("member1"))
 	f.Hub().Eventually(t, overridePolicy(namespace, "slip"), fleet.ConditionIs("Effective", "True"))
 }
+
+// An override policy for a kind that the hub does not serve says so, in the status of the hub as well, until the kind is mended.
+func TestAnOverridePolicyForAKindThatIsNotServedSaysSo(t *testing.T) {
+	f := fleet.Shared(t)
+	namespace := f.Hub().Namespace(t)
+	selects := func(kind string) string {
+		return overrideFor(namespace, "slip", "  resourceSelectors:\n  - {apiVersion: v1, kind: "+kind+"}\n  overrideRules:\n  - {overriders: {}}")
+	}
+	f.Hub().Apply(t, selects("Configmap"))
+	f.Hub().Eventually(t, overridePolicy(namespace, "slip"), fleet.ConditionIs("Effective", "False"),
+		fleet.ConditionSays("Effective", "KindNotFound: the hub does not serve v1 Configmap (v1 ConfigMap is probably meant)"))
+	status, err := f.Hub().CLI(t.Context(), "status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "override policy " + namespace + "/slip: the hub does not serve v1 Configmap"; !strings.Contains(status, want) {
+		t.Errorf("the status does not say %q:\n%s", want, status)
+	}
+	f.Hub().Apply(t, selects("ConfigMap"))
+	f.Hub().Eventually(t, overridePolicy(namespace, "slip"), fleet.ConditionIs("Effective", "True"))
+}

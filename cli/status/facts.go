@@ -20,13 +20,15 @@ import (
 // Facts are the objects that a report is made of. Works are read in full, because a binding's own
 // status lists at most 100 clusters.
 type Facts struct {
-	Now             time.Time
-	Clusters        []clusterv1alpha1.MemberCluster
-	Policies        []policyv1alpha1.PropagationPolicy
-	ClusterPolicies []policyv1alpha1.ClusterPropagationPolicy
-	Bindings        []workv1alpha1.PropagationBinding
-	ClusterBindings []workv1alpha1.ClusterPropagationBinding
-	Works           []workv1alpha1.PropagationWork
+	Now              time.Time
+	Clusters         []clusterv1alpha1.MemberCluster
+	Policies         []policyv1alpha1.PropagationPolicy
+	ClusterPolicies  []policyv1alpha1.ClusterPropagationPolicy
+	Overrides        []policyv1alpha1.OverridePolicy
+	ClusterOverrides []policyv1alpha1.ClusterOverridePolicy
+	Bindings         []workv1alpha1.PropagationBinding
+	ClusterBindings  []workv1alpha1.ClusterPropagationBinding
+	Works            []workv1alpha1.PropagationWork
 	// Unclaimed are workloads that bear no policy's mark.
 	Unclaimed []Template
 }

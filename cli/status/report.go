@@ -39,6 +39,7 @@ func Make(facts Facts) Report {
 		report.Problems = append(report.Problems, problems...)
 	}
 	report.Problems = append(report.Problems, idlePolicies(facts)...)
+	report.Problems = append(report.Problems, idleOverrides(facts)...)
 	works := facts.worksByBinding()
 	for _, b := range facts.bindings() {
 		described, problem := describeBinding(b, works[bindingKey{b.kind, b.GetNamespace(), b.GetName()}], connected, holds)
@@ -184,6 +185,27 @@ func idlePolicies(facts Facts) []Problem {
 	for i := range facts.ClusterPolicies {
 		p := &facts.ClusterPolicies[i]
 		add("policy "+p.Name, p.Generation, p.Status)
+	}
+	return problems
+}
+
+// idleOverrides are the override policies of which a part is for nothing that is there. What goes wrong when they are applied
+// is told where it goes wrong, on the binding.
+func idleOverrides(facts Facts) []Problem {
+	var problems []Problem
+	add := func(object string, generation int64, status policyv1alpha1.OverrideStatus) {
+		effective := meta.FindStatusCondition(status.Conditions, policyv1alpha1.OverrideEffective)
+		if effective != nil && effective.Status == metav1.ConditionFalse && status.ObservedGeneration == generation {
+			problems = append(problems, Problem{object, effective.Reason, cmp.Or(effective.Message, "a part of it has no effect")})
+		}
+	}
+	for i := range facts.Overrides {
+		p := &facts.Overrides[i]
+		add("override policy "+p.Namespace+"/"+p.Name, p.Generation, p.Status)
+	}
+	for i := range facts.ClusterOverrides {
+		p := &facts.ClusterOverrides[i]
+		add("override policy "+p.Name, p.Generation, p.Status)
 	}
 	return problems
 }

@@ -547,3 +547,28 @@ func TestWhatHasNoEffectIsToldBesideAProblem(t *testing.T) {
 		t.Errorf("problems %+v, want one that ends with %q", report.Problems, want)
 	}
 }
+
+func TestAnOverridePolicyWithoutEffectIsAProblem(t *testing.T) {
+	effective := func(status metav1.ConditionStatus) policyv1alpha1.OverrideStatus {
+		return policyv1alpha1.OverrideStatus{ObservedGeneration: 2, Conditions: []metav1.Condition{
+			{Type: policyv1alpha1.OverrideEffective, Status: status, Reason: "NoClusterSelected", Message: "no cluster is selected by the targetCluster of spec.overrideRules[1]"}}}
+	}
+	meta := func(namespace, name string, generation int64) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Namespace: namespace, Name: name, Generation: generation}
+	}
+	facts := sample()
+	facts.Overrides = []policyv1alpha1.OverridePolicy{
+		{ObjectMeta: meta("shop", "idle", 2), Status: effective(metav1.ConditionFalse)},
+		{ObjectMeta: meta("shop", "changed", 3), Status: effective(metav1.ConditionFalse)},
+		{ObjectMeta: meta("shop", "fine", 2), Status: effective(metav1.ConditionTrue)},
+		{ObjectMeta: meta("shop", "new", 1)},
+	}
+	facts.ClusterOverrides = []policyv1alpha1.ClusterOverridePolicy{{ObjectMeta: meta("", "idle", 2), Status: effective(metav1.ConditionFalse)}}
+	want := []Problem{
+		{"override policy shop/idle", "NoClusterSelected", "no cluster is selected by the targetCluster of spec.overrideRules[1]"},
+		{"override policy idle", "NoClusterSelected", "no cluster is selected by the targetCluster of spec.overrideRules[1]"},
+	}
+	if diff := cmp.Diff(want, Make(facts).Problems); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+}

@@ -68,6 +68,7 @@ type Watcher struct {
 
 	mu       sync.RWMutex
 	wanted   map[string][]schema.GroupVersionKind // by who wants them
+	named    []schema.GroupVersionKind            // of which it is asked whether they are served
 	kinds    map[schema.GroupVersionKind]*kind
 	handlers []Handler
 }
@@ -82,10 +83,10 @@ type Handler struct {
 	Kind func(schema.GroupVersionKind)
 }
 
-// kind is one wanted kind. All fields but problem are written once, before it is put into the map.
+// kind is one wanted or named kind. All fields are written once, before it is put into the map.
 type kind struct {
 	clusterScoped bool
-	informer      cache.SharedIndexInformer // nil while the kind is not served
+	informer      cache.SharedIndexInformer // nil while the kind is not served, or nobody wants to watch it
 	stop          context.CancelFunc
 	problem       error
 }
@@ -118,6 +119,17 @@ func (w *Watcher) Want(who string, kinds []schema.GroupVersionKind) {
 		return
 	}
 	w.wanted[who] = kinds
+	ring(w.wake)
+}
+
+// Name replaces the set of kinds of which Problem tells whether they are served, though nobody wants to watch them.
+func (w *Watcher) Name(kinds []schema.GroupVersionKind) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if slices.Equal(w.named, kinds) {
+		return
+	}
+	w.named = kinds
 	ring(w.wake)
 }
 
@@ -173,7 +185,7 @@ func (w *Watcher) Scope(gvk schema.GroupVersionKind) (cluster, known bool) {
 	return kind.clusterScoped, true
 }
 
-// Problem says why a wanted kind is not watched; nil when it is, or when nobody has looked yet.
+// Problem says why a wanted kind is not watched, or a named one not served; nil when it is, or when nobody has looked yet.
 func (w *Watcher) Problem(gvk schema.GroupVersionKind) error {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
@@ -227,6 +239,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 	again := time.NewTimer(delay)
 	defer again.Stop()
 	var next time.Time // when again fires
+	changed := false   // other kinds may be served than those of the last look
 	for {
 		select {
 		case <-ctx.Done():
@@ -236,16 +249,18 @@ func (w *Watcher) Run(ctx context.Context) error {
 			w.look(ctx)
 		case <-again.C:
 			delay = min(2*delay, w.config.RetryMost)
-			if w.anyProblem() {
+			if w.anyProblem() || changed {
+				changed = false
 				w.look(ctx)
 			}
 		case <-w.served:
+			changed = changed || w.anyNamed()
 			delay = retrySoon
 		case <-w.lost:
 			// Not at once: the list of kinds may still have it.
 		}
 		now, wait := time.Now(), delay+rand.N(delay/10+1)
-		if w.anyProblem() && (!next.After(now) || now.Add(wait).Before(next)) {
+		if (w.anyProblem() || changed) && (!next.After(now) || now.Add(wait).Before(next)) {
 			next = now.Add(wait)
 			again.Reset(wait)
 		}
@@ -267,11 +282,12 @@ func (w *Watcher) converge(ctx context.Context) {
 			wanted[gvk] = true
 		}
 	}
+	named := slices.Clone(w.named)
 	running := maps.Clone(w.kinds)
 	w.mu.RUnlock()
 
 	for gvk, kind := range running {
-		if !wanted[gvk] {
+		if !wanted[gvk] && (kind.informer != nil || !slices.Contains(named, gvk)) {
 			w.drop(gvk, kind)
 		}
 	}
@@ -279,6 +295,21 @@ func (w *Watcher) converge(ctx context.Context) {
 		if kind := running[gvk]; kind == nil || kind.informer == nil {
 			w.start(ctx, gvk)
 		}
+	}
+	for _, gvk := range named {
+		if !wanted[gvk] {
+			w.find(gvk)
+		}
+	}
+}
+
+// find finds out whether a kind is served that nobody wants to watch.
+func (w *Watcher) find(gvk schema.GroupVersionKind) {
+	_, err := w.resolve(gvk)
+	known, _ := w.kind(gvk)
+	w.set(gvk, &kind{problem: err})
+	if err == nil && known != nil && known.problem != nil {
+		w.tellKind(gvk)
 	}
 }
 
@@ -455,6 +486,13 @@ func (w *Watcher) anyProblem() bool {
 		}
 	}
 	return false
+}
+
+// anyNamed says whether kinds are named: of one that is not watched, no watch tells that it is served no longer.
+func (w *Watcher) anyNamed() bool {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return len(w.named) > 0
 }
 
 func (w *Watcher) stopAll() {

@@ -332,6 +332,35 @@ func TestAKindThatNobodyServesIsLookedForMoreAndMoreSeldom(t *testing.T) {
 	})
 }
 
+func TestANamedKindIsNotWatchedAndItsProblemIsKnownWhileItIsNotServed(t *testing.T) {
+	w := newWorldWith(time.Hour, time.Hour)
+	w.run(t)
+	served := func() bool { return w.watcher.Problem(widgets) == nil }
+	missing := func() bool { return !served() }
+	watched := func() bool { _, known := w.watcher.Scope(deployments); return known }
+	w.watcher.Name([]schema.GroupVersionKind{deployments, widgets})
+	w.until(t, "a kind that is not served is a problem", missing)
+	if err := w.watcher.Problem(deployments); err != nil || watched() {
+		t.Errorf("a kind that is served, and only named: watched %t, problem %v", watched(), err)
+	}
+
+	told := w.count("kind Widget")
+	w.serveWidgets()
+	w.watcher.LookAgain()
+	w.until(t, "it is none when it is served", served)
+	w.until(t, "it is told that it is served", func() bool { return w.count("kind Widget") == told+1 })
+	w.mu.Lock()
+	w.served = w.served[:2]
+	w.mu.Unlock()
+	w.watcher.LookAgain()
+	w.until(t, "it is one again when it is served no longer", missing)
+
+	w.watcher.Want("policies", []schema.GroupVersionKind{deployments})
+	w.until(t, "what was only named is watched when somebody wants it", watched)
+	w.watcher.Want("policies", nil)
+	w.until(t, "and not any more when nobody does", func() bool { return !watched() })
+}
+
 func TestAKindIsFoundAtOnceWhenTheServerTellsOfIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorldWith(time.Hour, time.Hour)

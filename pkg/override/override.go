@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/util/sets"
+
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	"windlass.dev/windlass/pkg/policy"
@@ -82,6 +84,18 @@ func (p *Policy) WithoutCluster(clusters []*clusterv1alpha1.MemberCluster) []str
 		}
 	}
 	return idle
+}
+
+// Strangers are the names, sorted, by which rules call clusters that are not among the given ones.
+func (p *Policy) Strangers(clusters []*clusterv1alpha1.MemberCluster) []string {
+	strangers := sets.New[string]()
+	for i := range p.rules {
+		strangers.Insert(p.rules[i].targets.Named()...)
+	}
+	for _, cluster := range clusters {
+		strangers.Delete(cluster.Name)
+	}
+	return sets.List(strangers)
 }
 
 // SameCluster says whether the step from one state of a cluster to another changes nothing of what overrides

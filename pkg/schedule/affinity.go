@@ -1,6 +1,8 @@
 package schedule
 
 import (
+	"slices"
+
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 )
@@ -21,4 +23,12 @@ func (a Affinity) Selects(cluster *clusterv1alpha1.MemberCluster) bool {
 		name: cluster.Name, labels: cluster.Labels,
 		provider: cluster.Spec.Provider, region: cluster.Spec.Region, zones: cluster.Spec.Zones,
 	}) == nil
+}
+
+// Named are the clusters that the affinity calls by name, to select or to exclude them, in no order.
+func (a Affinity) Named() []string {
+	if a.compiled == nil {
+		return nil
+	}
+	return slices.Concat(a.compiled.names.UnsortedList(), a.compiled.exclude.UnsortedList())
 }

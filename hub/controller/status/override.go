@@ -1,8 +1,11 @@
 package status
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,22 +13,36 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/store"
+	"windlass.dev/windlass/hub/templates"
+	"windlass.dev/windlass/pkg/aggregate"
 	"windlass.dev/windlass/pkg/override"
 )
 
-// OverrideReconciler writes the status of override policies: whether their rules are for any cluster. Its
-// key is a policy.
+// NamedKinds says of kinds that nobody needs to watch whether they are served.
+type NamedKinds interface {
+	Handle(templates.Handler)
+	Name(kinds []schema.GroupVersionKind)
+	Problem(schema.GroupVersionKind) error
+}
+
+// OverrideReconciler writes the status of override policies: whether their selectors are for any kind, and their rules for any
+// cluster. Its key is a policy.
 type OverrideReconciler struct {
 	Overrides store.Scoped[policyv1alpha1.Override]
 	Clusters  store.Kind[*clusterv1alpha1.MemberCluster]
+	Kinds     NamedKinds
 	Now       func() time.Time
 }
 
@@ -35,7 +52,13 @@ func (r *OverrideReconciler) Setup(mgr manager.Manager) error {
 	if err != nil {
 		return err
 	}
-	for _, source := range append(store.Sources(r.Overrides, overrideChanged), store.Source(r.Clusters.Informer, r.clusterChanged)) {
+	wake := &store.Mailbox[types.NamespacedName]{}
+	r.Kinds.Handle(templates.Handler{
+		Changed: func(templates.Key, bool) {},
+		Kind:    func(kind schema.GroupVersionKind) { r.kindChanged(wake, kind) },
+	})
+	sources := append(store.Sources(r.Overrides, r.overrideChanged), store.Source(r.Clusters.Informer, r.clusterChanged), source.TypedSource[types.NamespacedName](wake))
+	for _, source := range sources {
 		if err := c.Watch(source); err != nil {
 			return err
 		}
@@ -45,11 +68,32 @@ func (r *OverrideReconciler) Setup(mgr manager.Manager) error {
 
 // overrideChanged wakes a policy for its status, too: what was decided while the cache did not show the last
 // write yet is decided again.
-func overrideChanged(old, new policyv1alpha1.Override) []types.NamespacedName {
+func (r *OverrideReconciler) overrideChanged(old, new policyv1alpha1.Override) []types.NamespacedName {
+	if old == nil || new == nil || old.GetGeneration() != new.GetGeneration() {
+		r.Kinds.Name(r.selectedKinds())
+	}
 	if new == nil || old != nil && old.GetGeneration() == new.GetGeneration() && equality.Semantic.DeepEqual(old.GetStatus(), new.GetStatus()) {
 		return nil
 	}
 	return []types.NamespacedName{store.Key(new)}
+}
+
+// selectedKinds are those that all policies select, in an order of their own.
+func (r *OverrideReconciler) selectedKinds() []schema.GroupVersionKind {
+	kinds := sets.New[schema.GroupVersionKind]()
+	for _, p := range r.Overrides.List() {
+		kinds.Insert(kindsOf(p.GetSpec().ResourceSelectors)...)
+	}
+	return slices.SortedFunc(maps.Keys(kinds), func(a, b schema.GroupVersionKind) int { return cmp.Compare(a.String(), b.String()) })
+}
+
+// kindChanged wakes the policies that select a kind.
+func (r *OverrideReconciler) kindChanged(wake *store.Mailbox[types.NamespacedName], kind schema.GroupVersionKind) {
+	for _, p := range r.Overrides.List() {
+		if slices.Contains(kindsOf(p.GetSpec().ResourceSelectors), kind) {
+			wake.Add(store.Key(p), false)
+		}
+	}
 }
 
 // clusterChanged wakes all policies when rules may choose the cluster otherwise than before.
@@ -64,29 +108,15 @@ func (r *OverrideReconciler) clusterChanged(old, new *clusterv1alpha1.MemberClus
 	return keys
 }
 
-// Reconcile says of a policy which of its rules are for no cluster.
+// Reconcile says of a policy what of it has no effect.
 func (r *OverrideReconciler) Reconcile(ctx context.Context, key types.NamespacedName) (ctrl.Result, error) {
 	p, ok := r.Overrides.Get(key)
 	if !ok || p.GetDeletionTimestamp() != nil {
 		return ctrl.Result{}, nil
 	}
-	compiled, err := override.Compile(p)
-	condition := metav1.Condition{
-		Type: policyv1alpha1.OverrideEffective, Status: metav1.ConditionTrue, Reason: "ClustersSelected",
-		Message: "every rule is for some cluster", ObservedGeneration: p.GetGeneration(), LastTransitionTime: metav1.NewTime(r.Now()),
-	}
-	if err != nil {
-		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, "Invalid", err.Error()
-	} else if idle := compiled.WithoutCluster(r.Clusters.List()); len(idle) > 0 {
-		condition.Status, condition.Reason = metav1.ConditionFalse, "NoClusterSelected"
-		condition.Message = fmt.Sprintf("no cluster is selected by the targetCluster of %s", strings.Join(idle[:min(len(idle), mostRules)], ", "))
-		if more := len(idle) - mostRules; more > 0 {
-			condition.Message += fmt.Sprintf(" and %d more", more)
-		}
-	}
 	updated := p.DeepCopyObject().(policyv1alpha1.Override)
 	status := updated.GetStatus()
-	if changed := meta.SetStatusCondition(&status.Conditions, condition); !changed && status.ObservedGeneration == p.GetGeneration() {
+	if changed := meta.SetStatusCondition(&status.Conditions, r.effective(p)); !changed && status.ObservedGeneration == p.GetGeneration() {
 		return ctrl.Result{}, nil
 	}
 	status.ObservedGeneration = p.GetGeneration()
@@ -96,5 +126,44 @@ func (r *OverrideReconciler) Reconcile(ctx context.Context, key types.Namespaced
 	return ctrl.Result{}, nil
 }
 
-// mostRules bounds the rules that a message names.
+// effective is the condition of a policy.
+func (r *OverrideReconciler) effective(p policyv1alpha1.Override) metav1.Condition {
+	condition := metav1.Condition{
+		Type: policyv1alpha1.OverrideEffective, Status: metav1.ConditionFalse,
+		ObservedGeneration: p.GetGeneration(), LastTransitionTime: metav1.NewTime(r.Now()),
+	}
+	compiled, err := override.Compile(p)
+	if err != nil {
+		condition.Reason, condition.Message = "Invalid", err.Error()
+		return condition
+	}
+	if missing := missingKinds(r.Kinds, p.GetSpec().ResourceSelectors); len(missing) > 0 {
+		condition.Reason = aggregate.ReasonKindNotFound
+		condition.Message = fmt.Sprintf("the hub does not serve %s: check apiVersion and kind of the resource selectors, or apply the CRD", few(missing))
+		return condition
+	}
+	clusters := r.Clusters.List()
+	if idle := compiled.WithoutCluster(clusters); len(idle) > 0 {
+		condition.Reason = "NoClusterSelected"
+		condition.Message = fmt.Sprintf("no cluster is selected by the targetCluster of %s", few(idle))
+		return condition
+	}
+	condition.Status, condition.Reason, condition.Message = metav1.ConditionTrue, "ClustersSelected", "every rule is for some cluster"
+	if strangers := compiled.Strangers(clusters); len(strangers) > 0 {
+		condition.Reason = workv1alpha1.ScheduledClustersLeftOut
+		condition.Message += fmt.Sprintf("; no cluster is called %s", few(strangers))
+	}
+	return condition
+}
+
+// few names the first of what a message lists.
+func few(all []string) string {
+	text := strings.Join(all[:min(len(all), mostRules)], ", ")
+	if more := len(all) - mostRules; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// mostRules bounds the rules, kinds or clusters that a message names.
 const mostRules = 5

@@ -157,8 +157,12 @@ func selects(policy policyv1alpha1.Policy, kind schema.GroupVersionKind) bool {
 
 // selectedKinds are those that a policy's selectors name, in their order.
 func selectedKinds(policy policyv1alpha1.Policy) []schema.GroupVersionKind {
+	return kindsOf(policy.GetSpec().ResourceSelectors)
+}
+
+func kindsOf(selectors []policyv1alpha1.ResourceSelector) []schema.GroupVersionKind {
 	var kinds []schema.GroupVersionKind
-	for _, selector := range policy.GetSpec().ResourceSelectors {
+	for _, selector := range selectors {
 		if kind := schema.FromAPIVersionAndKind(selector.APIVersion, selector.Kind); !slices.Contains(kinds, kind) {
 			kinds = append(kinds, kind)
 		}
@@ -177,7 +181,7 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, key types.NamespacedNa
 	facts := aggregate.PolicyInput{
 		Generation:       p.GetGeneration(),
 		Bindings:         r.Bindings.ByIndex(store.ByPolicy, permanentID(p)),
-		MissingKinds:     r.missingKinds(p),
+		MissingKinds:     missingKinds(r.Kinds, p.GetSpec().ResourceSelectors),
 		MissingOverrides: policy.MissingOverrides(p, r.overrideExists),
 		MissingClass:     r.missingClass(p),
 	}
@@ -226,16 +230,19 @@ func lagging(p policyv1alpha1.Policy, bindings []workv1alpha1.Binding) int {
 	return count
 }
 
-func (r *PolicyReconciler) missingKinds(policy policyv1alpha1.Policy) []string {
+// missingKinds are those that selectors name and the hub does not serve, with what is probably meant.
+func missingKinds(kinds interface {
+	Problem(schema.GroupVersionKind) error
+}, selectors []policyv1alpha1.ResourceSelector) []string {
 	missing := []string{}
-	for _, selector := range policy.GetSpec().ResourceSelectors {
-		problem := r.Kinds.Problem(schema.FromAPIVersionAndKind(selector.APIVersion, selector.Kind))
+	for _, kind := range kindsOf(selectors) {
+		problem := kinds.Problem(kind)
 		var misnamed *templates.Misnamed
 		switch {
 		case errors.As(problem, &misnamed):
-			missing = append(missing, fmt.Sprintf("%s %s (%s %s is probably meant)", selector.APIVersion, selector.Kind, misnamed.Meant.GroupVersion(), misnamed.Meant.Kind))
+			missing = append(missing, fmt.Sprintf("%s %s (%s %s is probably meant)", kind.GroupVersion(), kind.Kind, misnamed.Meant.GroupVersion(), misnamed.Meant.Kind))
 		case problem != nil:
-			missing = append(missing, selector.APIVersion+" "+selector.Kind)
+			missing = append(missing, kind.GroupVersion().String()+" "+kind.Kind)
 		}
 	}
 	return missing

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 
@@ -611,7 +612,7 @@ func TestATroubleIsToldOnceOnTheTemplate(t *testing.T) {
 
 func TestAnOverridePolicySaysWhichOfItsRulesAreForNoCluster(t *testing.T) {
 	w := newWorld(t)
-	overrides := &OverrideReconciler{Overrides: w.Overrides(), Clusters: w.MemberClusters.Kind(), Now: func() time.Time { return w.now }}
+	overrides := &OverrideReconciler{Overrides: w.Overrides(), Clusters: w.MemberClusters.Kind(), Kinds: w.templates, Now: func() time.Time { return w.now }}
 	only := func(cluster string) *policyv1alpha1.ClusterAffinity {
 		return &policyv1alpha1.ClusterAffinity{ClusterNames: []string{cluster}}
 	}
@@ -647,5 +648,33 @@ func TestAnOverridePolicySaysWhichOfItsRulesAreForNoCluster(t *testing.T) {
 	}
 	if got := effective(); got.Status != metav1.ConditionTrue {
 		t.Errorf("Effective is %+v", got)
+	}
+
+	p = w.OverridePolicies.Change("shop", "p", func(p *policyv1alpha1.OverridePolicy) {
+		p.Spec.OverrideRules[0].TargetCluster.ClusterNames = []string{"member1", "membr2"}
+	})
+	if got := effective(); got.Status != metav1.ConditionTrue || got.Reason != "ClustersLeftOut" || got.Message != "every rule is for some cluster; no cluster is called membr2" {
+		t.Errorf("with a slip in one of the names Effective is %+v", got)
+	}
+
+	w.templates.Problems[deployments] = errors.New("not served")
+	selects := w.OverridePolicies.Change("shop", "p", func(p *policyv1alpha1.OverridePolicy) {
+		p.Spec.ResourceSelectors = []policyv1alpha1.ResourceSelector{{APIVersion: "apps/v1", Kind: "Deployment"}, {APIVersion: "v1", Kind: "ConfigMap"}}
+		p.Generation++
+	})
+	overrides.overrideChanged(p, selects)
+	if diff := cmp.Diff([]schema.GroupVersionKind{{Version: "v1", Kind: "ConfigMap"}, deployments}, w.templates.Wanted("named")); diff != "" {
+		t.Errorf("kinds that are looked for (-want +got):\n%s", diff)
+	}
+	if got := effective(); got.Status != metav1.ConditionFalse || got.Reason != "KindNotFound" ||
+		got.Message != "the hub does not serve apps/v1 Deployment: check apiVersion and kind of the resource selectors, or apply the CRD" {
+		t.Errorf("of a kind that is not served Effective is %+v", got)
+	}
+	wake := &store.Mailbox[types.NamespacedName]{}
+	overrides.kindChanged(wake, deployments)
+	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[types.NamespacedName]())
+	defer queue.ShutDown()
+	if err := wake.Start(t.Context(), queue); err != nil || queue.Len() != 1 {
+		t.Errorf("a kind that comes wakes %d policies: %v", queue.Len(), err)
 	}
 }

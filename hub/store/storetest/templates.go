@@ -107,6 +107,9 @@ func (t *Templates) Writes() []string {
 	return writes
 }
 
+// Name remembers the kinds by "named".
+func (t *Templates) Name(kinds []schema.GroupVersionKind) { t.Want("named", kinds) }
+
 // Wanted are the kinds that one caller wants to be watched.
 func (t *Templates) Wanted(who string) []schema.GroupVersionKind {
 	t.mu.Lock()
