@@ -42,12 +42,23 @@ func (a *application) patch(document []byte, operations []operation) (patched []
 }
 
 // applyTo applies a patch, and counts it: all time that patches take is spent here. An operation can move all
-// items of a list, and a document has about as many as it has commas.
+// items of a list, and a document has about as many as it has commas. On each level down to what is changed, the rest
+// of the document is read and written once more.
 func (a *application) applyTo(document []byte, patch jsonpatch.Patch) ([]byte, error) {
-	if err := a.costs(2*len(document) + len(patch)*bytes.Count(document, []byte(","))/2); err != nil {
+	if err := a.costs(max(2, deepest(patch))*len(document) + len(patch)*bytes.Count(document, []byte(","))/2); err != nil {
 		return nil, err
 	}
 	return patch.Apply(document)
+}
+
+// deepest is how many levels the operations of a patch go down at most.
+func deepest(patch jsonpatch.Patch) int {
+	most := 0
+	for _, op := range patch {
+		pointer, _ := op.Path() // what has none fails by itself
+		most = max(most, strings.Count(pointer, "/"))
+	}
+	return most
 }
 
 // firstFailing finds the operation of a patch that fails, and why. Each try takes the whole document anew, so

@@ -168,3 +168,20 @@ func TestWhatIsDoneManyTimesIsCounted(t *testing.T) {
 		}
 	}
 }
+
+func TestAChangeDeepInALargeDocumentIsCountedByItsDepth(t *testing.T) {
+	for _, test := range []struct {
+		depth   int
+		allowed bool
+	}{{1, true}, {50, true}, {1000, false}} { // the last would take a quarter of a minute
+		document := strings.Repeat(`{"a":`, test.depth) + `"` + strings.Repeat("x", 900_000) + `"` + strings.Repeat("}", test.depth)
+		for _, asYAML := range []bool{true, false} {
+			a := &application{object: configMap(document)}
+			err := a.apply(&policyv1alpha1.Overriders{FieldOverrider: []policyv1alpha1.FieldOverrider{
+				change(asYAML, policyv1alpha1.OverriderOpAdd, strings.Repeat("/a", test.depth-1)+"/b", "1")}})
+			if tooMuch := err != nil && errors.Is(err.Err, errTooMuch); tooMuch == test.allowed {
+				t.Errorf("yaml %t, depth %d: %v", asYAML, test.depth, err)
+			}
+		}
+	}
+}
