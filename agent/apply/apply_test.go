@@ -28,6 +28,30 @@ func (kindsThat) Schema(context.Context, schema.GroupVersionKind) (*manifest.Sch
 }
 func (kindsThat) OnChange(func()) {}
 
+// emptyState holds nothing.
+type emptyState struct {
+	State
+	late func(key string)
+}
+
+func (s *emptyState) OnLate(f func(key string))     { s.late = f }
+func (*emptyState) Get(string) (*state.Entry, bool) { return nil, false }
+
+func TestWhatIsHeldAfterItsSessionHasEndedIsHandled(t *testing.T) {
+	held := &emptyState{}
+	e, err := New(Config{Client: struct{ dynamic.Interface }{}, State: held, HubID: "h", Now: time.Now, Logger: slog.New(slog.DiscardHandler), Kinds: kindsThat{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	held.late("web")
+	if e.queue.Len() != 1 {
+		t.Fatal("nothing is in the queue")
+	}
+	if key, _ := e.queue.Get(); key != "web" {
+		t.Errorf("%q is handled", key)
+	}
+}
+
 func TestAnAgentThatEndsDoesNotSayThatItCouldNotApply(t *testing.T) {
 	for _, c := range []struct {
 		reason string
@@ -40,7 +64,7 @@ func TestAnAgentThatEndsDoesNotSayThatItCouldNotApply(t *testing.T) {
 		var log strings.Builder
 		ctx, end := context.WithCancel(t.Context())
 		e, err := New(Config{
-			Client: struct{ dynamic.Interface }{}, State: struct{ State }{}, HubID: "h", Now: time.Now, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			Client: struct{ dynamic.Interface }{}, State: &emptyState{}, HubID: "h", Now: time.Now, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 			Kinds: kindsThat{fail: func(ctx context.Context) error {
 				if c.end {
 					end()

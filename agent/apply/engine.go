@@ -46,6 +46,7 @@ type State interface {
 	Keys() []string
 	Get(key string) (*state.Entry, bool)
 	Hold(work *linkv1.Work) bool
+	OnLate(func(key string))
 	Put(ctx context.Context, work *linkv1.Work) error
 	Remove(ctx context.Context, key, uid string, removal state.Removal) (bool, error)
 	RemoveLeft(ctx context.Context, key, uid string, removal state.Removal, objects []manifest.Object) (bool, error)
@@ -147,6 +148,7 @@ func New(config Config) (*Engine, error) {
 	})
 	e.metrics = newMetrics(config.Registry, e.queue.Len)
 	config.Kinds.OnChange(e.kindsChanged)
+	config.State.OnLate(func(key string) { e.enqueue(key, newWork) })
 	return e, nil
 }
 

@@ -38,6 +38,7 @@ type pending struct {
 	mark *session.Mark // then there is no record
 	anew bool          // nothing has changed: the journal is written again
 	done chan struct{} // closed when it is durable
+	late bool          // whoever asked for it waits no more
 }
 
 // journalContent is what the journal's Secret holds.
@@ -75,8 +76,16 @@ func (s *Store) commit(ctx context.Context, change *pending) error {
 	case <-change.done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("recording the change in the member: %w", context.Cause(ctx))
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-change.done:
+		return nil
+	default:
+	}
+	change.late = true
+	return fmt.Errorf("recording the change in the member: %w", context.Cause(ctx))
 }
 
 // commitLoop writes the journal: while one write is under way, changes gather for the next.
@@ -134,16 +143,21 @@ func (s *Store) commitBatch(ctx context.Context, batch []*pending) error {
 		return err
 	}
 
+	var late []string
 	s.mu.Lock()
 	s.mark = mark
 	for _, change := range batch {
 		if change.mark == nil && !change.anew {
 			s.adopt(change)
+			if change.late {
+				late = append(late, change.Key)
+			}
 		}
+		close(change.done)
 	}
 	s.mu.Unlock()
-	for _, change := range batch {
-		close(change.done)
+	for _, key := range late {
+		s.onLate(key)
 	}
 	s.askForFlush()
 	return nil

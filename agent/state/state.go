@@ -104,6 +104,8 @@ type Store struct {
 	counted []session.Counted
 	holds   bool
 
+	onLate func(key string)
+
 	pending []*pending    // waits to be written to the journal, in order
 	journal []record      // written or being written, and not yet covered by shards
 	covered chan struct{} // closed and replaced when a flush has shortened the journal
@@ -139,6 +141,7 @@ func New(config Config) (*Store, error) {
 		covered:  make(chan struct{}),
 		wakeUp:   make(chan struct{}, 1),
 		flushUp:  make(chan struct{}, 1),
+		onLate:   func(string) {},
 	}
 	s.metrics = newMetrics(config.Registry, s.count, s.unsaved)
 	return s, nil
@@ -216,8 +219,14 @@ func (s *Store) Hold(work *linkv1.Work) bool {
 	return true
 }
 
+// OnLate has a function called with the key of every work or removal that is held after all, though the call that
+// recorded it has returned an error: nobody else would see to it, for the hub is told that it is held. Call it once,
+// before anything is recorded.
+func (s *Store) OnLate(f func(key string)) { s.onLate = f }
+
 // Put records a work. It returns when the journal that names it is written; until then nothing of
-// it may be applied, unless Hold has taken it. An error means that this is not known: the work may still become held.
+// it may be applied, unless Hold has taken it. An error means that this is not known: the work may still become held,
+// which OnLate tells.
 func (s *Store) Put(ctx context.Context, work *linkv1.Work) error {
 	return s.commit(ctx, &pending{record: record{
 		Key: work.GetKey(), UID: work.GetUid(), Generation: work.GetGeneration(), Hash: work.GetHash(),

@@ -653,3 +653,55 @@ func reload(t *testing.T, secrets Secrets) *Store {
 	}
 	return store
 }
+
+// slowSecrets lets no write of the journal begin before it is let go.
+type slowSecrets struct {
+	*fakeSecrets
+	begun, letGo chan struct{}
+}
+
+func (s *slowSecrets) wait(name string) {
+	if name == journalName {
+		select {
+		case s.begun <- struct{}{}:
+		default:
+		}
+		<-s.letGo
+	}
+}
+
+func (s *slowSecrets) Create(ctx context.Context, secret *corev1.Secret) (*corev1.Secret, error) {
+	s.wait(secret.Name)
+	return s.fakeSecrets.Create(ctx, secret)
+}
+
+func (s *slowSecrets) Update(ctx context.Context, secret *corev1.Secret) (*corev1.Secret, error) {
+	s.wait(secret.Name)
+	return s.fakeSecrets.Update(ctx, secret)
+}
+
+func TestOfWhatIsHeldAfterItsCallHasFailedSomebodyIsTold(t *testing.T) {
+	secrets := &slowSecrets{newFakeSecrets(), make(chan struct{}, 1), make(chan struct{})}
+	store, _ := open(t, secrets)
+	late := make(chan string, 2)
+	store.OnLate(func(key string) { late <- key })
+	session, end := context.WithCancel(t.Context())
+	failed := make(chan error)
+	go func() { failed <- store.Put(session, makeWork("web", 1, 10)) }()
+	<-secrets.begun
+	end()
+	if err := <-failed; !errors.Is(err, context.Canceled) {
+		t.Fatalf("the session ends, and what it recorded is said to be durable: %v", err)
+	}
+	close(secrets.letGo)
+	if key := <-late; key != "web" {
+		t.Errorf("told of %q", key)
+	}
+	if _, held := store.Get("web"); !held {
+		t.Error("it is told of before it is held")
+	}
+	put(t, store, makeWork("web", 2, 10))
+	if len(late) > 0 {
+		t.Error("told of what was recorded in time, too")
+	}
+}
