@@ -9,7 +9,7 @@
 //	                                   decides once more, as of a cluster that has it
 //
 // Nothing is taken away before something else is there: while no other cluster fits, the scheduler leaves the
-// template where it is, task or not. A Job goes when it has ended. All times follow from what is stored, so a restart changes none of them.
+// template where it is, task or not. A Job goes when it has ended, and what holds others never. All times follow from what is stored, so a restart changes none of them.
 package evict
 
 import (
@@ -40,6 +40,9 @@ type Facts struct {
 	// Ends is true of a template that comes to an end by itself, a Job. Ended is true when it has, in all its clusters
 	// together, those that it is leaving included.
 	Ends, Ended bool
+	// HoldsOthers is true of a template that takes others with it when it is deleted, a Namespace or a
+	// CustomResourceDefinition. No taint has it leave: it costs nothing where it is, and what it holds may have to stay.
+	HoldsOthers bool
 	// Grace is how long the health of new copies that are applied may stay unknown. After that the old one goes all the
 	// same, unless it has replicas; it never goes while a new one is said to be unhealthy.
 	Grace time.Duration
@@ -172,6 +175,9 @@ func describe(taint *corev1.Taint) string {
 
 // leaves returns the taint because of which the template has to leave a cluster first, and when; nil when it may stay.
 func (f *Facts) leaves(cluster *clusterv1alpha1.MemberCluster) (taint *corev1.Taint, due time.Time) {
+	if f.HoldsOthers {
+		return nil, time.Time{}
+	}
 	var tolerations []corev1.Toleration
 	if placement := f.Binding.GetSpec().Placement; placement != nil {
 		tolerations = placement.ClusterTolerations

@@ -110,6 +110,7 @@ func TestWhichClustersATemplateIsLeaving(t *testing.T) {
 		now       int
 		unclaimed bool
 		job       string   // runs, or has ended
+		holds     bool     // others, as a Namespace does
 		want      []string // what it is leaving; one that it need not leave any more has a + before its name
 		again     int      // seconds
 	}{
@@ -182,6 +183,9 @@ func TestWhichClustersATemplateIsLeaving(t *testing.T) {
 		{reason: "and has failed in another cluster", binding: changed(leaving(settled("a"), "b"), unhealthy), clusters: fleet(tainted("a"), tainted("b", "drain")), job: "ended"},
 		{reason: "a Job that has ended does not run anew elsewhere", binding: settled("b"), clusters: fleet(tainted("b", "drain")), job: "ended"},
 		{reason: "a Job that runs leaves as all do", binding: settled("b"), clusters: fleet(tainted("b", "drain")), job: "runs", want: []string{"b"}},
+		{reason: "what holds others stays, for they would go with it", binding: changed(settled("a", "b"), withoutReplicas), clusters: fleet(tainted("a"), tainted("b", "drain")), holds: true},
+		{reason: "also where an earlier version had it leave", binding: changed(leaving(settled("a", "b"), "b"), withoutReplicas), clusters: fleet(tainted("a"), tainted("b", "drain")), holds: true},
+		{reason: "or had moved it", binding: changed(leaving(settled("a"), "b"), withoutReplicas), clusters: fleet(tainted("a"), tainted("b", "drain")), holds: true, want: []string{"+b"}},
 		{reason: "the grace begins anew when the scheduler chooses others", binding: changed(leaving(settled("a"), "b"), unknown, func(b *workv1alpha1.PropagationBinding) {
 			b.Status.LastScheduledTime = stamp(550)
 		}), clusters: fleet(tainted("a"), tainted("b", "drain")), now: 600, want: []string{"b"}, again: 550},
@@ -189,7 +193,7 @@ func TestWhichClustersATemplateIsLeaving(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.reason, func(t *testing.T) {
 			decision := Decide(Facts{
-				Ends: test.job != "", Ended: test.job == "ended",
+				Ends: test.job != "", Ended: test.job == "ended", HoldsOthers: test.holds,
 				Binding: test.binding, Claimed: !test.unclaimed,
 				Cluster: func(name string) *clusterv1alpha1.MemberCluster {
 					for _, cluster := range test.clusters {

@@ -39,6 +39,12 @@ var (
 	podDisruptionBudget      = schema.GroupKind{Group: "policy", Kind: "PodDisruptionBudget"}
 )
 
+// HoldsOthers tells whether objects of a kind take others with them when they are deleted, whoever made those: a Namespace
+// what is in it, a CustomResourceDefinition all objects of its kind.
+func HoldsOthers(kind schema.GroupKind) bool {
+	return kind == namespace || kind == customResourceDefinition
+}
+
 func kindOf(obj *unstructured.Unstructured) schema.GroupKind {
 	return obj.GroupVersionKind().GroupKind()
 }

@@ -177,6 +177,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (c
 		Claimed: store.Claimed(binding),
 		Ends:    ends,
 		Ended:   ended,
+
+		HoldsOthers: interpret.HoldsOthers(template.GroupKind()),
 		Cluster: func(name string) *clusterv1alpha1.MemberCluster {
 			cluster, _ := r.Clusters.Get("", name)
 			return cluster

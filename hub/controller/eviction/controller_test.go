@@ -242,3 +242,23 @@ func TestABindingThatIsLeavingIsWokenByItsStatus(t *testing.T) {
 		t.Error("a binding that goes elsewhere is not woken")
 	}
 }
+
+func TestANamespaceStaysInATaintedClusterWithWhatIsInIt(t *testing.T) {
+	w := newWorld()
+	key := types.NamespacedName{Name: "shop-namespace"}
+	w.ClusterPropagationBindings.Put(&workv1alpha1.ClusterPropagationBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: key.Name, Labels: map[string]string{workv1alpha1.ClusterPropagationPolicyPermanentIDLabel: "id"}},
+		Spec: workv1alpha1.BindingSpec{
+			Resource:  workv1alpha1.ObjectReference{APIVersion: "v1", Kind: "Namespace", Name: "shop"},
+			Placement: &policyv1alpha1.Placement{},
+			Clusters:  []workv1alpha1.TargetCluster{{Name: "a"}, {Name: "b"}},
+		},
+	})
+	w.MemberClusters.Put(cluster("b", "drain"))
+	if _, err := w.controller.Reconcile(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	if binding, _ := w.ClusterPropagationBindings.Get("", key.Name); len(binding.Spec.GracefulEvictionTasks) > 0 {
+		t.Errorf("it is leaving: %v", binding.Spec.GracefulEvictionTasks)
+	}
+}
