@@ -130,11 +130,12 @@ func deploymentHealth(object map[string]any) verdict {
 	replicas := numberOr(0, object, "status", "replicas")
 	updated := numberOr(0, object, "status", "updatedReplicas")
 	available := numberOr(0, object, "status", "availableReplicas")
-	if progressing := condition(object, "Progressing"); textAt(progressing, "status") == "False" {
-		return unhealthy("%s", because(progressing))
-	}
+	// First, for it is the cause: that the deadline is over follows from it after a while, and says nothing of why.
 	if failure := condition(object, "ReplicaFailure"); textAt(failure, "status") == "True" {
 		return unhealthy("%s", because(failure))
+	}
+	if progressing := condition(object, "Progressing"); textAt(progressing, "status") == "False" {
+		return unhealthy("%s", because(progressing))
 	}
 	switch {
 	case updated < wanted:
@@ -164,10 +165,24 @@ func statefulSetHealth(object map[string]any) verdict {
 		partition := numberOr(0, object, "spec", "updateStrategy", "rollingUpdate", "partition")
 		updated := numberOr(0, object, "status", "updatedReplicas")
 		if toUpdate := max(wanted-partition, 0); updated < toUpdate {
-			return unhealthy("%d of %d replicas are updated", updated, toUpdate)
+			return statefulSetBehind(object, updated, toUpdate)
 		}
 	}
 	return availability(object, wanted)
+}
+
+// statefulSetBehind tells a rollout from pods that are not made yet: those are made one after the other, and one that
+// does not become ready is the last.
+func statefulSetBehind(object map[string]any, updated, toUpdate int64) verdict {
+	made := numberOr(updated, object, "status", "replicas")
+	if made > updated || updated == 0 {
+		return unhealthy("%d of %d replicas are updated", updated, toUpdate)
+	}
+	ready := numberOr(0, object, "status", "readyReplicas")
+	if ready < made && textAt(object, "spec", "podManagementPolicy") != "Parallel" {
+		return unhealthy("%d of %d replicas are ready, and the next is not made before", ready, toUpdate)
+	}
+	return unhealthy("%d of %d replicas are made", made, toUpdate)
 }
 
 func daemonSetHealth(object map[string]any) verdict {
