@@ -168,6 +168,7 @@ type attempt struct {
 	desired *unstructured.Unstructured // what is applied
 	// leased is true when desired names a field that is the member's as soon as somebody there sets it.
 	leased  bool
+	making  bool // nothing was read: it is written only if nothing is there
 	sent    []byte
 	result  *unstructured.Unstructured // after
 	dropped []string
@@ -181,9 +182,21 @@ func (a *attempt) run(ctx context.Context) error {
 	if err := a.locate(ctx); err != nil {
 		return err
 	}
+	if a.making = a.object.unmet; a.making {
+		a.object.unmet = false
+		if err := a.write(ctx); !apierrors.IsConflict(err) {
+			return err
+		}
+		a.making = false // it is there, and has to be read to know whose it is
+	}
 	if err := a.read(ctx); err != nil {
 		return err
 	}
+	return a.write(ctx)
+}
+
+// write applies the object if it may be written, in the way that what was read of it asks for.
+func (a *attempt) write(ctx context.Context) error {
 	if err := a.claim(); err != nil {
 		return err
 	}
@@ -380,14 +393,28 @@ func texts(differences []manifest.Difference) []string {
 	return list
 }
 
+// beforeAll is a resource version that no object has: an apply that names it makes the object, and is answered with a
+// conflict when there is one.
+const beforeAll = "1"
+
+// onlyAt returns the resource version at which alone the object may be written; empty when at any.
+func (a *attempt) onlyAt() string {
+	switch {
+	case a.making:
+		return beforeAll
+	case a.leased && a.live != nil:
+		return a.live.GetResourceVersion() // an autoscaler may have acted since it was read
+	}
+	return ""
+}
+
 // send applies the object.
 func (a *attempt) send(ctx context.Context) error {
 	force := true
 	payload := a.sent
-	if a.leased && a.live != nil {
-		// An autoscaler may have acted since the object was read: only that very state is written.
+	if version := a.onlyAt(); version != "" {
 		exact := a.desired.DeepCopy()
-		exact.SetResourceVersion(a.live.GetResourceVersion())
+		exact.SetResourceVersion(version)
 		var err error
 		if payload, err = workv1alpha1.EncodeManifest(exact.Object); err != nil {
 			return failf(reasonInvalidManifest, "%v", err)

@@ -124,6 +124,8 @@ type Engine struct {
 	// holders are the works that hold an object.
 	holders  map[manifest.ID]string
 	glimpses map[string]*glimpse // by the key of the work
+	// unmet are the keys of works that nothing was held of when they were taken in.
+	unmet map[string]bool
 	// firsts are closed when the work of that key was handled.
 	firsts map[string]chan struct{}
 }
@@ -141,7 +143,7 @@ func New(config Config) (*Engine, error) {
 		return nil, errors.New("apply: HubID is needed, no object may be marked without it")
 	}
 	config.Settings.setDefaults()
-	e := &Engine{config: config, works: map[string]*progress{}, holders: map[manifest.ID]string{}, glimpses: map[string]*glimpse{}, firsts: map[string]chan struct{}{}}
+	e := &Engine{config: config, works: map[string]*progress{}, holders: map[manifest.ID]string{}, glimpses: map[string]*glimpse{}, unmet: map[string]bool{}, firsts: map[string]chan struct{}{}}
 	e.order = newByRank()
 	e.queue = workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[string]{
 		Queue: workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[string]{Queue: e.order}),
@@ -166,6 +168,9 @@ func (e *Engine) Known() []*linkv1.WorkRef { return e.config.State.Known() }
 // removal that names the objects, which bear the work's mark.
 func (e *Engine) Put(ctx context.Context, work *linkv1.Work) error {
 	before, held := e.config.State.Get(work.GetKey())
+	if !held {
+		e.meet(work.GetKey())
+	}
 	if !held && e.queue.Len() == 0 && e.config.State.Hold(work) {
 		e.applyFirst(ctx, work.GetKey())
 		if err := e.config.State.Put(ctx, work); err != nil {
@@ -173,7 +178,9 @@ func (e *Engine) Put(ctx context.Context, work *linkv1.Work) error {
 		}
 		return nil
 	}
-	e.lookAhead(ctx, work)
+	if held {
+		e.lookAhead(ctx, work)
+	}
 	if err := e.config.State.Put(ctx, work); err != nil {
 		return fmt.Errorf("taking in work %s: %w", work.GetKey(), err)
 	}
@@ -182,6 +189,13 @@ func (e *Engine) Put(ctx context.Context, work *linkv1.Work) error {
 	}
 	e.enqueue(work.GetKey(), newWork)
 	return nil
+}
+
+// meet notes that a work is new here.
+func (e *Engine) meet(key string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.unmet[key] = true
 }
 
 // applyFirst has a work handled, and returns when it was once or that takes long.
@@ -313,6 +327,7 @@ func (e *Engine) drop(key string) {
 		delete(e.works, key)
 	}
 	delete(e.glimpses, key)
+	delete(e.unmet, key)
 	e.order.forget(key)
 }
 

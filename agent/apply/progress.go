@@ -49,6 +49,7 @@ type object struct {
 	ordinal  int // of its manifest
 	resource member.Resource
 	guarded  *failure // why it must not be touched
+	unmet    bool     // nothing is known of it, and most likely it is not there
 
 	due       bool
 	notBefore time.Time
@@ -99,6 +100,10 @@ func (e *Engine) progressOf(entry *state.Entry) *progress {
 	if before != nil {
 		e.release(before)
 	}
+	if e.unmet[entry.Key] {
+		delete(e.unmet, entry.Key)
+		p.meetNothing()
+	}
 	for _, o := range p.order {
 		if holder, held := e.holders[o.ID]; held && holder != p.key {
 			continue // two works name one object: the first keeps it, the other is told at its apply
@@ -138,6 +143,14 @@ func newProgress(entry *state.Entry, before *progress, guards func(*unstructured
 		p.inherit(before)
 	}
 	return p
+}
+
+// meetNothing expects that no object of a new work is in the member. Namespaces may well be: the first object in
+// them has made them.
+func (p *progress) meetNothing() {
+	for _, o := range p.order {
+		o.unmet = !(o.Group == "" && o.Kind == "Namespace")
+	}
 }
 
 // inherit takes over what stays true over a change of the work.
