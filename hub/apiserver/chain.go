@@ -67,6 +67,9 @@ func build(c Config, listener net.Listener) (*Server, error) {
 		return nil, err
 	}
 	// No component warns itself about the versions it uses.
+	if err := parts.inProcess(c.Store, *opts.Etcd); err != nil {
+		return nil, err
+	}
 	rest.SetDefaultWarningHandler(rest.NoWarnings{})
 
 	extensionsConfig := parts.extensions.Complete()

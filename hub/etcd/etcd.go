@@ -21,6 +21,7 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 )
@@ -161,6 +162,13 @@ func (e *Etcd) Client() (*clientv3.Client, error) {
 	c := clientv3.Config{
 		Endpoints:   e.Endpoints,
 		DialTimeout: dialTimeout,
+// Embedded says whether the store runs in this process.
+func (e *Etcd) Embedded() bool { return e.server != nil }
+
+// InProcess is a client of the embedded etcd that calls it as functions of this process, past its
+// socket. It must not be used when there is none, nor after Close. The caller closes it.
+func (e *Etcd) InProcess() *clientv3.Client { return v3client.New(e.server.Server) }
+
 		DialOptions: []grpc.DialOption{grpc.WithUserAgent(memberName)},
 		Logger:      zap.NewNop(),
 	}
