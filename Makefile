@@ -67,9 +67,13 @@ node: ## Build what makes this machine a real node into bin/ (for make e2e-helm)
 	cd hack/node/runtime && $(GO) build -ldflags=-s $(BUILD_FLAGS) -o ../../../bin/runtime/ ./dns && \
 	  GOBIN=$(CURDIR)/bin/runtime $(GO) install $(BUILD_FLAGS) tool
 
-bench: build ## Measure decisions a second, and how long a Deployment takes from the hub into three real members and back
-	$(GO) test -vet=off -run '^$$' -bench Over1000Clusters -benchtime 2s -cpu 1 ./pkg/schedule
-	$(GO) run ./e2e/bench
+# One scenario, such as fan-out; all when empty. go run ./e2e/bench -help lists them and their sizes.
+SCENARIO ?=
+# More flags for it, such as -into=BENCHMARKS.md.
+BENCH_FLAGS ?=
+bench: build ## Measure everything, which takes long and says so; SCENARIO=name measures one thing
+	$(if $(SCENARIO),,$(GO) test -vet=off -run '^$$' -bench Over1000Clusters -benchtime 2s -cpu 1 ./pkg/schedule)
+	$(GO) run ./e2e/bench $(BENCH_FLAGS) $(SCENARIO)
 
 generate: ## Write all generated code anew
 	bash hack/generate.sh

@@ -62,9 +62,9 @@ func processorTime(pid int) (time.Duration, error) {
 	return sum, nil
 }
 
-// spending counts who had the processors while Deployments came on each way: two cores are what all of
+// turns count who had the processors while Deployments came on each way: two cores are what all of
 // them share.
-type spending struct {
+type turns struct {
 	interval time.Duration
 	count    int
 	by       map[way]consumption
@@ -74,7 +74,7 @@ type spending struct {
 }
 
 // turnTo counts what was used since the last call as that of the way before.
-func (s *spending) turnTo(on way, f *fleet.Fleet) error {
+func (s *turns) turnTo(on way, f *fleet.Fleet) error {
 	now, err := usage(f)
 	if err != nil {
 		return err
@@ -88,7 +88,7 @@ func (s *spending) turnTo(on way, f *fleet.Fleet) error {
 	return nil
 }
 
-func (s *spending) report() {
+func (s *turns) report() {
 	fmt.Printf("\n%-44s %9s %9s\n", fmt.Sprintf("processor time in the %v of a Deployment", s.interval), "by hub", "direct")
 	for _, who := range []string{"hub", "agents", "members"} {
 		fmt.Printf("%-44s %9s %9s\n", "  "+who, inMilliseconds(s.by[byHub][who]/time.Duration(s.count)), inMilliseconds(s.by[direct][who]/time.Duration(s.count)))

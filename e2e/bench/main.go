@@ -1,10 +1,8 @@
-// Command bench measures how long a Deployment takes from the hub into three real members, and until
-// the hub shows it ready: one a second, everything on this machine. Run it by `make bench`.
+// Command bench measures Windlass on this machine and prints a table of what it found: first what can be counted, then
+// memory, then processor time, then times. Run it by `make bench`, or one scenario by `make bench SCENARIO=name`; with
+// -into=BENCHMARKS.md the table takes the place of the older one there.
 //
-// It exits 1 when a goal is missed. Every member is a sample of its own; what the last of the three
-// takes is shown beside it. Every other Deployment is created in the members themselves, past the hub: what
-// that takes is what this machine and the members take, in the same minutes, and no hub can be faster than
-// its own create and that one after the other.
+// The hub is the built program, as users run it. It exits 1 when a goal is missed, after all scenarios have run.
 package main
 
 import (
@@ -14,399 +12,112 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"time"
-
-	"golang.org/x/sync/errgroup"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/dynamic"
-
-	"windlass.dev/windlass/e2e/fleet"
 )
 
-const (
-	namespace = "bench"
-	replicas  = 2
-	warmUp    = 5 // Deployments on each way that do not count: the first one makes namespaces and starts watches
-	// mostCount is what a member has room for: two nodes of 110 pods each.
-	mostCount = 2*110/replicas/2 - warmUp
-)
-
-var (
-	deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
-	namespaces  = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
-	policies    = schema.GroupVersionResource{Group: "policy.karmada.io", Version: "v1alpha1", Resource: "propagationpolicies"}
-)
-
-type goal struct{ p50, p99 time.Duration }
-
-var (
-	arrivedGoal = goal{15 * time.Millisecond, 50 * time.Millisecond}
-	readyGoal   = goal{200 * time.Millisecond, 350 * time.Millisecond}
-)
+// scenarios are all there are, in the order in which they run.
+func scenarios() []scenario {
+	return []scenario{
+		(&trickle{}).scenario(),
+	}
+}
 
 func main() {
-	count := flag.Int("count", mostCount, "how many Deployments to measure on each of the two ways")
-	interval := flag.Duration("interval", time.Second, "time between two of them")
-	members := flag.Int("members", 3, "how many members; the goals are for three")
-	flag.Parse()
-	if *count < 1 || *count > mostCount || *members < 1 {
-		fmt.Fprintf(os.Stderr, "bench: -count must be 1 to %d, for a member has no room for more, and -members at least 1\n", mostCount)
-		os.Exit(1)
-	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
-	if err := run(ctx, *count, *members, *interval); err != nil {
+	if err := bench(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, count, members int, interval time.Duration) error {
-	names := make([]string, members)
-	for i := range names {
-		names[i] = fmt.Sprintf("member%d", i+1)
+func bench(ctx context.Context, args []string) error {
+	all := scenarios()
+	env := &environment{}
+	flags := flag.NewFlagSet("bench", flag.ExitOnError)
+	flags.IntVar(&env.runs, "runs", 5, "how often each measurement is made")
+	flags.StringVar(&env.bin, "bin", os.Getenv("WINDLASS_E2E_BIN"), "folder of the built programs; bin/ when empty")
+	into := flags.String("into", "", "file in which each scenario's table takes the place of its older one, such as BENCHMARKS.md")
+	for _, s := range all {
+		if s.flags != nil {
+			s.flags(flags)
+		}
 	}
-	fmt.Printf("starting a hub and %d members\n", members)
-	f, err := fleet.Start(ctx, fleet.Config{Members: names, Fsync: true})
-	defer f.Stop()
+	flags.Usage = func() { help(flags, all) }
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	chosen, err := choose(all, flags.Args())
 	if err != nil {
 		return err
 	}
-	if err := prepare(ctx, f); err != nil {
+	if err := env.prepare(); err != nil {
 		return err
 	}
-	watching, stop := context.WithCancel(ctx)
-	defer stop()
-	seen := newSightings(len(f.Members()))
-	if err := seen.followAll(watching, f); err != nil {
-		return err
-	}
-	fmt.Printf("creating %d Deployments, one every %v, in turn on the hub and in the members; %d on each way to warm up\n",
-		2*(count+warmUp), interval, warmUp)
-	used, err := create(ctx, f, seen, count+warmUp, interval)
-	if err != nil {
-		return err
-	}
-	if err := seen.wait(ctx, count+warmUp); err != nil {
-		return err
-	}
-	used.report()
-	if err := reportStages(ctx, f.Hub().Dynamic, seen); err != nil {
-		return err
-	}
-	return report(seen)
+	defer env.close()
+	return measure(ctx, env, chosen, *into)
 }
 
-func readyReplicas(object *unstructured.Unstructured) int {
-	ready, _, _ := unstructured.NestedInt64(object.Object, "status", "readyReplicas")
-	return int(ready)
-}
-
-func prepareNamespace(ctx context.Context, cluster dynamic.Interface) error {
-	ns := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": namespace},
-	}}
-	if _, err := cluster.Resource(namespaces).Create(ctx, ns, metav1.CreateOptions{}); err != nil {
-		return fmt.Errorf("making the namespace: %w", err)
+func help(flags *flag.FlagSet, all []scenario) {
+	out := flags.Output()
+	fmt.Fprintln(out, "usage: bench [flags] [scenario ...]\n\nscenarios, all of them when none is named:")
+	for _, s := range all {
+		fmt.Fprintf(out, "  %-10s %s; takes %s\n", s.name, s.what, s.takes)
 	}
-	return nil
+	fmt.Fprintln(out, "\nflags:")
+	flags.PrintDefaults()
 }
 
-func prepare(ctx context.Context, f *fleet.Fleet) error {
-	for _, on := range ways {
-		for _, target := range on.targets(f) {
-			if err := prepareNamespace(ctx, target); err != nil {
-				return err
+func choose(all []scenario, names []string) ([]scenario, error) {
+	if len(names) == 0 {
+		return all, nil
+	}
+	var chosen []scenario
+	for _, name := range names {
+		i := slices.IndexFunc(all, func(s scenario) bool { return s.name == name })
+		if i < 0 {
+			var known []string
+			for _, s := range all {
+				known = append(known, s.name)
 			}
+			return nil, fmt.Errorf("there is no scenario %q: want one of %s", name, strings.Join(known, ", "))
 		}
+		chosen = append(chosen, all[i])
 	}
-	policy := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "policy.karmada.io/v1alpha1", "kind": "PropagationPolicy",
-		"metadata": map[string]any{"name": "all", "namespace": namespace},
-		"spec": map[string]any{
-			"resourceSelectors": []any{map[string]any{"apiVersion": "apps/v1", "kind": "Deployment"}},
-			"placement":         map[string]any{},
-		},
-	}}
-	if _, err := f.Hub().Dynamic.Resource(policies).Namespace(namespace).Create(ctx, policy, metav1.CreateOptions{}); err != nil {
-		return fmt.Errorf("making the policy: %w", err)
-	}
-	return nil
+	return chosen, nil
 }
 
-// A way is one of the two on which Deployments come into the members.
-type way string
-
-const (
-	byHub  way = "web"    // created on the hub, under a policy
-	direct way = "direct" // created in every member
-)
-
-var ways = []way{byHub, direct}
-
-func (w way) name(i int) string { return fmt.Sprintf("%s-%03d", w, i) }
-
-// measures says whether a Deployment came on this way, and not to warm up.
-func (w way) measures(name string) bool {
-	return strings.HasPrefix(name, string(w)+"-") && name >= w.name(warmUp)
-}
-
-func (w way) targets(f *fleet.Fleet) []dynamic.Interface {
-	if w == byHub {
-		return []dynamic.Interface{f.Hub().Dynamic}
-	}
-	var members []dynamic.Interface
-	for _, member := range f.Members() {
-		members = append(members, member.Dynamic)
-	}
-	return members
-}
-
-// create creates count Deployments on each way, in turn, and says who used the processors meanwhile.
-func create(ctx context.Context, f *fleet.Fleet, seen *sightings, count int, interval time.Duration) (*spending, error) {
-	used := &spending{interval: interval, count: count, by: map[way]consumption{byHub: {}, direct: {}}}
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
-	for i := range len(ways) * count {
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-ticker.C:
-		}
-		on := ways[i%len(ways)]
-		if err := used.turnTo(on, f); err != nil {
-			return nil, err
-		}
-		name := on.name(i / len(ways))
-		seen.created(name)
-		// In all targets at the same time.
-		var creates errgroup.Group
-		for _, target := range on.targets(f) {
-			creates.Go(func() error {
-				_, err := target.Resource(deployments).Namespace(namespace).Create(ctx, deployment(name), metav1.CreateOptions{})
-				return err
-			})
-		}
-		if err := creates.Wait(); err != nil {
-			return nil, fmt.Errorf("creating Deployment %s: %w", name, err)
-		}
-		seen.answered(name)
-	}
-	select {
-	case <-ctx.Done():
-	case <-ticker.C:
-	}
-	return used, used.turnTo("", f)
-}
-
-func deployment(name string) *unstructured.Unstructured {
-	labels := map[string]any{"app": name}
-	return &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"name": name},
-		"spec": map[string]any{
-			"replicas": int64(replicas), "selector": map[string]any{"matchLabels": labels},
-			"template": map[string]any{
-				"metadata": map[string]any{"labels": labels},
-				"spec":     map[string]any{"containers": []any{map[string]any{"name": "web", "image": "example.test/web:1"}}},
-			},
-		},
-	}}
-}
-
-// sightings are the moments of every Deployment's way, by this machine's one clock.
-type sightings struct {
-	members int
-	mutex   sync.Mutex
-	by      map[string]*sighting
-}
-
-type sighting struct {
-	created time.Time
-	// answered is when the API servers had answered the create.
-	answered time.Time
-	arrived  []time.Time  // one for each member
-	readyIn  map[int]bool // by member; kept of what was created in the members
-	ready    time.Time    // everywhere
-}
-
-func newSightings(members int) *sightings {
-	return &sightings{members: members, by: map[string]*sighting{}}
-}
-
-func (s *sightings) created(name string) {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	s.by[name] = &sighting{created: time.Now(), readyIn: map[int]bool{}}
-}
-
-func (s *sightings) answered(name string) {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	s.by[name].answered = time.Now()
-}
-
-func (s *sightings) arrived(name string) {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	if one := s.by[name]; one != nil {
-		one.arrived = append(one.arrived, time.Now())
-	}
-}
-
-func (s *sightings) readyIn(name string, member int) {
-	s.mutex.Lock()
-	everywhere := false
-	if one := s.by[name]; one != nil {
-		one.readyIn[member] = true
-		everywhere = len(one.readyIn) == s.members
-	}
-	s.mutex.Unlock()
-	if everywhere {
-		s.readyEverywhere(name)
-	}
-}
-
-func (s *sightings) readyEverywhere(name string) {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	if one := s.by[name]; one != nil && one.ready.IsZero() {
-		one.ready = time.Now()
-	}
-}
-
-// followAll notes what becomes of the Deployments, in the members and on the hub.
-func (s *sightings) followAll(ctx context.Context, f *fleet.Fleet) error {
-	for i, member := range f.Members() {
-		err := s.follow(ctx, member.Dynamic, func(event watch.EventType, object *unstructured.Unstructured) {
-			if event == watch.Added {
-				s.arrived(object.GetName())
-			}
-			if strings.HasPrefix(object.GetName(), string(direct)) && readyReplicas(object) == replicas {
-				s.readyIn(object.GetName(), i)
-			}
-		})
+// measure runs scenarios one after the other. One that fails does not keep the others from running.
+func measure(ctx context.Context, env *environment, chosen []scenario, into string) error {
+	var failures []error
+	for _, s := range chosen {
+		env.begin(s)
+		where, err := machine(ctx)
 		if err != nil {
 			return err
 		}
-	}
-	return s.follow(ctx, f.Hub().Dynamic, func(_ watch.EventType, object *unstructured.Unstructured) {
-		if readyReplicas(object) == replicas*len(f.Members()) {
-			s.readyEverywhere(object.GetName())
-		}
-	})
-}
-
-// follow calls see for every event about a Deployment. It returns once the watch stands.
-func (s *sightings) follow(ctx context.Context, client dynamic.Interface, see func(watch.EventType, *unstructured.Unstructured)) error {
-	watcher, err := client.Resource(deployments).Namespace(namespace).Watch(ctx, metav1.ListOptions{})
-	if err != nil {
-		return fmt.Errorf("watching Deployments: %w", err)
-	}
-	go func() {
-		for event := range watcher.ResultChan() {
-			if object, ok := event.Object.(*unstructured.Unstructured); ok {
-				see(event.Type, object)
+		rows, err := s.run(ctx, env)
+		if len(rows) > 0 {
+			section := section(s, where, rows)
+			fmt.Print("\n", section, "\n")
+			if into != "" {
+				err = errors.Join(err, record(into, s.name, section))
 			}
 		}
-	}()
-	return nil
-}
-
-// wait returns when everything that was created is everywhere and ready.
-func (s *sightings) wait(ctx context.Context, count int) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		missing := s.missing(count)
-		if missing == "" {
-			return nil
+		if err != nil {
+			failures = append(failures, fmt.Errorf("%s: %w", s.name, err))
 		}
-		select {
-		case <-ctx.Done():
-			return errors.New(missing)
-		case <-ticker.C:
+		if missed := missed(rows); len(missed) > 0 {
+			failures = append(failures, fmt.Errorf("%s: goals missed: %s", s.name, strings.Join(missed, "; ")))
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
+	return errors.Join(failures...)
 }
 
-func (s *sightings) missing(count int) string {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	for i := range len(ways) * count {
-		name := ways[i%len(ways)].name(i / len(ways))
-		one := s.by[name]
-		if one == nil || len(one.arrived) < s.members || one.ready.IsZero() {
-			return fmt.Sprintf("Deployment %s did not become ready everywhere, or the hub did not say so", name)
-		}
-	}
-	return ""
-}
-
-// samples are how long one way takes, from the create on.
-type samples struct{ inOne, inAll, ready []time.Duration }
-
-func (s *sightings) samples(on way) samples {
-	var result samples
-	for name, one := range s.by {
-		if !on.measures(name) {
-			continue
-		}
-		for _, at := range one.arrived[:s.members] {
-			result.inOne = append(result.inOne, at.Sub(one.created))
-		}
-		result.inAll = append(result.inAll, one.arrived[s.members-1].Sub(one.created))
-		result.ready = append(result.ready, one.ready.Sub(one.created))
-	}
-	return result
-}
-
-func report(s *sightings) error {
-	hub, members := s.samples(byHub), s.samples(direct)
-	missed := false
-	fmt.Printf("\n%d Deployments on each way, into %d members\n%-44s %9s %9s %9s   %s\n", len(hub.inAll), s.members, "", "p50", "p99", "longest", "goal p50 / p99")
-	for _, row := range []struct {
-		what    string
-		samples []time.Duration
-		goal    goal
-	}{
-		{"create on the hub to object in a member", hub.inOne, arrivedGoal},
-		{"  in all members", hub.inAll, goal{}},
-		{"  to ready on the hub", hub.ready, readyGoal},
-		{"create in the members to object in a member", members.inOne, goal{}},
-		{"  in all members", members.inAll, goal{}},
-		{"  to ready in all members", members.ready, goal{}},
-	} {
-		slices.Sort(row.samples)
-		p50, p99 := percentile(row.samples, 50), percentile(row.samples, 99)
-		verdict := ""
-		if row.goal != (goal{}) {
-			verdict = fmt.Sprintf("%v / %v  met", row.goal.p50, row.goal.p99)
-			if p50 > row.goal.p50 || p99 > row.goal.p99 {
-				verdict, missed = fmt.Sprintf("%v / %v  MISSED", row.goal.p50, row.goal.p99), true
-			}
-		}
-		fmt.Println(strings.TrimRight(fmt.Sprintf("%-44s %9s %9s %9s   %s", row.what, inMilliseconds(p50), inMilliseconds(p99),
-			inMilliseconds(row.samples[len(row.samples)-1]), verdict), " "))
-	}
-	if missed {
-		return errors.New("a goal was missed")
-	}
-	return nil
-}
-
-func inMilliseconds(d time.Duration) string {
-	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
-}
-
-// percentile returns the smallest sample that at least p percent do not exceed; samples are sorted.
-func percentile(samples []time.Duration, p int) time.Duration {
-	return samples[(len(samples)*p+99)/100-1]
-}
+// program is the path of a built program.
+func (e *environment) program(name string) string { return filepath.Join(e.bin, name) }

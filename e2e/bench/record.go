@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// section is what is printed and recorded of a scenario.
+func section(s scenario, where string, rows []row) string {
+	text := fmt.Sprintf("### %s\n\n%s. Measured %s.\n\n%s", s.name, capital(s.what), where, table(rows))
+	if s.limits != "" {
+		text += "\nNot shown: " + s.limits + ".\n"
+	}
+	return text
+}
+
+func capital(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
+
+// machine says when, of which commit and on what something is measured.
+func machine(ctx context.Context) (string, error) {
+	commit, err := output(ctx, "git", "rev-parse", "--short=10", "HEAD")
+	if err != nil {
+		return "", err
+	}
+	changes, err := output(ctx, "git", "status", "--porcelain", "--untracked-files=no")
+	if err != nil {
+		return "", err
+	}
+	if changes != "" {
+		commit += " with changes"
+	}
+	load, _, _ := strings.Cut(readOr("/proc/loadavg", "unknown"), " ")
+	return fmt.Sprintf("%s at commit %s, on %d processors (%s), %s of memory, Linux %s, %s; load before it began: %s",
+		time.Now().UTC().Format("2006-01-02 15:04 UTC"), commit, runtime.NumCPU(), field("/proc/cpuinfo", "model name"),
+		field("/proc/meminfo", "MemTotal"), strings.TrimSpace(readOr("/proc/sys/kernel/osrelease", "unknown")), runtime.Version(), load), nil
+}
+
+func output(ctx context.Context, program string, args ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, program, args...).Output()
+	if err != nil {
+		return "", fmt.Errorf("running %s: %w", program, err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+func readOr(path, otherwise string) string {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return otherwise
+	}
+	return string(raw)
+}
+
+// field finds "name : value" in a file of /proc.
+func field(path, name string) string {
+	for line := range strings.Lines(readOr(path, "")) {
+		if key, value, found := strings.Cut(line, ":"); found && strings.TrimSpace(key) == name {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown"
+}
+
+// record puts a section into a file: in the place of the scenario's older one, or at the end. What people have written
+// around it stays.
+func record(path, name, section string) error {
+	begin, end := fmt.Sprintf("<!-- bench %s -->\n", name), fmt.Sprintf("<!-- end of bench %s -->\n", name)
+	raw, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("recording the result: %w", err)
+	}
+	text, block := string(raw), begin+section+end
+	before, rest, found := strings.Cut(text, begin)
+	_, after, whole := strings.Cut(rest, end)
+	switch {
+	case found && !whole:
+		return fmt.Errorf("recording the result in %s: %q has no end", path, strings.TrimSpace(begin))
+	case found:
+		text = before + block + after
+	case text == "":
+		text = block
+	default:
+		text = strings.TrimRight(text, "\n") + "\n\n" + block
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		return fmt.Errorf("recording the result: %w", err)
+	}
+	return nil
+}

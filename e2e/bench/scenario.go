@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// A scenario is one thing that is measured.
+type scenario struct {
+	name string
+	// what is measured, in half a line, and how long that takes with the sizes that are the default.
+	what, takes string
+	// flags registers its sizes, named SCENARIO.SIZE; nil when it has none.
+	flags func(*flag.FlagSet)
+	// run measures. Rows that were found before an error are shown.
+	run func(ctx context.Context, env *environment) ([]row, error)
+	// limits is what its figures do not show, for whoever reads the table.
+	limits string
+}
+
+// An environment is what scenarios run in.
+type environment struct {
+	// runs is how often each measurement is made.
+	runs int
+	// bin is the folder of the built programs, dir one for logs and data, gone when the bench ends.
+	bin, dir string
+
+	began time.Time
+	name  string
+}
+
+func (e *environment) prepare() (err error) {
+	if e.bin == "" {
+		e.bin = "bin"
+	}
+	if e.bin, err = filepath.Abs(e.bin); err != nil {
+		return err
+	}
+	if _, err := os.Stat(e.program("windlass-hub")); err != nil {
+		return fmt.Errorf("%w: run make build, or say by -bin where the programs are", err)
+	}
+	// Of what starts programs by itself, e2e/fleet is told by its environment.
+	if err := os.Setenv("WINDLASS_E2E_BIN", e.bin); err != nil {
+		return err
+	}
+	e.dir, err = os.MkdirTemp("", "windlass-bench-")
+	return err
+}
+
+func (e *environment) close() {
+	if os.Getenv("WINDLASS_E2E_KEEP") != "" {
+		fmt.Fprintln(os.Stderr, "logs and data are kept in", e.dir)
+		return
+	}
+	if err := os.RemoveAll(e.dir); err != nil {
+		fmt.Fprintln(os.Stderr, "removing what the bench has left:", err)
+	}
+}
+
+func (e *environment) begin(s scenario) {
+	e.began, e.name = time.Now(), s.name
+	e.progress("%s; with its usual sizes it takes %s", s.what, s.takes)
+}
+
+// progress tells whoever waits how far a scenario has come. Results are not told here.
+func (e *environment) progress(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "%s %6.1f s  %s\n", e.name, time.Since(e.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// folder makes a folder below dir.
+func (e *environment) folder(pattern string) (string, error) { return os.MkdirTemp(e.dir, pattern+"-") }

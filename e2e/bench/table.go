@@ -1,0 +1,222 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// A row is one figure: what was measured, all values of it, and what is asked for.
+type row struct {
+	// at is the size it was measured at, such as "1,000 agents"; rows of one size stand together.
+	at   string
+	what string
+	unit unit
+	// values are those of the runs, or samples; see samples.
+	values []float64
+	// samples says that the values are single deliveries and not whole runs: of those there are percentiles.
+	samples bool
+	goals   []goal
+}
+
+// A goal is the most that a figure may be, at a percentile of its values.
+type goal struct {
+	percentile float64
+	most       float64
+}
+
+// atMost is a goal for the median; of runs the median is what counts.
+func atMost(most float64) []goal { return []goal{{50, most}} }
+
+// A unit says how values are written, and where they stand in a table: what is the same in every run comes first.
+type unit int
+
+const (
+	count unit = iota
+	bytes
+	memory
+	cpu      // processor time, in nanoseconds
+	share    // of one processor, as a part of 1
+	rate     // a second
+	duration // in nanoseconds
+)
+
+func (u unit) write(value float64) string {
+	switch u {
+	case bytes, memory:
+		return inBytes(value)
+	case cpu, duration:
+		return inTime(value)
+	case share:
+		return fmt.Sprintf("%.2f %%", 100*value)
+	case rate:
+		return inCount(value) + "/s"
+	}
+	return inCount(value)
+}
+
+// inCount writes three digits of what is small, and all of what is large.
+func inCount(value float64) string {
+	switch {
+	case value == math.Trunc(value) || math.Abs(value) >= 1000:
+		return grouped(int64(math.Round(value)))
+	case math.Abs(value) >= 10:
+		return fmt.Sprintf("%.1f", value)
+	}
+	return fmt.Sprintf("%.2f", value)
+}
+
+// grouped writes 1234567 as 1,234,567.
+func grouped(n int64) string {
+	digits := fmt.Sprint(n)
+	for i := len(digits) - 3; i > 0 && digits[i-1] != '-'; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}
+
+func inBytes(value float64) string {
+	switch {
+	case math.Abs(value) >= 1e6:
+		return fmt.Sprintf("%.1f MB", value/1e6)
+	case math.Abs(value) >= 1e3:
+		return fmt.Sprintf("%.1f KB", value/1e3)
+	}
+	return inCount(value) + " B"
+}
+
+func inTime(value float64) string {
+	switch d := time.Duration(value); {
+	case d.Abs() >= 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d.Abs() >= time.Second:
+		return fmt.Sprintf("%.2f s", d.Seconds())
+	case d.Abs() >= time.Millisecond:
+		return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+	}
+	return fmt.Sprintf("%.0f µs", value/1e3)
+}
+
+// leastOfP99 is how many samples a p99 needs to say anything; a p99.9 needs ten times as many.
+const leastOfP99 = 200
+
+// percentile returns the smallest value that at least p percent do not exceed; the row is sorted.
+func (r row) percentile(p float64) float64 {
+	return r.values[max(0, int(math.Ceil(float64(len(r.values))*p/100))-1)]
+}
+
+func (r row) sorted() row {
+	r.values = slices.Sorted(slices.Values(r.values))
+	return r
+}
+
+// met says whether every goal is reached.
+func (r row) met() bool {
+	return !slices.ContainsFunc(r.goals, func(g goal) bool { return r.percentile(g.percentile) > g.most })
+}
+
+func (r row) cells() []string {
+	p99, p999, goals := "", "", ""
+	if r.samples && len(r.values) >= leastOfP99 {
+		p99 = r.unit.write(r.percentile(99))
+	}
+	if r.samples && len(r.values) >= 10*leastOfP99 {
+		p999 = r.unit.write(r.percentile(99.9))
+	}
+	if len(r.goals) > 0 {
+		var words []string
+		for _, g := range r.goals {
+			word := r.unit.write(g.most)
+			if g.percentile != 50 {
+				word = fmt.Sprintf("p%v %s", g.percentile, word)
+			}
+			words = append(words, word)
+		}
+		verdict := ": reached"
+		if !r.met() {
+			verdict = ": **not reached**"
+		}
+		goals = strings.Join(words, ", ") + verdict
+	}
+	of := "runs"
+	if r.samples {
+		of = "samples"
+	}
+	if len(r.values) == 1 {
+		of = strings.TrimSuffix(of, "s")
+	}
+	least, most := r.unit.write(r.values[0]), r.unit.write(r.values[len(r.values)-1])
+	spread := least + " – " + most
+	if least == most {
+		spread = "the same"
+	}
+	if len(r.values) == 1 {
+		spread = ""
+	}
+	return []string{r.at, r.what, r.unit.write(r.percentile(50)), spread, p99, p999, grouped(int64(len(r.values))) + " " + of, goals}
+}
+
+var columns = []string{"size", "what", "median", "least – most", "p99", "p99.9", "of", "goal"}
+
+// table writes rows as a Markdown table that can be read as it is. Columns that would be empty are left out.
+func table(rows []row) string {
+	rows = slices.Clone(rows)
+	sizes := map[string]int{}
+	for i := range rows {
+		if _, known := sizes[rows[i].at]; !known {
+			sizes[rows[i].at] = len(sizes)
+		}
+		rows[i] = rows[i].sorted()
+	}
+	slices.SortStableFunc(rows, func(a, b row) int {
+		return cmp.Or(cmp.Compare(sizes[a.at], sizes[b.at]), cmp.Compare(a.unit, b.unit))
+	})
+	lines := [][]string{columns}
+	for _, r := range rows {
+		if len(r.values) > 0 {
+			lines = append(lines, r.cells())
+		}
+	}
+	widths := make([]int, len(columns))
+	for column := range columns {
+		for _, line := range lines[1:] {
+			widths[column] = max(widths[column], utf8.RuneCountInString(line[column]))
+		}
+		if widths[column] > 0 {
+			widths[column] = max(widths[column], utf8.RuneCountInString(columns[column]))
+		}
+	}
+	var text strings.Builder
+	for i, line := range lines {
+		for column, cell := range line {
+			if width := widths[column]; width > 0 {
+				fmt.Fprintf(&text, "| %s%s ", cell, strings.Repeat(" ", width-utf8.RuneCountInString(cell)))
+			}
+		}
+		text.WriteString("|\n")
+		for column := range line {
+			if width := widths[column]; i == 0 && width > 0 {
+				text.WriteString("| " + strings.Repeat("-", width) + " ")
+			}
+		}
+		if i == 0 {
+			text.WriteString("|\n")
+		}
+	}
+	return text.String()
+}
+
+// missed names the rows whose goal is not reached.
+func missed(rows []row) []string {
+	var names []string
+	for _, r := range rows {
+		if len(r.values) > 0 && !r.sorted().met() {
+			names = append(names, strings.TrimPrefix(r.at+", ", ", ")+r.what)
+		}
+	}
+	return names
+}

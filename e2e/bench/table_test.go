@@ -1,0 +1,124 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func values(n int) []float64 {
+	var all []float64
+	for i := range n {
+		all = append(all, float64(i+1)*float64(time.Millisecond))
+	}
+	return all
+}
+
+func TestATableShowsWhatItsValuesCanBear(t *testing.T) {
+	for _, test := range []struct {
+		reason string
+		row    row
+		want   string
+	}{
+		{"one value has no spread", row{at: "3", what: "puts", unit: count, values: []float64{1234567}},
+			"| 3 | puts | 1,234,567 |  |  |  | 1 run |  |"},
+		{"what is the same in every run says so", row{what: "puts", unit: count, values: []float64{4, 4, 4}},
+			"|  | puts | 4 | the same |  |  | 3 runs |  |"},
+		{"the median of runs counts for a goal", row{what: "last", unit: duration, values: []float64{9e8, 1e8, 2e8}, goals: atMost(3e8)},
+			"|  | last | 200.0 ms | 100.0 ms – 900.0 ms |  |  | 3 runs | 300.0 ms: reached |"},
+		{"of runs there is no p99, however many", row{what: "last", unit: duration, values: values(300)},
+			"|  | last | 150.0 ms | 1.0 ms – 300.0 ms |  |  | 300 runs |  |"},
+		{"199 samples have none either", row{what: "one", unit: duration, samples: true, values: values(199)},
+			"|  | one | 100.0 ms | 1.0 ms – 199.0 ms |  |  | 199 samples |  |"},
+		{"200 samples have a p99, and a goal for it", row{what: "one", unit: duration, samples: true, values: values(200), goals: []goal{{50, 1e8}, {99, 1e8}}},
+			"|  | one | 100.0 ms | 1.0 ms – 200.0 ms | 198.0 ms |  | 200 samples | 100.0 ms, p99 100.0 ms: **not reached** |"},
+		{"a p99.9 needs 2,000", row{what: "one", unit: duration, samples: true, values: values(2000)},
+			"|  | one | 1.00 s | 1.0 ms – 2.00 s | 1.98 s | 2.00 s | 2,000 samples |  |"},
+	} {
+		if got := "| " + strings.Join(test.row.sorted().cells(), " | ") + " |"; got != test.want {
+			t.Errorf("%s: got  %s\nwant %s", test.reason, got, test.want)
+		}
+	}
+}
+
+func TestATableBeginsWithWhatIsTheSameInEveryRun(t *testing.T) {
+	got := table([]row{
+		{at: "10 agents", what: "time", unit: duration, values: []float64{1e6}},
+		{at: "100 agents", what: "puts", unit: count, values: []float64{3}},
+		{at: "10 agents", what: "nothing was measured", unit: count},
+		{at: "10 agents", what: "puts", unit: count, values: []float64{2}},
+	})
+	want := `| size       | what | median | of    |
+| ---------- | ---- | ------ | ----- |
+| 10 agents  | puts | 2      | 1 run |
+| 10 agents  | time | 1.0 ms | 1 run |
+| 100 agents | puts | 3      | 1 run |
+`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestMissedNamesTheRowsWhoseGoalIsNotReached(t *testing.T) {
+	got := missed([]row{
+		{at: "1,000 agents", what: "last", unit: duration, values: []float64{5, 1, 4}, goals: atMost(3)},
+		{at: "10 agents", what: "last", unit: duration, values: []float64{5, 1, 2}, goals: atMost(3)},
+		{what: "puts", unit: count, values: []float64{9}},
+	})
+	if len(got) != 1 || got[0] != "1,000 agents, last" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestARecordTakesThePlaceOfTheOlderOneAndOfNothingElse(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "BENCHMARKS.md")
+	if err := os.WriteFile(path, []byte("# Benchmarks\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range [][2]string{{"a", "old a\n"}, {"b", "old b\n"}, {"a", "new a\n"}} {
+		if err := record(path, one[0], one[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "# Benchmarks\n\n<!-- bench a -->\nnew a\n<!-- end of bench a -->\n\n<!-- bench b -->\nold b\n<!-- end of bench b -->\n"
+	if string(got) != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if err := os.WriteFile(path, []byte("<!-- bench a -->\nhalf of it"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := record(path, "a", "new\n"); err == nil || !strings.Contains(err.Error(), "has no end") {
+		t.Errorf("a record without an end was replaced: %v", err)
+	}
+}
+
+func TestCountersAreReadFromWhatTheHubServes(t *testing.T) {
+	before := reading{counters: parseCounters(`windlass_hub_link_messages_total{direction="out",family="works"} 5
+windlass_hub_link_bytes_total{direction="out",family="works"} 500
+`), revision: 7}
+	after := reading{counters: parseCounters(`# HELP etcd_request_duration_seconds words
+etcd_request_duration_seconds_count{group="",operation="create",resource="configmaps"} 3
+etcd_request_duration_seconds_count{group="",operation="get",resource="configmaps"} 9
+windlass_hub_link_messages_total{direction="out",family="works"} 1.5e+01
+windlass_hub_link_messages_total{direction="out",family="reports"} 2
+windlass_hub_link_messages_total{direction="in",family="works"} 4
+windlass_hub_link_bytes_total{direction="out",family="works"} 800
+go_memstats_mallocs_total 70
+`), revision: 10}
+	spent := after.since(before)
+	for what, pair := range map[string][2]float64{
+		"puts": {spent.puts, 3}, "writes of ConfigMaps": {spent.writes("configmaps"), 3}, "all writes": {spent.writes(""), 3},
+		"works out": {spent.messages("out", "works"), 10}, "all out": {spent.messages("out"), 12}, "works and reports out": {spent.messages("out", "works", "reports"), 12},
+		"bytes": {spent.linkBytes("out"), 300}, "allocations": {spent.allocations(), 70},
+	} {
+		if pair[0] != pair[1] {
+			t.Errorf("%s: %v, want %v", what, pair[0], pair[1])
+		}
+	}
+}
