@@ -73,6 +73,7 @@ SCENARIO ?=
 BENCH_FLAGS ?=
 bench: build ## Measure everything, which takes long and says so; SCENARIO=name measures one thing
 	$(if $(SCENARIO),,$(GO) test -vet=off -run '^$$' -bench Over1000Clusters -benchtime 2s -cpu 1 ./pkg/schedule)
+	$(GO) build $(LINK_FLAGS) $(BUILD_FLAGS) -o bin/ ./e2e/simagent
 	$(GO) run ./e2e/bench $(BENCH_FLAGS) $(SCENARIO)
 
 generate: ## Write all generated code anew

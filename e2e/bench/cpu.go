@@ -2,10 +2,9 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"windlass.dev/windlass/e2e/fleet"
 )
@@ -40,26 +39,15 @@ func usage(f *fleet.Fleet) (consumption, error) {
 	return used, nil
 }
 
-// tick is the unit of the times in /proc; 1/100 s on every Linux that Go runs on.
-const tick = 10 * time.Millisecond
-
-// processorTime is user and system time of a process and all its threads: proc(5), stat, fields 14 and 15.
+// processorTime is user and system time of a process and all its threads, from the clock that Linux keeps for every process
+// (clock_getcpuclockid(3)): those in /proc count hundredths of a second.
 func processorTime(pid int) (time.Duration, error) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, fmt.Errorf("reading the processor time of a process: %w", err)
+	const scheduled = 2 // CPUCLOCK_SCHED
+	var spent unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|scheduled), &spent); err != nil {
+		return 0, fmt.Errorf("reading the processor time of process %d: %w", pid, err)
 	}
-	// The second field is the program's name in parentheses, which may hold anything.
-	fields := strings.Fields(string(raw[strings.LastIndexByte(string(raw), ')')+1:]))
-	var sum time.Duration
-	for _, field := range fields[11:13] {
-		ticks, err := strconv.ParseInt(field, 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("reading the processor time of process %d: %w", pid, err)
-		}
-		sum += time.Duration(ticks) * tick
-	}
-	return sum, nil
+	return time.Duration(spent.Nano()), nil
 }
 
 // turns count who had the processors while Deployments came on each way: two cores are what all of

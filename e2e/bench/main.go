@@ -21,6 +21,7 @@ import (
 func scenarios() []scenario {
 	return []scenario{
 		(&trickle{}).scenario(),
+		(&fanOut{}).scenario(),
 	}
 }
 

@@ -39,7 +39,7 @@ func machine(ctx context.Context) (string, error) {
 	load, _, _ := strings.Cut(readOr("/proc/loadavg", "unknown"), " ")
 	return fmt.Sprintf("%s at commit %s, on %d processors (%s), %s of memory, Linux %s, %s; load before it began: %s",
 		time.Now().UTC().Format("2006-01-02 15:04 UTC"), commit, runtime.NumCPU(), field("/proc/cpuinfo", "model name"),
-		field("/proc/meminfo", "MemTotal"), strings.TrimSpace(readOr("/proc/sys/kernel/osrelease", "unknown")), runtime.Version(), load), nil
+		memorySize(), strings.TrimSpace(readOr("/proc/sys/kernel/osrelease", "unknown")), runtime.Version(), load), nil
 }
 
 func output(ctx context.Context, program string, args ...string) (string, error) {
@@ -56,6 +56,15 @@ func readOr(path, otherwise string) string {
 		return otherwise
 	}
 	return string(raw)
+}
+
+// memorySize is that of the machine.
+func memorySize() string {
+	var kilobytes float64
+	if _, err := fmt.Sscanf(field("/proc/meminfo", "MemTotal"), "%f kB", &kilobytes); err != nil {
+		return "an unknown amount"
+	}
+	return fmt.Sprintf("%.0f GB", kilobytes*1024/1e9)
 }
 
 // field finds "name : value" in a file of /proc.

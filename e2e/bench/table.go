@@ -38,6 +38,7 @@ type unit int
 const (
 	count unit = iota
 	bytes
+	allocations
 	memory
 	cpu      // processor time, in nanoseconds
 	share    // of one processor, as a part of 1

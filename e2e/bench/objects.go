@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"windlass.dev/windlass/e2e/simagent/control"
+)
+
+// groupLabel tells which policy is meant for an object.
+const groupLabel = "group"
+
+// policy makes a policy for the objects of a kind with the group's label.
+func (h *herd) policy(ctx context.Context, group, apiVersion, kind string, placement map[string]any) error {
+	object := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "policy.karmada.io/v1alpha1", "kind": "PropagationPolicy",
+		"metadata": map[string]any{"name": group, "namespace": namespace},
+		"spec": map[string]any{
+			"resourceSelectors": []any{map[string]any{
+				"apiVersion": apiVersion, "kind": kind, "labelSelector": map[string]any{"matchLabels": map[string]any{groupLabel: group}},
+			}},
+			"placement": placement,
+		},
+	}}
+	if _, err := h.api.Resource(policies).Namespace(namespace).Create(ctx, object, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("making policy %s: %w", group, err)
+	}
+	return nil
+}
+
+// toFirst places everything in the first so many clusters: 1, 10, 100 and so on, or all of them.
+func (h *herd) toFirst(clusters int) map[string]any {
+	label := "simulated"
+	if clusters < h.agents {
+		label = fmt.Sprintf("first-%d", clusters)
+	}
+	return map[string]any{"clusterAffinity": map[string]any{"labelSelector": map[string]any{"matchLabels": map[string]any{label: "yes"}}}}
+}
+
+// isPowerOfTen says for how many clusters there is a label.
+func isPowerOfTen(n int) bool {
+	for ; n > 1; n /= 10 {
+		if n%10 != 0 {
+			return false
+		}
+	}
+	return n == 1
+}
+
+// web is a Deployment of about 2 KB that says when it was sent.
+func web(name, group string, replicas int64) *unstructured.Unstructured {
+	labels := map[string]any{"app": name}
+	var env []any
+	for i := range 20 {
+		env = append(env, map[string]any{"name": fmt.Sprintf("SETTING_%02d", i), "value": fmt.Sprintf("value-of-setting-%02d-in-the-environment", i)})
+	}
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apps/v1", "kind": "Deployment",
+		"metadata": map[string]any{"name": name, "namespace": namespace, "labels": map[string]any{groupLabel: group}},
+		"spec": map[string]any{
+			"replicas": replicas, "selector": map[string]any{"matchLabels": labels},
+			"template": map[string]any{
+				"metadata": map[string]any{"labels": labels},
+				"spec": map[string]any{"containers": []any{map[string]any{
+					"name": "web", "image": "example.test/web:" + control.Stamp(time.Now()), "env": env,
+					"resources": map[string]any{"requests": map[string]any{"cpu": "100m", "memory": "64Mi"}},
+				}}},
+			},
+		},
+	}}
+}
+
+// settings is a ConfigMap of about 1 KB that says when it was sent.
+func settings(name, group string) *unstructured.Unstructured {
+	data := map[string]any{"sent": control.Stamp(time.Now())}
+	for i := range 20 {
+		data[fmt.Sprintf("setting-%02d", i)] = fmt.Sprintf("value-of-setting-%02d", i)
+	}
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap",
+		"metadata": map[string]any{"name": name, "namespace": namespace, "labels": map[string]any{groupLabel: group}},
+		"data":     data,
+	}}
+}
+
+func (h *herd) create(ctx context.Context, resource schema.GroupVersionResource, object *unstructured.Unstructured) error {
+	if _, err := h.api.Resource(resource).Namespace(namespace).Create(ctx, object, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("creating %s %s: %w", object.GetKind(), object.GetName(), err)
+	}
+	return nil
+}
+
+// update writes an object again, whatever it was.
+func (h *herd) update(ctx context.Context, resource schema.GroupVersionResource, object *unstructured.Unstructured) error {
+	if _, err := h.api.Resource(resource).Namespace(namespace).Update(ctx, object, metav1.UpdateOptions{}); err != nil {
+		return fmt.Errorf("updating %s %s: %w", object.GetKind(), object.GetName(), err)
+	}
+	return nil
+}
+
+func (h *herd) delete(ctx context.Context, resource schema.GroupVersionResource, name string) error {
+	if err := h.api.Resource(resource).Namespace(namespace).Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
+		return fmt.Errorf("deleting %s %s: %w", resource.Resource, name, err)
+	}
+	return nil
+}
