@@ -57,6 +57,18 @@ type Config struct {
 	NAT bool
 	// Fsync makes the members' etcd wait for the disk; the hub's always does.
 	Fsync bool
+	// Node is what each of a member's two nodes offers; what cluster.MemberConfig says when zero.
+	Node cluster.Capacity
+	// AsInstalled gives hub and agents no settings, as for a user who makes none: what is measured is to be theirs.
+	AsInstalled bool
+}
+
+// settings returns a configuration file's text, none where users would have none.
+func (c Config) settings(text string) string {
+	if c.AsInstalled {
+		return ""
+	}
+	return text
 }
 
 var shared struct {
@@ -349,7 +361,7 @@ func (f *Fleet) startClusters(ctx context.Context, hubAddress string) error {
 func (f *Fleet) startHub(ctx context.Context, address string) error {
 	hub, err := cluster.StartHub(ctx, cluster.HubConfig{
 		Dir: filepath.Join(f.dir, "hub"), Binary: f.Binary("windlass-hub"), CLI: f.Binary("windlass"), Address: address,
-		Config: hubConfig,
+		Config: f.config.settings(hubConfig),
 	})
 	if err != nil {
 		return err
@@ -365,6 +377,7 @@ func (f *Fleet) startHub(ctx context.Context, address string) error {
 func (f *Fleet) startMember(ctx context.Context, name string, network *cluster.Namespace) (*Member, error) {
 	member, err := cluster.StartMember(ctx, cluster.MemberConfig{
 		Name: name, Dir: filepath.Join(f.dir, name), Binary: f.Binary("member"), Fsync: f.config.Fsync, Network: network,
+		Capacity: f.config.Node,
 	})
 	if err != nil {
 		return nil, err
@@ -385,7 +398,7 @@ func (f *Fleet) join(ctx context.Context, m *Member) error {
 	m.Agent, err = cluster.StartAgent(ctx, cluster.AgentConfig{
 		Dir: filepath.Join(f.dir, name+"-agent"), Binary: f.Binary("windlass-agent"),
 		Hub: f.hub.LinkAddress(), ClusterName: name, Token: token, Member: m.Cluster,
-		Config: agentConfig,
+		Config: f.config.settings(agentConfig),
 	})
 	if err != nil {
 		return err
