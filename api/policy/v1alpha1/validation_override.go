@@ -181,8 +181,11 @@ func validateImageOverrider(o *ImageOverrider, path *field.Path) field.ErrorList
 
 func validateCommandArgsOverrider(o *CommandArgsOverrider, path *field.Path) field.ErrorList {
 	errs := required(o.Operator, path.Child("operator"), OverriderOpAdd, OverriderOpRemove)
-	if o.ContainerName == "" {
-		errs = append(errs, field.Required(path.Child("containerName"), "name the container"))
+	switch at := path.Child("containerName"); {
+	case o.ContainerName == "":
+		errs = append(errs, field.Required(at, "name the container"))
+	case strings.Contains(o.ContainerName, referenceBegin):
+		errs = append(errs, field.Invalid(at, o.ContainerName, onlyValuesRefer))
 	}
 	for i, word := range o.Value {
 		checkReferences(word, path.Child("value").Index(i), &errs)
@@ -296,26 +299,30 @@ func validateJSONValue(value apiextensionsv1.JSON, path *field.Path) field.Error
 	if err := json.Unmarshal(value.Raw, &decoded); err != nil {
 		return field.ErrorList{field.Invalid(path, string(value.Raw), "is no JSON: "+err.Error())}
 	}
-	var errs field.ErrorList
-	eachString(decoded, func(text string) { checkReferences(text, path, &errs) })
-	return errs
+	return checkReferencesIn(decoded, path)
 }
 
-// eachString calls found for every string in a JSON value, but for the keys of objects.
-func eachString(value any, found func(string)) {
+// checkReferencesIn checks all strings in a JSON value. The keys of objects are written as they are, so none may refer.
+func checkReferencesIn(value any, path *field.Path) (errs field.ErrorList) {
 	switch value := value.(type) {
 	case string:
-		found(value)
+		checkReferences(value, path, &errs)
 	case []any:
 		for _, item := range value {
-			eachString(item, found)
+			errs = append(errs, checkReferencesIn(item, path)...)
 		}
 	case map[string]any:
 		for _, key := range sortedKeys(value) {
-			eachString(value[key], found)
+			if strings.Contains(key, referenceBegin) {
+				errs = append(errs, field.Invalid(path, key, "the key of an object "+onlyValuesRefer))
+			}
+			errs = append(errs, checkReferencesIn(value[key], path)...)
 		}
 	}
+	return errs
 }
+
+const onlyValuesRefer = "refers to the cluster, which only values can"
 
 // validatePointer checks the syntax of a JSON pointer (RFC 6901).
 func validatePointer(pointer string, path *field.Path) field.ErrorList {
@@ -328,7 +335,7 @@ func validatePointer(pointer string, path *field.Path) field.ErrorList {
 		}
 	}
 	if strings.Contains(pointer, referenceBegin) {
-		return field.ErrorList{field.Invalid(path, pointer, "refers to the cluster, which only values can")}
+		return field.ErrorList{field.Invalid(path, pointer, onlyValuesRefer)}
 	}
 	return nil
 }

@@ -136,3 +136,25 @@ func FuzzReferences(f *testing.F) {
 		}
 	})
 }
+
+func TestOnlyValuesReferToTheCluster(t *testing.T) {
+	plaintext := func(value string) policyv1alpha1.Overriders {
+		return policyv1alpha1.Overriders{Plaintext: []policyv1alpha1.PlaintextOverrider{{Path: "/data", Operator: "add", Value: apiextensionsv1.JSON{Raw: []byte(value)}}}}
+	}
+	const at = "spec.overrideRules[0].overriders."
+	for _, test := range []struct {
+		reason     string
+		overriders policyv1alpha1.Overriders
+		want       []string
+	}{
+		{"a value", plaintext(`{"a": ["${cluster.name}"]}`), nil},
+		{"a key, which would be written as it is", plaintext(`{"a": [{"${cluster.name}": "b"}]}`),
+			[]string{at + `plaintext[0].value: Invalid value: "${cluster.name}": the key of an object refers to the cluster, which only values can`}},
+		{"a container, which none is called", policyv1alpha1.Overriders{ArgsOverrider: []policyv1alpha1.CommandArgsOverrider{{ContainerName: "${cluster.name}", Operator: "add", Value: []string{"x"}}}},
+			[]string{at + `argsOverrider[0].containerName: Invalid value: "${cluster.name}": refers to the cluster, which only values can`}},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			expectErrors(t, policyv1alpha1.ValidateOverridePolicy(overrideOf(test.overriders)), test.want)
+		})
+	}
+}
