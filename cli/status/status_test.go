@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
@@ -570,5 +572,13 @@ func TestAnOverridePolicyWithoutEffectIsAProblem(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, Make(facts).Problems); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+}
+
+func TestTheSumOfReplicasIsNoneBelowNothing(t *testing.T) {
+	most := Placement{Wanted: ptr.To[int32](math.MaxInt32), Ready: ptr.To[int32](math.MaxInt32)}
+	rows := replicaRows([]Binding{{Placements: []Placement{most, most}}})
+	if sum := rows[len(rows)-1]; sum[2] != "4294967294" || sum[3] != sum[2] {
+		t.Errorf("the sum is %v", sum)
 	}
 }

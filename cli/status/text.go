@@ -194,17 +194,17 @@ func clusterNames(placements []Placement, wide bool) string {
 func replicaRows(bindings []Binding) [][]string {
 	rows := [][]string{{"REPLICAS", "CLUSTER", "WANTED", "READY", "HEALTH"}}
 	for _, b := range bindings {
-		var wanted, ready int32
+		var wanted, ready int64 // the sum over many clusters may be more than one can have
 		n := 0
 		for _, p := range b.Placements {
 			if p.Wanted == nil {
 				continue
 			}
 			n++
-			wanted += *p.Wanted
+			wanted += int64(*p.Wanted)
 			readyCell := "-"
 			if p.Ready != nil {
-				ready += *p.Ready
+				ready += int64(*p.Ready)
 				readyCell = fmt.Sprint(*p.Ready)
 			}
 			rows = append(rows, []string{b.Template.String(), p.Cluster + staleNote(p), fmt.Sprint(*p.Wanted), readyCell, p.Health})
