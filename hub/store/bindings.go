@@ -33,6 +33,7 @@ type Works struct {
 const (
 	ByTemplate = "template" // of bindings, by TemplateIndex
 	ByPolicy   = "policy"   // of bindings, by the permanent id of the policy that claims them
+	ByCompany  = "company"  // of the bindings that are in workload affinity groups, by their namespace
 	ByBinding  = "binding"  // of works, by BindingIndex
 )
 
@@ -63,6 +64,13 @@ func BindingIndexers() cache.Indexers {
 			labels := obj.(workv1alpha1.Binding).GetLabels()
 			ids := []string{labels[workv1alpha1.PropagationPolicyPermanentIDLabel], labels[workv1alpha1.ClusterPropagationPolicyPermanentIDLabel]}
 			return slices.DeleteFunc(ids, func(id string) bool { return id == "" }), nil
+		},
+		ByCompany: func(obj any) ([]string, error) {
+			binding := obj.(workv1alpha1.Binding)
+			if binding.GetSpec().WorkloadAffinityGroups == nil {
+				return nil, nil
+			}
+			return []string{binding.GetNamespace()}, nil
 		},
 	}
 }

@@ -235,3 +235,17 @@ func TestAWriteNeedsTheStateThatItsDecisionRead(t *testing.T) {
 		}
 	})
 }
+
+func TestBindingsInGroupsAreFoundByTheirNamespace(t *testing.T) {
+	s := storetest.New()
+	for _, key := range []types.NamespacedName{{Namespace: "shop", Name: "near"}, {Namespace: "shop", Name: "alone"}, {Namespace: "bank", Name: "near"}} {
+		binding := &workv1alpha1.PropagationBinding{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
+		if key.Name == "near" {
+			binding.Spec.WorkloadAffinityGroups = &workv1alpha1.WorkloadAffinityGroups{AffinityGroup: "app=shop"}
+		}
+		s.PropagationBindings.Put(binding)
+	}
+	if diff := cmp.Diff([]string{"shop/near"}, names(s.Bindings().For("shop").ByIndex(store.ByCompany, "shop"))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -87,8 +87,8 @@ func insert(set sets.Set[string], clusters []workv1alpha1.TargetCluster, but ...
 // for what they have to leave, which others decide.
 func (r *Reconciler) others(binding workv1alpha1.Binding) map[types.NamespacedName]placed {
 	found := map[types.NamespacedName]placed{}
-	for _, other := range r.Bindings.For(binding.GetNamespace()).List() {
-		if spec := other.GetSpec(); spec.WorkloadAffinityGroups != nil && other.GetNamespace() == binding.GetNamespace() && other.GetDeletionTimestamp() == nil {
+	for _, other := range r.grouped(binding.GetNamespace()) {
+		if spec := other.GetSpec(); other.GetDeletionTimestamp() == nil {
 			found[store.Key(other)] = placed{groups: *spec.WorkloadAffinityGroups, clusters: spec.Clusters, leaving: evict.Leaving(spec)}
 		}
 	}
@@ -104,6 +104,11 @@ func (r *Reconciler) others(binding workv1alpha1.Binding) map[types.NamespacedNa
 	return found
 }
 
+// grouped are the bindings of a namespace that have groups.
+func (r *Reconciler) grouped(namespace string) []workv1alpha1.Binding {
+	return r.Bindings.For(namespace).ByIndex(store.ByCompany, namespace)
+}
+
 // waitingFor wakes the bindings that have found no place, when one of the same group has moved, has to leave other clusters
 // than before, or is gone.
 func (r *Reconciler) waitingFor(old, new workv1alpha1.Binding) []types.NamespacedName {
@@ -116,8 +121,8 @@ func (r *Reconciler) waitingFor(old, new workv1alpha1.Binding) []types.Namespace
 		return nil
 	}
 	var keys []types.NamespacedName
-	for _, other := range r.Bindings.For(old.GetNamespace()).List() {
-		if other.GetSpec().WorkloadAffinityGroups != nil && other.GetNamespace() == old.GetNamespace() && waits(scheduledCondition(other)) {
+	for _, other := range r.grouped(old.GetNamespace()) {
+		if waits(scheduledCondition(other)) {
 			keys = append(keys, store.Key(other))
 		}
 	}
