@@ -101,6 +101,8 @@ type Binding struct {
 	Healthy    int         `json:"healthy"`
 	Message    string      `json:"message,omitempty"`
 	Placements []Placement `json:"placements"`
+	// Leaving are the clusters where it still runs, and which it is leaving because of a taint.
+	Leaving []string `json:"leaving,omitempty"`
 
 	left string // what keeps its removal from its end
 }

@@ -265,9 +265,13 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 		}
 	}
 	problem := bindingProblem(b, described, scheduled)
+	described.Leaving = leaving(b.spec)
 	notes := notesOn(b, described, scheduled, heldNote(described, works, holds))
 	if problem != nil {
 		notes = append([]string{problem.Message}, notes...)
+	}
+	if left := drain(b.spec, described.Leaving); left != "" {
+		notes = append([]string{left}, notes...) // first: that others are not healthy is a step on its way
 	}
 	described.Message = strings.Join(notes, "; ")
 	if problem != nil {
@@ -295,23 +299,27 @@ func notesOn(b binding, described Binding, scheduled *metav1.Condition, held str
 	if rendered := meta.FindStatusCondition(b.status.Conditions, workv1alpha1.BindingRendered); rendered != nil && rendered.Reason == workv1alpha1.RenderedWithoutEffect {
 		note(rendered.Message)
 	}
-	note(leaving(b.spec))
 	return notes
 }
 
-// leaving names the first few of the clusters that a template is leaving because of a taint, and says what ends that.
-// One that it has to leave and goes to for want of another is not among them.
-func leaving(spec *workv1alpha1.BindingSpec) string {
+// leaving are the clusters, sorted, that a template is leaving because of a taint. One that it has to leave and goes to for
+// want of another is not among them.
+func leaving(spec *workv1alpha1.BindingSpec) []string {
 	var names []string
 	for _, task := range spec.GracefulEvictionTasks {
 		if !slices.ContainsFunc(spec.Clusters, func(t workv1alpha1.TargetCluster) bool { return t.Name == task.FromCluster }) {
 			names = append(names, task.FromCluster)
 		}
 	}
+	slices.Sort(names)
+	return names
+}
+
+// drain names the first few of the clusters that a template is leaving, and says what ends that; empty for none.
+func drain(spec *workv1alpha1.BindingSpec, names []string) string {
 	if len(names) == 0 {
 		return ""
 	}
-	slices.Sort(names)
 	said := strings.Join(names[:min(len(names), namedClusters)], ", ")
 	if more := len(names) - namedClusters; more > 0 {
 		said += fmt.Sprintf(" and %d more", more)

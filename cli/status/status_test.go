@@ -367,14 +367,21 @@ func TestAJobThatIsLeavingAClusterStaysToItsEnd(t *testing.T) {
 	}
 }
 
-func TestADrainThatWaitsForAnUnhealthyCopySaysSoWithTheProblem(t *testing.T) {
+func TestADrainIsToldBeforeTheProblemsOfTheCopiesThatItWaitsFor(t *testing.T) {
 	facts := sample()
 	facts.Bindings[1].Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: "old"}, {FromCluster: facts.Bindings[1].Spec.Clusters[0].Name}}
 	facts.Works[0] = workOf(facts.Bindings[1], "member1", `{"replicas":4,"readyReplicas":1}`, unhealthy)
 	report := Make(facts)
-	const want = "; leaves old, and runs there until its other copies are healthy"
-	if !slices.ContainsFunc(report.Problems, func(p Problem) bool { return p.Reason == "Unhealthy" && strings.HasSuffix(p.Message, want) }) {
-		t.Errorf("problems %+v, want one that ends with %q", report.Problems, want)
+	const want = "leaves old, and runs there until its other copies are healthy; healthy in 1 of 2 clusters: member1: "
+	if !slices.ContainsFunc(report.Problems, func(p Problem) bool { return p.Reason == "Unhealthy" && strings.HasPrefix(p.Message, want) }) {
+		t.Errorf("problems %+v, want one that begins with %q", report.Problems, want)
+	}
+	var out bytes.Buffer
+	if err := report.Text(&out, now, false); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), " member1,member2 (leaving old) ") {
+		t.Errorf("the table does not say beside the clusters which one is left:\n%s", out.String())
 	}
 }
 

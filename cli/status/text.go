@@ -152,7 +152,7 @@ func bindingRows(bindings []Binding, wide bool) [][]string {
 	for _, b := range bindings {
 		n := len(b.Placements)
 		row := []string{
-			qualified(b.Namespace, b.Name), yesNo(b.Scheduled), clusterNames(b.Placements, wide),
+			qualified(b.Namespace, b.Name), yesNo(b.Scheduled), clusterNames(b.Placements, wide) + leavingNote(b, wide),
 			fmt.Sprintf("%d/%d", b.Applied, n), fmt.Sprintf("%d/%d", b.Healthy, n),
 		}
 		if wide {
@@ -188,6 +188,17 @@ func clusterNames(placements []Placement, wide bool) string {
 		names = append(names, p.Cluster)
 	}
 	return dash(strings.Join(names, ","))
+}
+
+// leavingNote names the clusters that a template is leaving, beside those that it goes to.
+func leavingNote(b Binding, wide bool) string {
+	if len(b.Leaving) == 0 {
+		return ""
+	}
+	if len(b.Leaving) > 1 && !wide {
+		return fmt.Sprintf(" (leaving %d)", len(b.Leaving))
+	}
+	return " (leaving " + strings.Join(b.Leaving, ",") + ")"
 }
 
 // replicaRows lists the workloads that have replicas, a row for each cluster, and the sum.

@@ -364,6 +364,7 @@ func bindingColumns[T workv1alpha1.Binding]() []column[T] {
 		number("Clusters", "The number of clusters that it goes to.", func(b T) int64 { return int64(len(b.GetSpec().Clusters)) }),
 		number("Applied", "The number of clusters that have applied it.", func(b T) int64 { return int64(b.GetStatus().Summary.Applied) }),
 		number("Healthy", "The number of clusters where it is healthy.", func(b T) int64 { return int64(b.GetStatus().Summary.Healthy) }),
+		number("Leaving", "The number of clusters that it has to leave, and where it is still.", func(b T) int64 { return int64(len(b.GetSpec().GracefulEvictionTasks)) }).onRequest(),
 	}
 }
 

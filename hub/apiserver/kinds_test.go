@@ -133,7 +133,7 @@ func TestKubectlShowsTheColumnsOfEachKind(t *testing.T) {
 		},
 		{
 			path:    "/apis/work.karmada.io/v1alpha1/namespaces/tables/propagationbindings",
-			columns: []string{"Name", "Scheduled", "FullyApplied", "Clusters", "Applied", "Healthy", "Age"},
+			columns: []string{"Name", "Scheduled", "FullyApplied", "Clusters", "Applied", "Healthy", "Leaving", "Age"},
 			first:   []any{"b", "", "", 0.0, 0.0, 0.0},
 		},
 		{

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -75,6 +76,9 @@ func fullyApplied(in Input, states []clusterState) metav1.Condition {
 		ObservedGeneration: in.Binding.GetGeneration(),
 	}
 	condition.Status, condition.Reason, condition.Message = judge(in, states)
+	if left := stillLeaving(in, states); left != "" && len(states) > 0 {
+		condition.Message = strings.TrimSuffix(condition.Message, ".") + ". " + left
+	}
 	return condition
 }
 
@@ -105,8 +109,7 @@ func judge(in Input, states []clusterState) (status metav1.ConditionStatus, reas
 		return metav1.ConditionFalse, ReasonSuspended, fmt.Sprintf("Dispatching is suspended to %d of %d clusters: %s",
 			held.total, len(states), held.named())
 	}
-	message = fmt.Sprintf("All clusters have applied it: %d.", len(states))
-	return metav1.ConditionTrue, ReasonApplied, joinNonEmpty(" ", message, stillLeaving(in, states))
+	return metav1.ConditionTrue, ReasonApplied, fmt.Sprintf("All clusters have applied it: %d.", len(states))
 }
 
 // stillLeaving says of clusters that have to be left what they are not left without, and how far that is.
