@@ -63,6 +63,8 @@ type view struct {
 	grouping  []grouping // for each of the placement's topologies
 	weights   []int64    // of a static division; nil: there is none
 
+	weighted sets.Set[string] // what the weights call by name
+
 	// What may be a slip of the pen:
 	weightStrangers []string // what the weights call by name and the fleet does not have, without those of the groups
 }
@@ -73,6 +75,8 @@ type groupView struct {
 	outside             []*cause // by the affinity; nil: inside
 	outsideWithOverflow []*cause // the same, where clusters of the overflow are inside as well
 	tiers               []uint16 // by position: the first tier that the cluster is in; nil: there is only one
+
+	called sets.Set[string] // what the affinity calls by name, without the overflow
 
 	strangers  []string // what the affinity calls by name and the fleet does not have
 	absent     []string // what it excludes by name and the fleet does not have
@@ -103,7 +107,8 @@ func (pl *Placement) on(fleet *Fleet) *view {
 		v.groups[i].unweighted = pl.unweighted(fleet, group.tiers[0])
 		named.Insert(v.groups[i].strangers...)
 	}
-	v.weightStrangers = fleet.unknown(pl.weightNames().Difference(named))
+	v.weighted = pl.weightNames()
+	v.weightStrangers = fleet.unknown(v.weighted.Difference(named))
 	pl.last.Store(v)
 	return v
 }
@@ -131,6 +136,9 @@ func (g *affinityGroup) on(fleet *Fleet) groupView {
 		if tier != nil {
 			names, excluded = names.Union(tier.names), excluded.Union(tier.exclude)
 		}
+	}
+	if g.tiers[0] != nil {
+		v.called = g.tiers[0].names
 	}
 	v.strangers, v.absent = fleet.unknown(names), fleet.unknown(excluded)
 	return v

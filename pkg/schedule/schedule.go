@@ -158,7 +158,7 @@ func (p *problem) decideIn(group *groupView) Decision {
 		if group.name != "" && len(decision.Clusters) > 0 {
 			decision.Message += ", in the affinity group " + group.name
 		}
-		if doubts := p.leftWithout(fit, decision.Clusters) + p.withoutEffect() + p.strangers(); doubts != "" {
+		if doubts := p.leftOut(refused) + p.leftWithout(fit, decision.Clusters) + p.withoutEffect() + p.strangers(); doubts != "" {
 			decision.Reason = ReasonClustersLeftOut
 			decision.Message += doubts
 		}

@@ -629,6 +629,71 @@ func TestWhatMayBeASlipOfThePenIsToldWithAReasonOfItsOwn(t *testing.T) {
 	}
 }
 
+func TestAClusterThatIsNamedAndDoesNotFitIsTold(t *testing.T) {
+	cordoned := tainted("node.kubernetes.io/unschedulable", "", corev1.TaintEffectNoSchedule)
+	gold := &policyv1alpha1.ClusterAffinity{LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"tier": "gold"}}}
+	tests := []struct {
+		reason    string
+		placement policyv1alpha1.Placement
+		kind      schema.GroupVersionKind
+		current   []string
+		leaving   []string
+		want      string // after the message of success
+	}{
+		{
+			reason: "who names it expects the template there", placement: policyv1alpha1.Placement{ClusterAffinity: named("a", "cordoned", "bare", "late", "going")},
+			want: "; bare, which is named, is left out: it does not serve apps/v1 Deployment" +
+				"; cordoned, which is named, is left out: it has the untolerated taint node.kubernetes.io/unschedulable:NoSchedule" +
+				"; going, which is named, is left out: it is being removed" +
+				"; late, which is named, is left out: it has not joined: no agent has enrolled for it yet",
+		},
+		{
+			reason: "several of one cause are told together", placement: policyv1alpha1.Placement{ClusterAffinity: named("a", "cordoned", "cordoned-2")},
+			want: "; cordoned, cordoned-2, which are named, are left out: they have the untolerated taint node.kubernetes.io/unschedulable:NoSchedule",
+		},
+		{
+			reason: "a weight names it", placement: policyv1alpha1.Placement{ReplicaScheduling: divided(weighs(1, "a"), weighs(1, "bare"))},
+			want: "; bare, which is named, is left out: it does not serve apps/v1 Deployment",
+		},
+		{
+			reason: "a kind without replicas has no use for weights", kind: configMap,
+			placement: policyv1alpha1.Placement{ReplicaScheduling: divided(weighs(1, "a"), weighs(1, "cordoned"))},
+		},
+		{reason: "it has the template already, and keeps it", placement: policyv1alpha1.Placement{ClusterAffinity: named("a", "cordoned")}, current: []string{"a", "cordoned"}},
+		{reason: "whoever has the label is meant", placement: policyv1alpha1.Placement{ClusterAffinity: gold}},
+		{
+			reason:    "constraints choose among the names",
+			placement: policyv1alpha1.Placement{ClusterAffinity: named("a", "cordoned"), SpreadConstraints: []policyv1alpha1.SpreadConstraint{{SpreadByField: policyv1alpha1.SpreadByFieldCluster, MinGroups: 1}}},
+		},
+		{reason: "that it is left is told", placement: policyv1alpha1.Placement{ClusterAffinity: named("a", "b")}, current: []string{"a", "b"}, leaving: []string{"b"}, want: "; leaves b"},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			tier := labelled("tier", "gold")
+			facts := Facts{
+				Template: Template{Kind: deployment}, Replicas: ptr.To[int32](2), Placement: compiled(t, &test.placement), Current: goesTo(test.current...), Leaving: test.leaving,
+				Fleet: fleet(member("a", tier), member("b"), member("cordoned", cordoned, tier), member("cordoned-2", cordoned), member("bare", servesNothing),
+					member("late", without(clusterv1alpha1.ClusterJoined)), member("going", deleting)),
+			}
+			if test.kind == configMap {
+				facts.Template.Kind, facts.Replicas = configMap, nil
+			}
+			decision := Decide(facts)
+			want := ReasonSuccess
+			if strings.Contains(test.want, "named") {
+				want = ReasonClustersLeftOut
+			}
+			_, told, _ := strings.Cut(decision.Message, ";")
+			if told != "" {
+				told = ";" + told
+			}
+			if told != test.want || decision.Reason != want || !decision.Scheduled {
+				t.Errorf("scheduled %t, reason %s, message %q; want %s and %q", decision.Scheduled, decision.Reason, decision.Message, want, test.want)
+			}
+		})
+	}
+}
+
 func TestAFleetThatDoesNotFitIsToldWhatWasAsked(t *testing.T) {
 	for _, test := range []struct {
 		affinity policyv1alpha1.ClusterAffinity

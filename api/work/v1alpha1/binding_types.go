@@ -425,9 +425,9 @@ const ScheduledByAnother = "OtherScheduler"
 const RenderedWithoutEffect = "WithoutEffect"
 
 // ScheduledClustersLeftOut is the reason of a binding's condition Scheduled when it is True, but a part of
-// the placement has no effect, which mostly is a slip of the pen: it names a cluster that does not exist, or
-// selects one that gets nothing because no static weight does. The message names them. When nothing is left
-// out the reason is Success.
+// the placement has no effect: it names a cluster that does not exist, which mostly is a slip of the pen, or one that
+// can't have the template at present, or selects one that gets nothing because no static weight does. The message names
+// them. When nothing is left out the reason is Success.
 const ScheduledClustersLeftOut = "ClustersLeftOut"
 
 // ScheduledNowhereElse is the reason of a binding's condition Scheduled when it is True, but only because the template
