@@ -282,7 +282,7 @@ func (h *hub) serveControllers(ctx context.Context) error {
 		return ignoreCancelled(ctx, err)
 	}
 	h.agents.link = link
-	mgr, placing, ready, err := h.makeControllers(&holds{link})
+	mgr, deciders, ready, err := h.makeControllers(&holds{link})
 	if err != nil {
 		return err
 	}
@@ -293,8 +293,9 @@ func (h *hub) serveControllers(ctx context.Context) error {
 	if !cache.WaitForCacheSync(ctx.Done(), ready) {
 		return nil
 	}
-	h.api.Stores.PlaceBy(placing.Place)
-	h.api.Stores.ExplainBy(placing.Explain)
+	h.api.Stores.PlaceBy(deciders.place)
+	h.api.Stores.ExplainBy(deciders.explain)
+	h.api.ClaimBy(deciders.claim)
 	if err := h.publish(ctx); err != nil {
 		return ignoreCancelled(ctx, err)
 	}
@@ -324,8 +325,15 @@ func ignoreCancelled(ctx context.Context, err error) error {
 	return err
 }
 
-// makeControllers makes all controllers. They may start, and the scheduler may be asked, when ready says so.
-func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, placing *scheduler.Reconciler, ready func() bool, err error) {
+// deciders are the controllers' decisions that are part of the writes of others.
+type deciders struct {
+	place   apiserver.Placer
+	explain apiserver.Explainer
+	claim   apiserver.Claimer
+}
+
+// makeControllers makes all controllers. They may start, and the deciders may be asked, when ready says so.
+func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, asked deciders, ready func() bool, err error) {
 	ctrl.SetLogger(logr.FromSlogHandler(from(slog.LevelWarn, h.log.With("part", "controllers").Handler())))
 	mgr, err = ctrl.NewManager(h.api.Loopback, manager.Options{
 		Scheme:                 runtime.NewScheme(),
@@ -333,7 +341,7 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, placing *sched
 		HealthProbeBindAddress: "0",
 	})
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("making the controllers: %w", err)
+		return nil, asked, nil, fmt.Errorf("making the controllers: %w", err)
 	}
 	settings := h.config.Controllers
 	classes := priorityClasses{h.api.Informers.Scheduling().V1().PriorityClasses()}
@@ -341,7 +349,7 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, placing *sched
 		Templates: h.templates, Classes: classes, Policies: h.kinds.policies, Overrides: h.kinds.overrides, Bindings: h.kinds.bindings,
 		Workers: settings.Workers, Log: h.log, Events: h.events,
 	}
-	placing = &scheduler.Reconciler{Bindings: h.kinds.bindings, Clusters: h.kinds.clusters, Workers: settings.Workers, KeepEmpty: settings.KeepEmptyWorkloads, Room: h.capacity, Now: time.Now}
+	placing := &scheduler.Reconciler{Bindings: h.kinds.bindings, Clusters: h.kinds.clusters, Workers: settings.Workers, KeepEmpty: settings.KeepEmptyWorkloads, Room: h.capacity, Now: time.Now}
 	bindings := &binding.Reconciler{
 		Bindings: h.kinds.bindings, Works: h.kinds.works, Templates: h.templates, Policies: h.kinds.policies,
 		Overrides: h.kinds.overrides, Clusters: h.kinds.clusters, Accepts: h.accepting.Accepts,
@@ -366,15 +374,15 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, placing *sched
 	}
 	policiesKnown, err := policies.Setup(mgr, h.kinds.policyInformers...)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, asked, nil, err
 	}
 	clustersKnown, err := placing.Setup(mgr)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, asked, nil, err
 	}
 	wakeBinding, err := bindings.Setup(mgr)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, asked, nil, err
 	}
 	h.accepting.Begin = func(cluster string) {
 		for _, binding := range h.kinds.bindings.List() {
@@ -387,9 +395,9 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, placing *sched
 	}
 	if err := errors.Join(evictions.Setup(mgr), rebalancers.Setup(mgr), statuses.Setup(mgr), policyStatuses.Setup(mgr),
 		overrideStatuses.Setup(mgr), clusters.Setup(mgr)); err != nil {
-		return nil, nil, nil, err
+		return nil, asked, nil, err
 	}
-	return mgr, placing, func() bool {
+	return mgr, deciders{place: placing.Place, explain: placing.Explain, claim: policies.Claim}, func() bool {
 		for _, informer := range h.kinds.informers {
 			if !informer.HasSynced() {
 				return false

@@ -58,7 +58,8 @@ type configs struct {
 // build makes the chain of servers: the aggregator delegates to kube, which serves the hub's kinds
 // too, and kube delegates to the one for CRDs.
 func build(c Config, listener net.Listener) (*Server, error) {
-	opts, err := newOptions(c, listener)
+	claims := newClaims()
+	opts, err := newOptions(c, listener, claims)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +109,7 @@ func build(c Config, listener net.Listener) (*Server, error) {
 			extensions.Informers.Apiextensions().V1().CustomResourceDefinitions().Informer(),
 			aggregator.APIRegistrationInformers.Apiregistration().V1().APIServices().Informer(),
 		},
-		client: client, aggregator: aggregator, listener: listener, pki: c.PKI, log: c.Log,
+		client: client, aggregator: aggregator, claims: claims, listener: listener, pki: c.PKI, log: c.Log,
 	}
 	stores.Works.Guard(s.namespaceIsActive)
 	return s, nil

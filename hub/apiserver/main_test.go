@@ -61,6 +61,7 @@ func run(m *testing.M) int {
 
 func guard(s *apiserver.Server) error {
 	s.Stores.Works.Guard(refuseGuarded)
+	s.ClaimBy(claimTheMarked)
 	return s.OnKindsChanged(func() { kindsChanged.Add(1) })
 }
 

@@ -69,7 +69,7 @@ var setByHub = []string{
 }
 
 // newOptions are the options of kube-apiserver as the hub needs them.
-func newOptions(c Config, listener net.Listener) (options.CompletedOptions, error) {
+func newOptions(c Config, listener net.Listener, claims *claims) (options.CompletedOptions, error) {
 	o := options.NewServerRunOptions()
 	ip, port := splitListen(listener)
 
@@ -101,6 +101,7 @@ func newOptions(c Config, listener net.Listener) (options.CompletedOptions, erro
 	o.ServiceAccountSigningKeyFile = c.PKI.ServiceAccountKeyFile()
 	o.Authorization.Modes = []string{modes.ModeRBAC}
 	o.Admission.GenericAdmission.DisablePlugins = slices.Clone(actsForNobodyHere)
+	claims.addTo(o.Admission.GenericAdmission)
 
 	// Templates may ask for anything that a member may grant.
 	o.AllowPrivileged = true

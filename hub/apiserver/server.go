@@ -83,6 +83,7 @@ type Server struct {
 
 	client     kubernetes.Interface
 	aggregator *aggregatorapiserver.APIAggregator
+	claims     *claims
 	// kinds are informers of what says which kinds are served: CRDs and APIServices.
 	kinds    []cache.SharedIndexInformer
 	listener net.Listener
@@ -199,6 +200,9 @@ func resourceVersion(obj any) string {
 	}
 	return object.GetResourceVersion()
 }
+
+// ClaimBy asks the claimer about every object that is created from now on.
+func (s *Server) ClaimBy(claimer Claimer) { s.claims.claimer.Store(&claimer) }
 
 // Handle serves an HTTP path outside the API's own, such as /debug/windlass. Authentication and
 // authorization are the API server's. It must be called before Run.

@@ -273,6 +273,19 @@ func (r *Reconciler) Reconcile(ctx context.Context, key templates.Key) (ctrl.Res
 	return store.Outcome(err)
 }
 
+// Claim gives the marks of an object that is being created, which then need no write of their own. It has none for
+// an object that bears marks, such as one that was copied: what becomes of those is for Reconcile to decide, and to tell.
+func (r *Reconciler) Claim(object metav1.Object, kind schema.GroupVersionKind) (labels, annotations map[string]string) {
+	if !policy.ClaimOf(object.GetLabels(), object.GetAnnotations()).Empty() {
+		return nil, nil
+	}
+	decision := r.index.Select(policy.TemplateOf(object, kind), policy.Claim{}, r.waits)
+	if decision.Policy == nil || r.waits(decision.Policy) {
+		return nil, nil
+	}
+	return policy.Marks(decision.Policy)
+}
+
 // The reasons of events about a policy that takes a template from another. The words are Karmada's.
 const (
 	eventPreempted    = "PreemptPolicySucceed"

@@ -1020,3 +1020,51 @@ func TestMarksAreNeverPutOnAnotherObjectOfTheName(t *testing.T) {
 		t.Errorf("the patch does not name the UID: %v", patches)
 	}
 }
+
+func TestAnObjectThatIsBeingCreatedGetsItsMarksAtOnce(t *testing.T) {
+	all := policyv1alpha1.ResourceSelector{APIVersion: "apps/v1", Kind: "Deployment"}
+	waiting := func(spec *policyv1alpha1.PropagationSpec) { spec.DependentOverrides = []string{"missing"} }
+	plain := template(deployments, "shop", "web", "")
+	copied := template(deployments, "shop", "web", "")
+	copied.SetLabels(map[string]string{workv1alpha1.PropagationPolicyPermanentIDLabel: "id-of-another"})
+	ofMine := map[string]string{workv1alpha1.PropagationPolicyPermanentIDLabel: "id-mine"}
+	tests := []struct {
+		reason string
+		policy policyv1alpha1.Policy
+		object *unstructured.Unstructured
+		kind   schema.GroupVersionKind
+		want   map[string]string
+	}{
+		{"a policy selects it", pp("mine", nil, all), plain, deployments, ofMine},
+		{"a cluster policy selects it", cpp("mine", all), plain, deployments, map[string]string{workv1alpha1.ClusterPropagationPolicyPermanentIDLabel: "id-mine"}},
+		{"another kind of the name", pp("mine", nil, all), plain, otherApps, nil},
+		{"the policy waits for an override policy", pp("mine", waiting, all), plain, deployments, nil},
+		{"it bears the marks of another policy", pp("mine", nil, all), copied, deployments, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(test.policy)
+			labels, annotations := w.controller.Claim(test.object, test.kind)
+			if diff := cmp.Diff(test.want, labels); diff != "" {
+				t.Errorf("labels (-want +got):\n%s", diff)
+			}
+			if (len(annotations) > 0) != (len(test.want) > 0) {
+				t.Errorf("annotations: %v", annotations)
+			}
+		})
+	}
+
+	t.Run("and Reconcile then writes the binding and nothing else", func(t *testing.T) {
+		w := newWorld(pp("mine", nil, all))
+		created := template(deployments, "shop", "web", "uid-web")
+		labels, annotations := w.controller.Claim(created, deployments)
+		created.SetLabels(labels)
+		created.SetAnnotations(annotations)
+		w.templates.Put(created)
+		w.reconcile(t, templates.KeyOf(created))
+		w.binding(t, "web-deployment")
+		if writes := w.templates.Writes(); len(writes) != 0 {
+			t.Errorf("the template was written: %v", writes)
+		}
+	})
+}
