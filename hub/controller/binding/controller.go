@@ -293,6 +293,9 @@ func (r *Reconciler) withdraw(ctx context.Context, binding workv1alpha1.Binding,
 // finish removes all works of a binding that is being deleted, and lets it go when they are gone.
 func (r *Reconciler) finish(ctx context.Context, binding workv1alpha1.Binding, works map[string]*workv1alpha1.PropagationWork) error {
 	if len(works) > 0 {
+		if !undecided(works) {
+			return nil // their ends wake it
+		}
 		cause, err := r.removalCause(ctx, binding)
 		if err != nil {
 			return err
@@ -311,6 +314,17 @@ func (r *Reconciler) finish(ctx context.Context, binding workv1alpha1.Binding, w
 		return fmt.Errorf("releasing binding %s: %w", store.Key(binding), err)
 	}
 	return nil
+}
+
+// undecided says whether some of the works are not being removed, or may get another cause for it. To find out the
+// cause is a request.
+func undecided(works map[string]*workv1alpha1.PropagationWork) bool {
+	for _, work := range works {
+		if work.DeletionTimestamp == nil || work.Spec.RemovalCause.GrowsInto(workv1alpha1.RemovalTemplateDeleted) {
+			return true
+		}
+	}
+	return false
 }
 
 // removalCause is TemplateDeleted when the template is gone, or another object has taken its name, or

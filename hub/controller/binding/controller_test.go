@@ -371,8 +371,12 @@ func TestABindingThatIsDeletedGoesAfterItsLastWork(t *testing.T) {
 				}
 			}
 			w.acknowledge(t, "a")
+			w.templates.Reads()
 			w.reconcile(t)
 			w.wrote(t)
+			if reads := w.templates.Reads(); test.cause == workv1alpha1.RemovalTemplateDeleted && reads > 0 {
+				t.Errorf("the server was asked %d times for a cause that can't change any more", reads)
+			}
 			if _, ok := w.PropagationBindings.Get(key.Namespace, key.Name); !ok {
 				t.Fatal("the binding went before its last work")
 			}

@@ -346,7 +346,8 @@ func (r *Reconciler) claimedInAnotherVersion(key templates.Key, template *unstru
 // unbind deletes the bindings of a template that does not exist any more. What the cache lacks is
 // asked of the API server: only its own word is a reason to delete.
 func (r *Reconciler) unbind(ctx context.Context, key templates.Key) error {
-	bindings := r.Bindings.ByIndex(store.ByTemplate, store.TemplateIndex(key))
+	bindings := slices.DeleteFunc(r.Bindings.ByIndex(store.ByTemplate, store.TemplateIndex(key)),
+		func(binding workv1alpha1.Binding) bool { return binding.GetDeletionTimestamp() != nil })
 	if len(bindings) == 0 {
 		return nil
 	}
@@ -355,7 +356,7 @@ func (r *Reconciler) unbind(ctx context.Context, key templates.Key) error {
 		return err
 	}
 	for _, binding := range bindings {
-		if live != nil && live.GetUID() == binding.GetSpec().Resource.UID || binding.GetDeletionTimestamp() != nil {
+		if live != nil && live.GetUID() == binding.GetSpec().Resource.UID {
 			continue
 		}
 		if err := r.Bindings.For(binding.GetNamespace()).Delete(ctx, binding); err != nil && !apierrors.IsNotFound(err) {

@@ -445,6 +445,16 @@ func TestOnlyAProvenDeletionOfTheTemplateDeletesItsBinding(t *testing.T) {
 			if deleted := w.binding(t, "web-deployment").DeletionTimestamp != nil; deleted != test.deleted {
 				t.Errorf("the binding is being deleted: %t, want %t", deleted, test.deleted)
 			}
+			if !test.deleted {
+				return
+			}
+			w.templates.Reads()
+			if _, err := w.controller.Reconcile(t.Context(), key); err != nil { // the mark of its deletion wakes it
+				t.Fatal(err)
+			}
+			if reads := w.templates.Reads(); reads > 0 {
+				t.Errorf("the server was asked %d times about a binding that is being deleted already", reads)
+			}
 		})
 	}
 }

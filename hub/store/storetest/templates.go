@@ -37,6 +37,7 @@ type Templates struct {
 	handlers []templates.Handler
 	writes   []string
 	versions int
+	reads    int
 }
 
 // NewTemplates makes watches that have seen nothing yet.
@@ -95,6 +96,15 @@ func (t *Templates) Forget(key templates.Key) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.cached, key)
+}
+
+// Reads returns how often the server was asked for a template since it was last called.
+func (t *Templates) Reads() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	reads := t.reads
+	t.reads = 0
+	return reads
 }
 
 // Writes returns what was written since it was last called: patches as they are, statuses as
@@ -168,6 +178,7 @@ func (t *Templates) List(kind schema.GroupVersionKind, namespace string) []*unst
 func (t *Templates) Live(_ context.Context, key templates.Key) (*unstructured.Unstructured, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.reads++
 	if t.Unproven[key.GroupVersionKind] {
 		return nil, fmt.Errorf("looking for %s: %w", key, templates.ErrUnproven)
 	}
