@@ -67,10 +67,10 @@ func build(c Config, listener net.Listener) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	// No component warns itself about the versions it uses.
 	if err := parts.inProcess(c.Store, *opts.Etcd); err != nil {
 		return nil, err
 	}
+	// No component warns itself about the versions it uses.
 	rest.SetDefaultWarningHandler(rest.NoWarnings{})
 
 	extensionsConfig := parts.extensions.Complete()
@@ -98,7 +98,8 @@ func build(c Config, listener net.Listener) (*Server, error) {
 	}
 	aggregator.GenericAPIServer.ShutdownTimeout = shutdownTimeout
 
-	loopback := rest.CopyConfig(generic.LoopbackClientConfig)
+	serving := make(chan struct{})
+	loopback := directly(generic.LoopbackClientConfig, aggregator.GenericAPIServer.Handler, serving)
 	client, err := kubernetes.NewForConfig(loopback)
 	if err != nil {
 		return nil, fmt.Errorf("making a client of the server itself: %w", err)
@@ -109,7 +110,7 @@ func build(c Config, listener net.Listener) (*Server, error) {
 			extensions.Informers.Apiextensions().V1().CustomResourceDefinitions().Informer(),
 			aggregator.APIRegistrationInformers.Apiregistration().V1().APIServices().Informer(),
 		},
-		client: client, aggregator: aggregator, claims: claims, listener: listener, pki: c.PKI, log: c.Log,
+		client: client, aggregator: aggregator, claims: claims, serving: serving, listener: listener, pki: c.PKI, log: c.Log,
 	}
 	stores.Works.Guard(s.namespaceIsActive)
 	return s, nil

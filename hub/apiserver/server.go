@@ -72,8 +72,8 @@ type Config struct {
 // Server is one API server. Between New and Run hooks may be added; the exported fields may be used
 // at any time, but whatever they do waits for, or fails without, a running server.
 type Server struct {
-	// Loopback reaches this server over its own port with all rights, without limits of rate, and
-	// in protobuf.
+	// Loopback reaches this server with all rights, without limits of rate, and in protobuf; not over its
+	// port, but in this process.
 	Loopback *rest.Config
 	// Stores gives access to the hub's own kinds in this process.
 	Stores *Stores
@@ -84,6 +84,8 @@ type Server struct {
 	client     kubernetes.Interface
 	aggregator *aggregatorapiserver.APIAggregator
 	claims     *claims
+	// serving is closed when requests are answered.
+	serving chan struct{}
 	// kinds are informers of what says which kinds are served: CRDs and APIServices.
 	kinds    []cache.SharedIndexInformer
 	listener net.Listener
@@ -218,6 +220,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("preparing the API server: %w", oneLine(err))
 	}
 	s.life.until(ctx)
+	close(s.serving)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go s.keepFrontProxyCertificate(ctx)
