@@ -37,9 +37,11 @@ const (
 	collectorDiscovery = 30 * time.Second
 )
 
-// notCollected are the resources that the garbage collector does not look at: works, which are the
-// bulk of all objects and are deleted by the controller that made them, and what has no owners.
+// notCollected are the resources that the garbage collector does not look at: bindings and works, which
+// are the bulk of all objects and are deleted by the controllers that made them, and what has no owners.
 var notCollected = map[schema.GroupResource]struct{}{
+	workv1alpha1.Resource("propagationbindings"):                {},
+	workv1alpha1.Resource("clusterpropagationbindings"):         {},
 	workv1alpha1.Resource("propagationworks"):                   {},
 	{Group: "", Resource: "events"}:                             {},
 	{Group: "events.k8s.io", Resource: "events"}:                {},

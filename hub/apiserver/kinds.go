@@ -189,7 +189,7 @@ var clusterOverridePolicies = &kind[*policyv1alpha1.ClusterOverridePolicy]{
 
 var bindings = &kind[*workv1alpha1.PropagationBinding]{
 	version: workv1alpha1.SchemeGroupVersion, plural: "propagationbindings", singular: "propagationbinding",
-	shortNames: []string{"pb", "rb"}, namespaced: true,
+	shortNames: []string{"pb", "rb"}, namespaced: true, notCollected: true,
 	newObject: func() *workv1alpha1.PropagationBinding { return &workv1alpha1.PropagationBinding{} },
 	newList:   func() runtime.Object { return &workv1alpha1.PropagationBindingList{} },
 	parts:     func(b *workv1alpha1.PropagationBinding) (any, any) { return &b.Spec, &b.Status },
@@ -199,11 +199,11 @@ var bindings = &kind[*workv1alpha1.PropagationBinding]{
 
 var clusterBindings = &kind[*workv1alpha1.ClusterPropagationBinding]{
 	version: workv1alpha1.SchemeGroupVersion, plural: "clusterpropagationbindings", singular: "clusterpropagationbinding",
-	shortNames: []string{"cpb", "crb"},
-	newObject:  func() *workv1alpha1.ClusterPropagationBinding { return &workv1alpha1.ClusterPropagationBinding{} },
-	newList:    func() runtime.Object { return &workv1alpha1.ClusterPropagationBindingList{} },
-	parts:      func(b *workv1alpha1.ClusterPropagationBinding) (any, any) { return &b.Spec, &b.Status },
-	validate:   workv1alpha1.ValidateClusterPropagationBinding, validateUpdate: workv1alpha1.ValidateClusterPropagationBindingUpdate, validateStatusUpdate: workv1alpha1.ValidateClusterPropagationBindingStatusUpdate,
+	shortNames: []string{"cpb", "crb"}, notCollected: true,
+	newObject: func() *workv1alpha1.ClusterPropagationBinding { return &workv1alpha1.ClusterPropagationBinding{} },
+	newList:   func() runtime.Object { return &workv1alpha1.ClusterPropagationBindingList{} },
+	parts:     func(b *workv1alpha1.ClusterPropagationBinding) (any, any) { return &b.Spec, &b.Status },
+	validate:  workv1alpha1.ValidateClusterPropagationBinding, validateUpdate: workv1alpha1.ValidateClusterPropagationBindingUpdate, validateStatusUpdate: workv1alpha1.ValidateClusterPropagationBindingStatusUpdate,
 	columns: bindingColumns[*workv1alpha1.ClusterPropagationBinding](),
 }
 

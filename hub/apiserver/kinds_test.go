@@ -773,3 +773,30 @@ func TestThePlacementOfABindingIsExplainedByTheScheduler(t *testing.T) {
 		}
 	}
 }
+
+// Nobody would take the finalizers off that the API server else adds for the garbage collector.
+func TestABindingGoesHoweverItsDependentsAreToBeDeletedForItHasNone(t *testing.T) {
+	ctx := t.Context()
+	makeNamespace(t, "uncollected")
+	for _, how := range []metav1.DeletionPropagation{metav1.DeletePropagationForeground, metav1.DeletePropagationOrphan} {
+		t.Run(string(how), func(t *testing.T) {
+			stores := hub.server.Stores
+			cluster := &workv1alpha1.ClusterPropagationBinding{ObjectMeta: metav1.ObjectMeta{Name: "b"}, Spec: newBinding("", "b").Spec}
+			_, errNamespaced := stores.Bindings.Create(ctx, newBinding("uncollected", "b"))
+			_, errCluster := stores.ClusterBindings.Create(ctx, cluster)
+			if err := errors.Join(errNamespaced, errCluster); err != nil {
+				t.Fatal(err)
+			}
+			options := apiserver.DeleteOptions{Propagation: how}
+			if err := errors.Join(stores.Bindings.Delete(ctx, "uncollected", "b", options), stores.ClusterBindings.Delete(ctx, "", "b", options)); err != nil {
+				t.Fatal(err)
+			}
+			if left, err := stores.Bindings.Get(ctx, "uncollected", "b"); !apierrors.IsNotFound(err) {
+				t.Errorf("it stays with %v: %v", left.GetFinalizers(), err)
+			}
+			if left, err := stores.ClusterBindings.Get(ctx, "", "b"); !apierrors.IsNotFound(err) {
+				t.Errorf("the one without a namespace stays with %v: %v", left.GetFinalizers(), err)
+			}
+		})
+	}
+}
