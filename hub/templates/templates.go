@@ -205,14 +205,18 @@ func (w *Watcher) Patch(ctx context.Context, key Key, patch []byte) error {
 	return err
 }
 
-// UpdateStatus writes a template's status. It fails with a conflict when the template has changed.
-func (w *Watcher) UpdateStatus(ctx context.Context, obj *unstructured.Unstructured) error {
+// UpdateStatus writes a template's status and returns the version that it then has. It fails with a conflict when
+// the template has changed.
+func (w *Watcher) UpdateStatus(ctx context.Context, obj *unstructured.Unstructured) (resourceVersion string, err error) {
 	client, err := w.client(KeyOf(obj))
 	if err != nil {
-		return err
+		return "", err
 	}
-	_, err = client.UpdateStatus(ctx, obj, metav1.UpdateOptions{FieldManager: "windlass-hub"})
-	return err
+	updated, err := client.UpdateStatus(ctx, obj, metav1.UpdateOptions{FieldManager: "windlass-hub"})
+	if err != nil {
+		return "", err
+	}
+	return updated.GetResourceVersion(), nil
 }
 
 // client reaches an object in the version that its key names.

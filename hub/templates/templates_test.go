@@ -525,7 +525,7 @@ func TestWritesReachTheServer(t *testing.T) {
 		t.Errorf("labels (-want +got):\n%s", diff)
 	}
 	live.Object["status"] = map[string]any{"readyReplicas": int64(2)}
-	if err := w.watcher.UpdateStatus(t.Context(), live); err != nil {
+	if _, err := w.watcher.UpdateStatus(t.Context(), live); err != nil {
 		t.Fatal(err)
 	}
 	live, _ = w.watcher.Live(t.Context(), web)

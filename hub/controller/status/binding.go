@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -38,7 +39,7 @@ import (
 type Templates interface {
 	Handle(templates.Handler)
 	Get(templates.Key) (obj *unstructured.Unstructured, known bool)
-	UpdateStatus(context.Context, *unstructured.Unstructured) error
+	UpdateStatus(context.Context, *unstructured.Unstructured) (resourceVersion string, err error)
 }
 
 // Events records what a person should hear of; record.EventRecorder does.
@@ -59,7 +60,8 @@ type BindingReconciler struct {
 	// Events is told on the template what keeps it from its clusters.
 	Events Events
 
-	moving moving
+	moving  moving
+	unshown unshown
 }
 
 // Setup adds the controller to the manager.
@@ -163,6 +165,7 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, key types.NamespacedN
 	binding, ok := r.Bindings.Get(key)
 	if !ok || binding.GetDeletionTimestamp() != nil || binding.GetStatus().SchedulerObservedGeneration == 0 {
 		r.moving.forget(key)
+		r.unshown.forget(key)
 		return ctrl.Result{}, nil
 	}
 	facts, template, err := r.gather(key, binding)
@@ -171,6 +174,7 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, key types.NamespacedN
 	}
 	status, changed := aggregate.Binding(facts).Status(binding.GetStatus(), metav1.NewTime(r.Now()))
 	templateStatus, templateChanged := aggregate.Template(template, facts)
+	templateChanged = templateChanged && !r.unshown.has(key, template) // else what was written wakes it when it shows
 	if !changed && !templateChanged {
 		r.moving.forget(key)
 		return ctrl.Result{}, nil
@@ -180,6 +184,10 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, key types.NamespacedN
 			return ctrl.Result{RequeueAfter: wait}, nil
 		}
 	}
+	var failure error
+	if templateChanged { // first: it is what people wait for
+		failure = r.writeTemplate(ctx, key, template, templateStatus)
+	}
 	if changed {
 		updated := binding.DeepCopyObject().(workv1alpha1.Binding)
 		*updated.GetStatus() = *status
@@ -188,15 +196,24 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, key types.NamespacedN
 		}
 		r.tell(template, binding.GetStatus(), status)
 	}
-	if templateChanged {
-		updated := template.DeepCopy()
-		updated.Object["status"] = templateStatus
-		if err := r.Templates.UpdateStatus(ctx, updated); err != nil && !apierrors.IsNotFound(err) {
-			return store.Outcome(fmt.Errorf("writing the status of %s: %w", store.TemplateKey(binding), err))
-		}
+	if failure != nil {
+		return store.Outcome(fmt.Errorf("writing the status of %s: %w", store.TemplateKey(binding), failure))
 	}
 	r.moving.forget(key)
 	return ctrl.Result{}, nil
+}
+
+func (r *BindingReconciler) writeTemplate(ctx context.Context, key types.NamespacedName, template *unstructured.Unstructured, status map[string]any) error {
+	updated := template.DeepCopy()
+	updated.Object["status"] = status
+	written, err := r.Templates.UpdateStatus(ctx, updated)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err == nil {
+		r.unshown.wrote(key, written)
+	}
+	return err
 }
 
 // tell puts a new trouble where the user looks first: on the template.
@@ -259,4 +276,42 @@ func (m *moving) forget(key types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.began, key)
+}
+
+// unshown remembers the statuses of templates that were written and that the cache does not show yet: they would
+// be written a second time, which the API server refuses after all the work for it.
+type unshown struct {
+	mu      sync.Mutex
+	written map[types.NamespacedName]string // resourceVersions by binding
+}
+
+func (u *unshown) wrote(key types.NamespacedName, resourceVersion string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.written == nil {
+		u.written = map[types.NamespacedName]string{}
+	}
+	u.written[key] = resourceVersion
+}
+
+// has says whether a template is older than what was written. Versions that can't be compared, as those of another
+// server's kinds may be, say nothing.
+func (u *unshown) has(key types.NamespacedName, template *unstructured.Unstructured) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	written, ok := u.written[key]
+	if !ok {
+		return false
+	}
+	if order, err := resourceversion.CompareResourceVersion(template.GetResourceVersion(), written); err == nil && order < 0 {
+		return true
+	}
+	delete(u.written, key)
+	return false
+}
+
+func (u *unshown) forget(key types.NamespacedName) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.written, key)
 }

@@ -246,6 +246,47 @@ func TestAStatusThatComesTooLateIsTriedAgain(t *testing.T) {
 	}
 }
 
+func TestATemplatesStatusIsWrittenOnceThoughTheCacheIsLate(t *testing.T) {
+	w := newWorld(t)
+	w.report("a", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+	w.report("b", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+	w.templates.Hold()
+	for range 2 { // the write of the binding's status wakes it again
+		if result := w.reconcile(t); result.RequeueAfter > 0 {
+			t.Errorf("it is looked at again after %s", result.RequeueAfter)
+		}
+	}
+	if diff := cmp.Diff([]string{"status Deployment web"}, w.templates.Writes()); diff != "" {
+		t.Errorf("writes of the template (-want +got):\n%s", diff)
+	}
+
+	t.Run("and what is reported meanwhile is written when the cache shows it", func(t *testing.T) {
+		w.report("b", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "1")
+		w.reconcile(t)
+		if writes := w.templates.Writes(); len(writes) > 0 {
+			t.Errorf("written on what is out of date: %v", writes)
+		}
+		w.templates.Sync()
+		w.reconcile(t)
+		if w.readyOnHub(t) != 3 {
+			t.Errorf("the template has %d ready replicas", w.readyOnHub(t))
+		}
+	})
+}
+
+func TestAStatusThatTheTemplateCannotTakeIsInItsBinding(t *testing.T) {
+	w := newWorld(t)
+	w.report("a", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+	w.report("b", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+	w.templates.RefuseStatus = errors.New("it is not valid")
+	if _, err := w.bindings.Reconcile(t.Context(), key); err == nil {
+		t.Error("nobody hears of it")
+	}
+	if w.status().Summary.Healthy != 2 {
+		t.Errorf("the summary is %+v", w.status().Summary)
+	}
+}
+
 func TestNothingIsSaidOfABindingThatIsNotUnderWay(t *testing.T) {
 	tests := []struct {
 		reason string

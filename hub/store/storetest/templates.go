@@ -37,6 +37,7 @@ type Templates struct {
 	handlers []templates.Handler
 	writes   []string
 	versions int
+	held     bool
 	reads    int
 }
 
@@ -69,18 +70,29 @@ func (t *Templates) PutLive(obj *unstructured.Unstructured) {
 	t.live[templates.KeyOf(stored)] = stored
 }
 
+// Hold keeps the cache from seeing what is written, until Sync.
+func (t *Templates) Hold() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.held = true
+}
+
 // Sync makes the cache have what the server has.
 func (t *Templates) Sync() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.cached = maps.Clone(t.live)
+	t.cached, t.held = maps.Clone(t.live), false
 }
 
-func (t *Templates) put(obj *unstructured.Unstructured) {
+func (t *Templates) put(obj *unstructured.Unstructured) (resourceVersion string) {
 	stored := obj.DeepCopy()
 	t.versions++
 	stored.SetResourceVersion(strconv.Itoa(t.versions))
-	t.cached[templates.KeyOf(stored)], t.live[templates.KeyOf(stored)] = stored, stored
+	t.live[templates.KeyOf(stored)] = stored
+	if !t.held {
+		t.cached[templates.KeyOf(stored)] = stored
+	}
+	return stored.GetResourceVersion()
 }
 
 // Delete takes a template away from both.
@@ -232,23 +244,22 @@ func merged(has map[string]string, patch map[string]*string) map[string]string {
 }
 
 // UpdateStatus writes a template's status.
-func (t *Templates) UpdateStatus(_ context.Context, obj *unstructured.Unstructured) error {
+func (t *Templates) UpdateStatus(_ context.Context, obj *unstructured.Unstructured) (resourceVersion string, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.writes = append(t.writes, "status "+obj.GetKind()+" "+obj.GetName())
 	if err := t.RefuseStatus; err != nil {
 		t.RefuseStatus = nil
-		return err
+		return "", err
 	}
 	live := t.live[templates.KeyOf(obj)]
 	if live == nil {
-		return apierrors.NewNotFound(schema.GroupResource{Resource: obj.GetKind()}, obj.GetName())
+		return "", apierrors.NewNotFound(schema.GroupResource{Resource: obj.GetKind()}, obj.GetName())
 	}
 	if live.GetResourceVersion() != obj.GetResourceVersion() {
-		return apierrors.NewConflict(schema.GroupResource{Resource: obj.GetKind()}, obj.GetName(), errors.New("the object has changed"))
+		return "", apierrors.NewConflict(schema.GroupResource{Resource: obj.GetKind()}, obj.GetName(), errors.New("the object has changed"))
 	}
 	next := live.DeepCopy()
 	next.Object["status"] = obj.Object["status"]
-	t.put(next)
-	return nil
+	return t.put(next), nil
 }
