@@ -156,7 +156,7 @@ func DefaultConfig() Config {
 			Workers:              4,
 			ClusterGrace:         duration(40 * time.Second),
 			ClusterLost:          duration(5 * time.Second),
-			StatusSettle:         duration(100 * time.Millisecond),
+			StatusSettle:         duration(300 * time.Millisecond),
 			PolicyStatusInterval: duration(time.Second),
 			KindRetryInterval:    duration(time.Second),
 			KindRetryMost:        duration(time.Minute),

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -53,6 +54,8 @@ type PolicyReconciler struct {
 	Now   func() time.Time
 
 	written moving
+	// differs is since when a status is another than what is written.
+	differs moving
 	idle    idle
 }
 
@@ -175,6 +178,7 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, key types.NamespacedNa
 	p, ok := r.Policies.Get(key)
 	if !ok || p.GetDeletionTimestamp() != nil {
 		r.written.forget(key)
+		r.differs.forget(key)
 		r.idle.forget(key)
 		return ctrl.Result{}, nil
 	}
@@ -196,6 +200,7 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, key types.NamespacedNa
 	}
 	status, changed := aggregate.Policy(facts, p.GetStatus(), metav1.NewTime(r.Now()))
 	if !changed {
+		r.differs.forget(key)
 		return ctrl.Result{}, nil
 	}
 	if wait := r.pause(key, p, status); wait > 0 && !idle {
@@ -206,18 +211,35 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, key types.NamespacedNa
 	if _, err := r.Policies.For(key.Namespace).UpdateStatus(ctx, updated); err != nil && !apierrors.IsNotFound(err) {
 		return store.Outcome(fmt.Errorf("writing the status of policy %s: %w", key, err))
 	}
+	r.differs.forget(key)
 	r.written.forget(key)
 	r.written.since(key, r.Now())
 	return ctrl.Result{}, nil
 }
 
 // pause is how long to wait before the policy's status may be written again. The first word is not
-// kept back, unless it is that nothing is selected, which a moment later may be untrue.
+// kept back, unless it is that nothing is selected, which a moment later may be untrue. While something is under way
+// the next count is about to come, and one write shows both: at the moment when a template is created there is
+// more urgent work.
 func (r *PolicyReconciler) pause(key types.NamespacedName, policy policyv1alpha1.Policy, status *policyv1alpha1.PropagationStatus) time.Duration {
 	if policy.GetStatus().ObservedGeneration == 0 && status.Templates > 0 {
 		return 0
 	}
-	return max(0, r.Every-r.written.since(key, r.Now()))
+	wait := r.Every - r.written.since(key, r.Now())
+	if since := r.differs.since(key, r.Now()); underWay(policy.GetStatus(), status) {
+		wait = max(wait, r.Every-since)
+	}
+	return max(0, wait)
+}
+
+// underWay says whether templates are on their way, and that is all that has changed.
+func underWay(before, now *policyv1alpha1.PropagationStatus) bool {
+	return now.Healthy < now.Templates && undisturbed(before) && undisturbed(now)
+}
+
+func undisturbed(status *policyv1alpha1.PropagationStatus) bool {
+	ready := meta.FindStatusCondition(status.Conditions, aggregate.PolicyReady)
+	return ready != nil && (ready.Reason == aggregate.ReasonReady || ready.Reason == aggregate.ReasonNotApplied)
 }
 
 func lagging(p policyv1alpha1.Policy, bindings []workv1alpha1.Binding) int {

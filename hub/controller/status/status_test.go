@@ -466,6 +466,48 @@ func TestAPolicysStatusIsWrittenAtMostOnceInAnInterval(t *testing.T) {
 	}
 }
 
+func TestWhatIsUnderWayIsCountedOnceForAPolicy(t *testing.T) {
+	w := newWorld(t)
+	w.PropagationPolicies.Put(basePolicy())
+	count := func(healthy int32) ctrl.Result {
+		w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) {
+			b.Status.Summary = workv1alpha1.ClusterSummary{Clusters: 2, Healthy: healthy}
+		})
+		return w.reconcilePolicy(t)
+	}
+	count(2)
+	w.PropagationPolicies.Writes()
+	w.now = w.now.Add(time.Hour)
+
+	if result := count(1); result.RequeueAfter != time.Second {
+		t.Errorf("it is looked at again after %s, want 1s", result.RequeueAfter)
+	}
+	if writes := w.PropagationPolicies.Writes(); len(writes) > 0 {
+		t.Errorf("written while more is about to come: %v", writes)
+	}
+	t.Run("and at once when nothing is", func(t *testing.T) {
+		w.now = w.now.Add(200 * time.Millisecond)
+		w.PropagationPolicies.Change("shop", "base", func(p *policyv1alpha1.PropagationPolicy) { p.Status.Templates = 2 })
+		count(2)
+		if writes := w.PropagationPolicies.Writes(); len(writes) != 1 {
+			t.Errorf("written %d times: %v", len(writes), writes)
+		}
+	})
+	t.Run("but it is never kept back for longer than the interval", func(t *testing.T) {
+		w.now = w.now.Add(time.Hour)
+		count(1)
+		w.now = w.now.Add(600 * time.Millisecond)
+		if result := count(0); result.RequeueAfter != 400*time.Millisecond {
+			t.Errorf("it is looked at again after %s, want 400ms", result.RequeueAfter)
+		}
+		w.now = w.now.Add(400 * time.Millisecond)
+		w.reconcilePolicy(t)
+		if writes := w.PropagationPolicies.Writes(); len(writes) != 1 {
+			t.Errorf("written %d times: %v", len(writes), writes)
+		}
+	})
+}
+
 func TestAPolicyTellsOfKindsThatTheHubDoesNotServe(t *testing.T) {
 	w := newWorld(t)
 	w.PropagationPolicies.Put(basePolicy())
