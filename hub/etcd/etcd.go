@@ -33,6 +33,8 @@ const (
 	maxSocketPath = 107
 	memberName    = "windlass-hub"
 	dialTimeout   = 5 * time.Second
+	// backendInterval is ten times etcd's own.
+	backendInterval = time.Second
 )
 
 // Config says where the store is.
@@ -131,6 +133,9 @@ func embedded(dataDir, socket string, log *slogCore) *embed.Config {
 	// A member that is alone has nobody to wait for when it elects itself.
 	c.TickMs, c.ElectionMs = 50, 500
 	c.EnableGRPCGateway = false
+	// Every write is in the log on the disk before it is answered; this is how often they are moved into the
+	// database, during which writes wait. After a crash what was not moved is read from the log.
+	c.BackendBatchInterval = backendInterval
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(log))
 	return c
 }
@@ -157,11 +162,6 @@ func (e *Etcd) Close() {
 	e.release = nil
 }
 
-// Client dials the store. The caller closes it.
-func (e *Etcd) Client() (*clientv3.Client, error) {
-	c := clientv3.Config{
-		Endpoints:   e.Endpoints,
-		DialTimeout: dialTimeout,
 // Embedded says whether the store runs in this process.
 func (e *Etcd) Embedded() bool { return e.server != nil }
 
@@ -169,6 +169,11 @@ func (e *Etcd) Embedded() bool { return e.server != nil }
 // socket. It must not be used when there is none, nor after Close. The caller closes it.
 func (e *Etcd) InProcess() *clientv3.Client { return v3client.New(e.server.Server) }
 
+// Client dials the store. The caller closes it.
+func (e *Etcd) Client() (*clientv3.Client, error) {
+	c := clientv3.Config{
+		Endpoints:   e.Endpoints,
+		DialTimeout: dialTimeout,
 		DialOptions: []grpc.DialOption{grpc.WithUserAgent(memberName)},
 		Logger:      zap.NewNop(),
 	}
