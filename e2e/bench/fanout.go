@@ -99,7 +99,7 @@ func (f *fanOut) once(ctx context.Context, h *herd, size int, group, name string
 		is     func(*unstructured.Unstructured) bool
 	}{
 		{"create", func() error { return h.create(ctx, deployments, web(name, group, replicasEach)) }, false, bindings, binding, fullyApplied},
-		{"update", func() error { return h.update(ctx, deployments, web(name, group, replicasEach)) }, false, deployments, name, nil},
+		{"update", func() error { return h.setImage(ctx, name) }, false, deployments, name, nil},
 		{"delete", func() error { return h.delete(ctx, deployments, name) }, true, bindings, binding, gone},
 	} {
 		t := tables[act.name]

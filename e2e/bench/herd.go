@@ -180,10 +180,11 @@ func (h *herd) measured(ctx context.Context, do func() error) (spending, error) 
 	if err != nil {
 		return spending{}, err
 	}
+	profiled := h.profile(ctx)
 	if err := do(); err != nil {
 		return spending{}, err
 	}
-	if err := pause(ctx, settling); err != nil {
+	if err := errors.Join(pause(ctx, settling), profiled()); err != nil {
 		return spending{}, err
 	}
 	after, err := h.meter.end(ctx)
@@ -202,7 +203,8 @@ func (h *herd) state(ctx context.Context) (control.State, error) {
 			return sum, err
 		}
 		sum.Agents, sum.Joined, sum.Connected, sum.Synchronised = sum.Agents+s.Agents, sum.Joined+s.Joined, sum.Connected+s.Connected, sum.Synchronised+s.Synchronised
-		sum.Works, sum.Puts, sum.Removals, sum.Goroutines = sum.Works+s.Works, sum.Puts+s.Puts, sum.Removals+s.Removals, sum.Goroutines+s.Goroutines
+		sum.Works, sum.Puts, sum.Removals = sum.Works+s.Works, sum.Puts+s.Puts, sum.Removals+s.Removals
+		sum.Received, sum.Sent = sum.Received+s.Received, sum.Sent+s.Sent
 		if s.Problem != "" {
 			sum.Problem = s.Problem
 		}
@@ -250,6 +252,28 @@ func (h *herd) agentsCPU() (sum time.Duration, err error) {
 type sight struct {
 	at  time.Time
 	err error
+}
+
+// watchAll follows all objects of a kind in the namespace of the bench until the context ends; see gets nil for a deleted one.
+func (h *herd) watchAll(ctx context.Context, resource schema.GroupVersionResource, see func(name string, object *unstructured.Unstructured)) error {
+	watcher, err := h.api.Resource(resource).Namespace(namespace).Watch(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("watching %s: %w", resource.Resource, err)
+	}
+	go func() {
+		defer watcher.Stop()
+		for event := range watcher.ResultChan() {
+			object, ok := event.Object.(*unstructured.Unstructured)
+			switch {
+			case !ok:
+			case event.Type == watch.Deleted:
+				see(object.GetName(), nil)
+			default:
+				see(object.GetName(), object)
+			}
+		}
+	}()
+	return nil
 }
 
 // look begins to watch one object in the namespace of the bench, and tells when it first was as asked for; is gets nil when

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"windlass.dev/windlass/e2e/simagent/control"
 )
@@ -95,10 +97,20 @@ func (h *herd) create(ctx context.Context, resource schema.GroupVersionResource,
 	return nil
 }
 
-// update writes an object again, whatever it was.
-func (h *herd) update(ctx context.Context, resource schema.GroupVersionResource, object *unstructured.Unstructured) error {
-	if _, err := h.api.Resource(resource).Namespace(namespace).Update(ctx, object, metav1.UpdateOptions{}); err != nil {
-		return fmt.Errorf("updating %s %s: %w", object.GetKind(), object.GetName(), err)
+// setImage gives a Deployment of web's a new image that says when it was sent, as kubectl set image does.
+func (h *herd) setImage(ctx context.Context, name string) error {
+	patch := fmt.Sprintf(`[{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"example.test/web:%s"}]`, control.Stamp(time.Now()))
+	if _, err := h.api.Resource(deployments).Namespace(namespace).Patch(ctx, name, types.JSONPatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+		return fmt.Errorf("updating Deployment %s: %w", name, err)
+	}
+	return nil
+}
+
+// setSetting changes a ConfigMap of settings' and has it say when it was sent.
+func (h *herd) setSetting(ctx context.Context, name string, sent time.Time) error {
+	patch := fmt.Sprintf(`{"data":{"sent":%q}}`, control.Stamp(sent))
+	if _, err := h.api.Resource(configMaps).Namespace(namespace).Patch(ctx, name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+		return fmt.Errorf("updating ConfigMap %s: %w", name, err)
 	}
 	return nil
 }
@@ -108,4 +120,30 @@ func (h *herd) delete(ctx context.Context, resource schema.GroupVersionResource,
 		return fmt.Errorf("deleting %s %s: %w", resource.Resource, name, err)
 	}
 	return nil
+}
+
+// createAtOnce is how many requests of a burst are under way at the same time, as `kubectl apply` of a few people.
+const createAtOnce = 16
+
+// many does something for 0 … n-1, some of them at the same time.
+func many(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(createAtOnce)
+	for i := range n {
+		group.Go(func() error { return do(ctx, i) })
+	}
+	return group.Wait()
+}
+
+// list names the objects with a label.
+func (h *herd) list(ctx context.Context, resource schema.GroupVersionResource, selector string) ([]string, error) {
+	list, err := h.api.Resource(resource).Namespace(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return nil, fmt.Errorf("listing %s: %w", resource.Resource, err)
+	}
+	var names []string
+	for i := range list.Items {
+		names = append(names, list.Items[i].GetName())
+	}
+	return names, nil
 }

@@ -24,13 +24,16 @@ type scenario struct {
 
 // An environment is what scenarios run in.
 type environment struct {
-	// runs is how often each measurement is made.
-	runs int
+	// runs is how often each measurement is made, longRuns how often one that takes minutes.
+	runs, longRuns int
+	// profiles is where processor profiles of the hub go; empty for none.
+	profiles string
 	// bin is the folder of the built programs, dir one for logs and data, gone when the bench ends.
 	bin, dir string
 
-	began time.Time
-	name  string
+	began    time.Time
+	name     string
+	profiled int
 }
 
 func (e *environment) prepare() (err error) {

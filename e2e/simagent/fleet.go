@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +28,7 @@ type fleet struct {
 	agents  []*agent
 
 	puts, removals, joined atomic.Int64
+	received, sent         atomic.Int64
 
 	mu     sync.Mutex
 	events []control.Event
@@ -142,7 +142,7 @@ func (f *fleet) connect(ctx context.Context, a *agent, enroller *enroll.Enroller
 	}
 	papers := &papers{enroller: enroller, agent: a}
 	connection, err := link.New(link.Config{
-		Address: f.options.hub, Dial: f.dialer.DialContext, TLS: dial.LinkTLS(host, a.who.HubCA, papers.certificate, time.Now), Explain: dial.Explain,
+		Address: f.options.hub, Dial: f.dial, TLS: dial.LinkTLS(host, a.who.HubCA, papers.certificate, time.Now), Explain: dial.Explain,
 		Desired: a.member, Reports: a.member, Memory: a.member, Facts: f.facts, Renewal: papers, Answer: answer,
 		ReportRecorded: a.member.recorded, Changed: a.changed,
 		Version: version.Version, KubeSystemUID: a.uid(), Brake: session.NewBrake(session.BrakeSettings{}), Logger: f.log,
@@ -151,6 +151,33 @@ func (f *fleet) connect(ctx context.Context, a *agent, enroller *enroll.Enroller
 		return err
 	}
 	return connection.Run(ctx)
+}
+
+// dial counts what goes over the connection.
+func (f *fleet) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	connection, err := f.dialer.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &countingConn{connection, f}, nil
+}
+
+// A countingConn counts bytes as they go over the wire.
+type countingConn struct {
+	net.Conn
+	fleet *fleet
+}
+
+func (c *countingConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.fleet.received.Add(int64(n))
+	return n, err
+}
+
+func (c *countingConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.fleet.sent.Add(int64(n))
+	return n, err
 }
 
 // changed is told how the agent stands with its hub.
@@ -184,7 +211,8 @@ func (f *fleet) came(a *agent, key string, gone bool, manifests [][]byte) {
 // State is of control.Agents.
 func (f *fleet) State() control.State {
 	s := control.State{
-		Agents: len(f.agents), Joined: int(f.joined.Load()), Puts: int(f.puts.Load()), Removals: int(f.removals.Load()), Goroutines: runtime.NumGoroutine(),
+		Agents: len(f.agents), Joined: int(f.joined.Load()), Puts: int(f.puts.Load()), Removals: int(f.removals.Load()),
+		Received: f.received.Load(), Sent: f.sent.Load(),
 	}
 	for _, a := range f.agents {
 		s.Works += a.member.count()

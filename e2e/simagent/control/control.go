@@ -20,10 +20,10 @@ type State struct {
 	Works int
 	// Puts and Removals are how many were received since the process began.
 	Puts, Removals int
+	// Received and Sent are bytes on the wire, TLS and HTTP/2 included, TCP/IP not.
+	Received, Sent int64
 	// Problem is one of those that keep agents from their hub; empty when there is none.
 	Problem string
-	// Resident is not told here: the bench reads it, and the processor time, from /proc.
-	Goroutines int
 }
 
 // An Event is something that has come to one agent.

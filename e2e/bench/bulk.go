@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"windlass.dev/windlass/e2e/simagent/control"
+)
+
+// bulk measures many objects at once to many agents.
+type bulk struct{ sizes string }
+
+func (b *bulk) scenario() scenario {
+	return scenario{
+		name: "bulk", what: "many ConfigMaps of 1 KB at once to many simulated agents, and their deletion", takes: "15 minutes",
+		flags: func(flags *flag.FlagSet) {
+			flags.StringVar(&b.sizes, "bulk.sizes", "100x100,1000x100,100x1000", "objects x agents; the agents are powers of ten")
+		},
+		run:    b.run,
+		limits: "what a member takes to apply an object, for these agents keep it in memory",
+	}
+}
+
+type bulkSize struct{ objects, agents int }
+
+func (b *bulk) parse() ([]bulkSize, error) {
+	var sizes []bulkSize
+	for part := range strings.SplitSeq(b.sizes, ",") {
+		var s bulkSize
+		if _, err := fmt.Sscanf(strings.TrimSpace(part), "%dx%d", &s.objects, &s.agents); err != nil || s.objects < 1 || !isPowerOfTen(s.agents) {
+			return nil, fmt.Errorf("-bulk.sizes is %q: want OBJECTSxAGENTS, with agents a power of ten, such as 1000x100,100x1000", b.sizes)
+		}
+		sizes = append(sizes, s)
+	}
+	return sizes, nil
+}
+
+func (b *bulk) run(ctx context.Context, env *environment) ([]row, error) {
+	sizes, err := b.parse()
+	if err != nil {
+		return nil, err
+	}
+	var rows []row
+	for _, size := range sizes {
+		more, err := b.size(ctx, env, size)
+		rows = append(rows, more...)
+		if err != nil {
+			return rows, fmt.Errorf("%d objects, %d agents: %w", size.objects, size.agents, err)
+		}
+	}
+	return rows, nil
+}
+
+// bulkTable has the figures of one act at one size.
+type bulkTable struct{ puts, bytesOut, bytesIn, allocations, hubCPU, agentCPU, resident, rate, last, known []float64 }
+
+// size measures one size with a hub of its own, so that none finds what another has left.
+func (b *bulk) size(ctx context.Context, env *environment, size bulkSize) ([]row, error) {
+	h, err := startHerd(ctx, env, size.agents)
+	defer h.stop()
+	if err != nil {
+		return nil, err
+	}
+	if err := h.policy(ctx, "bulk", "v1", "ConfigMap", h.toFirst(size.agents)); err != nil {
+		return nil, err
+	}
+	var created, deleted bulkTable
+	for run := range env.longRuns {
+		name := func(i int) string { return fmt.Sprintf("settings-%d-%d", run, i) }
+		env.progress("%d objects to %d agents, run %d of %d", size.objects, size.agents, run+1, env.longRuns)
+		err := created.measure(ctx, h, size, false, func(ctx context.Context, i int) error {
+			return h.create(ctx, configMaps, settings(name(i), "bulk"))
+		})
+		if err != nil {
+			return nil, err
+		}
+		env.progress("deleting them")
+		err = deleted.measure(ctx, h, size, true, func(ctx context.Context, i int) error { return h.delete(ctx, configMaps, name(i)) })
+		if err != nil {
+			return nil, err
+		}
+	}
+	at := fmt.Sprintf("%s × %s", grouped(int64(size.objects)), grouped(int64(size.agents)))
+	return append(created.rows(at+", create", "says that all have applied it"), deleted.rows(at+", delete", "is gone")...), nil
+}
+
+// measure does something with all objects and follows it to its end: every agent has it, and every binding says so.
+func (t *bulkTable) measure(ctx context.Context, h *herd, size bulkSize, removal bool, do func(ctx context.Context, i int) error) error {
+	following, stop := context.WithCancel(ctx)
+	defer stop()
+	known, err := h.countBindings(following, size.objects, func(o *unstructured.Unstructured) bool {
+		if removal {
+			return o == nil
+		}
+		return fullyApplied(o)
+	})
+	if err != nil {
+		return err
+	}
+	before, err := h.state(ctx)
+	if err != nil {
+		return err
+	}
+	agentsBefore, err := h.agentsCPU()
+	if err != nil {
+		return err
+	}
+	pairs := float64(size.objects * size.agents)
+	var last, all time.Duration
+	spent, err := h.measured(ctx, func() error {
+		began := time.Now()
+		if err := many(ctx, size.objects, do); err != nil {
+			return err
+		}
+		err := h.until(ctx, 15*time.Minute, func(s control.State) bool {
+			if removal {
+				return s.Removals-before.Removals >= int(pairs)
+			}
+			return s.Puts-before.Puts >= int(pairs)
+		})
+		if err != nil {
+			return err
+		}
+		last = time.Since(began)
+		select {
+		case at := <-known:
+			all = at.Sub(began)
+		case <-time.After(5 * time.Minute):
+			return fmt.Errorf("the bindings did not come to say so")
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	agentsAfter, err := h.agentsCPU()
+	if err != nil {
+		return err
+	}
+	after, err := h.meter.end(ctx)
+	if err != nil {
+		return err
+	}
+	t.puts = append(t.puts, (spent.puts-spent.writes("leases"))/pairs)
+	t.bytesOut = append(t.bytesOut, spent.linkBytes("out", "works", "reports")/pairs)
+	t.bytesIn = append(t.bytesIn, spent.linkBytes("in", "works", "reports")/pairs)
+	t.allocations = append(t.allocations, spent.allocations()/pairs)
+	t.hubCPU = append(t.hubCPU, float64(h.over(spent))/pairs)
+	t.agentCPU = append(t.agentCPU, float64(agentsAfter-agentsBefore)/pairs)
+	t.resident = append(t.resident, float64(after.resident))
+	t.rate = append(t.rate, pairs/last.Seconds())
+	t.last = append(t.last, float64(last))
+	t.known = append(t.known, float64(all))
+	if _, err := h.events(ctx); err != nil {
+		return err
+	}
+	return nil
+}
+
+// countBindings tells when so many bindings in the namespace have been as asked for, each at least once.
+func (h *herd) countBindings(ctx context.Context, n int, is func(*unstructured.Unstructured) bool) (<-chan time.Time, error) {
+	var mutex sync.Mutex
+	fine, all := map[string]bool{}, make(chan time.Time, 1)
+	err := h.watchAll(ctx, bindings, func(name string, object *unstructured.Unstructured) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		if is(object) && !fine[name] {
+			if fine[name] = true; len(fine) == n {
+				all <- time.Now()
+			}
+		}
+	})
+	return all, err
+}
+
+func (t *bulkTable) rows(at, known string) []row {
+	return []row{
+		{at: at, what: "etcd puts for a pair, without leases", unit: count, values: t.puts},
+		{at: at, what: "bytes to an agent for a pair", unit: bytes, values: t.bytesOut},
+		{at: at, what: "bytes from an agent for a pair", unit: bytes, values: t.bytesIn},
+		{at: at, what: "allocations of the hub for a pair", unit: allocations, values: t.allocations},
+		{at: at, what: "hub resident afterwards", unit: memory, values: t.resident},
+		{at: at, what: "hub CPU for a pair, over an idle hub", unit: cpu, values: t.hubCPU},
+		{at: at, what: "the simulated agents' own CPU for a pair", unit: cpu, values: t.agentCPU},
+		{at: at, what: "pairs a second until the last", unit: rate, values: t.rate},
+		{at: at, what: "the last agent has the last object", unit: duration, values: t.last},
+		{at: at, what: "the last binding " + known, unit: duration, values: t.known},
+	}
+}

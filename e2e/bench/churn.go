@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"sync"
+	"time"
+
+	"windlass.dev/windlass/e2e/simagent/control"
+)
+
+// churn measures a steady stream of changes.
+type churn struct {
+	agents, each int
+	rate         float64
+	long         time.Duration
+}
+
+func (c *churn) scenario() scenario {
+	return scenario{
+		name: "churn", what: "a steady stream of updates of ConfigMaps over simulated agents", takes: "8 minutes",
+		flags: func(flags *flag.FlagSet) {
+			flags.IntVar(&c.agents, "churn.agents", 1000, "how many agents, and how many objects")
+			flags.IntVar(&c.each, "churn.each", 1, "to how many agents each object goes")
+			flags.Float64Var(&c.rate, "churn.rate", 100, "how many updates a second")
+			flags.DurationVar(&c.long, "churn.for", 5*time.Minute, "how long")
+		},
+		run:    c.run,
+		limits: "what a member takes to apply an object, for these agents keep it in memory",
+	}
+}
+
+func (c *churn) run(ctx context.Context, env *environment) ([]row, error) {
+	h, err := startHerd(ctx, env, c.agents)
+	defer h.stop()
+	if err != nil {
+		return nil, err
+	}
+	env.progress("making %d objects, each for %d agents", c.agents, c.each)
+	if err := c.prepare(ctx, h); err != nil {
+		return nil, err
+	}
+	env.progress("%v updates a second for %v", c.rate, c.long)
+	before, err := h.state(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cpuBefore, err := h.agentsCPU()
+	if err != nil {
+		return nil, err
+	}
+	updates := int(c.rate * c.long.Seconds())
+	var late []float64
+	spent, err := h.measured(ctx, func() (err error) {
+		if late, err = c.stream(ctx, h, updates); err != nil {
+			return err
+		}
+		// Whatever was overtaken on its way comes no more: all have the newest when nothing comes.
+		return h.quiet(ctx)
+	})
+	if err != nil {
+		return nil, err
+	}
+	cpuAfter, err := h.agentsCPU()
+	if err != nil {
+		return nil, err
+	}
+	after, err := h.state(ctx)
+	if err != nil {
+		return nil, err
+	}
+	events, err := h.events(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var delays []float64
+	for _, e := range events {
+		if !e.Gone && e.Sent > 0 {
+			delays = append(delays, float64(e.At-e.Sent))
+		}
+	}
+	came := float64(after.Puts - before.Puts)
+	at := fmt.Sprintf("%v/s over %s agents", c.rate, grouped(int64(c.agents)))
+	one := func(v float64) []float64 { return []float64{v} }
+	return []row{
+		{at: at, what: "updates", unit: count, values: one(float64(updates))},
+		{at: at, what: "updates that failed", unit: count, values: one(float64(updates - len(late))), goals: atMost(0)},
+		{at: at, what: "deliveries; what is overtaken on its way is left out", unit: count, values: one(came)},
+		{at: at, what: "etcd puts for an update, without leases", unit: count, values: one((spent.puts - spent.writes("leases")) / float64(updates))},
+		{at: at, what: "messages for a delivery, both ways", unit: count, values: one((spent.messages("in", "works", "reports") + spent.messages("out", "works", "reports")) / came)},
+		{at: at, what: "allocations of the hub for an update", unit: allocations, values: one(spent.allocations() / float64(updates))},
+		{at: at, what: "hub CPU for an update, over an idle hub", unit: cpu, values: one(float64(h.over(spent)) / float64(updates))},
+		{at: at, what: "the simulated agents' own CPU for a delivery", unit: cpu, values: one(float64(cpuAfter-cpuBefore) / came)},
+		{at: at, what: "the API server's answer, from the moment an update was due", unit: duration, values: late, samples: true},
+		{at: at, what: "an agent has it, from the moment an update was due", unit: duration, values: delays, samples: true, goals: []goal{{99, float64(100 * time.Millisecond)}}},
+	}, nil
+}
+
+func churned(i int) string { return fmt.Sprintf("settings-%05d", i) }
+
+// prepare makes one policy and one object for each agent, or each group of them.
+func (c *churn) prepare(ctx context.Context, h *herd) error {
+	err := many(ctx, c.agents, func(ctx context.Context, i int) error {
+		var names []any
+		for n := range c.each {
+			names = append(names, fmt.Sprintf("sim-%05d", (i+n)%c.agents))
+		}
+		return h.policy(ctx, churned(i), "v1", "ConfigMap", map[string]any{"clusterAffinity": map[string]any{"clusterNames": names}})
+	})
+	if err != nil {
+		return err
+	}
+	err = many(ctx, c.agents, func(ctx context.Context, i int) error {
+		return h.create(ctx, configMaps, settings(churned(i), churned(i)))
+	})
+	if err != nil {
+		return err
+	}
+	err = h.until(ctx, 10*time.Minute, func(s control.State) bool { return s.Works >= c.agents*c.each })
+	if err != nil {
+		return err
+	}
+	if err := h.rest(ctx, 10*time.Second); err != nil {
+		return err
+	}
+	_, err = h.events(ctx)
+	return err
+}
+
+// stream updates the objects in turn, each when it is due, whatever became of the ones before: nobody who waits for an
+// answer slows the others down. It returns how long after that the answers came.
+func (c *churn) stream(ctx context.Context, h *herd, updates int) ([]float64, error) {
+	var (
+		mutex    sync.Mutex
+		answered []float64
+		failures []error
+		group    sync.WaitGroup
+	)
+	began := time.Now()
+	for i := range updates {
+		due := began.Add(time.Duration(float64(i) / c.rate * float64(time.Second)))
+		if err := pause(ctx, time.Until(due)); err != nil {
+			return nil, err
+		}
+		group.Go(func() {
+			err := h.setSetting(ctx, churned(i%c.agents), due)
+			mutex.Lock()
+			defer mutex.Unlock()
+			if err != nil {
+				failures = append(failures, err)
+				return
+			}
+			answered = append(answered, float64(time.Since(due)))
+		})
+	}
+	group.Wait()
+	if len(failures) > 0 {
+		h.env.progress("%d of %d updates failed, such as: %v", len(failures), updates, failures[0])
+	}
+	return answered, nil
+}
+
+// quiet returns when nothing has come to any agent for two seconds.
+func (h *herd) quiet(ctx context.Context) error {
+	came, since := -1, time.Now()
+	return poll(ctx, 2*time.Minute, 100*time.Millisecond, func() error {
+		s, err := h.state(ctx)
+		if err != nil {
+			return err
+		}
+		if now := s.Puts + s.Removals; now != came {
+			came, since = now, time.Now()
+		}
+		if time.Since(since) < 2*time.Second {
+			return errors.New("something still comes to the agents")
+		}
+		return nil
+	})
+}

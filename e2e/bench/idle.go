@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"time"
+)
+
+// idle measures what agents cost to which nothing happens, over the same hub before they came.
+type idle struct {
+	agents int
+	long   time.Duration
+}
+
+func (i *idle) scenario() scenario {
+	return scenario{
+		name: "idle", what: "simulated agents to which nothing happens, over the same hub before they came", takes: "13 minutes",
+		flags: func(flags *flag.FlagSet) {
+			flags.IntVar(&i.agents, "idle.agents", 1000, "how many agents")
+			flags.DurationVar(&i.long, "idle.for", 5*time.Minute, "how long nothing happens, without agents and with them")
+		},
+		run:    i.run,
+		limits: "TCP and IP, which are not in the bytes; agents that hold works, and nodes that come and go",
+	}
+}
+
+func (i *idle) run(ctx context.Context, env *environment) ([]row, error) {
+	h, err := newHerd(ctx, env)
+	defer h.stop()
+	if err != nil {
+		return nil, err
+	}
+	env.progress("the hub without agents, %v", i.long)
+	without, before, err := i.stretch(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.heapProfile(ctx, "without"); err != nil {
+		return nil, err
+	}
+	if err := h.join(ctx, i.agents); err != nil {
+		return nil, err
+	}
+	env.progress("%d agents, %v", i.agents, i.long)
+	wireBefore, err := h.state(ctx)
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	with, after, err := i.stretch(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	wire, err := h.state(ctx)
+	if err != nil {
+		return nil, err
+	}
+	hours := time.Since(began).Hours()
+	if err := h.heapProfile(ctx, "with"); err != nil {
+		return nil, err
+	}
+	agents, at := float64(i.agents), grouped(int64(i.agents))+" agents"
+	perHour := func(n int64) float64 { return float64(n) / hours / agents }
+	live := func(r reading) float64 {
+		return r.counters.sum("go_memstats_heap_inuse_bytes") + r.counters.sum("go_memstats_stack_inuse_bytes")
+	}
+	goroutines := after.counters.sum("go_goroutines") - before.counters.sum("go_goroutines")
+	one := func(v float64) []float64 { return []float64{v} }
+	return []row{
+		{at: "no agents", what: "etcd puts in an hour", unit: count, values: one(without.puts / without.took.Hours())},
+		{at: "no agents", what: "hub resident, without its program", unit: memory, values: one(float64(before.resident))},
+		{at: "no agents", what: "hub CPU, of one processor", unit: share, values: one(float64(without.cpu) / float64(without.took))},
+		{at: at, what: "etcd puts in an hour, over the hub without agents", unit: count, values: one(max(0, with.puts/with.took.Hours()-without.puts/without.took.Hours())), goals: atMost(0)},
+		{at: at, what: "messages of an agent in an hour, both ways", unit: count, values: one((with.messages("in") + with.messages("out")) / with.took.Hours() / agents)},
+		{at: at, what: "bytes of an agent in an hour, both ways", unit: bytes, values: one(perHour(wire.Received + wire.Sent - wireBefore.Received - wireBefore.Sent)), goals: atMost(200e3)},
+		{at: at, what: "  of them messages, before TLS", unit: bytes, values: one((with.linkBytes("in") + with.linkBytes("out")) / with.took.Hours() / agents)},
+		{at: at, what: "goroutines of the hub for an agent", unit: allocations, values: one(goroutines / agents)},
+		{at: at, what: "hub resident for an agent, over the hub without", unit: memory, values: one((float64(after.resident) - float64(before.resident)) / agents), goals: atMost(100e3)},
+		{at: at, what: "  of it heap and stacks in use", unit: memory, values: one((live(after) - live(before)) / agents)},
+		{at: at, what: "hub CPU over the hub without, of one processor", unit: share, values: one(float64(with.cpu)/float64(with.took) - float64(without.cpu)/float64(without.took)), goals: atMost(0.01)},
+	}, nil
+}
+
+// stretch lets everything come to its end and then measures a stretch in which nothing happens. Its end has absolute values.
+func (i *idle) stretch(ctx context.Context, h *herd) (spending, reading, error) {
+	// What joining has left behind is no part of idling: Go gives memory back over a few minutes, and collects within two.
+	if err := pause(ctx, min(i.long, 2*time.Minute)); err != nil {
+		return spending{}, reading{}, err
+	}
+	before, err := h.meter.begin(ctx)
+	if err != nil {
+		return spending{}, reading{}, err
+	}
+	profiled := h.profile(ctx)
+	if err := pause(ctx, i.long); err != nil {
+		return spending{}, reading{}, err
+	}
+	if err := profiled(); err != nil {
+		return spending{}, reading{}, fmt.Errorf("profiling: %w", err)
+	}
+	after, err := h.meter.end(ctx)
+	return after.since(before), after, err
+}
