@@ -83,19 +83,23 @@ func checked(secret *corev1.Secret) ([]byte, error) {
 	return content, nil
 }
 
-// compressors are kept: a new one takes more memory and time than compressing a journal does.
-var compressors = sync.Pool{New: func() any {
-	w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is one of gzip's own
-	return w
-}}
+// compressor is kept for good: a new one takes a megabyte, and an agent whose changes come one by one would make one
+// for each. A sync.Pool does not help there, for the collector empties it in between.
+var compressor struct {
+	sync.Mutex
+	*gzip.Writer
+}
 
 func compress(raw []byte) []byte {
+	compressor.Lock()
+	defer compressor.Unlock()
+	if compressor.Writer == nil {
+		compressor.Writer, _ = gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is one of gzip's own
+	}
 	var out bytes.Buffer
-	w := compressors.Get().(*gzip.Writer)
-	defer compressors.Put(w)
-	w.Reset(&out)
-	_, _ = w.Write(raw) // a buffer takes every write
-	_ = w.Close()
+	compressor.Reset(&out)
+	_, _ = compressor.Write(raw) // a buffer takes every write
+	_ = compressor.Close()
 	return out.Bytes()
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -536,6 +537,22 @@ func TestAHeldWorkIsThereAtOnceAndDurableSoon(t *testing.T) {
 	again, _ := open(t, secrets)
 	if diff := cmp.Diff(want, held(again)); diff != "" {
 		t.Errorf("after a restart (-before +after):\n%s", diff)
+	}
+}
+
+func TestTheCompressorIsMadeOnce(t *testing.T) {
+	const times, most = 10, 100 << 10 // a compressor is larger than that
+	compress([]byte("the first"))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range times {
+		compress([]byte("one more"))
+		runtime.GC()
+		runtime.GC() // empties what the collector may empty
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / times; each > most {
+		t.Errorf("compressing a few bytes took %d bytes of memory, want %d at most", each, most)
 	}
 }
 
