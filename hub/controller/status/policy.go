@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -56,6 +57,7 @@ type PolicyReconciler struct {
 	written moving
 	// differs is since when a status is another than what is written.
 	differs moving
+	due     due
 	idle    idle
 }
 
@@ -179,8 +181,12 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, key types.NamespacedNa
 	if !ok || p.GetDeletionTimestamp() != nil {
 		r.written.forget(key)
 		r.differs.forget(key)
+		r.due.forget(key)
 		r.idle.forget(key)
 		return ctrl.Result{}, nil
+	}
+	if wait := r.due.left(key, p.GetGeneration(), r.Now()); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	facts := aggregate.PolicyInput{
 		Generation:       p.GetGeneration(),
@@ -204,6 +210,7 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, key types.NamespacedNa
 		return ctrl.Result{}, nil
 	}
 	if wait := r.pause(key, p, status); wait > 0 && !idle {
+		r.due.set(key, p.GetGeneration(), r.Now().Add(wait))
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	updated := p.DeepCopyObject().(policyv1alpha1.Policy)
@@ -214,6 +221,9 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, key types.NamespacedNa
 	r.differs.forget(key)
 	r.written.forget(key)
 	r.written.since(key, r.Now())
+	if !idle {
+		r.due.set(key, p.GetGeneration(), r.Now().Add(r.Every))
+	}
 	return ctrl.Result{}, nil
 }
 
@@ -309,4 +319,42 @@ func permanentID(policy policyv1alpha1.Policy) string {
 		return policy.GetLabels()[workv1alpha1.ClusterPropagationPolicyPermanentIDLabel]
 	}
 	return policy.GetLabels()[workv1alpha1.PropagationPolicyPermanentIDLabel]
+}
+
+// due is when the bindings of policies are counted next: each of thousands of bindings wakes its policy, and nothing can
+// be written before. The zero value is ready.
+type due struct {
+	mu sync.Mutex
+	at map[types.NamespacedName]dueAt
+}
+
+type dueAt struct {
+	generation int64
+	time       time.Time
+}
+
+// left is how long a policy has to wait. One with another spec does not.
+func (d *due) left(key types.NamespacedName, generation int64, now time.Time) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	at, ok := d.at[key]
+	if !ok || at.generation != generation {
+		return 0
+	}
+	return at.time.Sub(now)
+}
+
+func (d *due) set(key types.NamespacedName, generation int64, at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.at == nil {
+		d.at = map[types.NamespacedName]dueAt{}
+	}
+	d.at[key] = dueAt{generation, at}
+}
+
+func (d *due) forget(key types.NamespacedName) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.at, key)
 }

@@ -485,18 +485,14 @@ func TestWhatIsUnderWayIsCountedOnceForAPolicy(t *testing.T) {
 	if writes := w.PropagationPolicies.Writes(); len(writes) > 0 {
 		t.Errorf("written while more is about to come: %v", writes)
 	}
-	t.Run("and at once when nothing is", func(t *testing.T) {
-		w.now = w.now.Add(200 * time.Millisecond)
-		w.PropagationPolicies.Change("shop", "base", func(p *policyv1alpha1.PropagationPolicy) { p.Status.Templates = 2 })
-		count(2)
-		if writes := w.PropagationPolicies.Writes(); len(writes) != 1 {
-			t.Errorf("written %d times: %v", len(writes), writes)
+	t.Run("and nobody counts meanwhile, whatever happens", func(t *testing.T) {
+		w.now = w.now.Add(300 * time.Millisecond)
+		if result := count(2); result.RequeueAfter != 700*time.Millisecond {
+			t.Errorf("that it is as before was found out, and it is looked at again after %s", result.RequeueAfter)
 		}
 	})
 	t.Run("but it is never kept back for longer than the interval", func(t *testing.T) {
-		w.now = w.now.Add(time.Hour)
-		count(1)
-		w.now = w.now.Add(600 * time.Millisecond)
+		w.now = w.now.Add(300 * time.Millisecond)
 		if result := count(0); result.RequeueAfter != 400*time.Millisecond {
 			t.Errorf("it is looked at again after %s, want 400ms", result.RequeueAfter)
 		}
