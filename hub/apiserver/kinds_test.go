@@ -134,7 +134,7 @@ func TestKubectlShowsTheColumnsOfEachKind(t *testing.T) {
 		{
 			path:    "/apis/work.karmada.io/v1alpha1/namespaces/tables/propagationbindings",
 			columns: []string{"Name", "Scheduled", "FullyApplied", "Clusters", "Applied", "Healthy", "Leaving", "Age"},
-			first:   []any{"b", "", "", 0.0, 0.0, 0.0},
+			first:   []any{"b", "", "", 0.0, 0.0, 0.0, 0.0},
 		},
 		{
 			path:    "/apis/work.karmada.io/v1alpha1/namespaces/karmada-es-tables/propagationworks",

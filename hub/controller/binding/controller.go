@@ -162,6 +162,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (c
 	if !known || template == nil || template.GetUID() != binding.GetSpec().Resource.UID || scaled(binding, template) {
 		return ctrl.Result{}, nil // the policy controller knows what to do with the binding
 	}
+	if r.pausedMeanwhile(binding) {
+		return ctrl.Result{}, nil // as the policy controller writes that into the binding, it wakes it
+	}
 	doubt, err := r.render(ctx, binding, template, works)
 	if recorded := r.recordRendered(ctx, binding, doubt, err); recorded != nil {
 		return store.Outcome(recorded)
@@ -186,6 +189,19 @@ func mayPass(err error) bool {
 func scaled(binding workv1alpha1.Binding, template *unstructured.Unstructured) bool {
 	replicas, _ := interpret.Replicas(template)
 	return !ptr.Equal(replicas, binding.GetSpec().Replicas)
+}
+
+// pausedMeanwhile says whether the policy of a binding pauses what the binding does not know to be paused yet. Whoever pauses
+// a policy and changes a template then means that the change stays here, and it may come past the policy's: templates have
+// watches of their own.
+func (r *Reconciler) pausedMeanwhile(binding workv1alpha1.Binding) bool {
+	p := r.policyOf(binding)
+	if p == nil || p.GetDeletionTimestamp() != nil || policy.Lazy(p) {
+		return false
+	}
+	said := p.GetSpec().Suspension
+	known := binding.GetSpec().Suspension
+	return said != nil && (known == nil || !equality.Semantic.DeepEqual(*said, known.Suspension))
 }
 
 // works are the works of a binding by cluster.

@@ -21,6 +21,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/store/storetest"
 	"windlass.dev/windlass/hub/templates"
@@ -761,4 +762,52 @@ func TestAnAnnotationThatMeansNothingIsToldUntilItIsMended(t *testing.T) {
 	if condition := w.rendered(); condition.Reason != "Success" {
 		t.Errorf("it is mended, and Rendered is %+v", condition)
 	}
+}
+
+func TestAChangeThatComesPastThePauseOfItsPolicyStaysOnTheHub(t *testing.T) {
+	w := newWorld(t)
+	w.place("a")
+	w.change(func(b *workv1alpha1.PropagationBinding) {
+		b.Annotations = map[string]string{workv1alpha1.PropagationPolicyNamespaceAnnotation: "shop", workv1alpha1.PropagationPolicyNameAnnotation: "p"}
+	})
+	claims := func(change func(*policyv1alpha1.PropagationSpec)) {
+		p := &policyv1alpha1.PropagationPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "p",
+			Labels: map[string]string{workv1alpha1.PropagationPolicyPermanentIDLabel: "policy"}}}
+		change(&p.Spec)
+		w.PropagationPolicies.Put(p)
+	}
+	edit := func(value string) {
+		template, _ := w.templates.Get(settings)
+		template = template.DeepCopy()
+		template.Object["data"] = map[string]any{"greeting": value}
+		w.templates.Put(template)
+	}
+	paused := policyv1alpha1.Suspension{DispatchingOnClusters: &policyv1alpha1.SuspendClusters{ClusterNames: []string{"a"}}}
+	claims(func(*policyv1alpha1.PropagationSpec) {})
+	w.reconcile(t)
+	w.wrote(t, "create karmada-es-a")
+
+	claims(func(spec *policyv1alpha1.PropagationSpec) {
+		spec.Suspension, spec.ActivationPreference = &paused, policyv1alpha1.LazyActivation
+	})
+	edit("lazily")
+	w.reconcile(t)
+	w.wrote(t, "update karmada-es-a")
+
+	claims(func(spec *policyv1alpha1.PropagationSpec) { spec.Suspension = &paused })
+	edit("too early")
+	w.reconcile(t)
+	w.wrote(t)
+	w.change(func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.Suspension = &workv1alpha1.BindingSuspension{Suspension: paused}
+	})
+	w.reconcile(t)
+	w.wrote(t, "update karmada-es-a")
+	if got, _ := w.PropagationWorks.Get(workv1alpha1.ExecutionNamespace("a"), work); got.Spec.SuspendDispatching == nil || !*got.Spec.SuspendDispatching {
+		t.Error("the binding knows of the pause, and the work is not paused")
+	}
+	claims(func(*policyv1alpha1.PropagationSpec) {})
+	edit("on")
+	w.reconcile(t)
+	w.wrote(t, "update karmada-es-a")
 }

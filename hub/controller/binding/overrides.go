@@ -107,13 +107,22 @@ func (e *missingOverridesError) Error() string {
 
 // missingOverrides are the override policies that the policy of a binding waits for.
 func (r *Reconciler) missingOverrides(binding workv1alpha1.Binding) []string {
+	p := r.policyOf(binding)
+	if p == nil {
+		return nil
+	}
+	return policy.MissingOverrides(p, func(namespace, name string) bool {
+		_, there := r.Overrides.For(namespace).Get(namespace, name)
+		return there
+	})
+}
+
+// policyOf is the policy that claims a binding, as the cache has it; nil when it does not.
+func (r *Reconciler) policyOf(binding workv1alpha1.Binding) policyv1alpha1.Policy {
 	claim := policy.ClaimOf(binding.GetLabels(), binding.GetAnnotations())
 	for _, mark := range []policy.Mark{claim.Policy, claim.ClusterPolicy} {
 		if p, there := r.Policies.Get(types.NamespacedName{Namespace: mark.Namespace, Name: mark.Name}); there && claim.By(p) {
-			return policy.MissingOverrides(p, func(namespace, name string) bool {
-				_, there := r.Overrides.For(namespace).Get(namespace, name)
-				return there
-			})
+			return p
 		}
 	}
 	return nil
