@@ -416,7 +416,7 @@ func (a *Agent) engine(who *enroll.Identity, store *state.Store, kinds *member.K
 	engine, err := apply.New(apply.Config{
 		Client: a.clients.Dynamic, Kinds: kinds, State: store,
 		HubID: who.HubID, WorkNamespace: workv1alpha1.ExecutionNamespace(who.ClusterName),
-		StateNamespace: a.config.StateNamespace, PodNamespace: podNamespace(), Guard: guard,
+		StateNamespace: a.config.StateNamespace, PodNamespace: podNamespace(), Guard: guard, Contents: a.clients,
 		Logger: a.logger, Now: time.Now, Registry: a.registry,
 		Settings: apply.Settings{
 			Workers: a.config.Apply.Workers, MaxBackoff: a.config.Apply.MaxBackoff.Duration,

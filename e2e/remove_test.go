@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
 	"windlass.dev/windlass/e2e/fleet"
@@ -158,4 +159,47 @@ spec:
   placement: {clusterAffinity: {clusterNames: [CLUSTERS]}}
 `), "CLUSTERS", strings.Join(clusters, ", ")))
 	f.Hub().Eventually(t, policy(namespace, "many"), fleet.Field("status.applied", many), fleet.ConditionIs("Ready", "True"))
+}
+
+// A Namespace that is deselected waits for what other works have in it, and for a person where it takes much along that
+// somebody made in the cluster.
+func TestADeselectedNamespaceTakesNothingAlongThatNobodyMeant(t *testing.T) {
+	f := fleet.Shared(t)
+	name, member := unique("emptied"), f.Spare(t)
+	attach(t, f, member, name)
+	namespace := f.Hub().Namespace(t)
+	shop := fleet.Object{APIVersion: "v1", Kind: "Namespace", Name: namespace}
+	f.Hub().Apply(t, strings.ReplaceAll(clusterPolicyFor(shop, "space-"+namespace), "placement: {}", "placement: {clusterAffinity: {clusterNames: ["+name+", member2]}}"))
+	uid := member.Eventually(t, shop).GetUID()
+	placeMany(t, f, namespace, 2, name, "member2")
+	for i := range many {
+		member.Apply(t, fill(namespace, fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: local-%02d, namespace: NAMESPACE}\n", i)))
+	}
+
+	space := fleet.Object{APIVersion: "policy.karmada.io/v1alpha1", Kind: "ClusterPropagationPolicy", Name: "space-" + namespace}
+	f.Hub().Patch(t, space, "spec: {placement: {clusterAffinity: {clusterNames: [member2]}}}")
+	held := f.Hub().Eventually(t, fleet.Cluster(name), fleet.ConditionIs("DeletionsHeld", "True"),
+		fleet.ConditionSays("DeletionsHeld", "(Namespace "+namespace+" with everything in it): more than 10 objects in Namespace "+namespace+" that no work has put there would be deleted with it"))
+	member.Eventually(t, shop, fleet.Field("metadata.uid", uid), fleet.Field("metadata.deletionTimestamp", nil))
+
+	f.Hub().Patch(t, fleet.Cluster(name), "metadata: {annotations: {windlass.dev/confirm-deletions: \""+confirmationIn(t, held)+"\"}}")
+	f.Hub().Eventually(t, fleet.Cluster(name), fleet.ConditionIs("DeletionsHeld", "False"))
+	member.Eventually(t, shop, fleet.Field("metadata.uid", uid), fleet.Field("metadata.deletionTimestamp", nil))
+	member.Eventually(t, configMap(namespace, "many-00"), fleet.Field("metadata.deletionTimestamp", nil))
+
+	f.Hub().Patch(t, policy(namespace, "many"), "spec: {placement: {clusterAffinity: {clusterNames: [member2]}}}")
+	member.EventuallyGone(t, shop)
+}
+
+// confirmationIn reads from a cluster's condition what a person types to confirm what waits.
+func confirmationIn(t *testing.T, cluster *unstructured.Unstructured) string {
+	t.Helper()
+	conditions, _, _ := unstructured.NestedSlice(cluster.Object, "status", "conditions")
+	for _, condition := range conditions {
+		if message, _ := condition.(map[string]any)["message"].(string); strings.Contains(message, "windlass.dev/confirm-deletions=") {
+			return message[strings.LastIndex(message, "=")+1:]
+		}
+	}
+	t.Fatalf("the cluster does not say how to confirm: %v", conditions)
+	return ""
 }

@@ -64,7 +64,7 @@ func TestAnAgentThatEndsDoesNotSayThatItCouldNotApply(t *testing.T) {
 		var log strings.Builder
 		ctx, end := context.WithCancel(t.Context())
 		e, err := New(Config{
-			Client: struct{ dynamic.Interface }{}, State: &emptyState{}, HubID: "h", Now: time.Now, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			Client: struct{ dynamic.Interface }{}, State: &emptyState{}, Contents: struct{ Contents }{}, HubID: "h", Now: time.Now, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 			Kinds: kindsThat{fail: func(ctx context.Context) error {
 				if c.end {
 					end()

@@ -76,6 +76,8 @@ type Config struct {
 	// StateNamespace and PodNamespace are the agent's own: there it keeps its state, and there it runs
 	// and has its settings. No work may write there. PodNamespace is empty outside a pod.
 	StateNamespace, PodNamespace string
+	// Contents lists what a Namespace or a CustomResourceDefinition takes along when it is deleted.
+	Contents Contents
 	// Guard is what the member's owner forbids besides.
 	Guard    manifest.Guard
 	Logger   *slog.Logger
@@ -126,6 +128,8 @@ type Engine struct {
 	glimpses map[string]*glimpse // by the key of the work
 	// unmet are the keys of works that nothing was held of when they were taken in.
 	unmet map[string]bool
+	// awaiting are the removals that wait until other works' objects are gone.
+	awaiting map[string]struct{}
 	// firsts are closed when the work of that key was handled.
 	firsts map[string]chan struct{}
 }
@@ -137,13 +141,16 @@ const firstLimit = 100 * time.Millisecond
 // New returns an engine that does nothing before Run. Observe must be called before Run, too.
 func New(config Config) (*Engine, error) {
 	switch {
-	case config.Client == nil, config.Kinds == nil, config.State == nil, config.Logger == nil, config.Now == nil:
-		return nil, errors.New("apply: Client, Kinds, State, Logger and Now are needed")
+	case config.Client == nil, config.Kinds == nil, config.State == nil, config.Contents == nil, config.Logger == nil, config.Now == nil:
+		return nil, errors.New("apply: Client, Kinds, State, Contents, Logger and Now are needed")
 	case config.HubID == "":
 		return nil, errors.New("apply: HubID is needed, no object may be marked without it")
 	}
 	config.Settings.setDefaults()
-	e := &Engine{config: config, works: map[string]*progress{}, holders: map[manifest.ID]string{}, glimpses: map[string]*glimpse{}, unmet: map[string]bool{}, firsts: map[string]chan struct{}{}}
+	e := &Engine{
+		config: config, works: map[string]*progress{}, holders: map[manifest.ID]string{}, glimpses: map[string]*glimpse{},
+		unmet: map[string]bool{}, awaiting: map[string]struct{}{}, firsts: map[string]chan struct{}{},
+	}
 	e.order = newByRank()
 	e.queue = workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[string]{
 		Queue: workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[string]{Queue: e.order}),

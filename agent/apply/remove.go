@@ -30,6 +30,7 @@ func (e *Engine) prune(ctx context.Context, entry *state.Entry, p *progress) tim
 	}
 	gone, waiting := e.removeAll(ctx, entry.Key, leftover, false)
 	e.config.State.Pruned(entry.Key, entry.UID, entry.Generation, gone)
+	e.othersGone()
 	if len(waiting) == 0 {
 		p.left(nil)
 		return 0
@@ -57,6 +58,7 @@ func (e *Engine) remove(ctx context.Context, entry *state.Entry, p *progress) ti
 	e.config.State.Forget(entry.Key, entry.UID)
 	e.drop(entry.Key)
 	e.observer.Removed(entry.Key, entry.UID)
+	e.othersGone()
 	e.config.Logger.Info("A work has been removed.", "work", entry.Key, "cause", causeOf(entry.Removal), "objectsKept", entry.Removal.Keep)
 	return 0
 }
@@ -169,6 +171,10 @@ func (e *Engine) removeObject(ctx context.Context, key string, o manifest.Object
 	}
 	if live.GetDeletionTimestamp() != nil {
 		return heldBy(live), nil
+	}
+	if why := e.occupied(key, live); why != "" {
+		e.awaits(key)
+		return why, nil
 	}
 	uid, background := live.GetUID(), metav1.DeletePropagationBackground
 	err = client.Delete(ctx, o.Name, metav1.DeleteOptions{

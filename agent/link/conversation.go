@@ -66,7 +66,7 @@ func (l *Link) newConversation(rpc linkv1.Link_SessionClient, conn *observedConn
 		machine: session.NewAgent(session.AgentConfig{
 			Settings: l.config.Settings, Version: l.config.Version, KubeSystemUID: l.config.KubeSystemUID,
 			Mark: l.mark.Raise(known), Holds: holds, Report: l.config.Reports.Report, Unreported: l.unreported,
-			Brake: l.config.Brake, Jitter: rand.Float64,
+			Brake: l.config.Brake, TakesAlong: l.config.Desired.TakesAlong, Jitter: rand.Float64,
 		}, time.Now()),
 		renewAt: l.config.Renewal.RenewAt(),
 	}
@@ -295,6 +295,8 @@ func (c *conversation) carryOut(effects []session.AgentEffect) {
 			c.work(e.Work.GetKey(), e.Sequence, func(ctx context.Context) error { return c.link.config.Desired.Put(ctx, e.Work) })
 		case session.RemoveWork:
 			c.work(e.Removal.GetKey(), e.Sequence, func(ctx context.Context) error { return c.link.config.Desired.Remove(ctx, e.Removal) })
+		case session.WeighRemoval:
+			c.weigh(e)
 		case session.Remember:
 			if !c.remember(e) {
 				return
@@ -340,6 +342,16 @@ func (c *conversation) work(key string, sequence uint64, do func(context.Context
 			c.link.log.Warn("What the hub wants could not be made durable in the member; trying again.", "work", key, "error", err)
 		}
 		c.post(func(m *session.Agent, now time.Time) { m.Done(key, sequence, err, now) })
+	}()
+}
+
+// weigh finds out what a removal takes along.
+func (c *conversation) weigh(e session.WeighRemoval) {
+	c.working.Add(1)
+	go func() {
+		defer c.working.Done()
+		burden := c.link.config.Desired.Burden(c.ctx, e.Removal, e.Most)
+		c.post(func(m *session.Agent, now time.Time) { m.Weighed(e.Removal.GetKey(), e.Sequence, burden, now) })
 	}()
 }
 

@@ -32,6 +32,10 @@ type Desired interface {
 	// Remove returns when the removal is durable; when it has been carried out the report of the key says REMOVED with
 	// the removal's UID. What is neither held nor being removed under this UID is answered with session.ErrNotHeld.
 	Remove(ctx context.Context, r *linkv1.Removal) error
+	// TakesAlong says whether a removal may delete more than its work's own objects. It does not wait for the member.
+	TakesAlong(r *linkv1.Removal) bool
+	// Burden counts what a removal takes along, no further than one more than most.
+	Burden(ctx context.Context, r *linkv1.Removal, most int) session.Burden
 }
 
 // Reports knows the present state of every work. Safe for concurrent use.

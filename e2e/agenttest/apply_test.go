@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -531,4 +532,92 @@ func TestEveryObjectOfAWorkIsReportedByItself(t *testing.T) {
 	if report := r.applied("one", 1); len(report.Objects) > 0 {
 		t.Errorf("a work with one object tells of it twice: %v", report)
 	}
+}
+
+func TestANamespaceIsWeighedAndWaitsForWhatOtherWorksHaveInIt(t *testing.T) {
+	r := newRig(t)
+	r.put(work("space", 1, map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": r.namespace}}))
+	r.applied("space", 1)
+	r.put(work("settings", 1, r.configMap("settings", map[string]any{"a": "b"})))
+	r.put(work("kept", 1, r.configMap("kept", map[string]any{"a": "b"})))
+	r.applied("settings", 1)
+	r.applied("kept", 1)
+	for _, name := range []string{"by-hand", "also-by-hand"} {
+		r.create(configMaps, r.configMap(name, map[string]any{"a": "b"}))
+	}
+	removal := &linkv1.Removal{Key: "space", Uid: "uid-of-space", Cause: linkv1.RemovalCause_REMOVAL_CAUSE_NOT_SELECTED}
+	if !r.engine.TakesAlong(removal) || r.engine.TakesAlong(&linkv1.Removal{Key: "settings", Uid: "uid-of-settings"}) {
+		t.Error("a Namespace takes others along, and a ConfigMap none")
+	}
+	if r.engine.TakesAlong(&linkv1.Removal{Key: "space", Uid: "uid-of-space", Keep: true}) {
+		t.Error("what is kept takes nothing along")
+	}
+	for most, want := range map[int]session.Burden{
+		10: {Others: 2, Text: "2 objects in Namespace " + r.namespace + " that no work has put there"},
+		1:  {Others: 2, Text: "more than 1 objects in Namespace " + r.namespace + " that no work has put there"},
+	} {
+		if diff := cmp.Diff(want, r.engine.Burden(t.Context(), removal, most)); diff != "" {
+			t.Errorf("counted up to %d (-want +got):\n%s", most, diff)
+		}
+	}
+
+	r.remove("space", false)
+	r.reported("space", "the removal to wait", func(report *linkv1.Report) bool {
+		return strings.Contains(report.Message, "2 objects of other works")
+	})
+	r.remove("settings", false)
+	r.removed("settings")
+	r.reported("space", "the removal to wait for the last one", func(report *linkv1.Report) bool {
+		return strings.Contains(report.Message, "ConfigMap "+r.namespace+"/kept")
+	})
+	r.get(configMaps, "by-hand")
+	r.remove("kept", true)
+	r.removed("kept")
+	r.removed("space")
+}
+
+func TestWhatCannotBeListedInANamespaceIsTooMuch(t *testing.T) {
+	r := newRig(t)
+	r.put(work("space", 1, map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": r.namespace}}))
+	r.applied("space", 1)
+	ctx, end := context.WithCancel(t.Context())
+	end()
+	got := r.engine.Burden(ctx, &linkv1.Removal{Key: "space", Uid: "uid-of-space"}, 10)
+	if got.Others != 11 || !strings.HasPrefix(got.Text, "what is in Namespace "+r.namespace+", which can't be counted (") {
+		t.Errorf("it takes along %+v", got)
+	}
+}
+
+func TestADefinitionIsWeighedByTheObjectsOfItsKind(t *testing.T) {
+	r := newRig(t)
+	group := r.namespace + ".example.com"
+	gadgets := schema.GroupVersionResource{Group: group, Version: "v1", Resource: "gadgets"}
+	r.put(work("crd", 1, map[string]any{
+		"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": map[string]any{"name": "gadgets." + group},
+		"spec": map[string]any{
+			"group": group, "scope": "Namespaced", "names": map[string]any{"plural": "gadgets", "singular": "gadget", "kind": "Gadget", "listKind": "GadgetList"},
+			"versions": []any{map[string]any{"name": "v1", "served": true, "storage": true, "schema": map[string]any{"openAPIV3Schema": map[string]any{
+				"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}},
+		},
+	}))
+	r.applied("crd", 1)
+	r.makeNamespace()
+	gadget := func(name string) map[string]any {
+		return map[string]any{"apiVersion": group + "/v1", "kind": "Gadget", "metadata": map[string]any{"name": name, "namespace": r.namespace}}
+	}
+	r.put(work("ours", 1, gadget("ours")))
+	r.applied("ours", 1)
+	r.create(gadgets, gadget("local"))
+	removal := &linkv1.Removal{Key: "crd", Uid: "uid-of-crd", Cause: linkv1.RemovalCause_REMOVAL_CAUSE_NOT_SELECTED}
+	want := session.Burden{Others: 1, Text: "1 object of the kind of CustomResourceDefinition.apiextensions.k8s.io gadgets." + group + " that no work has put there"}
+	if diff := cmp.Diff(want, r.engine.Burden(t.Context(), removal, 10)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	r.remove("crd", false)
+	r.reported("crd", "the removal to wait", func(report *linkv1.Report) bool {
+		return strings.Contains(report.Message, "another work's Gadget."+group+" "+r.namespace+"/ours")
+	})
+	r.remove("ours", false)
+	r.removed("ours")
+	r.removed("crd")
 }

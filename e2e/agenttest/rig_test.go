@@ -149,7 +149,7 @@ func (r *rig) start() {
 	}
 	r.engine, err = apply.New(apply.Config{
 		Client: clients.Dynamic, Kinds: kinds, State: r.store, HubID: hubID, WorkNamespace: workNamespace,
-		StateNamespace: r.ownState, Logger: logger, Now: time.Now, Settings: r.settings, Guard: r.guard,
+		StateNamespace: r.ownState, Logger: logger, Now: time.Now, Settings: r.settings, Guard: r.guard, Contents: clients,
 	})
 	if err != nil {
 		r.Fatal(err)

@@ -309,6 +309,11 @@ func newFakeMember() *fakeMember {
 	}
 }
 
+func (m *fakeMember) TakesAlong(*linkv1.Removal) bool { return false }
+func (m *fakeMember) Burden(context.Context, *linkv1.Removal, int) session.Burden {
+	return session.Burden{}
+}
+
 func (m *fakeMember) Known() []*linkv1.WorkRef {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -54,10 +54,10 @@ func TestAgentsThatThrowEachOtherOutAreToldOnceInAnEpisode(t *testing.T) {
 func TestWhatWaitedForAPersonWaitsInTheNextProcess(t *testing.T) {
 	m := newMembers(session.BrakeSettings{}, func(cluster string) bool { return cluster == "eu" })
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-	if m.brake("eu").Pass(session.RemovalID{Key: "a", UID: "u"}, 100, now) {
+	if m.brake("eu").Pass(session.RemovalID{Key: "a", UID: "u"}, 1, 100, now) {
 		t.Error("a member in which deletions waited lost something before it was compared")
 	}
-	if !m.brake("us").Pass(session.RemovalID{Key: "a", UID: "u"}, 100, now) {
+	if !m.brake("us").Pass(session.RemovalID{Key: "a", UID: "u"}, 1, 100, now) {
 		t.Error("a member in which nothing waited is held")
 	}
 }

@@ -24,6 +24,9 @@ type AgentConfig struct {
 	Unreported []string
 	// Brake of this member; it outlives sessions.
 	Brake *Brake
+	// TakesAlong says whether carrying a removal out may delete more than the objects of its work, as the end of a Namespace
+	// does: such a removal is weighed. Nil: none does.
+	TakesAlong func(*linkv1.Removal) bool
 	// Jitter draws from [0, 1); it spreads the heartbeats of many agents. Nil means none.
 	Jitter func() float64
 }
@@ -62,6 +65,8 @@ type Agent struct {
 	// absent are the removals that wait for the Complete of their round.
 	absent      map[string]*linkv1.Removal
 	absentRound uint64
+	// weighing are the removals of which it is being found out what they take along.
+	weighing map[string]*linkv1.Removal
 	// held are the removals that the brake holds.
 	held        map[string]*linkv1.Removal
 	heldChanged bool
@@ -109,7 +114,7 @@ func NewAgent(c AgentConfig, now time.Time) *Agent {
 		settings: c.Settings.WithDefaults(), config: c, brake: c.Brake,
 		began: now, lastHeard: now, mark: c.Mark, remembered: c.Mark, seen: c.Mark.Revision,
 		holds: make(map[string]Ref, len(c.Holds)), ops: map[string]*operation{}, heard: map[string]heardOf{},
-		held: map[string]*linkv1.Removal{}, reports: map[string]*sentReport{},
+		weighing: map[string]*linkv1.Removal{}, held: map[string]*linkv1.Removal{}, reports: map[string]*sentReport{},
 	}
 	for _, r := range c.Holds {
 		a.holds[r.Key] = r

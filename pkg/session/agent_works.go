@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -79,6 +80,7 @@ func (a *Agent) receivePut(p *linkv1.Put) {
 	if a.saidBefore(work.GetKey(), p.GetSequence()) {
 		return
 	}
+	delete(a.weighing, work.GetKey())
 	a.dropHeld(work.GetKey())
 	work.Revision, work.Incarnation = p.GetRevision(), a.welcome.GetIncarnation()
 	a.begin(work.GetKey(), &operation{sequence: p.GetSequence(), put: work, revision: p.GetRevision()})
@@ -93,17 +95,57 @@ func (a *Agent) receiveRemoval(r *linkv1.Removal, now time.Time) {
 	if a.saidBefore(key, r.GetSequence()) {
 		return
 	}
+	delete(a.weighing, key)
 	if r.GetCause() == linkv1.RemovalCause_REMOVAL_CAUSE_ABSENT {
 		a.noteAbsent(r)
 		return
 	}
-	if a.brakes(r, now) {
-		a.hold(r)
-		a.conclude(key, r.GetSequence(), linkv1.AckOutcome_ACK_OUTCOME_HELD, "the agent's brake holds it until it is confirmed")
+	a.obey(r, now)
+}
+
+// obey carries a removal out, or holds it, as soon as it is known what it takes along.
+func (a *Agent) obey(r *linkv1.Removal, now time.Time) {
+	if a.weighs(r, now) {
+		a.weighing[r.GetKey()] = r
+		a.do(WeighRemoval{Sequence: r.GetSequence(), Removal: r, Most: a.brake.Limit(len(a.holds))})
 		return
 	}
-	a.dropHeld(key)
-	a.begin(key, &operation{sequence: r.GetSequence(), removal: r, revision: r.GetRevision()})
+	a.decide(r, Burden{}, now)
+}
+
+// weighs says whether it matters what a removal takes along.
+func (a *Agent) weighs(r *linkv1.Removal, now time.Time) bool {
+	id := RemovalID{Key: r.GetKey(), UID: r.GetUid()}
+	return a.config.TakesAlong != nil && a.counts(r) && a.brake.Weighs(id, now) && a.config.TakesAlong(r)
+}
+
+// Weighed says what a removal takes along, which WeighRemoval has asked for. It is not heard when the hub has said something
+// newer of the key.
+func (a *Agent) Weighed(key string, sequence uint64, burden Burden, now time.Time) {
+	r := a.weighing[key]
+	if a.over || r.GetSequence() != sequence {
+		return
+	}
+	delete(a.weighing, key)
+	if a.holds[key].UID == r.GetUid() {
+		a.decide(r, burden, now)
+	}
+}
+
+// heldByBrake is what the hub is told of a removal that waits for no reason of its own.
+const heldByBrake = "the agent's brake holds it until it is confirmed"
+
+func (a *Agent) decide(r *linkv1.Removal, burden Burden, now time.Time) {
+	key := r.GetKey()
+	if !a.brakes(r, burden, now) {
+		a.dropHeld(key)
+		a.begin(key, &operation{sequence: r.GetSequence(), removal: r, revision: r.GetRevision()})
+		return
+	}
+	a.hold(r)
+	if r.GetCause() != linkv1.RemovalCause_REMOVAL_CAUSE_ABSENT { // which has been answered
+		a.conclude(key, r.GetSequence(), linkv1.AckOutcome_ACK_OUTCOME_HELD, cmp.Or(burden.Text, heldByBrake))
+	}
 }
 
 // saidBefore recognises what was said twice or overtaken by something newer about the same key, and repeats the answer.
@@ -175,11 +217,7 @@ func (a *Agent) receiveComplete(c *linkv1.Complete, now time.Time) {
 		if a.holds[key].UID != r.GetUid() {
 			continue // replaced by a newer work meanwhile
 		}
-		if a.brakes(r, now) {
-			a.hold(r)
-			continue
-		}
-		a.begin(key, &operation{sequence: r.GetSequence(), removal: r, revision: r.GetRevision()})
+		a.obey(r, now)
 	}
 	a.brake.Retain(func(id RemovalID) bool { return a.held[id.Key].GetUid() == id.UID })
 	a.brake.compared()
@@ -207,20 +245,27 @@ func (a *Agent) distrust(c *linkv1.Complete, absent map[string]*linkv1.Removal) 
 
 // brakes decides whether a removal has to wait. What is not held here costs nothing, but in restore mode, when
 // something of it may be in the member all the same.
-func (a *Agent) brakes(r *linkv1.Removal, now time.Time) bool {
+func (a *Agent) brakes(r *linkv1.Removal, burden Burden, now time.Time) bool {
 	id := RemovalID{Key: r.GetKey(), UID: r.GetUid()}
-	held := a.holds[id.Key].UID == id.UID
 	switch {
 	case r.GetConfirmed() || a.brake.Confirmed(id):
 		return false
-	case a.restoring && (held || len(r.GetObjects()) > 0):
+	case a.restoring && (a.isHeld(id) || len(r.GetObjects()) > 0):
 		a.brake.Hold(id)
 		return true
-	case !held || r.GetCause() == linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED:
+	case !a.counts(r):
 		return false
 	}
-	return !a.brake.Pass(id, len(a.holds), now)
+	return !a.brake.Pass(id, 1+max(0, burden.Others), len(a.holds), now)
 }
+
+// counts says whether the brake counts a removal.
+func (a *Agent) counts(r *linkv1.Removal) bool {
+	return !a.restoring && !r.GetConfirmed() && r.GetCause() != linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED &&
+		a.isHeld(RemovalID{Key: r.GetKey(), UID: r.GetUid()})
+}
+
+func (a *Agent) isHeld(id RemovalID) bool { return a.holds[id.Key].UID == id.UID }
 
 func (a *Agent) hold(r *linkv1.Removal) {
 	a.held[r.GetKey()] = r

@@ -43,8 +43,8 @@ func (s BrakeSettings) Validate() error {
 type Brake struct {
 	settings BrakeSettings
 	mu       sync.Mutex
-	// passed are the counted removals of the window by their checksums, with the time they were let through.
-	passed map[uint64]time.Time
+	// passed are the counted removals of the window by their checksums.
+	passed map[uint64]passed
 	// works is the highest number of works seen since passed was last empty: the base of the percentage must not
 	// shrink with what is being removed.
 	works int
@@ -58,10 +58,16 @@ type Brake struct {
 	agreement bool
 }
 
+// passed is a removal that was let through: when, and for how many it counts.
+type passed struct {
+	at     time.Time
+	weight int
+}
+
 // NewBrake makes a brake that has counted nothing.
 func NewBrake(s BrakeSettings) *Brake {
 	return &Brake{
-		settings: s.WithDefaults(), passed: map[uint64]time.Time{},
+		settings: s.WithDefaults(), passed: map[uint64]passed{},
 		held: map[RemovalID]struct{}{}, confirmed: map[RemovalID]struct{}{},
 	}
 }
@@ -75,9 +81,10 @@ func (b *Brake) Limit(works int) int {
 func (b *Brake) Window() time.Duration { return b.settings.Window }
 
 // Pass decides about one removal of a member with that many works: true lets it through and counts it, false holds it.
+// Its weight is how many objects it deletes for which nobody else answers: 1, or more of what holds others.
 // What was confirmed, or counted before, passes without being counted, but nothing that is held: the hub counts what it
 // sends, and the agent's brake may hold it then.
-func (b *Brake) Pass(id RemovalID, works int, now time.Time) bool {
+func (b *Brake) Pass(id RemovalID, weight, works int, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.expire(now)
@@ -93,13 +100,31 @@ func (b *Brake) Pass(id RemovalID, works int, now time.Time) bool {
 	}
 	b.works = max(b.works, works)
 	waits := b.resumed || len(b.held) > 0
-	if waits || len(b.passed) >= b.Limit(b.works) {
+	if waits || b.sumLocked()+weight > b.Limit(b.works) {
 		b.exceeded = b.exceeded || !waits
 		b.holdLocked(id)
 		return false
 	}
-	b.passed[sum] = now
+	b.passed[sum] = passed{now, weight}
 	return true
+}
+
+func (b *Brake) sumLocked() int {
+	sum := 0
+	for _, p := range b.passed {
+		sum += p.weight
+	}
+	return sum
+}
+
+// Weighs says whether the weight of a removal matters: whether Pass does not know its answer without it.
+func (b *Brake) Weighs(id RemovalID, now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.expire(now)
+	_, confirmed := b.confirmed[id]
+	_, counted := b.passed[checksum(id)]
+	return !confirmed && !counted && !b.resumed && len(b.held) == 0
 }
 
 // A Counted is a removal that a brake has let through and counts, as it is kept beyond the end of a process.
@@ -107,6 +132,8 @@ type Counted struct {
 	// Removal is the checksum of its key and UID: enough to tell it from others, and small.
 	Removal uint64    `json:"removal"`
 	At      time.Time `json:"at"`
+	// Others is for how many more than itself it counts.
+	Others int `json:"others,omitempty"`
 }
 
 // Counted returns what counts now, oldest first. It is never more than the limit.
@@ -115,8 +142,8 @@ func (b *Brake) Counted(now time.Time) []Counted {
 	defer b.mu.Unlock()
 	b.expire(now)
 	counted := make([]Counted, 0, len(b.passed))
-	for removal, at := range b.passed {
-		counted = append(counted, Counted{Removal: removal, At: at.UTC().Truncate(time.Second)})
+	for removal, p := range b.passed {
+		counted = append(counted, Counted{Removal: removal, At: p.at.UTC().Truncate(time.Second), Others: p.weight - 1})
 	}
 	slices.SortFunc(counted, func(a, b Counted) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Removal, b.Removal)) })
 	return counted
@@ -131,7 +158,7 @@ func (b *Brake) Recall(counted []Counted, now time.Time) {
 		if at.After(now) {
 			at = now
 		}
-		b.passed[c.Removal] = at
+		b.passed[c.Removal] = passed{at, 1 + max(0, c.Others)}
 	}
 }
 
@@ -151,8 +178,8 @@ func (b *Brake) compared() {
 }
 
 func (b *Brake) expire(now time.Time) {
-	for id, at := range b.passed {
-		if now.Sub(at) >= b.settings.Window {
+	for id, p := range b.passed {
+		if now.Sub(p.at) >= b.settings.Window {
 			delete(b.passed, id)
 		}
 	}

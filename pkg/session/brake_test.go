@@ -15,7 +15,7 @@ func TestBrake(t *testing.T) {
 	passes := func(b *Brake, first, n, works int, at time.Duration) int {
 		passed := 0
 		for i := range n {
-			if b.Pass(id(first+i), works, start.Add(at)) {
+			if b.Pass(id(first+i), 1, works, start.Add(at)) {
 				passed++
 			}
 		}
@@ -55,6 +55,34 @@ func TestBrake(t *testing.T) {
 			reason: "a session that broke asks for the same removals again",
 			got:    func(b *Brake) int { passes(b, 0, 10, 40, 0); return passes(b, 0, 10, 40, time.Minute) },
 			want:   10,
+		},
+		"what takes others along counts for all of them": {
+			reason: "one and nine others, and then nothing more",
+			got: func(b *Brake) int {
+				b.Pass(id(0), 10, 40, start)
+				return passes(b, 1, 5, 40, time.Minute)
+			},
+			want: 0,
+		},
+		"and also in the next process": {
+			reason: "one and six others were counted, so three are left",
+			got: func(b *Brake) int {
+				b.Pass(id(0), 7, 40, start)
+				next := NewBrake(BrakeSettings{})
+				next.Recall(b.Counted(start), start)
+				return passes(next, 1, 10, 40, time.Minute)
+			},
+			want: 3,
+		},
+		"what takes along more than the limit waits, though nothing was counted before": {
+			reason: "one and ten others",
+			got: func(b *Brake) int {
+				if b.Pass(id(0), 11, 40, start) {
+					return 1
+				}
+				return 0
+			},
+			want: 0,
 		},
 		"what is confirmed passes and frees nothing else": {
 			reason: "two of the four held are confirmed",

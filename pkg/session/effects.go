@@ -74,6 +74,13 @@ type (
 		Sequence uint64
 		Removal  *linkv1.Removal
 	}
+	// WeighRemoval: find out how many objects the removal deletes that are no work's, then call Weighed with its key and
+	// sequence. There is no need to count beyond Most.
+	WeighRemoval struct {
+		Sequence uint64
+		Removal  *linkv1.Removal
+		Most     int
+	}
 	// Remember: keep the mark durably, and with it what the brake counts and whether it holds something; when the mark's
 	// incarnation is new or First is set, before anything that follows. Losing a revision only weakens the notice that a
 	// hub was restored.
@@ -104,6 +111,14 @@ type End struct {
 	RetryAfter time.Duration
 	// ByPeer is true when the other side said goodbye.
 	ByPeer bool
+}
+
+// A Burden is what the removal of a work takes along.
+type Burden struct {
+	// Others is how many objects it deletes that are no work's; what can't be counted is more than the brake lets pass.
+	Others int
+	// Text says so to a person: "30 objects in Namespace shop that no work has put there".
+	Text string
 }
 
 // A Mark is what an agent remembers of the hub it obeys.
@@ -146,6 +161,8 @@ type Hold struct {
 	// lower one, or it is not known any more.
 	Limit  int
 	Window time.Duration
+	// Along is what a removal of what holds others would take along, as the agent says; empty when that is not why it is held.
+	Along string
 	// Examples are the first few of the held; those that the store does not have come first.
 	Examples []RemovalID
 }
@@ -169,6 +186,7 @@ func (Ended) hubEffect()           {}
 func (SendToHub) agentEffect()      {}
 func (PutWork) agentEffect()        {}
 func (RemoveWork) agentEffect()     {}
+func (WeighRemoval) agentEffect()   {}
 func (Remember) agentEffect()       {}
 func (Welcomed) agentEffect()       {}
 func (Synchronised) agentEffect()   {}

@@ -179,6 +179,7 @@ type heldRemoval struct {
 	uid     string
 	absent  bool
 	byAgent bool
+	along   string // see Hold.Along
 }
 
 // NewHub makes the hub's side of a session; the settings' defaults are filled in. It waits for the agent's hello.

@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	linkv1 "windlass.dev/windlass/api/link/v1"
@@ -29,7 +30,7 @@ func (h *Hub) brakes(id RemovalID, cause linkv1.RemovalCause, now time.Time) boo
 		listed, _ := h.source.List()
 		h.counted, h.countedAt = len(listed), now
 	}
-	return !h.brake.Pass(id, h.counted, now)
+	return !h.brake.Pass(id, 1, h.counted, now)
 }
 
 func (h *Hub) heldAlready(id RemovalID) bool {
@@ -83,9 +84,24 @@ func (h *Hub) receiveBrake(n *linkv1.BrakeNotice) {
 		key, uid := r.GetKey(), r.GetUid()
 		id := RemovalID{Key: key, UID: uid}
 		if h.wantsRemoved(id) && !h.brake.Confirmed(id) && h.flights[key] == nil {
-			h.hold(key, heldRemoval{uid: uid, absent: h.absentUID[key] == uid, byAgent: true})
+			said := heldRemoval{uid: uid, absent: h.absentUID[key] == uid, byAgent: true}
+			if known := h.held[key]; known.uid == uid {
+				said.along = known.along
+			}
+			h.hold(key, said)
 		}
 	}
+}
+
+// mostAlong bounds what an agent may say of why it holds a removal.
+const mostAlong = 300
+
+// takenAlong is what an agent says of a removal that its brake holds, if that is more than that it does.
+func takenAlong(message string) string {
+	if message == heldByBrake {
+		return ""
+	}
+	return strings.ToValidUTF8(message[:min(len(message), mostAlong)], "")
 }
 
 // examples is how many of the held removals are named.
@@ -111,6 +127,9 @@ func (h *Hub) Hold() Hold {
 		id := RemovalID{Key: key, UID: r.uid}
 		if r.byAgent {
 			hold.HeldByAgent++
+		}
+		if hold.Along == "" {
+			hold.Along = r.along
 		}
 		switch {
 		case r.absent:

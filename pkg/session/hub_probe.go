@@ -201,7 +201,7 @@ func (h *Hub) absentAre(theirs map[string]Ref, now time.Time) {
 	for _, r := range refs {
 		id := RemovalID{Key: r.Key, UID: r.UID}
 		h.absentUID[r.Key] = r.UID
-		if h.brake.Confirmed(id) || (!h.store.Restoring && h.brake.Pass(id, h.counted+len(refs), now)) {
+		if h.brake.Confirmed(id) || (!h.store.Restoring && h.brake.Pass(id, 1, h.counted+len(refs), now)) {
 			h.absent.push(r.Key)
 		} else {
 			h.hold(r.Key, heldRemoval{uid: r.UID, absent: true})

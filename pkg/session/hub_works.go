@@ -209,7 +209,7 @@ func (h *Hub) receiveAck(a *linkv1.Ack, now time.Time) {
 		h.settleRemoval(RemovalID{Key: key, UID: f.ref.UID})
 		h.do(RecordRemoval{Key: key, UID: f.ref.UID})
 	case f.kind == flightRemoval && a.GetOutcome() == linkv1.AckOutcome_ACK_OUTCOME_HELD:
-		h.hold(key, heldRemoval{uid: f.ref.UID, byAgent: true})
+		h.hold(key, heldRemoval{uid: f.ref.UID, byAgent: true, along: takenAlong(a.GetMessage())})
 	}
 	h.caught(key)
 	if f.again {

@@ -154,6 +154,11 @@ func (w *world) command(t *testing.T, words []string) {
 		w.tick(d)
 	case "member", "store": // member slow|fast|failing|sound|work
 		w.condition(t, words[0], arg(1))
+	case "burden": // burden KEY N: the removal of a work takes N other objects along
+		if w.burdens == nil {
+			w.burdens = map[string]int{}
+		}
+		w.burdens[arg(1)] = number(2, 0)
 	case "forget-hold": // the hub ended before it could write that something waits
 		w.store.held = false
 	case "confirm":

@@ -17,6 +17,8 @@ type world struct {
 	now      time.Time
 	settings Settings
 	brakes   BrakeSettings
+	// burdens are what removals take along, by key; only these are weighed.
+	burdens map[string]int
 	// reportsFirst: the member reports a removal before the agent's session hears that it is durable.
 	reportsFirst bool
 	// agentBrakes are the agent's, when they are others than the hub's.
@@ -238,6 +240,7 @@ func (w *world) connect() {
 	w.agent = NewAgent(AgentConfig{
 		Settings: w.settings, Version: "test", Mark: w.mark, Holds: slices.Collect(maps.Values(w.member.holds)),
 		Report: w.report, Unreported: w.unreported, Brake: w.agentBrake,
+		TakesAlong: func(r *linkv1.Removal) bool { return w.burdens[r.GetKey()] > 0 },
 	}, w.now)
 	w.unreported = nil
 	w.settle()
@@ -390,7 +393,7 @@ func (w *world) hubEffect(e HubEffect) {
 		w.store.held = e.Hold.Held > 0 && !e.Hold.Restoring
 		w.tellHold(e.Hold)
 		if e.Hold.Held+e.Hold.Unknown > 0 {
-			w.log("hub:   held=%d by-agent=%d unknown=%d restoring=%v", e.Hold.Held, e.Hold.HeldByAgent, e.Hold.Unknown, e.Hold.Restoring)
+			w.log("hub:   held=%d by-agent=%d unknown=%d restoring=%v%s", e.Hold.Held, e.Hold.HeldByAgent, e.Hold.Unknown, e.Hold.Restoring, along(e.Hold))
 		}
 	case Entered:
 		w.log("hub:   %s", e.State)
@@ -402,8 +405,21 @@ func (w *world) hubEffect(e HubEffect) {
 	}
 }
 
+// along writes down what would go with what is held.
+func along(h Hold) string {
+	if h.Along == "" {
+		return ""
+	}
+	return fmt.Sprintf(" along=%q", h.Along)
+}
+
 func (w *world) agentEffect(e AgentEffect) {
 	switch e := e.(type) {
+	case WeighRemoval:
+		agent, key := w.agent, e.Removal.GetKey()
+		w.inMember(func() {
+			agent.Weighed(key, e.Sequence, Burden{Others: w.burdens[key], Text: fmt.Sprintf("%d objects in %s", w.burdens[key], key)}, w.now)
+		})
 	case SendToHub:
 		w.log("agent> %s", describeFromAgent(e.Message))
 		w.toHub = append(w.toHub, marshal(e.Message))

@@ -177,7 +177,10 @@ func recordHold(status *clusterv1alpha1.ClusterStatus, f facts) {
 
 // unusual names the limit that was exceeded, if it is known here: an agent has its own.
 func unusual(hold session.Hold) string {
-	if hold.Limit == 0 {
+	switch {
+	case hold.Along != "":
+		return hold.Along + " would be deleted with it"
+	case hold.Limit == 0:
 		return "so many at once are unusual"
 	}
 	return fmt.Sprintf("more than %d within %s is unusual", hold.Limit, hold.Window)

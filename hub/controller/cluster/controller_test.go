@@ -23,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
@@ -678,6 +679,31 @@ func TestDeletionsThatWaitAreNamedAndToldWhenTheyBeginAndWhenTheyEnd(t *testing.
 		if lines := strings.Count(w.log.String(), "\n"); lines != step.logged {
 			t.Errorf("%s: %d lines are logged, want %d:\n%s", step.reason, lines, step.logged, w.log.String())
 		}
+	}
+}
+
+func TestWhatHoldsOthersIsHeldWithAWordAboutThem(t *testing.T) {
+	template := func(apiVersion, kind, name string) *workv1alpha1.PropagationWork {
+		return &workv1alpha1.PropagationWork{Spec: workv1alpha1.WorkSpec{Template: &workv1alpha1.ObjectReference{APIVersion: apiVersion, Kind: kind, Name: name}}}
+	}
+	kept := template("v1", "Namespace", "shop")
+	kept.Spec.PreserveResourcesOnDeletion = ptr.To(true)
+	for want, work := range map[string]*workv1alpha1.PropagationWork{
+		"Namespace shop with everything in it": template("v1", "Namespace", "shop"),
+		"Namespace shop":                       kept,
+		"CustomResourceDefinition gadgets.example.com with everything in it": template("apiextensions.k8s.io/v1", "CustomResourceDefinition", "gadgets.example.com"),
+		"ClusterRole reader": template("rbac.authorization.k8s.io/v1", "ClusterRole", "reader"),
+	} {
+		if got := objectOf(work); got != want {
+			t.Errorf("it is called %q, want %q", got, want)
+		}
+	}
+	status := clusterv1alpha1.ClusterStatus{}
+	hold := session.Hold{ID: "h1", Held: 1, Limit: 10, Window: time.Minute, Along: "30 objects in Namespace shop that no work has put there"}
+	recordHold(&status, facts{Cluster: member(nil), Member: roster.Member{Hold: hold, HoldKnown: true}, Held: []string{objectOf(template("v1", "Namespace", "shop"))}, Now: now})
+	const want = "1 deletion waits for a person (Namespace shop with everything in it): 30 objects in Namespace shop that no work has put there would be deleted with it; look"
+	if got := status.Conditions[0].Message; !strings.HasPrefix(got, want) {
+		t.Errorf("it says\n%s\nwant\n%s", got, want)
 	}
 }
 

@@ -7,9 +7,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/ptr"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/pkg/interpret"
 	"windlass.dev/windlass/pkg/session"
 )
 
@@ -38,6 +41,8 @@ func objectOf(work *workv1alpha1.PropagationWork) string {
 	switch {
 	case template == nil:
 		return "the work " + work.Name
+	case interpret.HoldsOthers(schema.FromAPIVersionAndKind(template.APIVersion, template.Kind).GroupKind()) && !ptr.Deref(work.Spec.PreserveResourcesOnDeletion, false):
+		return template.Kind + " " + template.Name + " with everything in it"
 	case template.Namespace == "":
 		return template.Kind + " " + template.Name
 	}
