@@ -1,11 +1,14 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"windlass.dev/windlass/e2e/fleet"
 )
@@ -278,4 +281,79 @@ func TestWhatIsPreservedStaysInTheMembersAndIsNobodysThen(t *testing.T) {
 	if !f.Member("member2").Lacks(t, object) {
 		t.Error("what was preserved and then deleted by hand came back")
 	}
+}
+
+// What comes back after a drain takes replicas from others when its own are healthy, and not before.
+func TestTheWayBackFromADrainIsAsCarefulAsTheWayOut(t *testing.T) {
+	f := fleet.Shared(t)
+	member, name := f.Spare(t), unique("drained")
+	attach(t, f, member, name)
+	namespace := f.Hub().Namespace(t)
+	web := deployment(namespace, "web")
+	f.Hub().Apply(t, webDeployment(namespace, 4)+"---"+policyFor(web, name, "member2")+"    replicaScheduling: {replicaSchedulingType: Divided}\n")
+	member.Eventually(t, web, fleet.Field("status.readyReplicas", 2))
+	f.Member("member2").Eventually(t, web, fleet.Field("status.readyReplicas", 2))
+	taint(t, f, name, drain)
+	member.EventuallyGone(t, web)
+	f.Member("member2").Eventually(t, web, fleet.Field("status.readyReplicas", 4))
+
+	t.Cleanup(func() { cordonNodes(t, member, false) })
+	cordonNodes(t, member, true)
+	taint(t, f, name, "")
+	member.Eventually(t, web, fleet.Field("spec.replicas", 2), fleet.Field("status.unavailableReplicas", 2))
+	f.Hub().Eventually(t, fleet.Binding(web), fleet.Field("spec.gracefulEvictionTasks.0.fromCluster", "member2"), fleet.Field("spec.gracefulEvictionTasks.0.reason", "Rescheduled"),
+		fleet.ConditionSays("Scheduled", "member2 keeps what was there until it is healthy elsewhere"))
+	f.Member("member2").Eventually(t, web, fleet.Field("spec.replicas", 4), fleet.Field("status.readyReplicas", 4))
+
+	cordonNodes(t, member, false)
+	member.Eventually(t, web, fleet.Field("status.readyReplicas", 2))
+	f.Member("member2").Eventually(t, web, fleet.Field("spec.replicas", 2), fleet.Field("status.readyReplicas", 2))
+	f.Hub().Eventually(t, fleet.Binding(web), fleet.Field("spec.gracefulEvictionTasks", nil), fleet.ConditionIs("FullyApplied", "True"))
+}
+
+// cordonNodes keeps new pods off all nodes of a member, or lets them come again.
+func cordonNodes(t *testing.T, member *fleet.Member, yes bool) {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context()) // it is undone when the test is over
+	nodes := member.Resource(t, fleet.Object{APIVersion: "v1", Kind: "Node"})
+	list, err := nodes.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, node := range list.Items {
+		patch := fmt.Appendf(nil, `{"spec": {"unschedulable": %v}}`, yes)
+		if _, err := nodes.Patch(ctx, node.GetName(), types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A copy that runs on in a drained cluster is the wanted one again when the taint goes, also where it has another affinity
+// group by then; the copy that should have replaced it goes.
+func TestATaintThatIsTakenBackEndsTheEvictionAlsoAcrossAffinityGroups(t *testing.T) {
+	f := fleet.Shared(t)
+	member, name := f.Spare(t), unique("drained")
+	attach(t, f, member, name)
+	namespace := f.Hub().Namespace(t)
+	web := deployment(namespace, "web")
+	f.Hub().Apply(t, fill(namespace, `
+apiVersion: policy.karmada.io/v1alpha1
+kind: OverridePolicy
+metadata: {name: no-room, namespace: NAMESPACE}
+spec:
+  resourceSelectors: [{apiVersion: apps/v1, kind: Deployment, name: web}]
+  overrideRules:
+  - targetCluster: {clusterNames: [member2]}
+    overriders: {plaintext: [{path: /spec/template/spec/nodeSelector, operator: add, value: {nowhere: "yes"}}]}
+---`)+webDeployment(namespace, 2)+"---"+strings.ReplaceAll(policyFor(web), "placement: {}",
+		"placement: {clusterAffinities: [{affinityName: first, clusterNames: ["+name+"]}, {affinityName: second, clusterNames: [member2]}]}"))
+	uid := member.Eventually(t, web, fleet.Field("status.readyReplicas", 2)).GetUID()
+
+	taint(t, f, name, drain)
+	f.Member("member2").Eventually(t, web, fleet.Field("status.unavailableReplicas", 2))
+	taint(t, f, name, "")
+	f.Hub().Eventually(t, fleet.Binding(web), fleet.Field("spec.gracefulEvictionTasks", nil), fleet.Field("spec.clusters.0.name", name),
+		fleet.Field("status.schedulerObservingAffinityName", "first"), fleet.ConditionIs("FullyApplied", "True"))
+	f.Member("member2").EventuallyGone(t, web)
+	member.Eventually(t, web, fleet.Field("metadata.uid", uid), fleet.Field("status.readyReplicas", 2))
 }

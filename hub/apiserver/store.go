@@ -155,9 +155,9 @@ func (s *Store[T]) UpdateStatus(ctx context.Context, object T) (T, error) {
 	return s.update(ctx, s.status, object)
 }
 
-// UpdateSchedule writes what the scheduler decided, and nothing else, in one write: spec.clusters,
-// the Scheduled condition, status.schedulerObservingAffinityName, status.lastScheduledTime and the
-// annotation of the applied placement. status.schedulerObservedGeneration becomes the generation
+// UpdateSchedule writes what the scheduler decided, and nothing else, in one write: spec.clusters, what stays for a
+// while in spec.gracefulEvictionTasks, the Scheduled condition, status.schedulerObservingAffinityName,
+// status.lastScheduledTime and the annotation of the applied placement. status.schedulerObservedGeneration becomes the generation
 // that results.
 func (s *BindingStore[T]) UpdateSchedule(ctx context.Context, object T) (T, error) {
 	return s.update(ctx, s.schedule, object)

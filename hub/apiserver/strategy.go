@@ -149,7 +149,7 @@ func (s *scheduleStrategy[T]) PrepareForUpdate(_ context.Context, obj, old runti
 	s.kind.setSpec(object, before)
 	s.kind.setStatus(object, before)
 	keepMetadata(object, before)
-	object.GetSpec().Clusters = decided.clusters
+	decided.writeSpec(object)
 	s.countGeneration(object, before)
 	decided.writeStatus(object)
 }
@@ -171,7 +171,7 @@ func (s *bindingStrategy[T]) PrepareForCreate(ctx context.Context, obj runtime.O
 	s.strategy.PrepareForCreate(ctx, obj)
 	object := obj.(T)
 	if decided, ok := s.place(object); ok {
-		object.GetSpec().Clusters = decided.clusters
+		decided.writeSpec(object)
 		decided.writeStatus(object)
 	}
 }
@@ -184,7 +184,7 @@ func (s *bindingStrategy[T]) PrepareForUpdate(ctx context.Context, obj, old runt
 		return
 	}
 	if decided, ok := s.place(object); ok {
-		object.GetSpec().Clusters = decided.clusters
+		decided.writeSpec(object)
 		s.countGeneration(object, before)
 		decided.writeStatus(object)
 	}
@@ -205,12 +205,19 @@ func (s *bindingStrategy[T]) place(object T) (decision, bool) {
 // decision is what the scheduler writes into a binding.
 type decision struct {
 	clusters    []workv1alpha1.TargetCluster
+	evictions   []workv1alpha1.GracefulEvictionTask // what clusters keep until the move is over
 	status      workv1alpha1.BindingStatus
 	annotations map[string]string
 }
 
 func decisionIn(binding workv1alpha1.Binding) decision {
-	return decision{clusters: binding.GetSpec().Clusters, status: *binding.GetStatus(), annotations: binding.GetAnnotations()}
+	return decision{clusters: binding.GetSpec().Clusters, evictions: binding.GetSpec().GracefulEvictionTasks, status: *binding.GetStatus(), annotations: binding.GetAnnotations()}
+}
+
+// writeSpec writes what is wanted: where the template goes, and what stays until it is there.
+func (d decision) writeSpec(binding workv1alpha1.Binding) {
+	spec := binding.GetSpec()
+	spec.Clusters, spec.GracefulEvictionTasks = d.clusters, d.evictions
 }
 
 // writeStatus writes all of the decision but the clusters, as one about the binding's generation.

@@ -1,5 +1,5 @@
-// Package evict is responsible for two decisions: which clusters a template has to leave because of their
-// NoExecute taints, and when its copy there may go.
+// Package evict is responsible for three decisions: which clusters a template has to leave because of their
+// NoExecute taints, what stays for a while where the hub has moved it away from, and when such a copy may go.
 //
 //	tainted ──(tolerationSeconds)──► TaintUntolerated: the scheduler ──(the new copies are healthy)──► no task: the old copy goes
 //	                                    │  places it elsewhere                       ▲
@@ -65,6 +65,12 @@ const (
 	Producer           = "TaintManager"
 )
 
+// ReasonRescheduled is of a cluster that loses replicas, or all of its copy, because the hub itself has moved them: see Move.
+const (
+	ReasonRescheduled = "Rescheduled"
+	producerOfMoves   = "Scheduler"
+)
+
 // Decide finds out which clusters the template of a binding has to leave, or goes on leaving. The same facts
 // always give the same decision.
 func Decide(f Facts) Decision {
@@ -87,7 +93,7 @@ func Decide(f Facts) Decision {
 			decision.lookAgain(due.Sub(f.Now))
 			taint = nil
 		}
-		if taint == nil && f.goesTo(name) {
+		if taint == nil && f.goesTo(name) && !f.keepsMore(task) {
 			continue
 		}
 		decision.keep(f.next(name, task, taint, &decision))
@@ -99,9 +105,9 @@ func Decide(f Facts) Decision {
 // there is one, it has to leave.
 func (f *Facts) next(cluster string, task *workv1alpha1.GracefulEvictionTask, taint *corev1.Taint, decision *Decision) *workv1alpha1.GracefulEvictionTask {
 	switch {
-	case task == nil, taint != nil && task.Reason == ReasonTaintRemoved:
+	case task == nil, taint != nil && (task.Reason == ReasonTaintRemoved || task.Reason == ReasonRescheduled):
 		return f.newTask(cluster, taint)
-	case taint == nil && task.Reason != ReasonTaintRemoved:
+	case taint == nil && task.Reason != ReasonTaintRemoved && task.Reason != ReasonRescheduled:
 		returning := *task
 		returning.Reason, returning.Message = ReasonTaintRemoved, "the taint is gone, or tolerated: the scheduler says whether the template stays"
 		return &returning
@@ -115,7 +121,23 @@ func (f *Facts) next(cluster string, task *workv1alpha1.GracefulEvictionTask, ta
 }
 
 func (f *Facts) goesTo(cluster string) bool {
-	return slices.ContainsFunc(f.Binding.GetSpec().Clusters, func(t workv1alpha1.TargetCluster) bool { return t.Name == cluster })
+	return targetOf(f.Binding.GetSpec().Clusters, cluster) != nil
+}
+
+// keepsMore says whether a cluster that the template goes to keeps more replicas for a while than it shall have.
+func (f *Facts) keepsMore(task *workv1alpha1.GracefulEvictionTask) bool {
+	if task == nil || task.Reason != ReasonRescheduled {
+		return false
+	}
+	target := targetOf(f.Binding.GetSpec().Clusters, task.FromCluster)
+	return target != nil && Keeping(f.Binding.GetSpec(), *target).Replicas > target.Replicas
+}
+
+func targetOf(targets []workv1alpha1.TargetCluster, cluster string) *workv1alpha1.TargetCluster {
+	if i := slices.IndexFunc(targets, func(t workv1alpha1.TargetCluster) bool { return t.Name == cluster }); i >= 0 {
+		return &targets[i]
+	}
+	return nil
 }
 
 func (d *Decision) keep(task *workv1alpha1.GracefulEvictionTask) {
@@ -240,7 +262,7 @@ func matches(toleration *corev1.Toleration, taint *corev1.Taint) bool {
 // goes before takes them along; and one that is complete is still counted, until all are.
 func (f *Facts) replaced(task *workv1alpha1.GracefulEvictionTask) (yes bool, wait time.Duration) {
 	spec, status := f.Binding.GetSpec(), f.Binding.GetStatus()
-	if f.goesTo(task.FromCluster) || status.SchedulerObservedGeneration != f.Binding.GetGeneration() || !meta.IsStatusConditionTrue(status.Conditions, workv1alpha1.BindingScheduled) {
+	if f.goesTo(task.FromCluster) && task.Reason != ReasonRescheduled || status.SchedulerObservedGeneration != f.Binding.GetGeneration() || !meta.IsStatusConditionTrue(status.Conditions, workv1alpha1.BindingScheduled) {
 		return false, 0
 	}
 	if f.Ends {
@@ -279,7 +301,7 @@ func timeOf(t *metav1.Time) time.Time {
 func Leaving(spec *workv1alpha1.BindingSpec) []string {
 	var names []string
 	for _, task := range spec.GracefulEvictionTasks {
-		if task.Reason != ReasonTaintRemoved {
+		if task.Reason != ReasonTaintRemoved && task.Reason != ReasonRescheduled {
 			names = append(names, task.FromCluster)
 		}
 	}
@@ -288,15 +310,60 @@ func Leaving(spec *workv1alpha1.BindingSpec) []string {
 }
 
 // Has are the clusters that have a binding's template as far as its place is concerned: those that it goes to, and those
-// that it was leaving and need not leave any more.
+// that it was leaving and need not leave any more. Where replicas are divided, these have theirs again, and what others had
+// taken over for them is taken off those.
 func Has(spec *workv1alpha1.BindingSpec) []workv1alpha1.TargetCluster {
-	has := spec.Clusters
-	for _, task := range spec.GracefulEvictionTasks {
-		if task.Reason == ReasonTaintRemoved && !slices.ContainsFunc(spec.Clusters, func(t workv1alpha1.TargetCluster) bool { return t.Name == task.FromCluster }) {
-			has = append(slices.Clip(has), workv1alpha1.TargetCluster{Name: task.FromCluster, Replicas: ptr.Deref(task.Replicas, 0)})
+	back := returning(spec)
+	if len(back) == 0 {
+		return spec.Clusters
+	}
+	has := slices.Clone(spec.Clusters)
+	if spec.Replicas != nil && divided(spec.Placement) {
+		for i := range back {
+			back[i].Replicas = takeOff(has, min(back[i].Replicas, *spec.Replicas))
 		}
 	}
-	return has
+	return append(has, back...)
+}
+
+// Returning names the clusters that a template was leaving, need not leave any more, and does not go to.
+func Returning(spec *workv1alpha1.BindingSpec) []string {
+	var names []string
+	for _, target := range returning(spec) {
+		names = append(names, target.Name)
+	}
+	return names
+}
+
+func returning(spec *workv1alpha1.BindingSpec) []workv1alpha1.TargetCluster {
+	var back []workv1alpha1.TargetCluster
+	for _, task := range spec.GracefulEvictionTasks {
+		if task.Reason == ReasonTaintRemoved && targetOf(spec.Clusters, task.FromCluster) == nil {
+			back = append(back, workv1alpha1.TargetCluster{Name: task.FromCluster, Replicas: ptr.Deref(task.Replicas, 0)})
+		}
+	}
+	return back
+}
+
+func divided(placement *policyv1alpha1.Placement) bool {
+	return placement != nil && placement.ReplicaScheduling != nil && placement.ReplicaScheduling.ReplicaSchedulingType != policyv1alpha1.ReplicaSchedulingDuplicated
+}
+
+// takeOff takes so many replicas off targets, one after the other from where there are most, and returns how many it found.
+func takeOff(targets []workv1alpha1.TargetCluster, replicas int32) int32 {
+	for taken := range replicas {
+		most := -1
+		for i := range targets {
+			if targets[i].Replicas > 0 && (most < 0 || targets[i].Replicas > targets[most].Replicas) {
+				most = i
+			}
+		}
+		if most < 0 {
+			return taken
+		}
+		targets[most].Replicas--
+	}
+	return replicas
 }
 
 // Matters says whether the step from one state of a cluster to another can change a decision; nil is a cluster that is

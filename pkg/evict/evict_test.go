@@ -60,9 +60,24 @@ func leaving(binding *workv1alpha1.PropagationBinding, clusters ...string) *work
 	return binding
 }
 
-// returning is a binding that was leaving a cluster and need not any more.
-func returning(binding *workv1alpha1.PropagationBinding, cluster string) *workv1alpha1.PropagationBinding {
+// comingBack is a binding that was leaving a cluster and need not any more.
+func comingBack(binding *workv1alpha1.PropagationBinding, cluster string) *workv1alpha1.PropagationBinding {
 	leaving(binding, cluster).Spec.GracefulEvictionTasks[0].Reason = ReasonTaintRemoved
+	return binding
+}
+
+// moved is a binding of which the hub has moved replicas away from a cluster.
+func moved(binding *workv1alpha1.PropagationBinding, cluster string, replicas int32) *workv1alpha1.PropagationBinding {
+	task := &leaving(binding, cluster).Spec.GracefulEvictionTasks[0]
+	task.Reason, task.Replicas = ReasonRescheduled, &replicas
+	return binding
+}
+
+// dividedBetween is settled with two of its replicas in each cluster.
+func dividedBetween(clusters ...string) *workv1alpha1.PropagationBinding {
+	binding := settled(clusters...)
+	binding.Spec.Replicas = ptr.To(2 * int32(len(clusters)))
+	binding.Spec.Placement.ReplicaScheduling = &policyv1alpha1.ReplicaSchedulingStrategy{ReplicaSchedulingType: policyv1alpha1.ReplicaSchedulingDivided}
 	return binding
 }
 
@@ -136,10 +151,10 @@ func TestWhichClustersATemplateIsLeaving(t *testing.T) {
 
 		{reason: "the taint is gone, and it never left", binding: leaving(settled("a", "b"), "b"), clusters: fleet(tainted("a"), tainted("b"))},
 		{reason: "the taint is gone, and it has another place by now: the scheduler is asked", binding: leaving(settled("a"), "b"), clusters: fleet(tainted("a"), tainted("b")), want: []string{"+b"}},
-		{reason: "the scheduler has taken it back", binding: returning(settled("a", "b"), "b"), clusters: fleet(tainted("a"), tainted("b"))},
-		{reason: "the scheduler has not, and nobody says how the new copies are", binding: changed(returning(settled("a"), "b"), unknown), clusters: fleet(tainted("a"), tainted("b")), now: 100, want: []string{"+b"}, again: 500},
-		{reason: "the scheduler has not, and they are", binding: returning(settled("a"), "b"), clusters: fleet(tainted("a"), tainted("b"))},
-		{reason: "the taint is there again", binding: returning(settled("a"), "b"), clusters: fleet(tainted("a"), tainted("b", "drain")), want: []string{"b"}},
+		{reason: "the scheduler has taken it back", binding: comingBack(settled("a", "b"), "b"), clusters: fleet(tainted("a"), tainted("b"))},
+		{reason: "the scheduler has not, and nobody says how the new copies are", binding: changed(comingBack(settled("a"), "b"), unknown), clusters: fleet(tainted("a"), tainted("b")), now: 100, want: []string{"+b"}, again: 500},
+		{reason: "the scheduler has not, and they are", binding: comingBack(settled("a"), "b"), clusters: fleet(tainted("a"), tainted("b"))},
+		{reason: "the taint is there again", binding: comingBack(settled("a"), "b"), clusters: fleet(tainted("a"), tainted("b", "drain")), want: []string{"b"}},
 		{reason: "the taint is another, which is tolerated for a while", binding: tolerating(leaving(settled("a"), "b"), forAWhile("fire", 60)), clusters: fleet(tainted("a"), tainted("b", "fire")), want: []string{"+b"}, again: 60},
 		{reason: "the cluster is gone", binding: leaving(settled("a"), "b"), clusters: fleet(tainted("a"))},
 		{reason: "the cluster leaves the hub", binding: leaving(settled("a"), "b"), clusters: fleet(tainted("a"), func() *clusterv1alpha1.MemberCluster {
@@ -186,6 +201,12 @@ func TestWhichClustersATemplateIsLeaving(t *testing.T) {
 		{reason: "what holds others stays, for they would go with it", binding: changed(settled("a", "b"), withoutReplicas), clusters: fleet(tainted("a"), tainted("b", "drain")), holds: true},
 		{reason: "also where an earlier version had it leave", binding: changed(leaving(settled("a", "b"), "b"), withoutReplicas), clusters: fleet(tainted("a"), tainted("b", "drain")), holds: true},
 		{reason: "or had moved it", binding: changed(leaving(settled("a"), "b"), withoutReplicas), clusters: fleet(tainted("a"), tainted("b", "drain")), holds: true, want: []string{"+b"}},
+		{reason: "the hub has moved it, and the new copies are not healthy yet", binding: changed(moved(settled("a"), "b", 2), unhealthy), clusters: fleet(tainted("a"), tainted("b")), now: 9999, want: []string{"b"}},
+		{reason: "and now they are", binding: moved(settled("a"), "b", 2), clusters: fleet(tainted("a"), tainted("b"))},
+		{reason: "a part of its replicas was moved, and they are not healthy yet", binding: changed(moved(dividedBetween("a", "b"), "b", 4), unhealthy), clusters: fleet(tainted("a"), tainted("b")), now: 9999, want: []string{"b"}},
+		{reason: "and now they are, too", binding: moved(dividedBetween("a", "b"), "b", 4), clusters: fleet(tainted("a"), tainted("b"))},
+		{reason: "a cluster that has got its replicas back keeps no others", binding: changed(moved(dividedBetween("a", "b"), "b", 2), unhealthy), clusters: fleet(tainted("a"), tainted("b"))},
+		{reason: "what was moved away from a cluster has to leave it as well", binding: moved(settled("a"), "b", 2), clusters: fleet(tainted("a"), tainted("b", "drain")), want: []string{"b"}},
 		{reason: "the grace begins anew when the scheduler chooses others", binding: changed(leaving(settled("a"), "b"), unknown, func(b *workv1alpha1.PropagationBinding) {
 			b.Status.LastScheduledTime = stamp(550)
 		}), clusters: fleet(tainted("a"), tainted("b", "drain")), now: 600, want: []string{"b"}, again: 550},
@@ -240,6 +261,25 @@ func TestTheSchedulerIsToldWhereATemplateIsAndWhatItIsLeaving(t *testing.T) {
 	}
 	if len(binding.Spec.Clusters) != 2 {
 		t.Errorf("the binding itself was changed: %v", binding.Spec.Clusters)
+	}
+}
+
+func TestWhatNeedNotLeaveHasItsReplicasAgainAndOthersFewer(t *testing.T) {
+	binding := dividedBetween("a", "c", "d") // 2, 2, 2
+	binding.Spec.Clusters[0].Replicas = 3
+	binding.Spec.Clusters[1].Replicas = 3
+	binding.Spec.Clusters[2].Replicas = 0
+	comingBack(binding, "b").Spec.GracefulEvictionTasks[0].Replicas = ptr.To[int32](5)
+	want := []workv1alpha1.TargetCluster{{Name: "a", Replicas: 0}, {Name: "c", Replicas: 1}, {Name: "d", Replicas: 0}, {Name: "b", Replicas: 5}}
+	if diff := cmp.Diff(want, Has(&binding.Spec)); diff != "" {
+		t.Errorf("has (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"b"}, Returning(&binding.Spec)); diff != "" {
+		t.Errorf("returning (-want +got):\n%s", diff)
+	}
+	binding.Spec.GracefulEvictionTasks[0].Replicas = ptr.To[int32](9)
+	if has := Has(&binding.Spec); has[3].Replicas != 6 {
+		t.Errorf("it had more than the template asks for by now, and gets %d again, want 6", has[3].Replicas)
 	}
 }
 

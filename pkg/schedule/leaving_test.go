@@ -67,3 +67,45 @@ func TestATemplateThatHasToLeaveAClusterGoesWhereItFitsAndOtherwiseStays(t *test
 		})
 	}
 }
+
+func TestATemplateReturnsToTheGroupOfTheClusterThatItNeedNotLeave(t *testing.T) {
+	term := func(name string, clusters ...string) policyv1alpha1.ClusterAffinityTerm {
+		return policyv1alpha1.ClusterAffinityTerm{AffinityName: name, ClusterAffinity: policyv1alpha1.ClusterAffinity{ClusterNames: clusters}}
+	}
+	groups := &policyv1alpha1.Placement{ClusterAffinities: []policyv1alpha1.ClusterAffinityTerm{term("first", "a"), term("second", "b"), term("third", "b", "c")}}
+	full := member("a", tainted("full", "", corev1.TaintEffectNoSchedule))
+	tests := []struct {
+		reason  string
+		place   *policyv1alpha1.Placement
+		facts   Facts
+		group   string
+		cluster string
+	}{
+		{"without a way back it stays in its group", groups, Facts{Current: at("b"), Group: "second"}, "second", "b"},
+		{"it was in a cluster of an earlier one", groups, Facts{Current: at("a", "b"), Group: "second", Returning: []string{"a"}}, "first", "a"},
+		{"though that takes no new ones", groups, Facts{Fleet: fleet(full, member("b"), member("c")), Current: at("a", "b"), Group: "second", Returning: []string{"a"}}, "first", "a"},
+		{"it was in a cluster of its present one", groups, Facts{Current: at("b", "c"), Group: "third", Returning: []string{"b"}}, "third", "c"},
+		{"no group has that cluster any more", groups, Facts{Current: at("b", "d"), Group: "second", Returning: []string{"d"}}, "second", "b"},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			if test.facts.Fleet == nil {
+				test.facts.Fleet = fleet(member("a"), member("b"), member("c"), member("d"))
+			}
+			test.facts.Template, test.facts.Placement, test.facts.Replicas = Template{Kind: deployment}, compiled(t, test.place), ptr.To[int32](2)
+			got := Decide(test.facts)
+			if got.Group != test.group || len(got.Clusters) == 0 || got.Clusters[len(got.Clusters)-1].Name != test.cluster {
+				t.Errorf("it goes to %v of group %s, want %s last, of %s", got.Clusters, got.Group, test.cluster, test.group)
+			}
+		})
+	}
+}
+
+// at are clusters with two replicas each.
+func at(names ...string) []workv1alpha1.TargetCluster {
+	var list []workv1alpha1.TargetCluster
+	for _, name := range names {
+		list = append(list, workv1alpha1.TargetCluster{Name: name, Replicas: 2})
+	}
+	return list
+}

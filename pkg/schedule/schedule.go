@@ -31,6 +31,7 @@ type Facts struct {
 	Current   []workv1alpha1.TargetCluster // where the template goes now
 	Leaving   []string                     // clusters that the template has to leave, as soon as another place is found
 	Paused    []string                     // clusters that the policy names to pause what is sent there; this decides nothing, and a name that none has is told
+	Returning []string                     // clusters of Current that it was leaving and need not leave any more; it runs there still
 	KeepEmpty bool                         // send a workload also to clusters where it gets no replica, and which don't have it
 
 	// Group is the affinity group that Current was chosen from; empty when that is not known. The search for
@@ -199,18 +200,44 @@ func (p *problem) staying() []workv1alpha1.TargetCluster {
 }
 
 // groupsInOrder begins with the group that was chosen last: a template does not go back to an earlier one by
-// itself. Only where no later one fits, the earlier ones are tried as well.
+// itself. Only where no later one fits, the earlier ones are tried as well. A template that need not leave a cluster any more
+// was in a group of that cluster.
 func (p *problem) groupsInOrder() []int {
 	count := len(p.view.groups)
 	first := 0
 	if !p.Fresh {
 		first = max(0, slices.IndexFunc(p.view.groups, func(g groupView) bool { return g.name == p.Group && p.Group != "" }))
+		if !p.returnsTo(first) {
+			first = p.returnsFirstTo(first)
+		}
 	}
 	order := make([]int, count)
 	for i := range order {
 		order[i] = (first + i) % count
 	}
 	return order
+}
+
+// returnsTo says whether one of the clusters that the template need not leave any more is in a group.
+func (p *problem) returnsTo(group int) bool {
+	outside := p.view.groups[group].outside
+	if p.Replicas != nil {
+		outside = p.view.groups[group].outsideWithOverflow
+	}
+	return slices.ContainsFunc(p.Returning, func(name string) bool {
+		at, found := p.Fleet.position(name)
+		return found && outside[at] == nil
+	})
+}
+
+// returnsFirstTo is the first group that the template returns to, or otherwise.
+func (p *problem) returnsFirstTo(otherwise int) int {
+	for g := range p.view.groups {
+		if p.returnsTo(g) {
+			return g
+		}
+	}
+	return otherwise
 }
 
 // noGroupFits says why each of the groups does not. A group with clusters that fit, but too few or too little

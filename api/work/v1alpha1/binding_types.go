@@ -92,8 +92,9 @@ type BindingSpec struct {
 	// +optional
 	Placement *policyv1alpha1.Placement `json:"placement,omitempty" protobuf:"bytes,7,opt,name=placement"`
 
-	// gracefulEvictionTasks are the clusters that the template is leaving, because of a taint NoExecute. What is
-	// there stays until the template runs elsewhere. The eviction controller writes it.
+	// gracefulEvictionTasks are the clusters that the template is leaving, because of a taint NoExecute or because the
+	// hub has moved it. What is there stays until the template runs elsewhere. The scheduler writes the latter, the
+	// eviction controller all others, and the end of all.
 	// +optional
 	GracefulEvictionTasks []GracefulEvictionTask `json:"gracefulEvictionTasks,omitempty" protobuf:"bytes,8,rep,name=gracefulEvictionTasks"`
 

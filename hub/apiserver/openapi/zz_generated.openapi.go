@@ -3587,7 +3587,7 @@ func schema_windlass_api_work_v1alpha1_BindingSpec(ref common.ReferenceCallback)
 					},
 					"gracefulEvictionTasks": {
 						SchemaProps: spec.SchemaProps{
-							Description: "gracefulEvictionTasks are the clusters that the template is leaving, because of a taint NoExecute. What is there stays until the template runs elsewhere. The eviction controller writes it.",
+							Description: "gracefulEvictionTasks are the clusters that the template is leaving, because of a taint NoExecute or because the hub has moved it. What is there stays until the template runs elsewhere. The scheduler writes the latter, the eviction controller all others, and the end of all.",
 							Type:        []string{"array"},
 							Items: &spec.SchemaOrArray{
 								Schema: &spec.Schema{

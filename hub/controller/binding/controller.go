@@ -30,6 +30,7 @@ import (
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/store"
 	"windlass.dev/windlass/hub/templates"
+	"windlass.dev/windlass/pkg/evict"
 	"windlass.dev/windlass/pkg/interpret"
 	"windlass.dev/windlass/pkg/policy"
 	"windlass.dev/windlass/pkg/render"
@@ -236,7 +237,7 @@ func (r *Reconciler) render(ctx context.Context, binding workv1alpha1.Binding, t
 		if existing != nil {
 			renderer.Keep(target.Name, existing)
 		}
-		desired, err := renderer.Work(target, cluster)
+		desired, err := renderer.Work(evict.Keeping(binding.GetSpec(), target), cluster)
 		if overriding := (*render.OverrideError)(nil); errors.As(err, &overriding) {
 			failed.Failures[target.Name] = overriding
 			continue

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
@@ -25,6 +26,7 @@ import (
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/store/storetest"
 	"windlass.dev/windlass/hub/templates"
+	"windlass.dev/windlass/pkg/evict"
 	"windlass.dev/windlass/pkg/render"
 )
 
@@ -279,6 +281,42 @@ func TestOnlyWorksThatDifferAreUpdated(t *testing.T) {
 			w.reconcile(t)
 			w.wrote(t, test.want...)
 		})
+	}
+}
+
+func TestAClusterKeepsReplicasThatWereMovedAwayUntilThatIsOver(t *testing.T) {
+	w := newWorld(t)
+	template := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "spec": map[string]any{"replicas": int64(4)}}}
+	template.SetNamespace("shop")
+	template.SetName("settings")
+	template.SetUID("u1")
+	w.templates.Put(template)
+	w.place("a", "b")
+	w.change(func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.Resource.APIVersion, b.Spec.Resource.Kind, b.Spec.Replicas = "apps/v1", "Deployment", ptr.To[int32](4)
+		b.Spec.Placement = &policyv1alpha1.Placement{ReplicaScheduling: &policyv1alpha1.ReplicaSchedulingStrategy{ReplicaSchedulingType: policyv1alpha1.ReplicaSchedulingDivided}}
+		b.Spec.Clusters = []workv1alpha1.TargetCluster{{Name: "a", Replicas: 2}, {Name: "b", Replicas: 2}}
+		b.Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: "b", Reason: evict.ReasonRescheduled, Replicas: ptr.To[int32](4)}}
+	})
+	replicas := func() map[string]int64 {
+		got := map[string]int64{}
+		for cluster, work := range w.controller.works(key) {
+			manifest := &unstructured.Unstructured{}
+			if err := manifest.UnmarshalJSON(work.Spec.Workload.Manifests[0].Raw); err != nil {
+				t.Fatal(err)
+			}
+			got[cluster], _, _ = unstructured.NestedInt64(manifest.Object, "spec", "replicas")
+		}
+		return got
+	}
+	w.reconcile(t)
+	if diff := cmp.Diff(map[string]int64{"a": 2, "b": 4}, replicas()); diff != "" {
+		t.Errorf("while the others are not healthy (-want +got):\n%s", diff)
+	}
+	w.change(func(b *workv1alpha1.PropagationBinding) { b.Spec.GracefulEvictionTasks = nil })
+	w.reconcile(t)
+	if diff := cmp.Diff(map[string]int64{"a": 2, "b": 2}, replicas()); diff != "" {
+		t.Errorf("when they are (-want +got):\n%s", diff)
 	}
 }
 

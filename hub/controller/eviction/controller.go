@@ -1,5 +1,5 @@
-// Package eviction has templates leave clusters whose NoExecute taints they do not tolerate. It is the only writer of
-// a binding's eviction tasks; where the template goes instead is the scheduler's word.
+// Package eviction has templates leave clusters whose NoExecute taints they do not tolerate. It writes
+// a binding's eviction tasks, but for those of moves, which are the scheduler's and end here as well; where the template goes instead is the scheduler's word.
 package eviction
 
 import (

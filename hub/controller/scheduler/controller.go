@@ -26,6 +26,7 @@ import (
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/store"
 	"windlass.dev/windlass/pkg/evict"
+	"windlass.dev/windlass/pkg/interpret"
 	"windlass.dev/windlass/pkg/schedule"
 )
 
@@ -298,6 +299,7 @@ func (r *Reconciler) question(binding workv1alpha1.Binding, fleet *schedule.Flee
 		Current:   evict.Has(spec),
 		Leaving:   evict.Leaving(spec),
 		Paused:    paused(spec.Suspension),
+		Returning: evict.Returning(spec),
 		KeepEmpty: r.KeepEmpty,
 		Group:     group(binding),
 		Fresh:     afresh(binding),
@@ -339,6 +341,10 @@ func record(binding workv1alpha1.Binding, decision schedule.Decision, now time.T
 	generation := binding.GetGeneration()
 	moved := !equality.Semantic.DeepEqual(spec.Clusters, decision.Clusters)
 	if moved {
+		if carefully(binding) {
+			kind := store.TemplateKey(binding).GroupKind()
+			spec.GracefulEvictionTasks = evict.Move(spec, decision.Clusters, leavesHub(decision), interpret.Ends(kind), now)
+		}
 		spec.Clusters = decision.Clusters
 		generation++ // the store counts a change of the clusters as one of the spec
 	}
@@ -346,6 +352,9 @@ func record(binding workv1alpha1.Binding, decision schedule.Decision, now time.T
 		Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionFalse,
 		Reason: decision.Reason, Message: decision.Message,
 		ObservedGeneration: generation, LastTransitionTime: metav1.NewTime(now),
+	}
+	if kept := evict.Kept(spec.GracefulEvictionTasks); kept != "" {
+		condition.Message += "; " + kept
 	}
 	if decision.Scheduled {
 		condition.Status = metav1.ConditionTrue
@@ -361,6 +370,22 @@ func record(binding workv1alpha1.Binding, decision schedule.Decision, now time.T
 	}
 	status.LastScheduledTime = &metav1.Time{Time: now}
 	return true
+}
+
+// leavesHub says which clusters leave the hub, as far as a decision knows.
+func leavesHub(decision schedule.Decision) func(cluster string) bool {
+	return func(cluster string) bool {
+		return slices.ContainsFunc(decision.Refused, func(refused schedule.Refusal) bool {
+			return refused.Cluster == cluster && refused.Rule == schedule.RuleClusterDeleting
+		})
+	}
+}
+
+// carefully says whether what moves now is moved by the hub, and not by a user who has written something else: the fleet has changed, or the
+// whole is placed anew, or a taint was taken back. Users' words are followed at once.
+func carefully(binding workv1alpha1.Binding) bool {
+	return store.Claimed(binding) && (binding.GetStatus().SchedulerObservedGeneration == binding.GetGeneration() ||
+		afresh(binding) || len(evict.Returning(binding.GetSpec())) > 0)
 }
 
 func later(a, b time.Time) time.Time {

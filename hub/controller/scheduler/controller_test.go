@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/store"
 	"windlass.dev/windlass/hub/store/storetest"
+	"windlass.dev/windlass/pkg/evict"
 	"windlass.dev/windlass/pkg/schedule"
 )
 
@@ -304,6 +306,77 @@ func TestABindingFollowsTheFleet(t *testing.T) {
 		if diff := cmp.Diff(step.want, got.Spec.Clusters, cmpopts.EquateEmpty()); diff != "" {
 			t.Fatalf("%s (-want +got):\n%s", step.reason, diff)
 		}
+	}
+}
+
+func TestWhatTheHubMovesByItselfIsKeptUntilItIsHealthyElsewhereAndWhatAUserMovesIsNot(t *testing.T) {
+	dividing := func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.Replicas = ptr.To[int32](6)
+		b.Spec.Placement.ReplicaScheduling = &policyv1alpha1.ReplicaSchedulingStrategy{ReplicaSchedulingType: policyv1alpha1.ReplicaSchedulingDivided}
+	}
+	edit := func(change func(*workv1alpha1.PropagationBinding)) func(*world) {
+		return func(w *world) {
+			w.PropagationBindings.Change("shop", web.Name, func(b *workv1alpha1.PropagationBinding) { change(b); b.Generation++ })
+		}
+	}
+	tests := []struct {
+		reason string
+		first  func(*workv1alpha1.PropagationBinding)
+		change func(*world)
+		want   []string // which keep what was there
+	}{
+		{"another cluster comes, or comes back: those that are there lose replicas to it", dividing,
+			func(w *world) { w.attach(cluster("c")) }, []string{"a", "b"}},
+		{"a cluster leaves the hub, and keeps nothing", dividing, func(w *world) {
+			c := cluster("a")
+			c.DeletionTimestamp = &metav1.Time{Time: storetest.Began}
+			w.attach(c)
+		}, nil},
+		{"a user takes a cluster out and another in", nil, edit(func(b *workv1alpha1.PropagationBinding) {
+			b.Spec.Placement.ClusterAffinity = &policyv1alpha1.ClusterAffinity{ClusterNames: []string{"b", "c"}}
+		}), nil},
+		{"a user scales down", dividing, edit(func(b *workv1alpha1.PropagationBinding) { b.Spec.Replicas = ptr.To[int32](2) }), nil},
+		{"a request to place it anew, in its first affinity group", func(b *workv1alpha1.PropagationBinding) {
+			b.Spec.Placement.ClusterAffinities = []policyv1alpha1.ClusterAffinityTerm{
+				{AffinityName: "first", ClusterAffinity: policyv1alpha1.ClusterAffinity{ClusterNames: []string{"c"}}},
+				{AffinityName: "second", ClusterAffinity: policyv1alpha1.ClusterAffinity{ClusterNames: []string{"a"}}}}
+		}, func(w *world) {
+			w.attach(cluster("c"))
+			edit(func(b *workv1alpha1.PropagationBinding) {
+				b.Spec.RescheduleTriggeredAt = &metav1.Time{Time: storetest.Began.Add(time.Hour)}
+			})(w)
+		}, []string{"a"}},
+		{"a taint is taken back from a cluster of an earlier affinity group", func(b *workv1alpha1.PropagationBinding) {
+			b.Spec.Placement.ClusterAffinities = []policyv1alpha1.ClusterAffinityTerm{
+				{AffinityName: "first", ClusterAffinity: policyv1alpha1.ClusterAffinity{ClusterNames: []string{"a"}}},
+				{AffinityName: "second", ClusterAffinity: policyv1alpha1.ClusterAffinity{ClusterNames: []string{"b"}}}}
+		}, edit(func(b *workv1alpha1.PropagationBinding) {
+			b.Spec.Clusters, b.Status.SchedulerObservingAffinityName = targets("b"), "second"
+			b.Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: "a", Reason: evict.ReasonTaintRemoved, Replicas: ptr.To[int32](2)}}
+		}), []string{"b"}},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld("a", "b")
+			w.PropagationBindings.Put(binding(test.first))
+			w.reconcile(t, web)
+			test.change(w)
+			w.reconcile(t, web)
+			got, _ := w.PropagationBindings.Get("shop", web.Name)
+			var kept []string
+			for _, task := range got.Spec.GracefulEvictionTasks {
+				if task.Reason == evict.ReasonRescheduled {
+					kept = append(kept, task.FromCluster)
+				}
+			}
+			if diff := cmp.Diff(test.want, kept); diff != "" {
+				t.Errorf("which keep what was there, of %v and %v (-want +got):\n%s", got.Spec.Clusters, got.Spec.GracefulEvictionTasks, diff)
+			}
+			message := scheduledCondition(got).Message
+			if said := strings.Contains(message, " until it is healthy elsewhere"); said != (len(test.want) > 0) {
+				t.Errorf("the condition says %q", message)
+			}
+		})
 	}
 }
 

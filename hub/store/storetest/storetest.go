@@ -107,7 +107,7 @@ func schedule[T workv1alpha1.Binding](next, said T) {
 	if !equality.Semantic.DeepEqual(next.GetSpec().Clusters, said.GetSpec().Clusters) {
 		next.SetGeneration(next.GetGeneration() + 1)
 	}
-	next.GetSpec().Clusters = said.GetSpec().Clusters
+	next.GetSpec().Clusters, next.GetSpec().GracefulEvictionTasks = said.GetSpec().Clusters, said.GetSpec().GracefulEvictionTasks
 	status := next.GetStatus()
 	status.SchedulerObservedGeneration = next.GetGeneration()
 	status.SchedulerObservingAffinityName = said.GetStatus().SchedulerObservingAffinityName

@@ -1,0 +1,88 @@
+package evict
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+)
+
+// Move returns the tasks of a binding whose template the hub moves by itself, without a word of its users: because a cluster
+// came back, or because the whole is placed anew. Where it gains replicas, those have to be healthy before they are taken away
+// elsewhere, as in a drain. Next is where it goes from now on; gone says of a cluster that it leaves the hub, with all that is in it;
+// ends is true of a template that comes to an end by itself, whose parts are never cut.
+func Move(spec *workv1alpha1.BindingSpec, next []workv1alpha1.TargetCluster, gone func(cluster string) bool, ends bool, now time.Time) []workv1alpha1.GracefulEvictionTask {
+	tasks := spec.GracefulEvictionTasks
+	if !gains(spec.Clusters, next) {
+		return tasks
+	}
+	for _, before := range spec.Clusters {
+		if gone(before.Name) || slices.ContainsFunc(tasks, func(t workv1alpha1.GracefulEvictionTask) bool { return t.FromCluster == before.Name }) {
+			continue
+		}
+		after := targetOf(next, before.Name)
+		if after != nil && (ends || spec.Replicas == nil || !divided(spec.Placement) || after.Replicas >= before.Replicas) {
+			continue
+		}
+		task := workv1alpha1.GracefulEvictionTask{
+			FromCluster: before.Name, PurgeMode: policyv1alpha1.PurgeGracefully, Reason: ReasonRescheduled,
+			Message:  "the scheduler has moved it: what is here stays until the other copies are healthy",
+			Producer: producerOfMoves, CreationTimestamp: ptr.To(metav1.NewTime(now).Rfc3339Copy()),
+		}
+		if spec.Replicas != nil {
+			task.Replicas = ptr.To(before.Replicas)
+		}
+		tasks = append(slices.Clip(tasks), task)
+	}
+	slices.SortFunc(tasks, func(a, b workv1alpha1.GracefulEvictionTask) int { return strings.Compare(a.FromCluster, b.FromCluster) })
+	return tasks
+}
+
+// gains says whether a cluster gets a template, or more of it.
+func gains(before, after []workv1alpha1.TargetCluster) bool {
+	return slices.ContainsFunc(after, func(t workv1alpha1.TargetCluster) bool {
+		had := targetOf(before, t.Name)
+		return had == nil || t.Replicas > had.Replicas
+	})
+}
+
+// Keeping is a cluster of a binding with as many replicas as it has for now: more than it shall have, while those that were
+// moved away from it are not healthy elsewhere, and never more than the template asks for.
+func Keeping(spec *workv1alpha1.BindingSpec, target workv1alpha1.TargetCluster) workv1alpha1.TargetCluster {
+	for _, task := range spec.GracefulEvictionTasks {
+		if task.Reason == ReasonRescheduled && task.FromCluster == target.Name && task.Replicas != nil && spec.Replicas != nil {
+			target.Replicas = max(target.Replicas, min(*task.Replicas, *spec.Replicas))
+		}
+	}
+	return target
+}
+
+// mostNamed bounds the clusters that a message names.
+const mostNamed = 3
+
+// Kept says for a person which clusters keep what was moved away from them; empty when none does.
+func Kept(tasks []workv1alpha1.GracefulEvictionTask) string {
+	var names []string
+	for _, task := range tasks {
+		if task.Reason == ReasonRescheduled {
+			names = append(names, task.FromCluster)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	said, verb := strings.Join(names[:min(len(names), mostNamed)], ", "), "keeps"
+	if more := len(names) - mostNamed; more > 0 {
+		said += fmt.Sprintf(" and %d more", more)
+	}
+	if len(names) > 1 {
+		verb = "keep"
+	}
+	return said + " " + verb + " what was there until it is healthy elsewhere"
+}
