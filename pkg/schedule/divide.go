@@ -83,7 +83,7 @@ func (p *problem) divideAnew(chosen []int) (Decision, *cause) {
 		decision.Message = "goes to " + plural(len(decision.Clusters), "cluster")
 	case p.Placement.strategy == duplicated:
 		decision.Clusters = p.targets(chosen, slices.Repeat([]int32{*p.Replicas}, len(chosen)), p.KeepEmpty)
-		decision.Message = fmt.Sprintf("%s in each of %s", plural(int(*p.Replicas), "replica"), plural(len(decision.Clusters), "cluster"))
+		decision.Message = p.replicas("in each of", len(decision.Clusters))
 	default:
 		shares, why := p.shares(chosen)
 		if why != nil {
@@ -105,8 +105,14 @@ func (p *problem) shares(chosen []int) ([]int32, *cause) {
 	return apportion(*p.Replicas, p.weightsOf(chosen), descending(p.Template.UID)), nil
 }
 
-func (p *problem) dividedAmong(clusters int) string {
-	return fmt.Sprintf("%s divided among %s", plural(int(*p.Replicas), "replica"), plural(clusters, "cluster"))
+func (p *problem) dividedAmong(clusters int) string { return p.replicas("divided among", clusters) }
+
+// replicas says how they lie in clusters, which makes no difference in one.
+func (p *problem) replicas(how string, clusters int) string {
+	if clusters == 1 {
+		how = "in"
+	}
+	return fmt.Sprintf("%s %s %s", plural(int(*p.Replicas), "replica"), how, plural(clusters, "cluster"))
 }
 
 func plural(n int, noun string) string {

@@ -265,7 +265,7 @@ func TestAffinityGroupsAreTriedInOrder(t *testing.T) {
 	dynamic := placement(dynamically, group("near", "a"), group("far", "b"))
 	runGolden(t, []golden{
 		{reason: "the first that fits is used", fleet: "a b c", place: three, replicas: 2, want: "a=2", group: "near",
-			message: "2 replicas in each of 1 cluster, in the affinity group near"},
+			message: "2 replicas in 1 cluster, in the affinity group near"},
 		{reason: "a group without a cluster that fits is passed over", fleet: "-a b c", place: three, replicas: 2, want: "b=2", group: "far"},
 		{reason: "it is stayed in when an earlier one fits again", fleet: "a b c", place: three, replicas: 2, has: "b=2", last: "far", want: "b=2", group: "far"},
 		{reason: "and gone on from", fleet: "a -b c", place: three, replicas: 2, has: "b=2", last: "far", want: "c=2", group: "last"},

@@ -29,19 +29,19 @@ func TestATemplateThatHasToLeaveAClusterGoesWhereItFitsAndOtherwiseStays(t *test
 			place:  &policyv1alpha1.Placement{ReplicaScheduling: divided()},
 			facts:  Facts{Fleet: fleet(member("a"), drained), Replicas: ptr.To[int32](4), Current: shares(2, 2), Leaving: []string{"b"}},
 			want: Decision{Clusters: shares(4, 0)[:1], Scheduled: true, Reason: ReasonSuccess,
-				Message: "4 replicas divided among 1 cluster; leaves b"},
+				Message: "4 replicas in 1 cluster; leaves b"},
 		},
 		{
 			reason: "where everything goes everywhere, it goes to one less",
 			facts:  Facts{Fleet: fleet(member("a"), drained), Replicas: ptr.To[int32](2), Current: shares(2, 2), Leaving: []string{"b"}},
 			want: Decision{Clusters: shares(2, 0)[:1], Scheduled: true, Reason: ReasonSuccess,
-				Message: "2 replicas in each of 1 cluster; leaves b"},
+				Message: "2 replicas in 1 cluster; leaves b"},
 		},
 		{
 			reason: "nothing else fits: it goes on, follows its template, and says so",
 			facts:  Facts{Fleet: fleet(drained, cordoned), Replicas: ptr.To[int32](3), Current: shares(0, 2)[1:], Leaving: []string{"b"}},
 			want: Decision{Clusters: shares(0, 3)[1:], Scheduled: true, Reason: ReasonNowhereElse,
-				Message: "3 replicas in each of 1 cluster; that it has to leave because of a taint NoExecute waits, for nothing else fits: " +
+				Message: "3 replicas in 1 cluster; that it has to leave because of a taint NoExecute waits, for nothing else fits: " +
 					"0 of 2 clusters fit: 1 is being left because of a taint NoExecute, 1 has the untolerated taint cordon:NoSchedule"},
 		},
 		{

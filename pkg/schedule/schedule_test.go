@@ -350,7 +350,7 @@ func TestTheDecisionSaysWhereAndHowMany(t *testing.T) {
 			place: &policyv1alpha1.Placement{ReplicaScheduling: &policyv1alpha1.ReplicaSchedulingStrategy{
 				ReplicaSchedulingType: policyv1alpha1.ReplicaSchedulingDuplicated}},
 			want: Decision{Clusters: []workv1alpha1.TargetCluster{{Name: "a", Replicas: 1}},
-				Scheduled: true, Reason: ReasonSuccess, Message: "1 replica in each of 1 cluster"},
+				Scheduled: true, Reason: ReasonSuccess, Message: "1 replica in 1 cluster"},
 		},
 		{
 			reason: "Divided divides by static weight, and a cluster that no rule selects gets nothing",
@@ -393,7 +393,7 @@ func TestTheDecisionSaysWhereAndHowMany(t *testing.T) {
 			facts:  Facts{Fleet: three, Replicas: ptr.To[int32](1)},
 			place:  &policyv1alpha1.Placement{ReplicaScheduling: divided()},
 			want: Decision{Clusters: []workv1alpha1.TargetCluster{{Name: "a", Replicas: 1}},
-				Scheduled: true, Reason: ReasonSuccess, Message: "1 replica divided among 1 cluster"},
+				Scheduled: true, Reason: ReasonSuccess, Message: "1 replica in 1 cluster"},
 		},
 		{
 			reason: "unless the hub is told to keep them",
@@ -443,7 +443,7 @@ func TestTheDecisionSaysWhereAndHowMany(t *testing.T) {
 				Current: []workv1alpha1.TargetCluster{{Name: "a", Replicas: 1}, {Name: "b", Replicas: 1}}},
 			place: &policyv1alpha1.Placement{ReplicaScheduling: divided()},
 			want: Decision{Clusters: []workv1alpha1.TargetCluster{{Name: "a", Replicas: 1}},
-				Scheduled: true, Reason: ReasonSuccess, Message: "1 replica divided among 1 cluster"},
+				Scheduled: true, Reason: ReasonSuccess, Message: "1 replica in 1 cluster"},
 		},
 		{
 			reason: "the result is decided anew each time: what a cluster had before gives it nothing",
@@ -512,9 +512,9 @@ func TestADividedJobKeepsItsParts(t *testing.T) {
 		{reason: "it goes on after a pause", replicas: 4, current: parts(part("a", 0), part("b", 0)),
 			want: placed, message: "4 replicas divided among 2 clusters" + stays},
 		{reason: "a cluster is out of the placement", replicas: 4, current: placed, only: []string{"b", "c"},
-			want: parts(part("b", 4)), message: "4 replicas divided among 1 cluster" + stays},
+			want: parts(part("b", 4)), message: "4 replicas in 1 cluster" + stays},
 		{reason: "all of its clusters are", replicas: 4, current: placed, only: []string{"c"},
-			want: parts(part("c", 4)), message: "4 replicas divided among 1 cluster"},
+			want: parts(part("c", 4)), message: "4 replicas in 1 cluster"},
 		{reason: "it is not divided", replicas: 2, current: placed, place: &policyv1alpha1.ReplicaSchedulingStrategy{ReplicaSchedulingType: policyv1alpha1.ReplicaSchedulingDuplicated},
 			want: parts(part("a", 2), part("b", 2), part("c", 2)), message: "2 replicas in each of 3 clusters"},
 	}
@@ -982,7 +982,7 @@ func TestClustersThatDoNotExistAreNamed(t *testing.T) {
 		want   string
 	}{
 		{"all of them exist", []string{"a", "b"}, "3 replicas in each of 2 clusters"},
-		{"one does not, and the others get theirs", []string{"a", "bb"}, "3 replicas in each of 1 cluster; no cluster is called bb"},
+		{"one does not, and the others get theirs", []string{"a", "bb"}, "3 replicas in 1 cluster; no cluster is called bb"},
 		{"none does", []string{"y", "x"}, "0 of 2 clusters fit: 2 are not named by clusterNames; no cluster is called x, y"},
 		{"many do not", []string{"1", "2", "3", "4", "5", "6", "7"}, "0 of 2 clusters fit: 2 are not named by clusterNames; no cluster is called 1, 2, 3, 4, 5 and 2 more"},
 	} {

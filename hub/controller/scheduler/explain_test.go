@@ -37,7 +37,7 @@ func TestAnExplanationSaysOfEveryClusterWhyItIsRefusedAndGathersThoseOfTheSameRe
 	})
 	w.explained(t, pinned, &workv1alpha1.BindingPlacement{
 		Scheduled: true, Reason: "ClustersLeftOut", AffinityGroup: "second", Pending: true,
-		Message:  "2 replicas in each of 1 cluster, in the affinity group second; e, which is named, is left out: it has the untolerated taint gpu:NoSchedule",
+		Message:  "2 replicas in 1 cluster, in the affinity group second; e, which is named, is left out: it has the untolerated taint gpu:NoSchedule",
 		Clusters: targets("b"),
 		Refusals: []workv1alpha1.PlacementRefusal{
 			{AffinityGroup: "first", Rule: "ClusterAffinity", Message: "is not named by clusterNames", Clusters: []string{"a", "b", "c", "d"}},
