@@ -280,6 +280,9 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 	return described, problem
 }
 
+// toldOfScheduled are the reasons of a template that is placed, and not quite as its policy says.
+var toldOfScheduled = []string{workv1alpha1.ScheduledClustersLeftOut, workv1alpha1.ScheduledSpreadNotMet, workv1alpha1.ScheduledNowhereElse}
+
 // notesOn are what is worth a look at a binding, beside its problem or without one: it may be meant so, or be the problem of a
 // cluster, which is told there.
 func notesOn(b binding, described Binding, scheduled *metav1.Condition, held string) []string {
@@ -293,7 +296,7 @@ func notesOn(b binding, described Binding, scheduled *metav1.Condition, held str
 		held = whole.Message
 	}
 	note(held)
-	if described.Scheduled && (scheduled.Reason == workv1alpha1.ScheduledClustersLeftOut || scheduled.Reason == workv1alpha1.ScheduledNowhereElse) {
+	if described.Scheduled && slices.Contains(toldOfScheduled, scheduled.Reason) {
 		note(scheduled.Message)
 	}
 	if rendered := meta.FindStatusCondition(b.status.Conditions, workv1alpha1.BindingRendered); rendered != nil && rendered.Reason == workv1alpha1.RenderedWithoutEffect {

@@ -331,8 +331,14 @@ func TestReadyReplicasAreReadFromEveryKindOfStatus(t *testing.T) {
 }
 
 func TestWhatAPlacementLeavesOutIsAMessageAndNoProblem(t *testing.T) {
+	for _, reason := range []string{workv1alpha1.ScheduledClustersLeftOut, workv1alpha1.ScheduledSpreadNotMet} {
+		t.Run(reason, func(t *testing.T) { testMessageAndNoProblem(t, reason) })
+	}
+}
+
+func testMessageAndNoProblem(t *testing.T, reason string) {
 	facts := sample()
-	facts.Bindings[1].Status.Conditions[0].Reason = workv1alpha1.ScheduledClustersLeftOut
+	facts.Bindings[1].Status.Conditions[0].Reason = reason
 	facts.Bindings[1].Status.Conditions[0].Message = "6 replicas divided among 2 clusters; no cluster is called membr3"
 	report := Make(facts)
 	var messages []string

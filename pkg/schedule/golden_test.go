@@ -327,6 +327,32 @@ func TestSpreadByRegionChoosesRegionsFirst(t *testing.T) {
 	})
 }
 
+func TestAConstraintThatTheSharesDoNotMeetIsTold(t *testing.T) {
+	const not = "; the clusters that got replicas don't meet spreadConstraints: "
+	regions, both := over("region", 2, 0), over("cluster", 2, 2)
+	runGolden(t, []golden{
+		{reason: "the larger of two regions takes all", fleet: "a:9@/eu b:9@/us", place: placement(aggregating, regions, both), replicas: 3, want: "a=3",
+			message: "3 replicas in 1 cluster" + not + "1 by cluster, of at least 2; 1 by region, of at least 2"},
+		{reason: "by room the share of the smaller is no replica", fleet: "a:99@/eu b:9@/us", place: placement(dynamically, regions, over("cluster", 1, 0)), replicas: 3, want: "a=3",
+			message: "3 replicas in 1 cluster" + not + "1 by region, of at least 2"},
+		{reason: "so it is when it was scaled down", fleet: "a:0@/eu b:0@/us", place: placement(dynamically, regions, both), replicas: 3, has: "a=12 b=1", want: "a=3",
+			message: "3 replicas in 1 cluster" + not + "1 by cluster, of at least 2; 1 by region, of at least 2"},
+		{reason: "a cluster that is kept empty runs none of them", fleet: "a:9[rack=1] b:9[rack=2]", place: placement(aggregating, over("rack", 2, 0)), replicas: 3, empty: true, want: "a=3 b=0",
+			message: "3 replicas divided among 2 clusters" + not + "1 by value of the label rack, of at least 2"},
+		{reason: "afresh each region gets some, and all is well", fleet: "a:0@/eu b:9@/us", place: placement(dynamically, regions, both), replicas: 6, has: "a=6", fresh: true, want: "a=2 b=4",
+			message: "6 replicas divided among 2 clusters"},
+		{reason: "every cluster has all", fleet: "a:9@/eu b:9@/us", place: placement(regions, both), replicas: 3, want: "a=3 b=3", message: "3 replicas in each of 2 clusters"},
+	})
+	for reason, want := range map[string]golden{
+		ReasonSpreadNotMet: {fleet: "a:9 b:9", place: placement(aggregating, over("cluster", 2, 0)), replicas: 3},
+		ReasonSuccess:      {fleet: "a:9 b:9", place: placement(aggregating, over("cluster", 1, 0)), replicas: 3},
+	} {
+		if decision := Decide(want.facts(t)); decision.Reason != reason || !decision.Scheduled {
+			t.Errorf("scheduled %t with the reason %s, want %s", decision.Scheduled, decision.Reason, reason)
+		}
+	}
+}
+
 func TestSpreadByAnythingElseMeansTheSame(t *testing.T) {
 	all := over("cluster", 1, 0)
 	grid := "a:9@aws/eu/z1 b:8@gcp/eu/z2 c:7@aws/us/z3 d:6@gcp/us/z4"

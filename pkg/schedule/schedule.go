@@ -66,6 +66,7 @@ const (
 	ReasonSuccess         = "Success"
 	ReasonClustersLeftOut = workv1alpha1.ScheduledClustersLeftOut
 	ReasonNowhereElse     = workv1alpha1.ScheduledNowhereElse
+	ReasonSpreadNotMet    = workv1alpha1.ScheduledSpreadNotMet
 	// ReasonNoClusterFit is for a template that no cluster may have.
 	ReasonNoClusterFit = "NoClusterFit"
 	// ReasonUnschedulable is for a template that clusters may have, but they have too little room or are
@@ -162,6 +163,10 @@ func (p *problem) decideIn(group *groupView) Decision {
 		if doubts := p.leftOut(refused) + p.leftWithout(fit, decision.Clusters) + p.withoutEffect() + p.strangers(); doubts != "" {
 			decision.Reason = ReasonClustersLeftOut
 			decision.Message += doubts
+		}
+		if unmet := p.unmet(decision.Clusters); unmet != "" {
+			decision.Reason = ReasonSpreadNotMet
+			decision.Message += unmet
 		}
 	}
 	return decision

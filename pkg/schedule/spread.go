@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 )
 
 // spread bounds how many clusters are used, and from how many groups of clusters.
@@ -139,6 +140,35 @@ func (p *problem) withoutEffect() string {
 		return ""
 	}
 	return "; spreadConstraints choose no clusters where weights are static"
+}
+
+// unmet says which constraints the clusters that got replicas don't meet, though those that were chosen do: a chosen cluster whose
+// share is no replica does not get the template. Karmada does the same, and says nothing.
+func (p *problem) unmet(targets []workv1alpha1.TargetCluster) string {
+	spread := &p.Placement.spread
+	if p.wanted() == 0 || p.Placement.strategy == duplicated || !spread.chooses(p.Placement.strategy) {
+		return ""
+	}
+	used, touched := 0, newTouched(p.view.grouping)
+	for i := range targets {
+		if at, found := p.Fleet.position(targets[i].Name); found && targets[i].Replicas > 0 {
+			touched.add(at)
+			used++
+		}
+	}
+	var parts []string
+	if used < spread.clusters.least {
+		parts = append(parts, fmt.Sprintf("%d by cluster, of at least %d", used, spread.clusters.least))
+	}
+	for i, t := range spread.topologies {
+		if touched.groups[i] < t.least {
+			parts = append(parts, fmt.Sprintf("%d by %s, of at least %d", touched.groups[i], t.noun, t.least))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "; the clusters that got replicas don't meet spreadConstraints: " + strings.Join(parts, "; ")
 }
 
 // candidate is a cluster that fits, as choosing sees it.

@@ -431,6 +431,11 @@ const RenderedWithoutEffect = "WithoutEffect"
 // them. When nothing is left out the reason is Success.
 const ScheduledClustersLeftOut = "ClustersLeftOut"
 
+// ScheduledSpreadNotMet is the reason of a binding's condition Scheduled when it is True, but the clusters that got replicas are
+// fewer, or in fewer groups, than the placement's spreadConstraints ask for: others were chosen as well, and their share was
+// no replica. The message says which constraints.
+const ScheduledSpreadNotMet = "SpreadNotMet"
+
 // ScheduledNowhereElse is the reason of a binding's condition Scheduled when it is True, but only because the template
 // goes on in clusters that it has to leave: their taints NoExecute are not tolerated, and no other cluster fits.
 const ScheduledNowhereElse = "NowhereElse"
