@@ -310,6 +310,28 @@ const maxCauses = 5
 
 // summary says in one sentence why no cluster fits, the most frequent cause first.
 func summary(clusters int, out []refused) string {
+	return fmt.Sprintf("0 of %s %s: %s", plural(clusters, "cluster"), fits(clusters), counted(out))
+}
+
+func fits(clusters int) string {
+	if clusters == 1 {
+		return "fits"
+	}
+	return "fit"
+}
+
+// others says where some clusters fit, and are too few or have too little room, what is with the rest. Those that the affinity does
+// not select were not meant.
+func others(out []refused) string {
+	meant := slices.DeleteFunc(slices.Clone(out), func(r refused) bool { return r.cause.rule == RuleClusterAffinity })
+	if len(meant) == 0 {
+		return ""
+	}
+	return "; of the others " + counted(meant)
+}
+
+// counted lists the causes, the most frequent first, each with the number of clusters.
+func counted(out []refused) string {
 	type group struct {
 		*cause
 		count int
@@ -341,9 +363,5 @@ func summary(clusters int, out []refused) string {
 	if rest > 0 {
 		parts = append(parts, fmt.Sprintf("%d for other reasons", rest))
 	}
-	fit := "fit"
-	if clusters == 1 {
-		fit = "fits"
-	}
-	return fmt.Sprintf("0 of %s %s: %s", plural(clusters, "cluster"), fit, strings.Join(parts, ", "))
+	return strings.Join(parts, ", ")
 }

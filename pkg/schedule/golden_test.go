@@ -353,6 +353,17 @@ func TestAConstraintThatTheSharesDoNotMeetIsTold(t *testing.T) {
 	}
 }
 
+func TestWhatIsTooFewSaysWhatIsWithTheOthers(t *testing.T) {
+	runGolden(t, []golden{
+		{reason: "one has no zone", fleet: "a:9@//z1 b:9@//z2 c:9", place: placement(over("zone", 3, 0), over("cluster", 3, 0)), replicas: 6, want: "",
+			message: "spreadConstraints ask for at least 3 clusters, and there are 2 that fit; of the others 1 has no zone, by which spreadConstraints spread"},
+		{reason: "those that were not meant are not told", fleet: "a:9 b:9 c:9 -d:9", place: placement(group("own", "a d"), over("cluster", 2, 0)), replicas: 6, want: "",
+			message: "spreadConstraints ask for at least 2 clusters, and there is 1 that fits; of the others 1 is being removed"},
+		{reason: "too little room, where one has not reported", fleet: "a:2 b:?", place: placement(dynamically), replicas: 6, want: "",
+			message: "6 replicas wanted, and the cluster that fits has room for 2: a has 2; of the others 1 has not reported its capacity yet"},
+	})
+}
+
 func TestSpreadByAnythingElseMeansTheSame(t *testing.T) {
 	all := over("cluster", 1, 0)
 	grid := "a:9@aws/eu/z1 b:8@gcp/eu/z2 c:7@aws/us/z3 d:6@gcp/us/z4"

@@ -187,10 +187,11 @@ func (p *problem) place(fit []int, out []refused) Decision {
 			return decision
 		}
 	}
+	message := why.many + others(out) + p.strangers()
 	for _, at := range fit {
 		out = append(out, refused{at, why})
 	}
-	return Decision{Clusters: p.staying(), Reason: ReasonUnschedulable, Message: why.many + p.strangers(), Refused: p.refusals(out)}
+	return Decision{Clusters: p.staying(), Reason: ReasonUnschedulable, Message: message, Refused: p.refusals(out)}
 }
 
 // staying is where the template is now, but for clusters that leave the hub.

@@ -294,7 +294,7 @@ func (g *grouping) parts(ranked []candidate) bool {
 func (p *problem) tooFew(ranked []candidate) *cause {
 	spread := &p.Placement.spread
 	if len(ranked) < spread.clusters.least {
-		return unspread(fmt.Sprintf("spreadConstraints ask for at least %s, and there are %d that fit", plural(spread.clusters.least, "cluster"), len(ranked)))
+		return unspread(fmt.Sprintf("spreadConstraints ask for at least %s, and there %s that %s", plural(spread.clusters.least, "cluster"), isOrAre(len(ranked)), fits(len(ranked))))
 	}
 	for t := range spread.topologies {
 		topology, grouping := &spread.topologies[t], &p.view.grouping[t]
@@ -316,6 +316,13 @@ func (p *problem) tooFew(ranked []candidate) *cause {
 		}
 	}
 	return nil
+}
+
+func isOrAre(clusters int) string {
+	if clusters == 1 {
+		return "is 1"
+	}
+	return fmt.Sprintf("are %d", clusters)
 }
 
 // unspread is a cause for all clusters that fit: the constraints can't be met.

@@ -57,7 +57,7 @@ func TestAnExplanationHasTheRoomThatWasCounted(t *testing.T) {
 	w.attach(cluster("silent"))
 	text := "3 replicas wanted, and the cluster that fits has room for 2: a has 2"
 	w.explained(t, byRoom(3), &workv1alpha1.BindingPlacement{
-		Reason: "Unschedulable", Message: text,
+		Reason: "Unschedulable", Message: text + "; of the others 1 has not reported its capacity yet",
 		Refusals: []workv1alpha1.PlacementRefusal{
 			{Rule: "Capacity", Message: "fits, but " + text, Clusters: []string{"a"}},
 			{Rule: "Capacity", Message: "has not reported its capacity yet", Clusters: []string{"silent"}},
