@@ -179,7 +179,25 @@ func (r *rule) taken(t *matching, claimant func(Mark) policyv1alpha1.Policy) str
 	case namespaced(policy) == namespaced(r.owner.policy) && winner.compare(loser) < 0:
 		return fmt.Sprintf("%s, which comes before this policy: %s", said, winner.lead(loser, "this one"))
 	}
-	return said + ", which had it first and keeps it while it selects it"
+	return said + ", which had it first and keeps it while it selects it" + toPreempt(winner, loser)
+}
+
+// toPreempt says what a policy lacks to take a template that another had first.
+func toPreempt(holder, taker candidate) string {
+	var lacks []string
+	if !taker.preempts {
+		lacks = append(lacks, "preemption: Always")
+	}
+	if taker.how != selectsByName {
+		lacks = append(lacks, "a selector with its name")
+	}
+	if namespaced(taker.policy) == namespaced(holder.policy) && taker.priority <= holder.priority {
+		lacks = append(lacks, fmt.Sprintf("a priority above %d", holder.priority))
+	}
+	if len(lacks) == 0 {
+		return ""
+	}
+	return "; to take it, this policy needs " + strings.Join(lacks, ", and ")
 }
 
 // String writes a template as people do: Deployment shop/web.

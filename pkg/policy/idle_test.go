@@ -43,7 +43,7 @@ func TestAPolicyThatClaimsNothingIsToldTheCauseThatHolds(t *testing.T) {
 	strong, early := pp("shop", "strong", 5, all(deployment)), pp("shop", "early", 0, all(deployment))
 	exact, aaa := pp("shop", "exact", 0, byName(deployment, "web")), pp("shop", "aaa", 0, all(deployment))
 	everything, gone := cpp("everything", 0, all(deployment)), pp("shop", "gone", 0, all(deployment))
-	mine := pp("shop", "mine", 0, all(deployment))
+	mine, equal := pp("shop", "mine", 0, all(deployment)), pp("shop", "equal", 5, byName(deployment, "web"))
 
 	for _, test := range []struct {
 		reason string
@@ -83,11 +83,16 @@ func TestAPolicyThatClaimsNothingIsToldTheCauseThatHolds(t *testing.T) {
 		{"another policy's name comes first", mine, deployment, seen(object("shop", "web", nil, aaa)),
 			"Deployment shop/web is claimed by PropagationPolicy shop/aaa, which comes before this policy: all else is equal and its name sorts first"},
 		{"another policy was earlier", pp("shop", "mine", 9, all(deployment)), deployment, seen(object("shop", "web", nil, early)),
-			"Deployment shop/web is claimed by PropagationPolicy shop/early, which had it first and keeps it while it selects it"},
+			"Deployment shop/web is claimed by PropagationPolicy shop/early, which had it first and keeps it while it selects it; " +
+				"to take it, this policy needs preemption: Always, and a selector with its name"},
+		{"and as high a priority", pp("shop", "aab", 5, byName(deployment, "web")), deployment, seen(object("shop", "web", nil, equal)),
+			"Deployment shop/web is claimed by PropagationPolicy shop/equal, which had it first and keeps it while it selects it; " +
+				"to take it, this policy needs preemption: Always, and a priority above 5"},
 		{"a namespace's own policy comes first", cpp("mine", 9, all(deployment)), deployment, seen(object("shop", "web", nil, early)),
 			"Deployment shop/web is claimed by PropagationPolicy shop/early, and a PropagationPolicy comes before every ClusterPropagationPolicy"},
 		{"a policy for the whole hub was earlier", mine, deployment, seen(object("shop", "web", nil, everything)),
-			"Deployment shop/web is claimed by ClusterPropagationPolicy everything, which had it first and keeps it while it selects it"},
+			"Deployment shop/web is claimed by ClusterPropagationPolicy everything, which had it first and keeps it while it selects it; " +
+				"to take it, this policy needs preemption: Always, and a selector with its name"},
 		{"a policy that is not there has left its mark", mine, deployment, seen(object("shop", "web", nil, gone)),
 			"Deployment shop/web is claimed by PropagationPolicy shop/gone"},
 		{"it is being deleted", mine, deployment, seen(leaving),
@@ -103,7 +108,7 @@ func TestAPolicyThatClaimsNothingIsToldTheCauseThatHolds(t *testing.T) {
 	} {
 		t.Run(test.reason, func(t *testing.T) {
 			claimants := map[Mark]policyv1alpha1.Policy{}
-			for _, policy := range []policyv1alpha1.Policy{strong, early, exact, aaa, everything} {
+			for _, policy := range []policyv1alpha1.Policy{strong, early, exact, aaa, everything, equal} {
 				claimants[markOf(policy)] = policy
 			}
 			got := WhyIdle(test.policy, map[schema.GroupVersionKind]Seen{test.kind: test.seen}, func(mark Mark) policyv1alpha1.Policy { return claimants[mark] })
