@@ -88,7 +88,7 @@ func (r *BindingReconciler) Setup(mgr manager.Manager) error {
 			}
 		},
 	})
-	sources := append(store.Sources(r.Bindings.Scoped, bindingChanged), source.TypedSource[types.NamespacedName](wake),
+	sources := append(store.Sources(r.Bindings.Scoped, r.bindingChanged), source.TypedSource[types.NamespacedName](wake),
 		store.Source(r.Works.Informer, workChanged), store.Source(r.Clusters.Informer, r.clusterChanged))
 	for _, source := range sources {
 		if err := c.Watch(source); err != nil {
@@ -99,12 +99,33 @@ func (r *BindingReconciler) Setup(mgr manager.Manager) error {
 }
 
 // bindingChanged wakes a binding for its status, too: what was decided while the cache did not show
-// the last write yet is decided again.
-func bindingChanged(old, new workv1alpha1.Binding) []types.NamespacedName {
+// the last write yet is decided again. That the scheduler has not found a place is told here, where both states are known: the
+// condition is not ours.
+func (r *BindingReconciler) bindingChanged(old, new workv1alpha1.Binding) []types.NamespacedName {
 	if new == nil || old != nil && old.GetGeneration() == new.GetGeneration() && equality.Semantic.DeepEqual(old.GetStatus(), new.GetStatus()) {
 		return nil
 	}
+	if old != nil && stuck(old, new) {
+		if template, _ := r.Templates.Get(store.TemplateKey(new)); template != nil {
+			now := scheduled(new)
+			r.Events.Event(template, corev1.EventTypeWarning, now.Reason, "It stays as it is: "+now.Message)
+		}
+	}
 	return []types.NamespacedName{store.Key(new)}
+}
+
+// stuck says whether what is wanted of a template that is in some clusters can't be placed, and could before, or something
+// else is wanted now. Of one that is nowhere, FullyApplied says so.
+func stuck(old, new workv1alpha1.Binding) bool {
+	before, now := scheduled(old), scheduled(new)
+	if now == nil || now.Status != metav1.ConditionFalse || now.Reason == workv1alpha1.ScheduledByAnother || len(new.GetSpec().Clusters) == 0 {
+		return false
+	}
+	return before == nil || before.Status != now.Status || before.Reason != now.Reason || before.ObservedGeneration != now.ObservedGeneration
+}
+
+func scheduled(binding workv1alpha1.Binding) *metav1.Condition {
+	return meta.FindStatusCondition(binding.GetStatus().Conditions, workv1alpha1.BindingScheduled)
 }
 
 func workChanged(old, new *workv1alpha1.PropagationWork) []types.NamespacedName {
@@ -216,15 +237,35 @@ func (r *BindingReconciler) writeTemplate(ctx context.Context, key types.Namespa
 	return err
 }
 
-// tell puts a new trouble where the user looks first: on the template.
+// tell puts a new trouble where the user looks first: on the template. The same in one more cluster is none.
 func (r *BindingReconciler) tell(template *unstructured.Unstructured, old, new *workv1alpha1.BindingStatus) {
 	before, now := fullyApplied(old), fullyApplied(new)
 	if now == nil || now.Status == metav1.ConditionTrue || now.Reason == aggregate.ReasonWaiting || now.Reason == aggregate.ReasonSuspended {
 		return
 	}
-	if before == nil || before.Reason != now.Reason || before.Message != now.Message {
+	if before == nil || before.Reason != now.Reason || before.Message != now.Message && isNews(old, new, now.Reason) {
 		r.Events.Event(template, corev1.EventTypeWarning, now.Reason, now.Message)
 	}
+}
+
+// isNews says whether a status names a failure for a reason that is not the failure of some cluster in the old one. What is
+// no failure of clusters is news.
+func isNews(old, new *workv1alpha1.BindingStatus, reason string) bool {
+	known := map[string]bool{}
+	for i := range old.AggregatedStatus {
+		known[old.AggregatedStatus[i].AppliedMessage] = true
+	}
+	ofClusters := false
+	for i := range new.AggregatedStatus {
+		item := &new.AggregatedStatus[i]
+		if item.Applied || !strings.HasPrefix(item.AppliedMessage, reason) {
+			continue
+		}
+		if ofClusters = true; !known[item.AppliedMessage] {
+			return true
+		}
+	}
+	return !ofClusters
 }
 
 func fullyApplied(status *workv1alpha1.BindingStatus) *metav1.Condition {

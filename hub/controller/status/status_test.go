@@ -668,6 +668,73 @@ func TestAPolicyThatClaimsNothingSaysWhyAndIsWokenByWhatMayChangeIt(t *testing.T
 	})
 }
 
+func TestTheSameTroubleInOneMoreClusterIsNoNews(t *testing.T) {
+	w := newWorld(t)
+	refuse := func(cluster, message string) {
+		for _, work := range w.PropagationWorks.List() {
+			if work.Namespace != workv1alpha1.ExecutionNamespace(cluster) {
+				continue
+			}
+			w.PropagationWorks.Change(work.Namespace, work.Name, func(work *workv1alpha1.PropagationWork) {
+				meta.SetStatusCondition(&work.Status.Conditions, metav1.Condition{
+					Type: workv1alpha1.WorkApplied, Status: metav1.ConditionFalse, ObservedGeneration: work.Generation, Reason: "Rejected", Message: message,
+				})
+			})
+		}
+		w.now = w.now.Add(settle)
+		w.reconcile(t)
+		w.now = w.now.Add(settle)
+		w.reconcile(t)
+	}
+	for _, step := range []struct {
+		reason, cluster, message string
+		events                   int
+	}{
+		{"the first that fails is told", "a", "no such account", 1},
+		{"the second fails for the same", "b", "no such account", 1},
+		{"another cause is told", "b", "the quota is exceeded", 2},
+	} {
+		if refuse(step.cluster, step.message); len(w.events) != step.events {
+			t.Errorf("%s: %d events, want %d: %q", step.reason, len(w.events), step.events, w.events)
+		}
+	}
+}
+
+func TestThatWhatIsWantedCantBePlacedIsToldOnATemplateThatStays(t *testing.T) {
+	w := newWorld(t)
+	placed, _ := w.PropagationBindings.Get(key.Namespace, key.Name)
+	decided := func(generation int64, reason, message string) *workv1alpha1.PropagationBinding {
+		binding := placed.DeepCopy()
+		binding.Generation = generation
+		binding.Status.Conditions[0] = metav1.Condition{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionFalse, Reason: reason, Message: message, ObservedGeneration: generation}
+		return binding
+	}
+	nowhere := decided(2, "NoClusterFit", "0 of 2 clusters fit")
+	nowhere.Spec.Clusters = nil
+	for _, test := range []struct {
+		reason   string
+		old, new *workv1alpha1.PropagationBinding
+		want     []string
+	}{
+		{"it was scaled up, and there is no room", placed, decided(2, "Unschedulable", "98 replicas more wanted"), []string{"Warning Unschedulable: It stays as it is: 98 replicas more wanted"}},
+		{"the room is another number now", decided(2, "Unschedulable", "room for 1"), decided(2, "Unschedulable", "room for 2"), nil},
+		{"even more are wanted", decided(2, "Unschedulable", "98"), decided(3, "Unschedulable", "198"), []string{"Warning Unschedulable: It stays as it is: 198"}},
+		{"the first that is seen after a start of the hub", nil, decided(2, "Unschedulable", "98"), nil},
+		{"of one that is taken out FullyApplied tells", placed, nowhere, nil},
+		{"that another scheduler is to place it is no trouble", placed, decided(2, workv1alpha1.ScheduledByAnother, "theirs"), nil},
+	} {
+		w.events = nil
+		var old workv1alpha1.Binding
+		if test.old != nil {
+			old = test.old
+		}
+		w.bindings.bindingChanged(old, test.new)
+		if diff := cmp.Diff(test.want, w.events); diff != "" {
+			t.Errorf("%s: events (-want +got):\n%s", test.reason, diff)
+		}
+	}
+}
+
 func TestATroubleIsToldOnceOnTheTemplate(t *testing.T) {
 	w := newWorld(t)
 	refused := func(work *workv1alpha1.PropagationWork) {
