@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
@@ -206,9 +207,9 @@ func manifestOf(w *workv1alpha1.PropagationWork, template workv1alpha1.ObjectRef
 }
 
 // readyReplicas reads the number of ready replicas from a reported status: the field of Deployments,
-// StatefulSets and ReplicaSets, of DaemonSets, of Jobs, whose pods are also done when they have succeeded,
-// and of Pods.
-func readyReplicas(m *workv1alpha1.ManifestStatus) *int32 {
+// StatefulSets and ReplicaSets, of DaemonSets, of Jobs, and of Pods. Of a Job the pods that have succeeded stand for those that
+// are wanted and run no more; there may be more of them, for wanted is how many run at once.
+func readyReplicas(m *workv1alpha1.ManifestStatus, wanted int32) *int32 {
 	if m == nil || m.Status == nil || len(m.Status.Raw) == 0 {
 		return nil
 	}
@@ -231,10 +232,9 @@ func readyReplicas(m *workv1alpha1.ManifestStatus) *int32 {
 	if status.Phase != "" && meta.IsStatusConditionTrue(status.Conditions, "Ready") {
 		return new(int32(1))
 	}
-	if status.Ready != nil {
-		status.Succeeded += *status.Ready
-	}
-	return &status.Succeeded
+	ready := ptr.Deref(status.Ready, 0)
+	ready += min(status.Succeeded, max(wanted-ready, 0))
+	return &ready
 }
 
 // stateOf says in a few words what a status without replicas tells of an object that is not healthy; empty when it

@@ -352,7 +352,7 @@ func describePlacement(target workv1alpha1.TargetCluster, b binding, w *workv1al
 		placement.Health = string(manifest.Health)
 	}
 	if placement.Wanted != nil {
-		placement.Ready = readyReplicas(manifest)
+		placement.Ready = readyReplicas(manifest, *placement.Wanted)
 	}
 	if placement.Applied && placement.Health == string(workv1alpha1.ResourceUnhealthy) {
 		placement.Message = whyNotHealthy(w, manifest, placement.Wanted == nil)
@@ -377,13 +377,17 @@ func Overridden(w *workv1alpha1.PropagationWork) bool {
 	return w.Annotations[workv1alpha1.AppliedOverridesAnnotation] != "" || w.Annotations[workv1alpha1.AppliedClusterOverridesAnnotation] != ""
 }
 
-// overriddenReplicas are those that an override has left in the manifest of a work, or nil.
+// overriddenReplicas are those that an override has left in the manifest of a work, or nil. One that has put something else
+// than a number there has no wish that could be told; the cluster refuses it.
 func overriddenReplicas(w *workv1alpha1.PropagationWork) *int32 {
 	if w == nil || !Overridden(w) || len(w.Spec.Workload.Manifests) == 0 {
 		return nil
 	}
 	manifest := &unstructured.Unstructured{}
 	if err := manifest.UnmarshalJSON(w.Spec.Workload.Manifests[0].Raw); err != nil {
+		return nil
+	}
+	if !interpret.ReplicasAreNumber(manifest) {
 		return nil
 	}
 	replicas, _ := interpret.Replicas(manifest)

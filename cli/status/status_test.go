@@ -318,13 +318,15 @@ func TestReadyReplicasAreReadFromEveryKindOfStatus(t *testing.T) {
 		{"a Pod that is not ready", `{"phase":"Pending","conditions":[{"type":"Ready","status":"False"}]}`, new(int32(0))},
 		{"API servers leave out zeros", `{"replicas":3}`, new(int32(0))},
 		{"a custom resource whose ready is a word", `{"ready":"yes"}`, new(int32(0))},
+		{"a Job whose pods succeed one after the other", `{"succeeded":9}`, new(int32(4))},
+		{"a Job of more than run at once", `{"active":3,"ready":3,"succeeded":6}`, new(int32(4))},
 		{"nothing reported", ``, nil},
 	} {
 		m := &workv1alpha1.ManifestStatus{}
 		if test.status != "" {
 			m.Status = &runtime.RawExtension{Raw: []byte(test.status)}
 		}
-		if diff := cmp.Diff(test.want, readyReplicas(m)); diff != "" {
+		if diff := cmp.Diff(test.want, readyReplicas(m, 4)); diff != "" {
 			t.Errorf("%s: (-want +got):\n%s", test.reason, diff)
 		}
 	}
@@ -523,6 +525,17 @@ func TestWhatKeepsARemovalFromItsEndIsTold(t *testing.T) {
 	}
 	if !told["cluster"] || !told["Deployment"] {
 		t.Errorf("it is told of %v, want the cluster and the template", told)
+	}
+}
+
+func TestAnOverrideThatPutsAWordForReplicasIsNoWishForOne(t *testing.T) {
+	facts := sample()
+	facts.Works[0].Spec.Workload.Manifests = []runtime.RawExtension{{Raw: []byte(`{"apiVersion":"apps/v1","kind":"Deployment","spec":{"replicas":"5"}}`)}}
+	facts.Works[0].Annotations = map[string]string{workv1alpha1.AppliedOverridesAnnotation: "[]"}
+	for _, b := range Make(facts).Bindings {
+		if b.Template.Kind == "Deployment" && *b.Placements[0].Wanted != 4 {
+			t.Errorf("%d replicas are wanted, want the 4 of the binding", *b.Placements[0].Wanted)
+		}
 	}
 }
 

@@ -42,6 +42,17 @@ func Replicas(obj *unstructured.Unstructured) (*int32, *workv1alpha1.ReplicaRequ
 	return &replicas, requirements(obj.GetNamespace(), mapAt(obj.Object, kind.podSpec...))
 }
 
+// ReplicasAreNumber says whether an object asks for a number of replicas, or leaves it to its API server. What an API server has
+// stored always does; what an override makes of it may not, and no API server takes it then.
+func ReplicasAreNumber(obj *unstructured.Unstructured) bool {
+	path := scaledKinds[kindOf(obj)].replicas
+	if path == nil || at(obj.Object, path...) == nil {
+		return true
+	}
+	_, is := numberAt(obj.Object, path...)
+	return is
+}
+
 func bounded(n int64) int32 { return int32(min(max(n, 0), math.MaxInt32)) }
 
 func requirements(namespace string, podSpec map[string]any) *workv1alpha1.ReplicaRequirements {
