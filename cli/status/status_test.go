@@ -238,6 +238,20 @@ func TestTextIsAsInTheGoldenFile(t *testing.T) {
 	}
 }
 
+func TestOfManyBindingsThatAreNotShownTheReleasedOnesAreCountedByThemselves(t *testing.T) {
+	facts := crowd()
+	for i := range 20 {
+		facts.Bindings[len(facts.Bindings)-1-i].Annotations = nil
+	}
+	var out strings.Builder
+	if err := Make(facts).Text(&out, now, false); err != nil {
+		t.Fatal(err)
+	}
+	if want := "Not shown: 41 fine bindings, 20 released bindings; -o wide shows them.\n"; !strings.HasSuffix(out.String(), want) {
+		t.Errorf("it ends without %q:\n%s", want, out.String())
+	}
+}
+
 func TestARemovalThatIsHeldIsTheCauseThatIsTold(t *testing.T) {
 	leaving := func(cause workv1alpha1.RemovalCause) func(*workv1alpha1.PropagationWork) {
 		return func(w *workv1alpha1.PropagationWork) {
@@ -569,6 +583,13 @@ func TestWhatHasNoEffectIsToldBesideAProblem(t *testing.T) {
 		`works are written for all clusters; the annotation of the template says "overwirte"`
 	if report := Make(facts); !report.Fine || !slices.ContainsFunc(report.Bindings, func(b Binding) bool { return b.Message == want }) {
 		t.Errorf("fine: %t, bindings %+v; want one that says %q", report.Fine, report.Bindings, want)
+	}
+	var out strings.Builder
+	if err := Make(facts).Text(&out, now, false); err != nil {
+		t.Fatal(err)
+	}
+	if want := "All fine: 2 clusters ready, 2 bindings applied, 1 remark below.\n"; !strings.HasPrefix(out.String(), want) {
+		t.Errorf("it does not begin with %q:\n%s", want, out.String())
 	}
 	facts.Works[0] = workOf(facts.Bindings[1], "member1", `{"replicas":4,"readyReplicas":1}`, unhealthy)
 	if report := Make(facts); !slices.ContainsFunc(report.Problems, func(p Problem) bool { return p.Reason == "Unhealthy" && strings.HasSuffix(p.Message, "; "+want) }) {

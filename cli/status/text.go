@@ -22,16 +22,16 @@ func (r Report) Text(out io.Writer, now time.Time, wide bool) error {
 	if len(r.Clusters) > 0 {
 		w.table(r.clusterRows(now, wide))
 	}
-	bindings, hidden := r.shown(wide)
+	bindings, fine, released := r.shown(wide)
 	if len(bindings) > 0 {
 		w.table(bindingRows(bindings, wide))
 	}
 	if rows := replicaRows(bindings); len(rows) > 1 {
 		w.table(rows)
 	}
-	if hidden > 0 {
+	if fine+released > 0 {
 		w.line("")
-		w.line("%s not shown, all of them fine; -o wide shows them.", count(hidden, "binding"))
+		w.line("Not shown: %s; -o wide shows them.", strings.Join(hidden(fine, released), ", "))
 	}
 	return w.err
 }
@@ -42,15 +42,21 @@ func (r Report) headline(w *writer) {
 		return
 	}
 	if r.Fine {
-		released := 0
+		released, remarked := 0, 0
 		for _, b := range r.Bindings {
-			if b.Released {
+			switch {
+			case b.Released:
 				released++
+			case b.Message != "":
+				remarked++
 			}
 		}
 		told := ""
 		if released > 0 {
 			told = fmt.Sprintf(", %d released", released)
+		}
+		if remarked > 0 {
+			told += fmt.Sprintf(", %s below", count(remarked, "remark"))
 		}
 		w.line("All fine: %s ready, %s applied%s.", count(len(r.Clusters), "cluster"), count(len(r.Bindings)-released, "binding"), told)
 		return
@@ -128,19 +134,34 @@ func worksCell(c WorkCount) string {
 	return cell
 }
 
-// shown leaves out bindings that are fine when there are many.
-func (r Report) shown(wide bool) (bindings []Binding, hidden int) {
+// shown leaves out, when there are many, bindings of which nothing but their number is worth saying, and counts them: those
+// that are fine and those that are released.
+func (r Report) shown(wide bool) (bindings []Binding, fine, released int) {
 	if wide || len(r.Bindings) <= shownBindings {
-		return r.Bindings, 0
+		return r.Bindings, 0, 0
 	}
 	for _, b := range r.Bindings {
-		if b.Message == "" || b.Released {
-			hidden++
-			continue
+		switch {
+		case b.Released:
+			released++
+		case b.Message == "":
+			fine++
+		default:
+			bindings = append(bindings, b)
 		}
-		bindings = append(bindings, b)
 	}
-	return bindings, hidden
+	return bindings, fine, released
+}
+
+func hidden(fine, released int) []string {
+	var kinds []string
+	if fine > 0 {
+		kinds = append(kinds, count(fine, "fine binding"))
+	}
+	if released > 0 {
+		kinds = append(kinds, count(released, "released binding"))
+	}
+	return kinds
 }
 
 func bindingRows(bindings []Binding, wide bool) [][]string {
