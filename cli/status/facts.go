@@ -77,7 +77,8 @@ type Cluster struct {
 	Taints            []string   `json:"taints,omitempty"`
 	CertificateEnds   *time.Time `json:"certificateEnds,omitempty"`
 
-	left string // what keeps a removal there from its end
+	left    string // what keeps a removal there from its end
+	guarded bool   // it has a taint that somebody gave it
 }
 
 // WorkCount counts the works of a cluster.

@@ -82,6 +82,7 @@ func describeCluster(c *clusterv1alpha1.MemberCluster, facts Facts) (Cluster, []
 	}
 	for _, taint := range c.Spec.Taints {
 		described.Taints = append(described.Taints, taint.ToString())
+		described.guarded = described.guarded || taint.Key != clusterv1alpha1.TaintNotReady && taint.Key != clusterv1alpha1.TaintUnreachable
 	}
 	ready := meta.FindStatusCondition(c.Status.Conditions, clusterv1alpha1.ClusterReady)
 	if ready != nil {

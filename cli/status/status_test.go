@@ -483,6 +483,24 @@ func TestALostConnectionIsToldWhileTheClusterIsReadyStill(t *testing.T) {
 	}
 }
 
+func TestATaintThatSomebodyGaveAClusterIsShown(t *testing.T) {
+	show := func(taint corev1.Taint) string {
+		facts := sample()
+		facts.Clusters[0].Spec.Taints = []corev1.Taint{taint}
+		var out strings.Builder
+		if err := Make(facts).Text(&out, now, false); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	if got := show(corev1.Taint{Key: clusterv1alpha1.TaintUnschedulable, Effect: corev1.TaintEffectNoSchedule}); !strings.Contains(got, "cluster.karmada.io/unschedulable:NoSchedule") {
+		t.Errorf("that the cluster is cordoned is not said:\n%s", got)
+	}
+	if got := show(corev1.Taint{Key: clusterv1alpha1.TaintUnreachable, Effect: corev1.TaintEffectNoSchedule}); strings.Contains(got, "TAINTS") {
+		t.Errorf("what the hub says in words is said twice:\n%s", got)
+	}
+}
+
 func TestACertificateThatWasNotRenewedIsAProblem(t *testing.T) {
 	report := Make(Facts{Now: now, Clusters: []clusterv1alpha1.MemberCluster{cluster("old", func(c *clusterv1alpha1.MemberCluster) {
 		c.Status.Agent.CertificateExpiresAt = &metav1.Time{Time: now.Add(3 * 24 * time.Hour)}

@@ -3,6 +3,7 @@ package status
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -89,8 +90,12 @@ func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func (r Report) clusterRows(now time.Time, wide bool) [][]string {
 	header := []string{"CLUSTER", "READY", "VERSION", "NODES", "AGENT", "SINCE", "WORKS"}
+	taints := wide || slices.ContainsFunc(r.Clusters, func(c Cluster) bool { return c.guarded })
 	if wide {
-		header = append(header, "REGION", "PROVIDER", "TAINTS")
+		header = append(header, "REGION", "PROVIDER")
+	}
+	if taints {
+		header = append(header, "TAINTS")
 	}
 	rows := [][]string{header}
 	for _, c := range r.Clusters {
@@ -99,7 +104,10 @@ func (r Report) clusterRows(now time.Time, wide bool) [][]string {
 			dash(c.AgentVersion), since(c, now), worksCell(c.Works),
 		}
 		if wide {
-			row = append(row, dash(c.Region), dash(c.Provider), dash(strings.Join(c.Taints, ",")))
+			row = append(row, dash(c.Region), dash(c.Provider))
+		}
+		if taints {
+			row = append(row, dash(strings.Join(c.Taints, ",")))
 		}
 		rows = append(rows, row)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -263,6 +264,13 @@ var memberClusters = &kind[*clusterv1alpha1.MemberCluster]{
 		}).onRequest(),
 		text("Provider", "The cluster's provider.", func(c *clusterv1alpha1.MemberCluster) string { return c.Spec.Provider }).onRequest(),
 		text("Region", "The cluster's region.", func(c *clusterv1alpha1.MemberCluster) string { return c.Spec.Region }).onRequest(),
+		text("Taints", "What keeps templates away from the cluster.", func(c *clusterv1alpha1.MemberCluster) string {
+			var taints []string
+			for i := range c.Spec.Taints {
+				taints = append(taints, c.Spec.Taints[i].ToString())
+			}
+			return strings.Join(taints, ",")
+		}).onRequest(),
 	},
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -108,13 +109,15 @@ func TestKubectlShowsTheColumnsOfEachKind(t *testing.T) {
 	ctx := t.Context()
 	makeNamespace(t, "karmada-es-tables")
 	makeNamespace(t, "tables")
+	burning := newCluster("tables")
+	burning.Spec.Taints = []corev1.Taint{{Key: "burning", Effect: corev1.TaintEffectNoSchedule}}
 	if _, err := hub.dynamic.Resource(policyResource).Namespace("tables").Create(ctx, newPolicy("tables", "p"), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, err := range []error{
 		second(hub.server.Stores.Bindings.Create(ctx, newBinding("tables", "b"))),
 		second(hub.server.Stores.Works.Create(ctx, newWork("tables", "w", configMapManifest))),
-		second(hub.server.Stores.MemberClusters.Create(ctx, newCluster("tables"))),
+		second(hub.server.Stores.MemberClusters.Create(ctx, burning)),
 		second(hub.server.Stores.JoinTokens.Create(ctx, newJoinToken("tables"))),
 	} {
 		if err != nil {
@@ -143,8 +146,8 @@ func TestKubectlShowsTheColumnsOfEachKind(t *testing.T) {
 		},
 		{
 			path:    "/apis/cluster.karmada.io/v1alpha1/memberclusters/tables",
-			columns: []string{"Name", "Version", "Mode", "Ready", "Joined", "Agent", "Provider", "Region", "Age"},
-			first:   []any{"tables", "", "Pull", "", "", "", ""},
+			columns: []string{"Name", "Version", "Mode", "Ready", "Joined", "Agent", "Provider", "Region", "Taints", "Age"},
+			first:   []any{"tables", "", "Pull", "", "", "", "", "", "burning:NoSchedule"},
 		},
 		{
 			path:    "/apis/windlass.dev/v1alpha1/jointokens/tables",
