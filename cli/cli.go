@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	"windlass.dev/windlass/pkg/version"
 )
 
@@ -96,6 +98,9 @@ func noSuchCommand(command *cobra.Command, args []string) error {
 		return nil
 	}
 	message := fmt.Sprintf("%q is no command of %q", args[0], command.CommandPath())
+	if !command.HasParent() && slices.Contains(nodeCommands, args[0]) {
+		return usage(fmt.Errorf("%s, and of %q one for nodes; %s", message, command.CommandPath()+" kubectl", byTaints(command, args[1:])))
+	}
 	if !command.HasParent() && kubectlHas(args[0]) {
 		return usage(fmt.Errorf("%s; try %q", message, command.CommandPath()+" kubectl "+args[0]))
 	}
@@ -103,6 +108,19 @@ func noSuchCommand(command *cobra.Command, args []string) error {
 		message += fmt.Sprintf("; did you mean %s?", strings.Join(near, " or "))
 	}
 	return usage(fmt.Errorf("%s", message))
+}
+
+// nodeCommands are those of kubectl that are for nodes, which a hub has none of. Who types them here means a cluster.
+var nodeCommands = []string{"cordon", "uncordon", "drain", "taint"}
+
+// byTaints says how a cluster is cordoned and drained.
+func byTaints(command *cobra.Command, given []string) string {
+	cluster := "NAME"
+	if len(given) > 0 && !strings.HasPrefix(given[0], "-") {
+		cluster = given[0]
+	}
+	return fmt.Sprintf("a cluster is cordoned by a taint NoSchedule in its spec.taints, such as {key: %s, effect: NoSchedule}, drained by one with the effect NoExecute, and comes back "+
+		"without them; try %q", clusterv1alpha1.TaintUnschedulable, command.CommandPath()+" kubectl edit membercluster "+cluster)
 }
 
 // exactly makes a wrong number of arguments a usage error that names what is expected.

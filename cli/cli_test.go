@@ -406,6 +406,8 @@ func TestMistakesAreNamedAndHaveTheirExitCode(t *testing.T) {
 		{"a command that does not exist", []string{"statsu"}, CodeUsage, []string{`"statsu" is no command`, "did you mean status"}},
 		{"a command of kubectl's", []string{"get", "deployments"}, CodeUsage, []string{`"get" is no command of "windlass"; try "windlass kubectl get"`}},
 		{"a command of kubectl's with its flags", []string{"logs", "web-0", "-n", "shop", "--follow"}, CodeUsage, []string{`try "windlass kubectl logs"`}},
+		{"a command of kubectl's for nodes", []string{"cordon", "member1"}, CodeUsage, []string{"a taint NoSchedule", "spec.taints", "cluster.karmada.io/unschedulable", `try "windlass kubectl edit membercluster member1"`}},
+		{"such a command with nothing but flags", []string{"drain", "--force"}, CodeUsage, []string{"NoExecute", `try "windlass kubectl edit membercluster NAME"`}},
 		{"a subcommand that does not exist", []string{"token", "make"}, CodeUsage, []string{`"make" is no command of "windlass token"`}},
 		{"a flag that does not exist", []string{"status", "--all"}, CodeUsage, []string{"--all"}},
 		{"an argument too many", []string{"status", "now"}, CodeUsage, []string{"expected no arguments"}},

@@ -240,7 +240,7 @@ var works = &kind[*workv1alpha1.PropagationWork]{
 
 var memberClusters = &kind[*clusterv1alpha1.MemberCluster]{
 	version: clusterv1alpha1.SchemeGroupVersion, plural: "memberclusters", singular: "membercluster",
-	shortNames: []string{"mc", "cluster"}, overwritable: true,
+	shortNames: []string{"mc", "cluster", "clusters"}, overwritable: true,
 	newObject:     func() *clusterv1alpha1.MemberCluster { return &clusterv1alpha1.MemberCluster{} },
 	newList:       func() runtime.Object { return &clusterv1alpha1.MemberClusterList{} },
 	parts:         func(c *clusterv1alpha1.MemberCluster) (any, any) { return &c.Spec, &c.Status },

@@ -96,7 +96,7 @@ func TestTheHubsKindsAreFoundByTheirShortNames(t *testing.T) {
 		"propagationbindings":        "PropagationBinding pb,rb true karmada-io",
 		"clusterpropagationbindings": "ClusterPropagationBinding cpb,crb false karmada-io",
 		"propagationworks":           "PropagationWork wk true karmada-io",
-		"memberclusters":             "MemberCluster mc,cluster false karmada-io",
+		"memberclusters":             "MemberCluster mc,cluster,clusters false karmada-io",
 		"jointokens":                 "JoinToken jt false karmada-io",
 		"workloadrebalancers":        "WorkloadRebalancer  false karmada-io",
 	}
