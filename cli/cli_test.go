@@ -521,6 +521,8 @@ func TestStatusCheckEndsWithAnExitCodeOfItsOwn(t *testing.T) {
 	forgotten := none
 	forgotten.Items = []metav1.PartialObjectMetadata{{
 		TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadata"}, ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"},
+	}, {
+		TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadata"}, ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "of-the-hub"},
 	}}
 	waiting := clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "edge-1"}}
 	hub.lists = map[string]any{

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/pager"
 
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/cli/status"
 )
@@ -33,14 +34,14 @@ var workloads = []struct {
 // unclaimedSelector finds what bears no policy's mark.
 const unclaimedSelector = "!" + workv1alpha1.PropagationPolicyPermanentIDLabel + ",!" + workv1alpha1.ClusterPropagationPolicyPermanentIDLabel
 
-// unclaimed lists the workloads that no policy claims. A kind that the user may not list is left out:
+// unclaimed lists the workloads that no policy claims, but for those in namespaces that no policy reaches. A kind that the user may not list is left out:
 // the rest of the status does not need it.
-func unclaimed(ctx context.Context, h *hub) ([]status.Template, error) {
+func unclaimed(ctx context.Context, h *hub) ([]status.Workload, error) {
 	client, err := metadata.NewForConfig(rest.CopyConfig(h.config))
 	if err != nil {
 		return nil, usage(fmt.Errorf("the kubeconfig can't be used: %w", err))
 	}
-	found := make([][]status.Template, len(workloads))
+	found := make([][]status.Workload, len(workloads))
 	var group errgroup.Group
 	for i, workload := range workloads {
 		group.Go(func() error {
@@ -49,10 +50,10 @@ func unclaimed(ctx context.Context, h *hub) ([]status.Template, error) {
 			}
 			err := pager.New(list).EachListItem(ctx, metav1.ListOptions{LabelSelector: unclaimedSelector}, func(object runtime.Object) error {
 				o, ok := object.(*metav1.PartialObjectMetadata)
-				if ok && o.DeletionTimestamp == nil && metav1.GetControllerOf(o) == nil {
-					found[i] = append(found[i], status.Template{
+				if ok && o.DeletionTimestamp == nil && metav1.GetControllerOf(o) == nil && !policyv1alpha1.ReservedNamespace(o.Namespace) {
+					found[i] = append(found[i], status.Workload{Labels: o.Labels, Template: status.Template{
 						APIVersion: workload.resource.GroupVersion().String(), Kind: workload.kind, Namespace: o.Namespace, Name: o.Name,
-					})
+					}})
 				}
 				return nil
 			})
@@ -65,7 +66,7 @@ func unclaimed(ctx context.Context, h *hub) ([]status.Template, error) {
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	var all []status.Template
+	var all []status.Workload
 	for _, templates := range found {
 		all = append(all, templates...)
 	}

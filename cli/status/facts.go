@@ -31,7 +31,13 @@ type Facts struct {
 	ClusterBindings  []workv1alpha1.ClusterPropagationBinding
 	Works            []workv1alpha1.PropagationWork
 	// Unclaimed are workloads that bear no policy's mark.
-	Unclaimed []Template
+	Unclaimed []Workload
+}
+
+// Workload is a template with its labels, by which policies select it.
+type Workload struct {
+	Template
+	Labels map[string]string
 }
 
 // Report is what is said about a hub. It is also the JSON output: fields may be added, none
@@ -47,6 +53,8 @@ type Report struct {
 	// Unclaimed are workloads on the hub that no policy claims, so that they run nowhere. That is no
 	// problem by itself: a policy may be about to come.
 	Unclaimed []Template `json:"unclaimed"`
+	// Waiting are those of them that a policy selects and will claim as soon as the override policies are there that it names.
+	Waiting []Template `json:"waiting,omitempty"`
 }
 
 // Problem is one thing that is not fine, and where.

@@ -19,6 +19,7 @@ import (
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/pkg/aggregate"
 	"windlass.dev/windlass/pkg/interpret"
+	"windlass.dev/windlass/pkg/policy"
 )
 
 // APIVersion of the JSON output.
@@ -48,7 +49,15 @@ func Make(facts Facts) Report {
 			report.Problems = append(report.Problems, *problem)
 		}
 	}
-	report.Unclaimed = append(report.Unclaimed, withoutBinding(facts.Unclaimed, report.Bindings)...)
+	unclaimed := withoutBinding(facts.Unclaimed, report.Bindings)
+	waiting := waitingPolicies(facts)
+	for _, w := range unclaimed {
+		if slices.ContainsFunc(waiting, func(m *policy.Matcher) bool { return m.Matches(w.asPolicySees()) }) {
+			report.Waiting = append(report.Waiting, w.Template)
+		} else {
+			report.Unclaimed = append(report.Unclaimed, w.Template)
+		}
+	}
 	slices.SortFunc(report.Clusters, func(a, b Cluster) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(report.Bindings, func(a, b Binding) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
@@ -212,16 +221,38 @@ func idleOverrides(facts Facts) []Problem {
 }
 
 // withoutBinding leaves out released templates: their clusters have them, and their binding is listed.
-func withoutBinding(unclaimed []Template, bindings []Binding) []Template {
+func withoutBinding(unclaimed []Workload, bindings []Binding) []Workload {
 	bound := map[Template]bool{}
 	for _, b := range bindings {
 		bound[b.Template] = true
 	}
-	rest := slices.DeleteFunc(slices.Clone(unclaimed), func(t Template) bool { return bound[t] })
-	slices.SortFunc(rest, func(a, b Template) int {
+	rest := slices.DeleteFunc(slices.Clone(unclaimed), func(w Workload) bool { return bound[w.Template] })
+	slices.SortFunc(rest, func(a, b Workload) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
 	})
 	return rest
+}
+
+// waitingPolicies are those that claim nothing new before override policies are there that they name.
+func waitingPolicies(facts Facts) []*policy.Matcher {
+	var waiting []*policy.Matcher
+	add := func(p policyv1alpha1.Policy) {
+		if ready := meta.FindStatusCondition(p.GetStatus().Conditions, "Ready"); ready != nil && ready.Reason == aggregate.ReasonOverrideMissing {
+			m, _ := policy.NewMatcher(p) // a selector that can't be compiled selects nothing
+			waiting = append(waiting, m)
+		}
+	}
+	for i := range facts.Policies {
+		add(&facts.Policies[i])
+	}
+	for i := range facts.ClusterPolicies {
+		add(&facts.ClusterPolicies[i])
+	}
+	return waiting
+}
+
+func (w Workload) asPolicySees() policy.Template {
+	return policy.Template{Kind: schema.FromAPIVersionAndKind(w.APIVersion, w.Kind), Namespace: w.Namespace, Name: w.Name, Labels: w.Labels}
 }
 
 // holding says why deletions in a cluster wait for a person; empty when none does.

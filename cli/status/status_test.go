@@ -194,7 +194,7 @@ func forgotten() Facts {
 	facts := sample()
 	facts.Bindings[1].Annotations = nil
 	for _, name := range []string{"f", "e", "d", "c", "b", "a", "web"} {
-		facts.Unclaimed = append(facts.Unclaimed, Template{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "default", Name: name})
+		facts.Unclaimed = append(facts.Unclaimed, Workload{Template: Template{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "default", Name: name}})
 	}
 	return facts
 }
@@ -587,6 +587,28 @@ func TestTheReplicasThatAreWantedAreThoseOfTheOverrides(t *testing.T) {
 	}
 	if diff := cmp.Diff([]int32{4, 1}, wanted); diff != "" {
 		t.Errorf("wanted (-want +got):\n%s", diff)
+	}
+}
+
+func TestAWorkloadWhosePolicyWaitsForOverridesIsNotOneThatNobodyClaims(t *testing.T) {
+	facts := sample()
+	for _, name := range []string{"alone", "waits"} {
+		facts.Unclaimed = append(facts.Unclaimed, Workload{
+			Template: Template{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "default", Name: name}, Labels: map[string]string{"app": name}})
+	}
+	p := policyv1alpha1.PropagationPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "p"}}
+	p.Spec.ResourceSelectors = []policyv1alpha1.ResourceSelector{{APIVersion: "apps/v1", Kind: "Deployment", LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "waits"}}}}
+	p.Status.Conditions = []metav1.Condition{{Type: "Ready", Status: metav1.ConditionFalse, Reason: "OverrideMissing", Message: "OverridePolicy default/sizes is not there"}}
+	facts.Policies = append(facts.Policies, p)
+	var out strings.Builder
+	if err := Make(facts).Text(&out, now, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"\nClaimed by no policy, so in no cluster: Deployment default/alone\n",
+		"\nIn no cluster before the override policies are there that their policy names: Deployment default/waits\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("it does not say %q:\n%s", want, out.String())
+		}
 	}
 }
 

@@ -19,7 +19,8 @@ const shownBindings = 50
 func (r Report) Text(out io.Writer, now time.Time, wide bool) error {
 	w := &writer{out: out}
 	r.headline(w)
-	r.unclaimed(w, wide)
+	enumerate(w, "Claimed by no policy, so in no cluster", r.Unclaimed, wide)
+	enumerate(w, "In no cluster before the override policies are there that their policy names", r.Waiting, wide)
 	if len(r.Clusters) > 0 {
 		w.table(r.clusterRows(now, wide))
 	}
@@ -68,22 +69,23 @@ func (r Report) headline(w *writer) {
 	}
 }
 
-// shownUnclaimed is how many workloads without a policy are named before they are only counted.
-const shownUnclaimed = 5
+// shownTemplates is how many templates a line names before they are only counted.
+const shownTemplates = 5
 
-func (r Report) unclaimed(w *writer, wide bool) {
-	if len(r.Unclaimed) == 0 {
+// enumerate says of templates, if there are any, what is true of them all.
+func enumerate(w *writer, what string, templates []Template, wide bool) {
+	if len(templates) == 0 {
 		return
 	}
 	var names []string
-	for i, t := range r.Unclaimed {
-		if i == shownUnclaimed && !wide {
-			names = append(names, fmt.Sprintf("and %d more (-o wide names them)", len(r.Unclaimed)-i))
+	for i, t := range templates {
+		if i == shownTemplates && !wide {
+			names = append(names, fmt.Sprintf("and %d more (-o wide names them)", len(templates)-i))
 			break
 		}
 		names = append(names, t.String())
 	}
-	w.line("Claimed by no policy, so in no cluster: %s", strings.Join(names, ", "))
+	w.line("%s: %s", what, strings.Join(names, ", "))
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
