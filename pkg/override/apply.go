@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	"windlass.dev/windlass/pkg/policy"
 )
 
 // maxCost bounds what the rules of one manifest may cost for one cluster: about as much as to copy so many
@@ -29,44 +30,81 @@ var errTooMuch = errors.New("the overrides of this object are too much work: wri
 
 // application is the work on one manifest.
 type application struct {
-	object map[string]any
-	values map[string]string // by reference
-	cost   int               // so far
+	object   map[string]any
+	original *unstructured.Unstructured // is not changed
+	values   map[string]string          // by reference
+	cost     int                        // so far
+
+	rule *rule    // whose changes are being made
+	at   string   // the overrider of it
+	idle []string // what found nothing to change, and why
+
+	template *policy.Template // what policies see of the manifest; nil: nobody has asked
+	meant    map[*Policy]bool // for this manifest in particular
 }
 
-// Apply returns the manifest as the clusters of this Choice get it, as a new object. The manifest is
+// maxIdle bounds the overriders that are told because they find nothing to change.
+const maxIdle = 100
+
+// Apply returns the manifest as the clusters of this Choice get it, as a new object, and a sentence for each overrider that is
+// meant for this manifest and finds nothing in it to change, such as a container whose name is misspelt. The manifest is
 // what a template sends to members: of its metadata only name, namespace, labels and annotations. Every
 // error is an *Error.
-func (c Choice) Apply(manifest *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	a := &application{object: runtime.DeepCopyJSON(manifest.Object), values: c.values}
+func (c Choice) Apply(manifest *unstructured.Unstructured) (overridden *unstructured.Unstructured, idle []string, err error) {
+	a := &application{object: runtime.DeepCopyJSON(manifest.Object), original: manifest, values: c.values}
 	for _, r := range c.rules {
+		a.rule = r
 		if err := a.apply(r.overriders); err != nil {
 			err.Policy, err.Path = r.policy.called, r.path+".overriders."+err.Path
-			return nil, err
+			return nil, nil, err
 		}
 		if err := a.stillTheSame(manifest.Object); err != nil {
-			return nil, &Error{Policy: r.policy.called, Path: r.path + ".overriders", Err: err}
+			return nil, nil, &Error{Policy: r.policy.called, Path: r.path + ".overriders", Err: err}
 		}
 	}
-	return &unstructured.Unstructured{Object: a.object}, nil
+	return &unstructured.Unstructured{Object: a.object}, a.idle, nil
+}
+
+// noteIdle notes that the present overrider finds nothing to change, if its policy is for this manifest in particular.
+func (a *application) noteIdle(why string) {
+	if len(a.idle) < maxIdle && a.isMeant(a.rule.policy) {
+		a.idle = append(a.idle, fmt.Sprintf("%s: %s.overriders.%s changes nothing: %s", a.rule.policy.called, a.rule.path, a.at, why))
+	}
+}
+
+// isMeant asks each policy once: there may be many rules, and labels.
+func (a *application) isMeant(p *Policy) bool {
+	meant, known := a.meant[p]
+	if known {
+		return meant
+	}
+	if a.template == nil {
+		template := policy.TemplateOf(a.original, a.original.GroupVersionKind())
+		a.template, a.meant = &template, map[*Policy]bool{}
+	}
+	a.meant[p] = p.means(*a.template)
+	return a.meant[p]
 }
 
 // apply makes the changes of one rule, kind by kind in the order in which Karmada makes them. The path in
 // the error begins below the overriders.
 func (a *application) apply(o *policyv1alpha1.Overriders) *Error {
 	for i := range o.ImageOverrider {
+		a.at = fmt.Sprintf("imageOverrider[%d]", i)
 		if err := a.overrideImages(&o.ImageOverrider[i]); err != nil {
-			return &Error{Path: fmt.Sprintf("imageOverrider[%d]", i), Err: err}
+			return &Error{Path: a.at, Err: err}
 		}
 	}
 	for i := range o.CommandOverrider {
+		a.at = fmt.Sprintf("commandOverrider[%d]", i)
 		if err := a.overrideWords("command", &o.CommandOverrider[i]); err != nil {
-			return &Error{Path: fmt.Sprintf("commandOverrider[%d]", i), Err: err}
+			return &Error{Path: a.at, Err: err}
 		}
 	}
 	for i := range o.ArgsOverrider {
+		a.at = fmt.Sprintf("argsOverrider[%d]", i)
 		if err := a.overrideWords("args", &o.ArgsOverrider[i]); err != nil {
-			return &Error{Path: fmt.Sprintf("argsOverrider[%d]", i), Err: err}
+			return &Error{Path: a.at, Err: err}
 		}
 	}
 	for i := range o.LabelsOverrider {

@@ -1,6 +1,7 @@
 package override
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -19,6 +20,12 @@ var podSpecs = map[string][]string{
 	"StatefulSet": {"spec", "template", "spec"},
 	"Job":         {"spec", "template", "spec"},
 	"CronJob":     {"spec", "jobTemplate", "spec", "template", "spec"},
+}
+
+// hasPods says whether it is known where a kind describes its pods.
+func hasPods(kind string) bool {
+	_, known := podSpecs[kind]
+	return known
 }
 
 // containers are those of a known workload, the initial ones first. They are the object's own.
@@ -42,7 +49,7 @@ func (a *application) containers() []map[string]any {
 }
 
 // overrideWords changes the command or the arguments of the container of a name. Objects without such a
-// container are left alone.
+// container are left alone, and that is noted.
 func (a *application) overrideWords(which string, o *policyv1alpha1.CommandArgsOverrider) error {
 	words, taken := make([]any, len(o.Value)), make(map[string]bool, len(o.Value))
 	for i, text := range o.Value {
@@ -56,10 +63,12 @@ func (a *application) overrideWords(which string, o *policyv1alpha1.CommandArgsO
 	if err := a.costs(costOfItem * (len(containers) + len(words))); err != nil {
 		return err
 	}
+	found := false
 	for _, container := range containers {
 		if container["name"] != o.ContainerName {
 			continue
 		}
+		found = true
 		present, _ := container[which].([]any)
 		if err := a.costs(costOfItem * (len(present) + len(words))); err != nil {
 			return err
@@ -73,6 +82,9 @@ func (a *application) overrideWords(which string, o *policyv1alpha1.CommandArgsO
 				return ok && taken[text]
 			})
 		}
+	}
+	if !found {
+		a.noteIdle(fmt.Sprintf("no container is called %s", o.ContainerName))
 	}
 	return nil
 }
@@ -99,6 +111,9 @@ func (a *application) overrideImages(o *policyv1alpha1.ImageOverrider) error {
 	containers := a.containers()
 	if err := a.costs(costOfItem * len(containers)); err != nil {
 		return err
+	}
+	if len(containers) == 0 {
+		a.noteIdle("it has no containers that are known; predicate.path may name an image of any kind")
 	}
 	for _, container := range containers {
 		image, _ := container["image"].(string)

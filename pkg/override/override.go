@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
@@ -112,6 +113,13 @@ func (p *Policy) String() string { return p.called }
 func (p *Policy) Selects(t policy.Template) bool {
 	_, selected := p.selectors.Match(t)
 	return selected
+}
+
+// means says whether the policy is for this template in particular: it selects it by name or label, and no other kinds that have
+// containers where this one has none. What is for all of a kind, or of several, need not find something in each object.
+func (p *Policy) means(t policy.Template) bool {
+	return p.selectors.Narrow(t) &&
+		(hasPods(t.Kind.Kind) || !slices.ContainsFunc(p.selectors.Kinds(), func(kind schema.GroupVersionKind) bool { return hasPods(kind.Kind) }))
 }
 
 // A Set is what some policies say of one template. It is immutable; a nil Set changes nothing.

@@ -111,7 +111,41 @@ func render(policies []*override.Policy, obj *unstructured.Unstructured, cluster
 	if err != nil {
 		return nil, err
 	}
-	return choice.Apply(obj)
+	overridden, _, err := choice.Apply(obj)
+	return overridden, err
+}
+
+func TestAnOverriderThatIsMeantForAnObjectAndFindsNothingIsTold(t *testing.T) {
+	const (
+		named    = "resourceSelectors: [{apiVersion: apps/v1, kind: Deployment, name: web}]\n"
+		labelled = "resourceSelectors: [{apiVersion: apps/v1, kind: Deployment, labelSelector: {matchLabels: {tier: front}}}]\n"
+		ofAKind  = "resourceSelectors: [{apiVersion: apps/v1, kind: Deployment}]\n"
+		args     = "overriders: {argsOverrider: [{containerName: web, operator: add, value: [-x]}, {containerName: wbe, operator: add, value: [-x]}]}"
+		command  = "overrideRules: [{overriders: {commandOverrider: [{containerName: wbe, operator: remove, value: [nginx]}]}}]"
+		image    = "overriders: {imageOverrider: [{component: Tag, operator: replace, value: v2}]}"
+		data     = "resourceSelectors: [{apiVersion: v1, kind: ConfigMap, name: settings}]\n"
+		both     = "resourceSelectors: [{apiVersion: v1, kind: ConfigMap, name: settings}, {apiVersion: apps/v1, kind: Deployment, name: web}]\n"
+	)
+	for _, test := range []struct{ reason, spec, object, want string }{
+		{"a container's name is misspelt", named + args, web, "OverridePolicy shop/p: spec.overriders.argsOverrider[1] changes nothing: no container is called wbe"},
+		{"so it is in a rule, and the template is selected by its label", labelled + command, web,
+			"OverridePolicy shop/p: spec.overrideRules[0].overriders.commandOverrider[0] changes nothing: no container is called wbe"},
+		{"what is for all Deployments need not find something in each", ofAKind + args, web, ""},
+		{"nor does what is for everything", args, web, ""},
+		{"images are found", named + image, web, ""},
+		{"a ConfigMap has no images", data + image, settings,
+			"OverridePolicy shop/p: spec.overriders.imageOverrider[0] changes nothing: it has no containers that are known; predicate.path may name an image of any kind"},
+		{"they are for the other kind of the policy", both + image, settings, ""},
+	} {
+		choice, err := override.Select(compile(t, overridePolicy(t, "p", test.spec)), templateOf(manifest(t, test.object))).For(eu1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, idle, err := choice.Apply(manifest(t, test.object))
+		if got := strings.Join(idle, "\n"); err != nil || got != test.want {
+			t.Errorf("%s: %v, told %q, want %q", test.reason, err, got, test.want)
+		}
+	}
 }
 
 // lines are the values of a manifest, each with its path, which makes differences small.
@@ -568,7 +602,7 @@ func TestClustersOfOneKeyGetTheSame(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := choice.Apply(manifest(t, web))
+			got, _, err := choice.Apply(manifest(t, web))
 			if err != nil {
 				t.Fatal(err)
 			}

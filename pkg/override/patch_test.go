@@ -163,7 +163,7 @@ func TestWhatIsDoneManyTimesIsCounted(t *testing.T) {
 		for range test.rules {
 			choice.rules = append(choice.rules, &rule{policy: &Policy{}, overriders: &test.overriders})
 		}
-		if _, err := choice.Apply(&unstructured.Unstructured{Object: object}); !errors.Is(err, errTooMuch) {
+		if _, _, err := choice.Apply(&unstructured.Unstructured{Object: object}); !errors.Is(err, errTooMuch) {
 			t.Errorf("%s: %v", test.reason, err)
 		}
 	}

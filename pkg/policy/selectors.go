@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 )
 
@@ -45,4 +47,19 @@ func (s Selectors) Match(t Template) (rank int, selected bool) {
 		}
 	}
 	return int(best), best != selectsNot
+}
+
+// Narrow says whether a selector selects the template by its name or its labels, and not only as one of its kind.
+func (s Selectors) Narrow(t Template) bool {
+	rank, _ := s.Match(t)
+	return rank > int(selectsAll)
+}
+
+// Kinds are the kinds that are selected; none where everything is.
+func (s Selectors) Kinds() []schema.GroupVersionKind {
+	var kinds []schema.GroupVersionKind
+	for i := range s.rules {
+		kinds = append(kinds, s.rules[i].kind)
+	}
+	return kinds
 }

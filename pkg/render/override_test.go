@@ -194,3 +194,29 @@ func TestAnAnnotationForConflictsThatMeansNothingIsADoubt(t *testing.T) {
 		}
 	}
 }
+
+func TestAnOverriderThatFindsNothingToChangeInSomeClusterIsADoubt(t *testing.T) {
+	misspelt := func(names ...string) string {
+		var words []string
+		for _, name := range names {
+			words = append(words, "{containerName: "+name+", operator: add, value: [-x]}")
+		}
+		return `resourceSelectors: [{apiVersion: apps/v1, kind: Deployment, name: web}]
+overrideRules: [{` + inEurope + `overriders: {argsOverrider: [` + strings.Join(words, ", ") + `]}}]`
+	}
+	idle := func(i int, name string) string {
+		return fmt.Sprintf("OverridePolicy shop/p: spec.overrideRules[0].overriders.argsOverrider[%d] changes nothing: no container is called %s", i, name)
+	}
+	for _, test := range []struct{ reason, overrides, want string }{
+		{"it is told once, though two clusters have it", misspelt("a"), idle(0, "a")},
+		{"of many the first few are told", misspelt("a", "b", "c", "d", "e"), idle(0, "a") + "; " + idle(1, "b") + "; " + idle(2, "c") + "; and 2 more overriders change nothing"},
+	} {
+		r, _, errs := rendered(t, parseObject(t, web), test.overrides, 2, 2, 2)
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.Doubt(); got != test.want {
+			t.Errorf("%s: the doubt is %q, want %q", test.reason, got, test.want)
+		}
+	}
+}

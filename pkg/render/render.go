@@ -25,6 +25,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
@@ -112,6 +113,7 @@ type content struct {
 	clusterOverrides, overrides string
 	// unknown is what the annotation for conflicts says, where that means nothing.
 	unknown string
+	idle    []string // overriders that found nothing to change
 	err     error
 }
 
@@ -199,12 +201,38 @@ func conflictResolution(template *unstructured.Unstructured, otherwise policyv1a
 	return cmp.Or(otherwise, policyv1alpha1.ConflictAbort), said
 }
 
-// mostOfValue bounds what is told of a value that means nothing.
-const mostOfValue = 40
+// mostOfValue bounds what is told of a value that means nothing, mostIdle the overriders that are named because they change
+// nothing.
+const (
+	mostOfValue = 40
+	mostIdle    = 3
+)
 
 // Doubt says what in the template, or in what overrides have written for some cluster, has no effect, and is probably a slip of
 // the pen; empty for nothing. It knows of the works that were rendered so far.
 func (r *Renderer) Doubt() string {
+	doubts := r.idle()
+	if annotation := r.unknownResolution(); annotation != "" {
+		doubts = append([]string{annotation}, doubts...)
+	}
+	return strings.Join(doubts, "; ")
+}
+
+// idle are the first few of the overriders that found nothing to change in a manifest that they are meant for.
+func (r *Renderer) idle() []string {
+	all := sets.New[string]()
+	for _, made := range r.rendered {
+		all.Insert(made.idle...)
+	}
+	told := sets.List(all)
+	if more := len(told) - mostIdle; more > 0 {
+		told = append(told[:mostIdle], fmt.Sprintf("and %d more overriders change nothing", more))
+	}
+	return told
+}
+
+// unknownResolution tells of an annotation for conflicts that says nothing that is known.
+func (r *Renderer) unknownResolution() string {
 	where, said := "", ""
 	for _, made := range r.rendered {
 		if made.unknown != "" && (said == "" || made.unknown < said) {
@@ -307,11 +335,11 @@ func (r *Renderer) make(wanted differences, choice override.Choice) content {
 	made := content{conflicts: r.whole.conflicts}
 	manifest := r.manifest
 	if wanted.overrides != "" {
-		overridden, err := choice.Apply(manifest)
+		overridden, idle, err := choice.Apply(manifest)
 		if err != nil {
 			return content{err: &OverrideError{err}}
 		}
-		manifest = overridden
+		manifest, made.idle = overridden, idle
 		made.conflicts, made.unknown = takeConflictResolution(manifest, made.conflicts)
 		made.clusterOverrides, made.overrides = choice.Record()
 	}
