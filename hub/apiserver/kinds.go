@@ -136,7 +136,8 @@ var propagationPolicies = &kind[*policyv1alpha1.PropagationPolicy]{
 		preparePolicy(p, workv1alpha1.PropagationPolicyFinalizer)
 	},
 	validate: policyv1alpha1.ValidatePropagationPolicy, validateUpdate: policyv1alpha1.ValidatePropagationPolicyUpdate,
-	columns: policyColumns[*policyv1alpha1.PropagationPolicy](),
+	warnings: func(p *policyv1alpha1.PropagationPolicy) []string { return policyv1alpha1.Warnings(p) },
+	columns:  policyColumns[*policyv1alpha1.PropagationPolicy](),
 }
 
 var clusterPropagationPolicies = &kind[*policyv1alpha1.ClusterPropagationPolicy]{
@@ -153,7 +154,8 @@ var clusterPropagationPolicies = &kind[*policyv1alpha1.ClusterPropagationPolicy]
 		preparePolicy(p, workv1alpha1.ClusterPropagationPolicyFinalizer)
 	},
 	validate: policyv1alpha1.ValidateClusterPropagationPolicy, validateUpdate: policyv1alpha1.ValidateClusterPropagationPolicyUpdate,
-	columns: policyColumns[*policyv1alpha1.ClusterPropagationPolicy](),
+	warnings: func(p *policyv1alpha1.ClusterPropagationPolicy) []string { return policyv1alpha1.Warnings(p) },
+	columns:  policyColumns[*policyv1alpha1.ClusterPropagationPolicy](),
 }
 
 var overridePolicies = &kind[*policyv1alpha1.OverridePolicy]{

@@ -191,6 +191,33 @@ func TestKubectlShowsTheColumnsOfEachKind(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
+func TestWhatIsValidAndHasNoEffectIsAWarning(t *testing.T) {
+	makeNamespace(t, "warned")
+	policy := newPolicy("warned", "p")
+	if err := unstructured.SetNestedStringMap(policy.Object, map[string]string{
+		"replicaSchedulingType": "Duplicated", "replicaDivisionPreference": "Aggregated",
+	}, "spec", "placement", "replicaScheduling"); err != nil {
+		t.Fatal(err)
+	}
+	body, err := policy.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := hub.client.CoreV1().RESTClient().Post().AbsPath("/apis/policy.karmada.io/v1alpha1/namespaces/warned/propagationpolicies").
+		SetHeader("Content-Type", "application/json").Body(body).Do(t.Context())
+	if err := result.Error(); err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	for _, warning := range result.Warnings() {
+		said = append(said, warning.Text)
+	}
+	want := []string{"spec.placement.replicaScheduling.replicaDivisionPreference has no effect: with replicaSchedulingType Duplicated every cluster gets all replicas"}
+	if diff := cmp.Diff(want, said); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+}
+
 func TestAPolicyIsIdentifiedForAsLongAsItLives(t *testing.T) {
 	ctx := t.Context()
 	makeNamespace(t, "identified")

@@ -83,12 +83,17 @@ func (s *strategy[T]) ValidateUpdate(_ context.Context, obj, old runtime.Object)
 	return s.kind.validateUpdate(obj.(T), old.(T))
 }
 
-// WarningsOnCreate has none.
-func (s *strategy[T]) WarningsOnCreate(context.Context, runtime.Object) []string { return nil }
+// WarningsOnCreate tells what is valid and has no effect.
+func (s *strategy[T]) WarningsOnCreate(_ context.Context, obj runtime.Object) []string {
+	if s.kind.warnings == nil {
+		return nil
+	}
+	return s.kind.warnings(obj.(T))
+}
 
-// WarningsOnUpdate has none.
-func (s *strategy[T]) WarningsOnUpdate(context.Context, runtime.Object, runtime.Object) []string {
-	return nil
+// WarningsOnUpdate tells the same as long as it holds.
+func (s *strategy[T]) WarningsOnUpdate(ctx context.Context, obj, _ runtime.Object) []string {
+	return s.WarningsOnCreate(ctx, obj)
 }
 
 // Canonicalize changes nothing.
@@ -118,6 +123,11 @@ func (s *statusStrategy[T]) ValidateUpdate(_ context.Context, obj, old runtime.O
 		return nil
 	}
 	return s.kind.validateStatusUpdate(obj.(T), old.(T))
+}
+
+// WarningsOnUpdate has none: who writes a status has not written the rest.
+func (s *statusStrategy[T]) WarningsOnUpdate(context.Context, runtime.Object, runtime.Object) []string {
+	return nil
 }
 
 // GetResetFields says that nobody comes to own anything but the status by writing the status.
