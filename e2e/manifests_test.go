@@ -261,6 +261,7 @@ func TestKubectlGetShowsWhatMattersOfEachKind(t *testing.T) {
 		row     []string // the beginning of a row that must be there
 	}{
 		{"cluster", nil, "NAME VERSION MODE READY JOINED AGE", []string{"member1", "v1.37.2", "Pull", "True", "True"}},
+		{"clusters", []string{"--output=wide"}, "NAME VERSION MODE READY JOINED AGENT PROVIDER REGION TAINTS AGE", []string{"member1", "v1.37.2", "Pull", "True", "True"}},
 		{"pp", []string{"--namespace=" + namespace}, "NAME CONFLICT-RESOLUTION PRIORITY READY TEMPLATES APPLIED HEALTHY AGE",
 			[]string{"configmap-settings", "Abort", "0", "True", "1", "1", "1"}},
 		{"rb", []string{"--namespace=" + namespace}, "NAME SCHEDULED FULLYAPPLIED CLUSTERS APPLIED HEALTHY AGE",

@@ -83,6 +83,7 @@ func TestAggregatedReplicasFillOneClusterAfterTheOther(t *testing.T) {
 
 	f.Hub().Patch(t, web, "spec: {replicas: 100}")
 	f.Hub().Eventually(t, binding, fleet.ConditionIs("Scheduled", "False"), fleet.ConditionSays("Scheduled", "Unschedulable: 96 replicas more, which makes 100 wanted"), replicasIn(2, 4))
+	f.Hub().EventuallyWarned(t, web, "Unschedulable", "It stays as it is: 96 replicas more")
 
 	f.Hub().Patch(t, web, "spec: {replicas: 1}")
 	f.Hub().Eventually(t, binding, fleet.ConditionIs("Scheduled", "True"), replicasIn(1, 1))
