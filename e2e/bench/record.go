@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -29,7 +30,7 @@ func machine(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	changes, err := output(ctx, "git", "status", "--porcelain", "--untracked-files=no")
+	changes, err := output(ctx, "git", "status", "--porcelain", "--untracked-files=no", "--", ":!*.md") // the results are in one
 	if err != nil {
 		return "", err
 	}
@@ -77,29 +78,75 @@ func field(path, name string) string {
 	return "unknown"
 }
 
-// record puts a section into a file: in the place of the scenario's older one, or at the end. What people have written
-// around it stays.
+// record puts a section into a file, in the place of the scenario's older one or at the end, and gathers the goals of all
+// sections there anew. What people have written around them stays.
 func record(path, name, section string) error {
-	begin, end := fmt.Sprintf("<!-- bench %s -->\n", name), fmt.Sprintf("<!-- end of bench %s -->\n", name)
 	raw, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("recording the result: %w", err)
 	}
-	text, block := string(raw), begin+section+end
-	before, rest, found := strings.Cut(text, begin)
-	_, after, whole := strings.Cut(rest, end)
-	switch {
-	case found && !whole:
-		return fmt.Errorf("recording the result in %s: %q has no end", path, strings.TrimSpace(begin))
-	case found:
-		text = before + block + after
-	case text == "":
-		text = block
-	default:
-		text = strings.TrimRight(text, "\n") + "\n\n" + block
+	text, err := replaceBlock(string(raw), "bench "+name, section)
+	if err == nil {
+		text, err = replaceBlock(text, "goals", goalsIn(text))
 	}
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		return fmt.Errorf("recording the result: %w", err)
+	if err == nil {
+		err = os.WriteFile(path, []byte(text), 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("recording the result in %s: %w", path, err)
 	}
 	return nil
+}
+
+// replaceBlock replaces what stands between two marks, or appends it with them.
+func replaceBlock(text, name, content string) (string, error) {
+	begin, end := fmt.Sprintf("<!-- %s -->\n", name), fmt.Sprintf("<!-- end of %s -->\n", name)
+	before, rest, found := strings.Cut(text, begin)
+	_, after, whole := strings.Cut(rest, end)
+	block := begin + content + end
+	switch {
+	case found && !whole:
+		return "", fmt.Errorf("%q has no end", strings.TrimSpace(begin))
+	case found:
+		return before + block + after, nil
+	case text == "":
+		return block, nil
+	}
+	return strings.TrimRight(text, "\n") + "\n\n" + block, nil
+}
+
+// goalsIn gathers the rows with a goal from all sections of a text, as a table of its own.
+func goalsIn(text string) string {
+	lines := [][]string{{"scenario", "size", "what", "median", "p99", "goal"}}
+	var scenario string
+	var header []string
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if name, found := strings.CutPrefix(line, "<!-- "); found {
+			scenario, _ = strings.CutPrefix(strings.TrimSuffix(name, " -->"), "bench ")
+			header = nil
+			continue
+		}
+		if !strings.HasPrefix(line, "| ") {
+			continue
+		}
+		cells := strings.Split(strings.Trim(line, "|"), "|")
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		if header == nil {
+			header = cells
+			continue
+		}
+		cell := func(column string) string {
+			if i := slices.Index(header, column); i >= 0 && i < len(cells) {
+				return cells[i]
+			}
+			return ""
+		}
+		if scenario != "goals" && strings.HasSuffix(strings.Trim(cell("goal"), "*"), "reached") {
+			lines = append(lines, []string{scenario, cell("size"), cell("what"), cell("median"), cell("p99"), cell("goal")})
+		}
+	}
+	return markdown(lines)
 }

@@ -163,7 +163,7 @@ func (r row) cells() []string {
 
 var columns = []string{"size", "what", "median", "least – most", "p99", "p99.9", "of", "goal"}
 
-// table writes rows as a Markdown table that can be read as it is. Columns that would be empty are left out.
+// table writes rows: of each size what is the same in every run first.
 func table(rows []row) string {
 	rows = slices.Clone(rows)
 	sizes := map[string]int{}
@@ -182,30 +182,34 @@ func table(rows []row) string {
 			lines = append(lines, r.cells())
 		}
 	}
-	widths := make([]int, len(columns))
-	for column := range columns {
+	return markdown(lines)
+}
+
+// markdown writes a table, the first line of which names the columns, so that it can be read as it is. Columns that would be
+// empty are left out.
+func markdown(lines [][]string) string {
+	widths := make([]int, len(lines[0]))
+	for column, name := range lines[0] {
 		for _, line := range lines[1:] {
 			widths[column] = max(widths[column], utf8.RuneCountInString(line[column]))
 		}
 		if widths[column] > 0 {
-			widths[column] = max(widths[column], utf8.RuneCountInString(columns[column]))
+			widths[column] = max(widths[column], utf8.RuneCountInString(name))
 		}
 	}
 	var text strings.Builder
-	for i, line := range lines {
-		for column, cell := range line {
-			if width := widths[column]; width > 0 {
-				fmt.Fprintf(&text, "| %s%s ", cell, strings.Repeat(" ", width-utf8.RuneCountInString(cell)))
+	write := func(cell func(column int) string) {
+		for column, width := range widths {
+			if width > 0 {
+				fmt.Fprintf(&text, "| %s%s ", cell(column), strings.Repeat(" ", width-utf8.RuneCountInString(cell(column))))
 			}
 		}
 		text.WriteString("|\n")
-		for column := range line {
-			if width := widths[column]; i == 0 && width > 0 {
-				text.WriteString("| " + strings.Repeat("-", width) + " ")
-			}
-		}
+	}
+	for i, line := range lines {
+		write(func(column int) string { return line[column] })
 		if i == 0 {
-			text.WriteString("|\n")
+			write(func(column int) string { return strings.Repeat("-", widths[column]) })
 		}
 	}
 	return text.String()

@@ -86,7 +86,7 @@ func TestARecordTakesThePlaceOfTheOlderOneAndOfNothingElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "# Benchmarks\n\n<!-- bench a -->\nnew a\n<!-- end of bench a -->\n\n<!-- bench b -->\nold b\n<!-- end of bench b -->\n"
+	want := "# Benchmarks\n\n<!-- bench a -->\nnew a\n<!-- end of bench a -->\n\n<!-- goals -->\n|\n|\n<!-- end of goals -->\n\n<!-- bench b -->\nold b\n<!-- end of bench b -->\n"
 	if string(got) != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -95,6 +95,38 @@ func TestARecordTakesThePlaceOfTheOlderOneAndOfNothingElse(t *testing.T) {
 	}
 	if err := record(path, "a", "new\n"); err == nil || !strings.Contains(err.Error(), "has no end") {
 		t.Errorf("a record without an end was replaced: %v", err)
+	}
+}
+
+func TestARecordGathersTheGoalsOfAllScenarios(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "BENCHMARKS.md")
+	if err := os.WriteFile(path, []byte("# Benchmarks\n\n<!-- goals -->\n<!-- end of goals -->\n\nwords\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, rows := range map[string][]row{
+		"idle":  {{at: "1", what: "CPU", unit: share, values: []float64{0.005}, goals: atMost(0.01)}, {at: "1", what: "no goal", unit: count, values: []float64{1}}},
+		"churn": {{at: "2", what: "arrived", unit: duration, samples: true, values: values(200), goals: []goal{{99, 1e8}}}},
+	} {
+		if err := record(path, name, section(scenario{name: name, what: "words"}, "today", rows)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _, _ := strings.Cut(string(got), "words")
+	for _, want := range []string{
+		"# Benchmarks\n\n<!-- goals -->\n| scenario | size | what    | median   | p99      | goal                          |\n",
+		"| idle     | 1    | CPU     | 0.50 %   |          | 1.00 %: reached               |\n",
+		"| churn    | 2    | arrived | 100.0 ms | 198.0 ms | p99 100.0 ms: **not reached** |\n",
+	} {
+		if !strings.Contains(block, want) {
+			t.Errorf("the goals lack\n%s\nthey are\n%s", want, block)
+		}
+	}
+	if strings.Contains(block, "no goal") {
+		t.Errorf("a row without a goal is among the goals:\n%s", block)
 	}
 }
 
