@@ -91,7 +91,10 @@ func (s *capacityStore) Delivery(cluster string, key types.NamespacedName) (capa
 	if !ok {
 		return capacity.Delivery{}, true
 	}
-	delivery := capacity.Delivery{Generation: work.Generation}
+	delivery := capacity.Delivery{Generation: work.Generation, Suspended: work.Spec.SuspendDispatching != nil && *work.Spec.SuspendDispatching}
+	if said := work.Status.ManifestStatuses; len(said) > 0 && said[0].Status != nil {
+		delivery.Status = said[0].Status.Raw
+	}
 	if applied := work.Status.Delivery.Applied; applied != nil {
 		delivery.Applied, delivery.AppliedAt = applied.Generation, applied.Time.Time
 	}
@@ -99,4 +102,13 @@ func (s *capacityStore) Delivery(cluster string, key types.NamespacedName) (capa
 		delivery.Healthy, delivery.HealthyAt = healthy.Generation, healthy.Time.Time
 	}
 	return delivery, true
+}
+
+// Placements implements capacity.Clusters.
+func (s *capacityStore) Placements(each func(capacity.Placement)) {
+	for _, binding := range s.bindings.List() {
+		if spec := binding.GetSpec(); spec.Replicas != nil && len(spec.Clusters) > 0 && binding.GetDeletionTimestamp() == nil {
+			each(capacity.Placement{Binding: store.Key(binding), Needs: spec.ReplicaRequirements, Clusters: spec.Sent()})
+		}
+	}
 }

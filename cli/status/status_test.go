@@ -590,6 +590,14 @@ func TestTheReplicasThatAreWantedAreThoseOfTheOverrides(t *testing.T) {
 	}
 }
 
+func TestTheSumOfReplicasIsNoneBelowNothing(t *testing.T) {
+	most := Placement{Wanted: ptr.To[int32](math.MaxInt32), Ready: ptr.To[int32](math.MaxInt32)}
+	rows := replicaRows([]Binding{{Placements: []Placement{most, most}}}, false)
+	if sum := rows[len(rows)-1]; sum[2] != "4294967294" || sum[3] != sum[2] {
+		t.Errorf("the sum is %v", sum)
+	}
+}
+
 func TestAWorkloadWhosePolicyWaitsForOverridesIsNotOneThatNobodyClaims(t *testing.T) {
 	facts := sample()
 	for _, name := range []string{"alone", "waits"} {
@@ -659,13 +667,5 @@ func TestAnOverridePolicyWithoutEffectIsAProblem(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, Make(facts).Problems); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)
-	}
-}
-
-func TestTheSumOfReplicasIsNoneBelowNothing(t *testing.T) {
-	most := Placement{Wanted: ptr.To[int32](math.MaxInt32), Ready: ptr.To[int32](math.MaxInt32)}
-	rows := replicaRows([]Binding{{Placements: []Placement{most, most}}})
-	if sum := rows[len(rows)-1]; sum[2] != "4294967294" || sum[3] != sum[2] {
-		t.Errorf("the sum is %v", sum)
 	}
 }

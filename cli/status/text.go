@@ -11,25 +11,50 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 )
 
-// shownBindings is how many bindings are listed before those that are fine are only counted.
-const shownBindings = 50
+const (
+	// shownBindings is how many bindings are listed before those that are fine are only counted.
+	shownBindings = 50
+	// shownClusters is the same for clusters.
+	shownClusters = 50
+	// shownRows is how many rows tables have whatever is in them.
+	shownRows = 200
+)
 
 // Text writes the report for people: first what is not fine, then the tables. Wide lists everything
 // and adds columns. Now is what ages are counted from.
 func (r Report) Text(out io.Writer, now time.Time, wide bool) error {
 	w := &writer{out: out}
-	r.headline(w)
+	r.headline(w, wide)
 	enumerate(w, "Claimed by no policy, so in no cluster", r.Unclaimed, wide)
 	enumerate(w, "In no cluster before the override policies are there that their policy names", r.Waiting, wide)
-	if len(r.Clusters) > 0 {
-		w.table(r.clusterRows(now, wide))
+	clusters, fineClusters := r.shownClusters(wide)
+	if len(clusters) > 0 {
+		w.table(clusterRows(clusters, now, wide))
+	}
+	if fineClusters > 0 {
+		w.line("%s not shown, all of them fine; -o wide shows them.", count(fineClusters, "cluster"))
 	}
 	bindings, fine, released := r.shown(wide)
-	if len(bindings) > 0 {
-		w.table(bindingRows(bindings, wide))
+	most := len(bindings)
+	if !wide {
+		most = min(most, shownRows)
 	}
-	if rows := replicaRows(bindings); len(rows) > 1 {
-		w.table(rows)
+	if most > 0 {
+		w.table(bindingRows(bindings[:most], wide))
+	}
+	if left := len(bindings) - most; left > 0 {
+		w.line("%s that are worth a look not shown; -o wide shows them.", count(left, "binding"))
+		bindings = bindings[:most]
+	}
+	if rows := replicaRows(bindings, wide); len(rows) > 1 {
+		most := len(rows)
+		if !wide {
+			most = min(most, 1+shownRows)
+		}
+		w.table(rows[:most])
+		if left := len(rows) - most; left > 0 {
+			w.line("%s of replicas not shown; -o wide shows them.", count(left, "row"))
+		}
 	}
 	if fine+released > 0 {
 		w.line("")
@@ -38,7 +63,7 @@ func (r Report) Text(out io.Writer, now time.Time, wide bool) error {
 	return w.err
 }
 
-func (r Report) headline(w *writer) {
+func (r Report) headline(w *writer, wide bool) {
 	if len(r.Clusters) == 0 && len(r.Bindings) == 0 && r.Fine {
 		w.line("No cluster has joined this hub yet; `windlass token create` makes a token for one.")
 		return
@@ -64,9 +89,42 @@ func (r Report) headline(w *writer) {
 		return
 	}
 	w.line("NOT FINE")
+	r.problems(w, wide)
+}
+
+const (
+	// shownProblems is how many lines of problems are shown before they are only counted.
+	shownProblems = 50
+	// shownObjects is how many objects are named that have the same problem.
+	shownObjects = 5
+)
+
+// problems says once what is the same for several objects.
+func (r Report) problems(w *writer, wide bool) {
+	var messages []string
+	objects := map[string][]string{}
 	for _, problem := range r.Problems {
-		w.line("  %s: %s", problem.Object, oneLine(problem.Message))
+		message := oneLine(problem.Message)
+		if objects[message] == nil {
+			messages = append(messages, message)
+		}
+		objects[message] = append(objects[message], problem.Object)
 	}
+	for i, message := range messages {
+		if i == shownProblems && !wide {
+			w.line("  and %s more; -o wide shows them, and so does -o json", count(len(messages)-i, "problem"))
+			return
+		}
+		w.line("  %s: %s", firstNamed(objects[message], shownObjects, wide), message)
+	}
+}
+
+// firstNamed names the first few, and says how many more there are.
+func firstNamed(names []string, most int, wide bool) string {
+	if wide || len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
 // shownTemplates is how many templates a line names before they are only counted.
@@ -90,9 +148,24 @@ func enumerate(w *writer, what string, templates []Template, wide bool) {
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-func (r Report) clusterRows(now time.Time, wide bool) [][]string {
+// shownClusters leaves out clusters that are fine when there are many.
+func (r Report) shownClusters(wide bool) (clusters []Cluster, fine int) {
+	if wide || len(r.Clusters) <= shownClusters {
+		return r.Clusters, 0
+	}
+	for _, c := range r.Clusters {
+		if c.Ready == "True" && !c.Lost && c.Works.Applied == c.Works.Total && c.Works.Removing == 0 && !c.guarded {
+			fine++
+			continue
+		}
+		clusters = append(clusters, c)
+	}
+	return clusters, fine
+}
+
+func clusterRows(clusters []Cluster, now time.Time, wide bool) [][]string {
 	header := []string{"CLUSTER", "READY", "VERSION", "NODES", "AGENT", "SINCE", "WORKS"}
-	taints := wide || slices.ContainsFunc(r.Clusters, func(c Cluster) bool { return c.guarded })
+	taints := wide || slices.ContainsFunc(clusters, func(c Cluster) bool { return c.guarded })
 	if wide {
 		header = append(header, "REGION", "PROVIDER")
 	}
@@ -100,7 +173,7 @@ func (r Report) clusterRows(now time.Time, wide bool) [][]string {
 		header = append(header, "TAINTS")
 	}
 	rows := [][]string{header}
-	for _, c := range r.Clusters {
+	for _, c := range clusters {
 		row := []string{
 			c.Name, readyCell(c), dash(c.KubernetesVersion), fmt.Sprintf("%d/%d", c.NodesReady, c.Nodes),
 			dash(c.AgentVersion), since(c, now), worksCell(c.Works),
@@ -232,8 +305,61 @@ func leavingNote(b Binding, wide bool) string {
 	return " (leaving " + strings.Join(b.Leaving, ",") + ")"
 }
 
-// replicaRows lists the workloads that have replicas, a row for each cluster, and the sum.
-func replicaRows(bindings []Binding) [][]string {
+// singleClusters is in how many clusters a workload may be for each of them to have a row. In more, those in which it is
+// the same have one together.
+const singleClusters = 10
+
+// inClusters are the replicas of a workload in clusters where they are the same.
+type inClusters struct {
+	placements            []Placement
+	wanted, ready, health string
+	note                  string
+}
+
+// alike gathers clusters in which a workload is the same: those that few others are like come first, since they are what one
+// looks for.
+func alike(placements []Placement, apart bool) []inClusters {
+	var groups []inClusters
+	at := map[[4]string]int{}
+	for _, p := range placements {
+		if p.Wanted == nil {
+			continue
+		}
+		group := inClusters{wanted: fmt.Sprint(*p.Wanted), ready: "-", health: p.Health, note: staleNote(p)}
+		if p.Ready != nil {
+			group.ready = fmt.Sprint(*p.Ready)
+		}
+		key := [4]string{group.wanted, group.ready, group.health, group.note}
+		i, known := at[key]
+		if !known || apart {
+			i = len(groups)
+			at[key] = i
+			groups = append(groups, group)
+		}
+		groups[i].placements = append(groups[i].placements, p)
+	}
+	if !apart {
+		slices.SortStableFunc(groups, func(a, b inClusters) int { return len(a.placements) - len(b.placements) })
+	}
+	return groups
+}
+
+// row is of one cluster, or of several.
+func (g inClusters) row(template string) []string {
+	each := ""
+	if len(g.placements) > 1 {
+		each = " each"
+	}
+	ready := g.ready
+	if ready != "-" {
+		ready += each
+	}
+	return []string{template, clusterNames(g.placements, false) + g.note, g.wanted + each, ready, g.health}
+}
+
+// replicaRows lists the workloads that have replicas, a row for each cluster, or for those that are alike where there are
+// many, and the sum.
+func replicaRows(bindings []Binding, wide bool) [][]string {
 	rows := [][]string{{"REPLICAS", "CLUSTER", "WANTED", "READY", "HEALTH"}}
 	for _, b := range bindings {
 		var wanted, ready int64 // the sum over many clusters may be more than one can have
@@ -244,12 +370,12 @@ func replicaRows(bindings []Binding) [][]string {
 			}
 			n++
 			wanted += int64(*p.Wanted)
-			readyCell := "-"
 			if p.Ready != nil {
 				ready += int64(*p.Ready)
-				readyCell = fmt.Sprint(*p.Ready)
 			}
-			rows = append(rows, []string{b.Template.String(), p.Cluster + staleNote(p), fmt.Sprint(*p.Wanted), readyCell, p.Health})
+		}
+		for _, group := range alike(b.Placements, wide || n <= singleClusters) {
+			rows = append(rows, group.row(b.Template.String()))
 		}
 		if n > 1 {
 			rows = append(rows, []string{b.Template.String(), "all", fmt.Sprint(wanted), fmt.Sprint(ready), ""})

@@ -1,6 +1,7 @@
 package capacity
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"time"
@@ -74,17 +75,23 @@ func (g *Gatherer) assume(cluster string, binding types.NamespacedName, need *es
 			g.keep(m, binding, known)
 		}
 	}
+	next := assumption{need: need, seen: seen, meant: meant, generation: known.generation, until: known.until}
 	if assumed {
-		seen = known.seen // of what was placed before nothing shows yet
+		next.seen = known.seen // of what was placed before nothing shows yet
 		g.drop(m, binding)
 	}
-	if meant <= seen || g.assumed >= mostAssumptions {
+	if meant <= next.seen && (assumed || meant == 0) || g.assumed >= mostAssumptions {
 		return undo
 	}
-	next := assumption{need: need, seen: seen, meant: meant, generation: known.generation, until: known.until}
 	if !assumed || known.meant != meant {
 		delivery, _ := g.config.Clusters.Delivery(cluster, binding)
 		next.generation, next.until = delivery.Generation, g.config.Now().Add(g.config.AssumeFor)
+		if !assumed && !delivery.stands() {
+			next.seen = min(seen, delivery.replicas()) // it was meant to be there before, and has not come
+		}
+	}
+	if meant <= next.seen {
+		return undo
 	}
 	g.keep(m, binding, next)
 	return undo
@@ -106,6 +113,92 @@ func (g *Gatherer) drop(m *member, binding types.NamespacedName) {
 	m.taken.Add(known.takes(), -1)
 	delete(m.assumed, binding)
 	g.assumed--
+}
+
+// meet makes clusters known of which nobody has asked yet, and recalls what was placed there: in another life of the hub, or
+// where no room was counted. Whoever asks at the same time waits until that is done.
+func (g *Gatherer) meet(clusters []string) {
+	g.meeting.Lock()
+	defer g.meeting.Unlock()
+	met := map[string]*member{}
+	g.mu.Lock()
+	for _, cluster := range clusters {
+		if g.members[cluster] == nil {
+			met[cluster] = g.member(cluster)
+		}
+	}
+	g.mu.Unlock()
+	if len(met) == 0 {
+		return
+	}
+	g.config.Clusters.Placements(func(p Placement) {
+		shape, err := g.shape(p.Needs)
+		if err != nil {
+			return // nothing is answered about such needs, either
+		}
+		for _, target := range p.Clusters {
+			if m := met[target.Name]; m != nil {
+				g.recall(target.Name, m, p.Binding, shape.need, target.Replicas)
+			}
+		}
+	})
+}
+
+// recent is for how long after a work was applied the sums of its cluster may lack it, when its agent has not come back yet.
+const recent = time.Minute
+
+// recall assumes what a cluster does not show for sure.
+func (g *Gatherer) recall(cluster string, m *member, binding types.NamespacedName, need *estimate.Need, meant int32) {
+	delivery, _ := g.config.Clusters.Delivery(cluster, binding)
+	now := g.config.Now()
+	next := assumption{need: need, meant: meant, seen: delivery.replicas(), generation: max(delivery.Generation-1, 0), until: now.Add(g.config.AssumeFor)}
+	if delivery.stands() {
+		since := later(delivery.AppliedAt, delivery.HealthyAt)
+		switch says, fewer := delivery.counts(), next.seen < meant; {
+		case now.Sub(since) < recent:
+			next.seen = 0 // what its agent says next has it all
+		case says && fewer:
+			next.generation = delivery.Generation // its next generation may not be written yet
+		default:
+			return
+		}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, known := m.assumed[binding]
+	if known || meant <= next.seen || g.members[cluster] != m || g.assumed >= mostAssumptions {
+		return
+	}
+	g.keep(m, binding, next)
+}
+
+// stands says whether the cluster has the work as it is.
+func (d Delivery) stands() bool { return d.Generation > 0 && d.Applied >= d.Generation && !d.Suspended }
+
+// counts says whether the member says how many replicas there are.
+func (d Delivery) counts() bool {
+	_, says := d.counted()
+	return says
+}
+
+// replicas is how many there are as the member says, 0 when it does not.
+func (d Delivery) replicas() int32 {
+	n, _ := d.counted()
+	return n
+}
+
+// counted reads the fields by which workloads and Jobs count their pods.
+func (d Delivery) counted() (replicas int32, says bool) {
+	var status struct{ Replicas, Active *int32 }
+	if len(d.Status) == 0 || json.Unmarshal(d.Status, &status) != nil {
+		return 0, false
+	}
+	for _, n := range []*int32{status.Replicas, status.Active} {
+		if n != nil {
+			return *n, true
+		}
+	}
+	return 0, false
 }
 
 // settle drops what shows in a cluster as it was at a time, or never will. The caller holds the lock.

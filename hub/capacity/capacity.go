@@ -41,12 +41,25 @@ type Clusters interface {
 	Summary(cluster string) (*clusterv1alpha1.ResourceSummary, time.Time)
 	// Delivery says how far the work of a binding has come in a cluster; false when there is no such binding any more.
 	Delivery(cluster string, binding types.NamespacedName) (Delivery, bool)
+	// Placements calls with every workload that is placed.
+	Placements(each func(Placement))
+}
+
+// A Placement is where a workload goes, but for the clusters that it is kept from.
+type Placement struct {
+	Binding  types.NamespacedName
+	Needs    *workv1alpha1.ReplicaRequirements
+	Clusters []workv1alpha1.TargetCluster
 }
 
 // A Delivery is how far a work has come. The times are those of the agent's clock.
 type Delivery struct {
 	// Generation of the work on the hub, 0 when there is none yet.
 	Generation int64
+	// Suspended is true while the work is not sent.
+	Suspended bool
+	// Status is what the member last said of the workload, as JSON; empty when it has said nothing.
+	Status []byte
 	// Applied and Healthy are the last generations that were so in the member, and since when.
 	Applied, Healthy     int64
 	AppliedAt, HealthyAt time.Time
@@ -86,6 +99,8 @@ type Answer struct {
 	// Replicas is 0 when the source is Unknown.
 	Replicas int32
 	Source   Source
+	// Assumed is for how many more there would be room, but for what was placed and can't be seen there yet.
+	Assumed int32
 	// Why the agent has not answered, a phrase; empty when it has.
 	Why string
 }
@@ -127,6 +142,9 @@ type Gatherer struct {
 	// growth says that some cluster has more room, which the listeners have not been told yet.
 	growth    chan struct{}
 	listeners []func()
+
+	// meeting is held while it is recalled what was placed in clusters of which nobody had asked, and taken before mu.
+	meeting sync.Mutex
 }
 
 // A shape is compiled requirements, and the question about them. Equal requirements have one shape, as long as it is kept.
@@ -249,6 +267,7 @@ func (g *Gatherer) Gather(ctx context.Context, needs *workv1alpha1.ReplicaRequir
 			return slices.Repeat([]Answer{{Source: Unknown, Why: "the requirements can't be read: " + err.Error()}}, len(clusters))
 		}
 	}
+	g.meet(clusters)
 	g.await(ctx, g.ask(shape, clusters))
 	g.metrics.gather.Observe(g.config.Now().Sub(began).Seconds())
 	return func() []Answer { return g.known(shape, clusters, began) }
@@ -426,7 +445,7 @@ func (g *Gatherer) overdue(cluster string, f *flight) {
 func (g *Gatherer) answer(cluster string, s *shape, began time.Time) Answer {
 	m, now := g.member(cluster), g.config.Now()
 	if room, fresh := m.since(s, began.Add(-g.config.MaxAge)); fresh {
-		return Answer{Replicas: bounded(room.Without(s.need, m.taken).Replicas), Source: FromAgent}
+		return m.less(room, s, Answer{Source: FromAgent})
 	}
 	why := "its answer is under way"
 	switch {
@@ -446,7 +465,14 @@ func (g *Gatherer) answer(cluster string, s *shape, began time.Time) Answer {
 	if at.After(m.settled) {
 		g.settle(cluster, m, at)
 	}
-	return Answer{Replicas: bounded(room.Without(s.need, m.taken).Replicas), Source: FromSummary, Why: why}
+	return m.less(room, s, Answer{Source: FromSummary, Why: why})
+}
+
+// less is an answer by what a cluster has said, less what is assumed. The caller holds the lock.
+func (m *member) less(room estimate.Room, s *shape, answer Answer) Answer {
+	answer.Replicas = bounded(room.Without(s.need, m.taken).Replicas)
+	answer.Assumed = bounded(room.Replicas) - answer.Replicas
+	return answer
 }
 
 func bounded(n int64) int32 { return int32(min(max(n, 0), math.MaxInt32)) }

@@ -38,6 +38,7 @@ type world struct {
 	toldAt     map[string]time.Time
 	deliveries map[string]Delivery // by cluster and binding
 	gone       map[types.NamespacedName]bool
+	placed     []Placement
 }
 
 // A fakeAgent is connected.
@@ -124,6 +125,12 @@ func (w *world) Delivery(cluster string, binding types.NamespacedName) (Delivery
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.deliveries[cluster+" "+binding.Name], !w.gone[binding]
+}
+
+func (w *world) Placements(each func(Placement)) {
+	for _, placement := range w.placed {
+		each(placement)
+	}
 }
 
 func (w *world) change(f func()) {
@@ -397,6 +404,83 @@ func TestWhatWasPlacedIsTakenOffUntilItShows(t *testing.T) {
 	}
 }
 
+func TestWhatWasPlacedInAnotherLifeOfTheHubIsTakenOffUntilItShows(t *testing.T) {
+	began := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // synctest's
+	long := began.Add(-time.Hour)
+	for _, c := range []struct {
+		reason string
+		is     Delivery
+		want   string
+		later  Delivery
+		then   string
+	}{
+		{"no work is written yet", Delivery{}, "6 Agent",
+			Delivery{Generation: 1, Applied: 1, AppliedAt: began}, "10 Agent"},
+		{"it is on its way", Delivery{Generation: 1}, "6 Agent", Delivery{Generation: 1}, "6 Agent"},
+		{"it is on its way, and arrives", Delivery{Generation: 1}, "6 Agent",
+			Delivery{Generation: 1, Applied: 1, AppliedAt: began}, "10 Agent"},
+		{"more of it are on their way", Delivery{Generation: 2, Applied: 1, AppliedAt: long, Status: []byte(`{"replicas":3}`)}, "9 Agent",
+			Delivery{Generation: 2, Applied: 2, AppliedAt: began}, "10 Agent"},
+		{"more of it were placed, and the work is not written yet", Delivery{Generation: 1, Applied: 1, AppliedAt: long, Healthy: 1, HealthyAt: long, Status: []byte(`{"replicas":1}`)}, "7 Agent",
+			Delivery{Generation: 2, Applied: 2, AppliedAt: began, Status: []byte(`{"replicas":4}`)}, "10 Agent"},
+		{"it is all there", Delivery{Generation: 1, Applied: 1, AppliedAt: long, Status: []byte(`{"replicas":4}`)}, "10 Agent",
+			Delivery{Generation: 1, Applied: 1, AppliedAt: long, Status: []byte(`{"replicas":4}`)}, "10 Agent"},
+		{"it is there, and its kind does not count", Delivery{Generation: 1, Applied: 1, AppliedAt: long}, "10 Agent",
+			Delivery{Generation: 1, Applied: 1, AppliedAt: long}, "10 Agent"},
+		{"it ran as a Job's pods", Delivery{Generation: 2, Applied: 1, AppliedAt: long, Status: []byte(`{"active":4}`)}, "10 Agent",
+			Delivery{Generation: 2, Applied: 1, AppliedAt: long}, "10 Agent"},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.agents["a"] = &fakeAgent{free: 10}
+				w.deliveries["a web"] = c.is
+				w.placed = []Placement{{Binding: key("web"), Needs: cpus("1"), Clusters: targets("a=4 b=90")}}
+				w.expect(c.want, w.room("a"))
+				w.change(func() { w.deliveries["a web"] = c.later })
+				time.Sleep(podsAppear)
+				w.expect(c.then, w.room("a"))
+			})
+		})
+	}
+}
+
+func TestWhatWasAppliedJustBeforeTheHubEndedIsNotInSumsOfThatTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.summaries["a"] = told(10)
+		w.deliveries["a web"] = Delivery{Generation: 1, Applied: 1, AppliedAt: time.Now().Add(-20 * time.Second), Healthy: 1, HealthyAt: time.Now().Add(-10 * time.Second), Status: []byte(`{"replicas":4}`)}
+		w.placed = []Placement{{Binding: key("web"), Needs: cpus("1"), Clusters: targets("a=4")}}
+		w.expect("6 Summary", w.room("a"))
+		w.change(func() { w.agents["a"] = &fakeAgent{free: 6} })
+		w.expect("6 Agent", w.room("a"))
+	})
+}
+
+func TestWhatWasPlacedBeforeAndHasNotComeIsTakenOffWhenItIsSaidAgain(t *testing.T) {
+	for _, c := range []struct {
+		reason string
+		is     Delivery
+		want   string
+	}{
+		{"it was suspended, and nothing was ever sent", Delivery{Generation: 1, Suspended: true}, "3 Agent"},
+		{"it was suspended when less was there", Delivery{Generation: 2, Applied: 1, Suspended: true, Status: []byte(`{"replicas":2}`)}, "5 Agent"},
+		{"it is sent again, and has not arrived", Delivery{Generation: 3, Applied: 1, Status: []byte(`{"replicas":2}`)}, "5 Agent"},
+		{"it is there", Delivery{Generation: 3, Applied: 3, Status: []byte(`{"replicas":2}`)}, "10 Agent"},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.agents["a"] = &fakeAgent{free: 10}
+				w.deliveries["a web"] = c.is
+				w.expect("10 Agent", w.room("a"))
+				w.Assume(key("web"), cpus("1"), targets("a=7"), targets("a=7"))
+				w.expect(c.want, w.room("a"))
+			})
+		})
+	}
+}
+
 func TestWhatWasGatheredIsReadLessWhatIsAssumedSince(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -405,7 +489,7 @@ func TestWhatWasGatheredIsReadLessWhatIsAssumedSince(t *testing.T) {
 		second := w.Gather(t.Context(), cpus("1"), []string{"a"})
 		undo := w.Assume(key("web"), cpus("1"), nil, targets("a=4"))
 		time.Sleep(time.Minute) // an answer that was good when it was asked for is not too old while somebody waits for his turn
-		if got := second()[0]; got != (Answer{Replicas: 6, Source: FromAgent}) {
+		if got := second()[0]; got != (Answer{Replicas: 6, Assumed: 4, Source: FromAgent}) {
 			t.Errorf("after 4 of 10 are taken it is told %+v", got)
 		}
 		undo()

@@ -44,8 +44,35 @@ func foldJob(template *unstructured.Unstructured, present batchv1.JobStatus, par
 	}
 	status.Succeeded = max(present.Succeeded, succeeded)
 	status.Failed = max(present.Failed, failed)
+	suspendJob(&status, parts)
 	endJob(&status, parts, !isWhole(template, succeeded))
 	return status
+}
+
+// suspendJob says that a Job is suspended when it is in every cluster, with the time and the words of the last one; and that it
+// is not any more, when it was.
+func suspendJob(status *batchv1.JobStatus, parts []part[batchv1.JobStatus]) {
+	everywhere := len(parts) > 0
+	var last batchv1.JobCondition
+	for _, part := range parts {
+		condition := jobCondition(&part.status, batchv1.JobSuspended)
+		if condition == nil || condition.Status != corev1.ConditionTrue || !part.Applied {
+			everywhere = false
+		}
+		if condition != nil && !condition.LastTransitionTime.Before(&last.LastTransitionTime) {
+			last = *condition
+		}
+	}
+	was := jobHas(status, batchv1.JobSuspended)
+	if everywhere == was {
+		return
+	}
+	status.Conditions = slices.DeleteFunc(slices.Clone(status.Conditions), func(c batchv1.JobCondition) bool { return c.Type == batchv1.JobSuspended })
+	last.Type, last.Status = batchv1.JobSuspended, corev1.ConditionTrue
+	if !everywhere {
+		last.Status, last.Reason, last.Message = corev1.ConditionFalse, "JobResumed", "Job runs in a cluster at least, or is about to."
+	}
+	status.Conditions = append(status.Conditions, last)
 }
 
 // isWhole tells whether the pods that have succeeded in all parts are as many as the template asks for. They are fewer when
@@ -114,9 +141,17 @@ func endWith(status *batchv1.JobStatus, condition *batchv1.JobCondition, conditi
 	}
 }
 
+// findJobCondition finds a condition that is True.
 func findJobCondition(status *batchv1.JobStatus, conditionType batchv1.JobConditionType) *batchv1.JobCondition {
+	if c := jobCondition(status, conditionType); c != nil && c.Status == corev1.ConditionTrue {
+		return c
+	}
+	return nil
+}
+
+func jobCondition(status *batchv1.JobStatus, conditionType batchv1.JobConditionType) *batchv1.JobCondition {
 	for i := range status.Conditions {
-		if c := &status.Conditions[i]; c.Type == conditionType && c.Status == corev1.ConditionTrue {
+		if c := &status.Conditions[i]; c.Type == conditionType {
 			return c
 		}
 	}

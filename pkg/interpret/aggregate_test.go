@@ -38,7 +38,12 @@ func TestTheStatusesOfClustersBecomeOne(t *testing.T) {
 		unavailable = `{type: Available, status: "False", reason: MinimumReplicasUnavailable, message: too few, lastTransitionTime: "2026-01-02T04:00:00Z"}`
 		tooSlow     = `{type: Progressing, status: "False", reason: ProgressDeadlineExceeded, message: too slow, lastTransitionTime: "2026-01-02T04:00:00Z"}`
 		complete    = `{type: Complete, status: "True", lastTransitionTime: "2026-01-02T05:00:00Z"}`
-		failed      = `{type: Failed, status: "True", reason: BackoffLimitExceeded, message: broken, lastTransitionTime: "2026-01-02T05:00:00Z"}`
+		suspended   = `{type: Suspended, status: "True", reason: JobSuspended, message: Job suspended, lastProbeTime: "2026-01-02T03:00:00Z", lastTransitionTime: "2026-01-02T03:00:00Z"}`
+		resumed     = `{type: Suspended, status: "False", reason: JobResumed, message: Job resumed, lastProbeTime: "2026-01-02T05:00:00Z", lastTransitionTime: "2026-01-02T05:00:00Z"}`
+
+		suspendedLater = `{type: Suspended, status: "True", reason: JobSuspended, message: Job suspended, lastProbeTime: "2026-01-02T04:00:00Z", lastTransitionTime: "2026-01-02T04:00:00Z"}`
+
+		failed = `{type: Failed, status: "True", reason: BackoffLimitExceeded, message: broken, lastTransitionTime: "2026-01-02T05:00:00Z"}`
 	)
 	for _, test := range []struct {
 		reason   string
@@ -175,6 +180,25 @@ func TestTheStatusesOfClustersBecomeOne(t *testing.T) {
 			`{succeeded: 3, startTime: "2026-01-02T02:30:00Z", completionTime: "2026-01-02T05:00:00Z", conditions: [
 				{type: SuccessCriteriaMet, status: "True", message: Job is complete in every cluster., lastProbeTime: "2026-01-02T05:00:00Z", lastTransitionTime: "2026-01-02T05:00:00Z"},
 				{type: Complete, status: "True", message: Job is complete in every cluster., lastProbeTime: "2026-01-02T05:00:00Z", lastTransitionTime: "2026-01-02T05:00:00Z"}]}`,
+		},
+		{
+			"a Job that is suspended everywhere",
+			`{apiVersion: batch/v1, kind: Job, status: {active: 2, startTime: "2026-01-02T02:00:00Z"}}`,
+			[]Report{said("a", `{conditions: [`+suspended+`]}`), said("b", `{conditions: [`+suspendedLater+`]}`)},
+			`{startTime: "2026-01-02T02:00:00Z", conditions: [` + suspendedLater + `]}`,
+		},
+		{
+			"a Job that is suspended in one cluster of two runs",
+			`{apiVersion: batch/v1, kind: Job, status: {startTime: "2026-01-02T02:00:00Z"}}`,
+			[]Report{said("a", `{conditions: [`+suspended+`]}`), said("b", `{active: 1}`)},
+			`{active: 1, startTime: "2026-01-02T02:00:00Z"}`,
+		},
+		{
+			"a Job that was suspended and runs again",
+			`{apiVersion: batch/v1, kind: Job, status: {startTime: "2026-01-02T02:00:00Z", conditions: [` + suspended + `]}}`,
+			[]Report{said("a", `{active: 1, conditions: [`+resumed+`]}`)},
+			`{active: 1, startTime: "2026-01-02T02:00:00Z", conditions: [
+				{type: Suspended, status: "False", reason: JobResumed, message: "Job runs in a cluster at least, or is about to.", lastProbeTime: "2026-01-02T05:00:00Z", lastTransitionTime: "2026-01-02T05:00:00Z"}]}`,
 		},
 		{
 			"a Job is not complete when the parts that are left are: one of half the completions is lost",

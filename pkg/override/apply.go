@@ -17,6 +17,9 @@ import (
 // bytes, which takes one or two seconds. Many operations on one large document reach it.
 const maxCost = 128 << 20
 
+// maxCostInAll bounds them for all clusters of a template together, which are rendered one after the other: half a minute.
+const maxCostInAll = 16 * maxCost
+
 // What things cost in comparison to the copy of a byte, as it was measured.
 const (
 	costOfReadingYAML = 16 // each byte
@@ -28,12 +31,16 @@ const (
 
 var errTooMuch = errors.New("the overrides of this object are too much work: write fewer changes of large documents, above all of YAML, and put the changes of one document into one rule, next to each other")
 
+// errTooMuchInAll is an errTooMuch.
+var errTooMuchInAll = fmt.Errorf("for so many clusters, each of which gets a content of its own, %w", errTooMuch)
+
 // application is the work on one manifest.
 type application struct {
 	object   map[string]any
 	original *unstructured.Unstructured // is not changed
 	values   map[string]string          // by reference
 	cost     int                        // so far
+	shared   *shared
 
 	rule *rule    // whose changes are being made
 	at   string   // the overrider of it
@@ -41,6 +48,34 @@ type application struct {
 
 	template *policy.Template // what policies see of the manifest; nil: nobody has asked
 	meant    map[*Policy]bool // for this manifest in particular
+}
+
+// shared is what the applications for all clusters of a template have in common.
+type shared struct {
+	read map[string][]byte // YAML documents as JSON, by their text
+	size int               // of both
+	cost int               // of all applications so far
+}
+
+// maxShared bounds the documents that are kept. The first ones are those of the template, which all clusters have.
+const maxShared = 8 * maxDocument
+
+func newShared() *shared { return &shared{read: map[string][]byte{}} }
+
+// document reads a document, or knows it already: to read one of YAML takes long, and clusters begin with the same.
+func (a *application) document(format format, text string) ([]byte, error) {
+	if known, ok := a.shared.read[text]; ok && format.shared {
+		return known, a.costs(len(text)) // that it is found
+	}
+	if err := a.costs(format.costOfReading * len(text)); err != nil {
+		return nil, err
+	}
+	document, err := format.read([]byte(text))
+	if size := len(text) + len(document); err == nil && format.shared && a.shared.size+size <= maxShared {
+		a.shared.read[text] = document
+		a.shared.size += size
+	}
+	return document, err
 }
 
 // maxIdle bounds the overriders that are told because they find nothing to change.
@@ -51,7 +86,10 @@ const maxIdle = 100
 // what a template sends to members: of its metadata only name, namespace, labels and annotations. Every
 // error is an *Error.
 func (c Choice) Apply(manifest *unstructured.Unstructured) (overridden *unstructured.Unstructured, idle []string, err error) {
-	a := &application{object: runtime.DeepCopyJSON(manifest.Object), original: manifest, values: c.values}
+	a := &application{object: runtime.DeepCopyJSON(manifest.Object), original: manifest, values: c.values, shared: c.shared}
+	if a.shared == nil {
+		a.shared = newShared()
+	}
 	for _, r := range c.rules {
 		a.rule = r
 		if err := a.apply(r.overriders); err != nil {
@@ -143,8 +181,13 @@ func (a *application) expand(text string) (string, error) {
 
 // costs counts what something is about to cost, and refuses what would be too much.
 func (a *application) costs(cost int) error {
-	if a.cost += cost; a.cost > maxCost {
+	a.cost += cost
+	a.shared.cost += cost
+	switch {
+	case a.cost > maxCost:
 		return errTooMuch
+	case a.shared.cost > maxCostInAll:
+		return errTooMuchInAll
 	}
 	return nil
 }

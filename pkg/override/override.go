@@ -122,8 +122,12 @@ func (p *Policy) means(t policy.Template) bool {
 		(hasPods(t.Kind.Kind) || !slices.ContainsFunc(p.selectors.Kinds(), func(kind schema.GroupVersionKind) bool { return hasPods(kind.Kind) }))
 }
 
-// A Set is what some policies say of one template. It is immutable; a nil Set changes nothing.
-type Set struct{ rules []*rule }
+// A Set is what some policies say of one template; a nil Set changes nothing. What its Choices are applied to is the template,
+// and they share what they read of it and a bound for all: one goroutine at a time applies them.
+type Set struct {
+	rules  []*rule
+	shared *shared
+}
 
 // Select finds the policies that are for a template. Those of other namespaces than the template's may
 // be among them.
@@ -144,7 +148,7 @@ func Select(policies []*Policy, t policy.Template) *Set {
 	slices.SortFunc(candidates, func(a, b candidate) int {
 		return cmp.Or(clusterScopedFirst(a.Policy, b.Policy), cmp.Compare(a.rank, b.rank), cmp.Compare(a.name, b.name))
 	})
-	set := &Set{}
+	set := &Set{shared: newShared()}
 	for _, c := range candidates {
 		for i := range c.rules {
 			set.rules = append(set.rules, &c.rules[i])
@@ -173,15 +177,16 @@ type Choice struct {
 	Key    string // empty: nothing is changed
 	rules  []*rule
 	values map[string]string // by reference
+	shared *shared
 }
 
 // For chooses the rules for a cluster. It fails when one of them is invalid, or refers to what the cluster
 // does not have.
 func (s *Set) For(cluster *clusterv1alpha1.MemberCluster) (Choice, error) {
-	var choice Choice
 	if s == nil {
-		return choice, nil
+		return Choice{}, nil
 	}
+	choice := Choice{shared: s.shared}
 	for _, r := range s.rules {
 		if r.invalid != nil {
 			return Choice{}, r.invalid

@@ -48,8 +48,15 @@ func (a *application) applyTo(document []byte, patch jsonpatch.Patch) ([]byte, e
 	if err := a.costs(max(2, deepest(patch))*len(document) + len(patch)*bytes.Count(document, []byte(","))/2); err != nil {
 		return nil, err
 	}
-	return patch.Apply(document)
+	return patch.ApplyWithOptions(document, patching)
 }
+
+// patching is RFC 6902 as it is written: a place in a list is not counted from its end.
+var patching = func() *jsonpatch.ApplyOptions {
+	options := jsonpatch.NewApplyOptions()
+	options.SupportNegativeIndices = false
+	return options
+}()
 
 // deepest is how many levels the operations of a patch go down at most.
 func deepest(patch jsonpatch.Patch) int {
@@ -171,11 +178,10 @@ func (a *application) overrideDocument(overriders []policyv1alpha1.FieldOverride
 	if len(operations) == 0 {
 		return 0, "", nil
 	}
-	if err := a.costs(format.costOfReading * len(text)); err != nil {
+	document, err := a.document(format, text)
+	if errors.Is(err, errTooMuch) {
 		return 0, "", err
-	}
-	document, err := format.read([]byte(text))
-	if err != nil {
+	} else if err != nil {
 		return 0, ".fieldPath", fmt.Errorf("%s holds no %s document: %w", overriders[0].FieldPath, format.name, err)
 	}
 	patched, operation, err := a.patch(document, operations)
@@ -201,11 +207,12 @@ type format struct {
 	name                         string
 	read, write                  func([]byte) ([]byte, error)
 	costOfReading, costOfWriting int // each byte
+	shared                       bool
 }
 
 var (
-	jsonFormat = format{"json", readJSON, writeJSON, 2, 0}
-	yamlFormat = format{"yaml", readYAML, yaml.JSONToYAML, costOfReadingYAML, costOfWritingYAML}
+	jsonFormat = format{"json", readJSON, writeJSON, 2, 0, false}
+	yamlFormat = format{"yaml", readYAML, yaml.JSONToYAML, costOfReadingYAML, costOfWritingYAML, true}
 )
 
 func readJSON(text []byte) ([]byte, error) {

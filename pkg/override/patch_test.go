@@ -9,8 +9,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 )
 
@@ -28,7 +30,7 @@ func TestTheOperationThatFailsIsFoundInFewApplicationsThatAreCounted(t *testing.
 	document := []byte(`{"a": {"text": "` + strings.Repeat("x", 100_000) + `"}}`)
 	for _, n := range []int{1, 2, 3, 7, 991} {
 		for _, failing := range []int{0, n / 3, n / 2, n - 1} {
-			a := &application{}
+			a := applicationOn(nil)
 			_, failed, err := a.patch(document, operationsWithout(n, failing))
 			if err == nil || failed != failing || err.Error() != "can't remove /a/absent: there is nothing at this path" {
 				t.Errorf("of %d operations number %d was to fail: %d: %v", n, failing, failed, err)
@@ -43,13 +45,17 @@ func TestTheOperationThatFailsIsFoundInFewApplicationsThatAreCounted(t *testing.
 
 func TestTheSearchForTheOperationThatFailsEndsAtTheBound(t *testing.T) {
 	document := []byte(`{"a": {"text": "` + strings.Repeat("x", 100_000) + `"}}`)
-	a := &application{cost: maxCost - 5*len(document)}
+	a := &application{cost: maxCost - 5*len(document), shared: newShared()}
 	if _, _, err := a.patch(document, operationsWithout(100, 99)); err == nil || err.Error() != errTooMuch.Error() {
 		t.Error(err)
 	}
 	if a.cost > maxCost+2*len(document) {
 		t.Errorf("it went on to %d", a.cost)
 	}
+}
+
+func applicationOn(object map[string]any) *application {
+	return &application{object: object, shared: newShared()}
 }
 
 func configMap(document string) map[string]any {
@@ -72,7 +78,7 @@ func change(asYAML bool, operator policyv1alpha1.OverriderOperator, pointer, val
 func TestADocumentIsReadOnceForTheChangesOfARule(t *testing.T) {
 	for _, asYAML := range []bool{true, false} {
 		cost := func(changes int) int {
-			a := &application{object: configMap(`{"a": "` + strings.Repeat("x", 100_000) + `"}`)}
+			a := applicationOn(configMap(`{"a": "` + strings.Repeat("x", 100_000) + `"}`))
 			var o policyv1alpha1.Overriders
 			for i := range changes {
 				o.FieldOverrider = append(o.FieldOverrider, change(asYAML, policyv1alpha1.OverriderOpAdd, fmt.Sprintf("/k%d", i), "1"))
@@ -100,7 +106,7 @@ func TestChangesOfADocumentDoTogetherWhatTheyDoOneByOne(t *testing.T) {
 			o.FieldOverrider = append(o.FieldOverrider, change(random.IntN(3) > 0, operator, pick("/a", "/a/b", "/a/b/-", "/a/0", "/z", "/n"),
 				pick("1", `"yes"`, "null", "[]", `{"b": [3]}`, "1e3", "12345678901234567890", "1.50", `"2026-01-01"`)))
 		}
-		together, apart := &application{object: configMap(start)}, &application{object: configMap(start)}
+		together, apart := applicationOn(configMap(start)), applicationOn(configMap(start))
 		err := together.apply(&o)
 		var want *Error
 		for i := range o.FieldOverrider {
@@ -176,7 +182,7 @@ func TestAChangeDeepInALargeDocumentIsCountedByItsDepth(t *testing.T) {
 	}{{1, true}, {50, true}, {1000, false}} { // the last would take a quarter of a minute
 		document := strings.Repeat(`{"a":`, test.depth) + `"` + strings.Repeat("x", 900_000) + `"` + strings.Repeat("}", test.depth)
 		for _, asYAML := range []bool{true, false} {
-			a := &application{object: configMap(document)}
+			a := applicationOn(configMap(document))
 			err := a.apply(&policyv1alpha1.Overriders{FieldOverrider: []policyv1alpha1.FieldOverrider{
 				change(asYAML, policyv1alpha1.OverriderOpAdd, strings.Repeat("/a", test.depth-1)+"/b", "1")}})
 			if tooMuch := err != nil && errors.Is(err.Err, errTooMuch); tooMuch == test.allowed {
@@ -184,4 +190,72 @@ func TestAChangeDeepInALargeDocumentIsCountedByItsDepth(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestADocumentIsReadOnceForAllClusters(t *testing.T) {
+	text := "a: {b: 1}\nc: [" + strings.Repeat("1, ", 10_000) + "1]\n"
+	o := &policyv1alpha1.Overriders{FieldOverrider: []policyv1alpha1.FieldOverrider{
+		change(true, policyv1alpha1.OverriderOpAdd, "/name", `"${cluster.name}"`)}}
+	common := newShared()
+	costs := map[string]int{}
+	for _, cluster := range []string{"east", "west"} {
+		values := map[string]string{policyv1alpha1.ClusterNameReference: cluster}
+		together := &application{object: configMap(text), values: values, shared: common}
+		alone := applicationOn(configMap(text))
+		alone.values = values
+		if err := errors.Join(asError(together.apply(o)), asError(alone.apply(o))); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(alone.object, together.object); diff != "" {
+			t.Errorf("%s (-alone +together):\n%s", cluster, diff)
+		}
+		costs[cluster] = together.cost
+	}
+	if saved := (costOfReadingYAML - 1) * len(text); costs["east"]-costs["west"] != saved {
+		t.Errorf("the first costs %d and the second %d, want %d less", costs["east"], costs["west"], saved)
+	}
+	if common.cost != costs["east"]+costs["west"] {
+		t.Errorf("together they cost %d", common.cost)
+	}
+}
+
+func TestDocumentsThatAreSharedAreBounded(t *testing.T) {
+	common := newShared()
+	for i := range 10 {
+		a := &application{shared: common}
+		if _, err := a.document(yamlFormat, fmt.Sprintf("a%d: %q\n", i, strings.Repeat("x", maxDocument/2))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if common.size > maxShared || len(common.read) == 0 || len(common.read) == 10 {
+		t.Errorf("%d documents of %d bytes are kept", len(common.read), common.size)
+	}
+}
+
+func TestWhatIsTooMuchForAllClustersTogetherIsRefused(t *testing.T) {
+	o := policyv1alpha1.Overriders{AnnotationsOverrider: []policyv1alpha1.LabelAnnotationOverrider{{
+		Operator: policyv1alpha1.OverriderOpAdd, Value: map[string]string{"region": "${cluster.name}"}}}}
+	set := &Set{shared: newShared(), rules: []*rule{{policy: &Policy{}, anywhere: true, overriders: &o, references: []string{policyv1alpha1.ClusterNameReference}}}}
+	apply := func(name string) error {
+		choice, err := set.For(&clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: name}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, err = choice.Apply(&unstructured.Unstructured{Object: configMap("")})
+		return err
+	}
+	if err := apply("c1"); err != nil {
+		t.Fatal(err)
+	}
+	set.shared.cost = maxCostInAll
+	if err := apply("c2"); !errors.Is(err, errTooMuchInAll) {
+		t.Errorf("what is beyond the bound: %v", err)
+	}
+}
+
+func asError(err *Error) error {
+	if err == nil {
+		return nil
+	}
+	return err
 }

@@ -402,17 +402,11 @@ func (r *Renderer) Work(target workv1alpha1.TargetCluster, cluster *clusterv1alp
 
 // suspended returns true or nothing: what is not suspended does not say so.
 func suspended(suspension *workv1alpha1.BindingSuspension, cluster string) *bool {
-	if suspension == nil {
+	if !suspension.Suspends(cluster) {
 		return nil
 	}
 	yes := true
-	if suspension.Dispatching != nil && *suspension.Dispatching {
-		return &yes
-	}
-	if clusters := suspension.DispatchingOnClusters; clusters != nil && slices.Contains(clusters.ClusterNames, cluster) {
-		return &yes
-	}
-	return nil
+	return &yes
 }
 
 // Works renders the works of all clusters that the binding names, in the order of their names, without

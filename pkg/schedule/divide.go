@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"math/bits"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -40,13 +41,39 @@ func (p *problem) divideJob(chosen, having []int) (Decision, *cause) {
 	decision.Clusters = p.targets(having, parts, true)
 	decision.Message = p.dividedAmong(len(having))
 	if p.Placement.strategy.byRoom() {
+		p.tellOfStopped(&decision)
 		return decision, nil
 	}
 	if anew, _ := p.divideAnew(chosen); slices.EqualFunc(decision.Clusters, anew.Clusters, samePart) {
 		return anew, nil
 	}
 	decision.Message += "; a Job that is placed is not divided anew, because the completions of its parts can't be changed"
+	p.tellOfStopped(&decision)
 	return decision, nil
+}
+
+// mostStopped bounds the clusters that a message names because the part of a Job there stands still.
+const mostStopped = 5
+
+// tellOfStopped tells of the parts of a Job that get nothing to run with. Such a part keeps its completions, so the Job
+// does not end before it has ended.
+func (p *problem) tellOfStopped(decision *Decision) {
+	var stopped []string
+	for _, part := range decision.Clusters {
+		if part.Replicas == 0 {
+			stopped = append(stopped, part.Name)
+		}
+	}
+	if len(stopped) == 0 {
+		return
+	}
+	names := strings.Join(stopped[:min(len(stopped), mostStopped)], ", ")
+	if more := len(stopped) - mostStopped; more > 0 {
+		names += fmt.Sprintf(" and %d more", more)
+	}
+	decision.Reason = ReasonClustersLeftOut
+	decision.Message += fmt.Sprintf("; %s of the Job, in %s, can run no pod, and the Job does not end while completions are left there: a larger parallelism lets it",
+		plural(len(stopped), "part"), names)
 }
 
 func (p *problem) partsOf(having []int) ([]int32, *cause) {

@@ -178,7 +178,21 @@ func (p *problem) tooLittleRoom(chosen []int, shares []share, wanted int64) *cau
 	if len(where) > 0 {
 		text += ": " + strings.Join(where, ", ")
 	}
+	if assumed := p.assumed(chosen); assumed > 0 {
+		text += fmt.Sprintf("; room for %d more is kept for what was placed a moment ago and can't be seen there yet", assumed)
+	}
 	return &cause{rule: RuleCapacity, message: "fits, but " + text, one: text, many: text}
+}
+
+// assumed is for how many of the replicas there would be room in clusters, but for what is assumed taken.
+func (p *problem) assumed(chosen []int) int64 {
+	var sum int64
+	for _, at := range chosen {
+		if at < len(p.Assumed) {
+			sum += int64(min(p.Assumed[at], *p.Replicas))
+		}
+	}
+	return sum
 }
 
 func thereIsRoom(clusters int) string {

@@ -43,6 +43,9 @@ type Facts struct {
 	// Available is for how many replicas more each cluster has room, in the order of Fleet.Clusters, or
 	// CapacityUnknown. Nil: of no cluster it is known. It is looked at where Placement.NeedsCapacity says so.
 	Available []int32
+	// Assumed is how much more room they would have, but for what was placed and can't be seen there yet. It decides
+	// nothing, and is told. Nil: nothing.
+	Assumed []int32
 
 	// InFull asks for a refusal also of each cluster that may have the template and gets none of its replicas. It changes
 	// nothing about where the template goes, and costs what a decision has no use for.

@@ -494,6 +494,7 @@ func TestADividedJobKeepsItsParts(t *testing.T) {
 		fleet    []*clusterv1alpha1.MemberCluster
 		want     []workv1alpha1.TargetCluster
 		message  string
+		told     string // the reason; empty: Success
 	}{
 		{reason: "it is new", replicas: 4, fleet: []*clusterv1alpha1.MemberCluster{member("a", servesJobs), member("b", servesJobs)},
 			want: placed, message: "4 replicas divided among 2 clusters"},
@@ -506,7 +507,9 @@ func TestADividedJobKeepsItsParts(t *testing.T) {
 		{reason: "it asks for more", replicas: 8, current: placed,
 			want: parts(part("a", 4), part("b", 4)), message: "8 replicas divided among 2 clusters" + stays},
 		{reason: "it asks for less than it has parts", replicas: 1, current: placed,
-			want: parts(part("a", 1), part("b", 0)), message: "1 replica divided among 2 clusters" + stays},
+			want: parts(part("a", 1), part("b", 0)), message: "1 replica divided among 2 clusters" + stays +
+				"; 1 part of the Job, in b, can run no pod, and the Job does not end while completions are left there: a larger parallelism lets it",
+			told: ReasonClustersLeftOut},
 		{reason: "it is paused", replicas: 0, current: placed,
 			want: parts(part("a", 0), part("b", 0)), message: "asks for 0 replicas: stays in 2 clusters, without any"},
 		{reason: "it goes on after a pause", replicas: 4, current: parts(part("a", 0), part("b", 0)),
@@ -537,6 +540,9 @@ func TestADividedJobKeepsItsParts(t *testing.T) {
 			})
 			if diff := cmp.Diff(test.want, got.Clusters); diff != "" {
 				t.Errorf("clusters (-want +got):\n%s", diff)
+			}
+			if got.Reason != ReasonSuccess && got.Reason != test.told || test.told != "" && got.Reason != test.told {
+				t.Errorf("the reason is %s", got.Reason)
 			}
 			if got.Message != test.message {
 				t.Errorf("the message is %q, want %q", got.Message, test.message)

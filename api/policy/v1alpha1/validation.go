@@ -174,8 +174,11 @@ func policyValues(policy Policy, path *field.Path) field.ErrorList {
 	errs = append(errs, ValidatePlacement(&spec.Placement, path.Child("placement"))...)
 	errs = append(errs, validatePreemption(spec, path)...)
 	for i, name := range spec.DependentOverrides {
-		if name == "" {
-			errs = append(errs, field.Required(path.Child("dependentOverrides").Index(i), "name an override policy, or remove the entry"))
+		switch at := path.Child("dependentOverrides").Index(i); {
+		case name == "":
+			errs = append(errs, field.Required(at, "name an override policy, or remove the entry"))
+		case len(validation.IsDNS1123Subdomain(name)) > 0:
+			errs = append(errs, field.Invalid(at, name, "no override policy can bear this name: give the name alone, without a namespace; it is one of the policy's own"))
 		}
 	}
 	errs = append(errs, validateFailover(spec, path.Child("failover"))...)
@@ -433,11 +436,25 @@ func validateClusterNames(names []string, path *field.Path) field.ErrorList {
 	return errs
 }
 
+// Each group is tried, and each weight looked at, for every cluster, while the write of a template waits.
+const (
+	maxAffinityGroups = 100
+	maxStaticWeights  = 2000
+)
+
 func validateClusterAffinities(placement *Placement, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	at := path.Child("clusterAffinities")
 	if placement.ClusterAffinity != nil && len(placement.ClusterAffinities) > 0 {
 		errs = append(errs, field.Forbidden(at, "can't stand beside clusterAffinity: move that into a group of its own"))
+	}
+	groups := len(placement.ClusterAffinities)
+	for i := range placement.ClusterAffinities {
+		groups += len(placement.ClusterAffinities[i].OverflowAffinities)
+	}
+	if groups > maxAffinityGroups {
+		return append(errs, field.Invalid(at, groups, fmt.Sprintf(
+			"are too many groups, those of overflowAffinities included: at most %d; select clusters by labels rather than one by one", maxAffinityGroups)))
 	}
 	names := sets.New[string]()
 	for i := range placement.ClusterAffinities {
@@ -573,6 +590,10 @@ func validateReplicaScheduling(strategy *ReplicaSchedulingStrategy, path *field.
 	}
 	path = path.Child("weightPreference")
 	errs = append(errs, oneOf(strategy.WeightPreference.DynamicWeight, path.Child("dynamicWeight"), DynamicWeightByAvailableReplicas)...)
+	if weights := len(strategy.WeightPreference.StaticWeightList); weights > maxStaticWeights {
+		return append(errs, field.Invalid(path.Child("staticWeightList"), weights, fmt.Sprintf(
+			"are too many weights: at most %d; one rule may name many clusters, or select them by labels", maxStaticWeights)))
+	}
 	for i := range strategy.WeightPreference.StaticWeightList {
 		rule, at := &strategy.WeightPreference.StaticWeightList[i], path.Child("staticWeightList").Index(i)
 		errs = append(errs, validateClusterAffinity(&rule.TargetCluster, at.Child("targetCluster"))...)

@@ -165,7 +165,7 @@ func validateImageOverrider(o *ImageOverrider, path *field.Path) field.ErrorList
 	errs := required(o.Component, path.Child("component"), ImageRegistry, ImageRepository, ImageTag)
 	errs = append(errs, validateOperator(o.Operator, path)...)
 	if o.Predicate != nil {
-		errs = append(errs, validatePointer(o.Predicate.Path, path.Child("predicate", "path"))...)
+		errs = append(errs, validateImagePath(o.Predicate.Path, path.Child("predicate", "path"))...)
 	}
 	values, known := imageValues[o.Component]
 	at := path.Child("value")
@@ -177,6 +177,14 @@ func validateImageOverrider(o *ImageOverrider, path *field.Path) field.ErrorList
 		errs = append(errs, field.Invalid(at, o.Value, "must be "+values.is))
 	}
 	return errs
+}
+
+// validateImagePath refuses what no override can change, and the whole object.
+func validateImagePath(pointer string, path *field.Path) field.ErrorList {
+	if pointer == "" {
+		return field.ErrorList{field.Required(path, "give the path of the image, such as /spec/template/spec/containers/0/image, or leave predicate out")}
+	}
+	return validateTarget(pointer, path)
 }
 
 func validateCommandArgsOverrider(o *CommandArgsOverrider, path *field.Path) field.ErrorList {

@@ -44,6 +44,25 @@ func TestAnOverridePolicyHasABoundedNumberOfChanges(t *testing.T) {
 	}
 }
 
+func TestThePathOfAnImageIsOneThatMayBeChanged(t *testing.T) {
+	for path, want := range map[string]string{
+		"/spec/template/spec/containers/0/image": "",
+		"/metadata/annotations/image":            "",
+		"":                                       "Required value: give the path of the image",
+		"spec/image":                             `Invalid value: "spec/image": must begin with /`,
+		"/apiVersion":                            "Forbidden: /apiVersion can't be overridden",
+		"/metadata/name":                         "Forbidden: /metadata/name can't be overridden",
+		"/status/image":                          "Forbidden: /status/image can't be overridden",
+	} {
+		var wants []string
+		if want != "" {
+			wants = []string{"spec.overrideRules[0].overriders.imageOverrider[0].predicate.path: " + want}
+		}
+		expectErrors(t, policyv1alpha1.ValidateOverridePolicy(overrideOf(policyv1alpha1.Overriders{ImageOverrider: []policyv1alpha1.ImageOverrider{{
+			Predicate: &policyv1alpha1.ImagePredicate{Path: path}, Component: policyv1alpha1.ImageTag, Operator: policyv1alpha1.OverriderOpReplace, Value: "v1"}}})), wants)
+	}
+}
+
 func TestASpecThatWasStoredUnderOtherRulesMayStay(t *testing.T) {
 	invalid := overrideOf(policyv1alpha1.Overriders{Plaintext: []policyv1alpha1.PlaintextOverrider{{Path: "spec"}}})
 	unchanged := invalid.DeepCopy()

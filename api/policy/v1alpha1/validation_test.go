@@ -254,6 +254,26 @@ func TestThePartsOfAPlacementHaveTheirRules(t *testing.T) {
 				{SpreadByField: policyv1alpha1.SpreadByFieldCluster, MinGroups: -1, MaxGroups: -2}, {SpreadByLabel: "rack", MinGroups: 5, MaxGroups: 4}}
 		}, []string{"spec.placement.spreadConstraints[0].minGroups: Invalid value: -1",
 			"spec.placement.spreadConstraints[0].maxGroups: Invalid value: -2", "spec.placement.spreadConstraints[1].maxGroups: Invalid value: 4: must not be below minGroups, which is 5"}},
+		{"as many groups as there may be", func(s *spec) {
+			for i := range 100 {
+				s.Placement.ClusterAffinities = append(s.Placement.ClusterAffinities, policyv1alpha1.ClusterAffinityTerm{AffinityName: fmt.Sprint("a", i)})
+			}
+		}, nil},
+		{"more groups, with those of overflow", func(s *spec) {
+			divide(s, policyv1alpha1.ReplicaDivisionAggregated)
+			for i := range 51 {
+				s.Placement.ClusterAffinities = append(s.Placement.ClusterAffinities, policyv1alpha1.ClusterAffinityTerm{AffinityName: fmt.Sprint("a", i), ClusterAffinity: member1,
+					OverflowAffinities: []policyv1alpha1.OverflowAffinityTerm{{AffinityName: fmt.Sprint("b", i)}}})
+			}
+		}, []string{"spec.placement.clusterAffinities: Invalid value: 102: are too many groups, those of overflowAffinities included: at most 100"}},
+		{"more weights than there may be", func(s *spec) {
+			divide(s, policyv1alpha1.ReplicaDivisionWeighted)
+			s.Placement.ReplicaScheduling.WeightPreference = &policyv1alpha1.ClusterPreferences{
+				StaticWeightList: slices.Repeat([]policyv1alpha1.StaticClusterWeight{{TargetCluster: member1, Weight: 1}}, 2001)}
+		}, []string{"spec.placement.replicaScheduling.weightPreference.staticWeightList: Invalid value: 2001: are too many weights: at most 2000"}},
+		{"an override policy of another namespace to wait for", func(s *spec) {
+			s.DependentOverrides = []string{"o1", "bad/o1"}
+		}, []string{`spec.dependentOverrides[1]: Invalid value: "bad/o1": no override policy can bear this name`}},
 		{"near to and far from the same workloads", func(s *spec) {
 			term := &policyv1alpha1.WorkloadAffinityTerm{GroupByLabelKey: "app"}
 			s.Placement.WorkloadAffinity = &policyv1alpha1.WorkloadAffinity{Affinity: term, AntiAffinity: term}

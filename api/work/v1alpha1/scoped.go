@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
@@ -18,6 +20,20 @@ var (
 	_ Binding = (*PropagationBinding)(nil)
 	_ Binding = (*ClusterPropagationBinding)(nil)
 )
+
+// Suspends says whether nothing is sent to a cluster.
+func (s *BindingSuspension) Suspends(cluster string) bool {
+	return s != nil && (s.Dispatching != nil && *s.Dispatching ||
+		s.DispatchingOnClusters != nil && slices.Contains(s.DispatchingOnClusters.ClusterNames, cluster))
+}
+
+// Sent are the clusters that a template is sent to, of those that it goes to.
+func (s *BindingSpec) Sent() []TargetCluster {
+	if s.Suspension == nil {
+		return s.Clusters
+	}
+	return slices.DeleteFunc(slices.Clone(s.Clusters), func(target TargetCluster) bool { return s.Suspension.Suspends(target.Name) })
+}
 
 // GetSpec returns the binding's spec, not a copy.
 func (b *PropagationBinding) GetSpec() *BindingSpec { return &b.Spec }

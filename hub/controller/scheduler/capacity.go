@@ -24,9 +24,8 @@ type Room interface {
 }
 
 // gather asks about all clusters of a fleet. What it returns reads the room in them, in their order.
-func (r *Reconciler) gather(ctx context.Context, fleet *schedule.Fleet, needs *workv1alpha1.ReplicaRequirements) (room func() []int32) {
-	known := r.Room.Gather(ctx, needs, names(fleet))
-	return func() []int32 { return available(known()) }
+func (r *Reconciler) gather(ctx context.Context, fleet *schedule.Fleet, needs *workv1alpha1.ReplicaRequirements) (room func() []capacity.Answer) {
+	return r.Room.Gather(ctx, needs, names(fleet))
 }
 
 // names are those of the clusters of a fleet.
@@ -38,23 +37,27 @@ func names(fleet *schedule.Fleet) []string {
 	return names
 }
 
-// available is what a decision takes from answers.
-func available(answers []capacity.Answer) []int32 {
-	available := make([]int32, len(answers))
+// available is what a decision takes from answers: the room that there is, and what is assumed taken of it.
+func available(answers []capacity.Answer) (available, assumed []int32) {
+	if answers == nil {
+		return nil, nil
+	}
+	available, assumed = make([]int32, len(answers)), make([]int32, len(answers))
 	for i, answer := range answers {
-		available[i] = schedule.CapacityUnknown
-		if answer.Source != capacity.Unknown {
-			available[i] = answer.Replicas
+		available[i], assumed[i] = answer.Replicas, answer.Assumed
+		if answer.Source == capacity.Unknown {
+			available[i] = schedule.CapacityUnknown
 		}
 	}
-	return available
+	return available, assumed
 }
 
-// placed tells what was decided about a workload. What it returns takes that back.
+// placed tells what was decided about a workload. What is kept from a cluster takes no room there. What it returns takes
+// that back.
 func (r *Reconciler) placed(binding workv1alpha1.Binding, before []workv1alpha1.TargetCluster) (undo func()) {
 	spec := binding.GetSpec()
 	if spec.Replicas == nil {
 		return func() {}
 	}
-	return r.Room.Assume(store.Key(binding), spec.ReplicaRequirements, before, spec.Clusters)
+	return r.Room.Assume(store.Key(binding), spec.ReplicaRequirements, before, spec.Sent())
 }

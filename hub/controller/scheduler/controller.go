@@ -24,6 +24,7 @@ import (
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/capacity"
 	"windlass.dev/windlass/hub/store"
 	"windlass.dev/windlass/pkg/evict"
 	"windlass.dev/windlass/pkg/interpret"
@@ -85,24 +86,27 @@ func (r *Reconciler) Setup(mgr manager.Manager) (synced func() bool, err error) 
 
 // roomGrew wakes the bindings that wait for room.
 func (r *Reconciler) roomGrew(wake *store.Mailbox[types.NamespacedName]) {
-	r.wake(wake, slices.DeleteFunc(r.Bindings.List(), func(binding workv1alpha1.Binding) bool { return !r.waitsForRoom(binding) }))
-}
-
-// wake adds bindings to the queue. Of all of them, those that wait for room take turns by their rank.
-func (r *Reconciler) wake(wake *store.Mailbox[types.NamespacedName], bindings []workv1alpha1.Binding) {
-	for _, binding := range bindings {
-		if r.waitsForRoom(binding) {
+	r.turns.grow(func() {
+		waiting := slices.DeleteFunc(r.Bindings.List(), func(binding workv1alpha1.Binding) bool { return !r.waitsForRoom(binding) })
+		for _, binding := range waiting {
 			r.turns.wake(store.Key(binding), r.rank(store.Key(binding)))
 		}
-	}
-	for _, binding := range bindings {
-		wake.Add(store.Key(binding), false)
-	}
+		for _, binding := range waiting {
+			wake.Add(store.Key(binding), false)
+		}
+	})
 }
 
-// woken are the bindings that a change of one of them wakes.
+// woken are the bindings that a change of one of them wakes. Those that are placed by room take turns with the others from
+// now on.
 func (r *Reconciler) woken(old, new workv1alpha1.Binding) []types.NamespacedName {
-	return append(bindingChanged(old, new), r.waitingFor(old, new)...)
+	keys := append(bindingChanged(old, new), r.waitingFor(old, new)...)
+	for _, key := range keys {
+		if binding, ok := r.Bindings.Get(key); ok && r.byRoom(binding) {
+			r.turns.wake(key, r.rank(key))
+		}
+	}
+	return keys
 }
 
 // rank is the place of a binding in the queue. A binding is placed as it is written, and so before any other; the
@@ -142,7 +146,12 @@ func (r *Reconciler) clusterChanged(wake *store.Mailbox[types.NamespacedName], o
 	} else {
 		r.fleet.delete(old.Name)
 	}
-	r.wake(wake, r.Bindings.List())
+	for _, binding := range r.Bindings.List() {
+		if !r.waitsForRoom(binding) {
+			wake.Add(store.Key(binding), false)
+		}
+	}
+	r.roomGrew(wake)
 }
 
 // Reconcile places one binding.
@@ -180,8 +189,8 @@ type step struct {
 }
 
 // step decides, and takes the room of what is placed.
-func (r *Reconciler) step(binding workv1alpha1.Binding, fleet *schedule.Fleet, available []int32) step {
-	next := step{decision: r.decide(binding, fleet, available), scheduled: binding.DeepCopyObject().(workv1alpha1.Binding), undo: func() {}}
+func (r *Reconciler) step(binding workv1alpha1.Binding, fleet *schedule.Fleet, room []capacity.Answer) step {
+	next := step{decision: r.decide(binding, fleet, room), scheduled: binding.DeepCopyObject().(workv1alpha1.Binding), undo: func() {}}
 	if next.changed = record(next.scheduled, next.decision, r.Now()); next.changed {
 		next.undo = r.placed(next.scheduled, binding.GetSpec().Clusters)
 	}
@@ -263,9 +272,9 @@ func othersTurn(binding workv1alpha1.Binding) bool {
 	return !ours(binding) && scheduledCondition(binding) != nil
 }
 
-// decide asks where a binding goes in a fleet. Available is the room in its clusters, in their order, where that matters.
-func (r *Reconciler) decide(binding workv1alpha1.Binding, fleet *schedule.Fleet, available []int32) schedule.Decision {
-	facts, settled := r.question(binding, fleet, available)
+// decide asks where a binding goes in a fleet. Room is that of its clusters, in their order, where that matters.
+func (r *Reconciler) decide(binding workv1alpha1.Binding, fleet *schedule.Fleet, room []capacity.Answer) schedule.Decision {
+	facts, settled := r.question(binding, fleet, room)
 	switch {
 	case settled != nil:
 		return *settled
@@ -277,7 +286,7 @@ func (r *Reconciler) decide(binding workv1alpha1.Binding, fleet *schedule.Fleet,
 
 // question gathers what a decision is made from, but for the company of a binding that has groups; or says what is settled
 // without one.
-func (r *Reconciler) question(binding workv1alpha1.Binding, fleet *schedule.Fleet, available []int32) (facts schedule.Facts, settled *schedule.Decision) {
+func (r *Reconciler) question(binding workv1alpha1.Binding, fleet *schedule.Fleet, room []capacity.Answer) (facts schedule.Facts, settled *schedule.Decision) {
 	spec := binding.GetSpec()
 	if !ours(binding) {
 		return facts, &schedule.Decision{Clusters: spec.Clusters, Reason: workv1alpha1.ScheduledByAnother, Message: fmt.Sprintf(
@@ -290,12 +299,11 @@ func (r *Reconciler) question(binding workv1alpha1.Binding, fleet *schedule.Flee
 	if err != nil {
 		return facts, &schedule.Decision{Clusters: spec.Clusters, Group: group(binding), Reason: schedule.ReasonSchedulerError, Message: err.Error()}
 	}
-	return schedule.Facts{
+	facts = schedule.Facts{
 		Template:  schedule.Template{Kind: store.TemplateKey(binding).GroupVersionKind, UID: spec.Resource.UID},
 		Replicas:  spec.Replicas,
 		Placement: placement,
 		Fleet:     fleet,
-		Available: available,
 		Current:   evict.Has(spec),
 		Leaving:   evict.Leaving(spec),
 		Paused:    paused(spec.Suspension),
@@ -303,7 +311,9 @@ func (r *Reconciler) question(binding workv1alpha1.Binding, fleet *schedule.Flee
 		KeepEmpty: r.KeepEmpty,
 		Group:     group(binding),
 		Fresh:     afresh(binding),
-	}, nil
+	}
+	facts.Available, facts.Assumed = available(room)
+	return facts, nil
 }
 
 // paused are the clusters that a policy names to pause what is sent there.

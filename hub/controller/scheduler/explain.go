@@ -21,7 +21,7 @@ func (r *Reconciler) Explain(ctx context.Context, binding workv1alpha1.Binding) 
 	if r.byRoom(binding) {
 		room = r.Room.Gather(ctx, spec.ReplicaRequirements, names(fleet))()
 	}
-	decision := r.decideInFull(binding, fleet, available(room))
+	decision := r.decideInFull(binding, fleet, room)
 	return &workv1alpha1.BindingPlacement{
 		ObjectMeta:    metav1.ObjectMeta{Namespace: binding.GetNamespace(), Name: binding.GetName()},
 		Resource:      spec.Resource,
@@ -38,8 +38,8 @@ func (r *Reconciler) Explain(ctx context.Context, binding workv1alpha1.Binding) 
 }
 
 // decideInFull decides for nobody: what others decide afterwards does not depend on it.
-func (r *Reconciler) decideInFull(binding workv1alpha1.Binding, fleet *schedule.Fleet, available []int32) schedule.Decision {
-	facts, settled := r.question(binding, fleet, available)
+func (r *Reconciler) decideInFull(binding workv1alpha1.Binding, fleet *schedule.Fleet, room []capacity.Answer) schedule.Decision {
+	facts, settled := r.question(binding, fleet, room)
 	if settled != nil {
 		return *settled
 	}

@@ -66,6 +66,44 @@ func TestReplicasAreDividedByWhatClustersReportAsSpare(t *testing.T) {
 	}
 }
 
+func TestWhatIsKeptFromClustersTakesNoRoomThere(t *testing.T) {
+	w := newWorld()
+	w.attach(roomy("a", "4"))
+	w.attach(roomy("b", "2"))
+	suspend := func(suspension policyv1alpha1.Suspension) {
+		w.PropagationBindings.Change("shop", web.Name, func(b *workv1alpha1.PropagationBinding) {
+			b.Spec.Suspension = &workv1alpha1.BindingSuspension{Suspension: suspension}
+			b.Generation++
+		})
+		w.reconcile(t, web)
+	}
+	b := byRoom(3)
+	b.Spec.Suspension = &workv1alpha1.BindingSuspension{Suspension: policyv1alpha1.Suspension{Dispatching: ptr.To(true)}}
+	w.PropagationBindings.Put(b)
+	w.reconcile(t, web)
+	suspend(policyv1alpha1.Suspension{DispatchingOnClusters: &policyv1alpha1.SuspendClusters{ClusterNames: []string{"a"}}})
+	suspend(policyv1alpha1.Suspension{Dispatching: ptr.To(false)})
+	if diff := cmp.Diff([]string{"", "b=1", "a=2 b=1"}, w.assumed); diff != "" {
+		t.Errorf("what is taken off the clusters' room while all is suspended, a is, and nothing is (-want +got):\n%s", diff)
+	}
+}
+
+func TestRoomThatIsOnlyAssumedTakenIsTold(t *testing.T) {
+	w := newRoom(t, "5")
+	first := byRoom(3)
+	w.PropagationBindings.Put(first)
+	w.reconcile(t, web)
+	second := byRoom(4)
+	second.Name, second.Spec.Resource.Name = "second", "second"
+	w.PropagationBindings.Put(second)
+	w.reconcile(t, types.NamespacedName{Namespace: "shop", Name: "second"})
+	got, _ := w.PropagationBindings.Get("shop", "second")
+	want := "4 replicas wanted, and the cluster that fits has room for 2: a has 2; room for 3 more is kept for what was placed a moment ago and can't be seen there yet"
+	if condition := scheduledCondition(got); condition.Message != want {
+		t.Errorf("the message is %q, want %q", condition.Message, want)
+	}
+}
+
 func TestAWriteOfABindingDoesNotWaitForAgents(t *testing.T) {
 	w := newWorld("a")
 	if w.controller.Place(byRoom(3)) {

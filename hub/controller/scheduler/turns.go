@@ -19,6 +19,13 @@ type turns struct {
 	// of many keys is taken before the others are added. Whoever puts a key into woken must see to it that it comes out of
 	// the queue soon, for others come back until it has.
 	woken, begun map[types.NamespacedName]int
+
+	// wave are those that were in the queue when there was more room last, and have not been decided on since. Grown, if
+	// there is more again before all of them have, begins the next wave: else those of high rank that find no room would come
+	// back before any of lower rank had its turn. Waking is true while a wave is being woken.
+	wave   map[types.NamespacedName]struct{}
+	grown  func()
+	waking bool
 }
 
 // turnAgain is after how long a binding is looked at again when one of higher rank is still in the queue.
@@ -40,7 +47,59 @@ func (t *turns) change(change func()) {
 func (t *turns) wake(key types.NamespacedName, rank int) { t.change(func() { t.woken[key] = rank }) }
 
 // leave is called when a binding was taken from the queue that is gone or not placed by room.
-func (t *turns) leave(key types.NamespacedName) { t.change(func() { delete(t.woken, key) }) }
+func (t *turns) leave(key types.NamespacedName) {
+	var next func()
+	t.change(func() {
+		delete(t.woken, key)
+		next = t.done(key)
+	})
+	next()
+}
+
+// grow wakes those that wait for room: at once, or when all that the last wave found in the queue have had their turn.
+func (t *turns) grow(wake func()) {
+	var now bool
+	t.change(func() {
+		if now = !t.waking && len(t.wave) == 0; now {
+			t.waking = true
+		} else {
+			t.grown = wake
+		}
+	})
+	if !now {
+		return
+	}
+	wake()
+	var next func()
+	t.change(func() {
+		t.waking, t.wave = false, map[types.NamespacedName]struct{}{}
+		for key := range t.woken {
+			t.wave[key] = struct{}{}
+		}
+		next = t.next()
+	})
+	next()
+}
+
+// done takes a binding out of the wave, but not when it is to come again. It is called with the lock held, and what it
+// returns without.
+func (t *turns) done(key types.NamespacedName) (next func()) {
+	if _, again := t.woken[key]; !again {
+		delete(t.wave, key)
+	}
+	return t.next()
+}
+
+// next begins the next wave, if it is time for one and there is one. It is called with the lock held, and what it returns
+// without.
+func (t *turns) next() func() {
+	if t.waking || len(t.wave) > 0 || t.grown == nil {
+		return func() {}
+	}
+	wake := t.grown
+	t.grown = nil
+	return func() { t.grow(wake) }
+}
 
 // begin is called when a binding that is placed by room was taken from the queue, and end when it is done. It returns false
 // when one of higher rank is still in the queue: the binding is to come again then.
@@ -56,7 +115,14 @@ func (t *turns) begin(key types.NamespacedName, rank int) (begun bool) {
 	return begun
 }
 
-func (t *turns) end(key types.NamespacedName) { t.change(func() { delete(t.begun, key) }) }
+func (t *turns) end(key types.NamespacedName) {
+	var next func()
+	t.change(func() {
+		delete(t.begun, key)
+		next = t.done(key)
+	})
+	next()
+}
 
 // inTurn takes a step with the room in clusters for itself, as one of the rank of a binding that has begun. It waits for
 // those of higher rank that have begun, too. For those that have not it would wait for ever, when all workers do: it

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -38,6 +40,8 @@ func (s sums) Summary(name string) (*clusterv1alpha1.ResourceSummary, time.Time)
 func (sums) Delivery(string, types.NamespacedName) (capacity.Delivery, bool) {
 	return capacity.Delivery{}, true
 }
+
+func (sums) Placements(func(capacity.Placement)) {}
 
 // atOnce has nobody decide before all have asked, and lets others run between reading the room and deciding.
 type atOnce struct {
@@ -159,6 +163,99 @@ func TestOfThoseThatWaitTheOneOfTheHighestRankGetsTheNewRoomWhoeverIsFirst(t *te
 	w.reconcile(t, keys[0])
 	if diff := cmp.Diff([]string{"high"}, w.placed(t)); diff != "" {
 		t.Errorf("placed (-want +got):\n%s", diff)
+	}
+}
+
+func TestOneOfLowerRankHasItsTurnHoweverOftenThereIsMoreRoom(t *testing.T) {
+	w := newRoom(t, "0")
+	ranks := map[types.NamespacedName]int{}
+	for i := range 4 {
+		b := byRoom(2)
+		b.Name, b.Spec.Resource.Name = fmt.Sprint("high-", i), fmt.Sprint("high-", i)
+		b.Spec.SchedulePriority = &workv1alpha1.BindingSchedulePriority{Priority: 100}
+		w.PropagationBindings.Put(b)
+		ranks[types.NamespacedName{Namespace: b.Namespace, Name: b.Name}] = 100
+	}
+	low := w.waiting("low", 0)
+	ranks[low] = 0
+	for key := range ranks {
+		w.reconcile(t, key)
+	}
+	w.keys(t)
+	w.attach(roomy("a", "1"))
+	queue := map[types.NamespacedName]bool{}
+	for step := 0; len(w.placed(t)) == 0; step++ {
+		if step == 4*len(ranks) {
+			t.Fatalf("after %d looks nobody has looked at the one that fits", step)
+		}
+		w.controller.roomGrew(w.woken)
+		for _, key := range w.keys(t) {
+			namespace, name, _ := strings.Cut(key, "/")
+			queue[types.NamespacedName{Namespace: namespace, Name: name}] = true
+		}
+		first := slices.MaxFunc(slices.Collect(maps.Keys(queue)), func(a, b types.NamespacedName) int { return ranks[a] - ranks[b] })
+		delete(queue, first)
+		if w.reconcile(t, first).RequeueAfter == turnAgain {
+			queue[first] = true
+		}
+	}
+	if diff := cmp.Diff([]string{"low"}, w.placed(t)); diff != "" {
+		t.Errorf("placed (-want +got):\n%s", diff)
+	}
+}
+
+func TestRoomThatGrowsDuringAWaveMakesOneWaveAfterIt(t *testing.T) {
+	w := newRoom(t, "0")
+	keys := []types.NamespacedName{w.waiting("one", 1), w.waiting("two", 2)}
+	for _, key := range keys {
+		w.reconcile(t, key)
+	}
+	w.keys(t)
+	expect := func(step string, want int) {
+		t.Helper()
+		if got := w.keys(t); len(got) != want {
+			t.Errorf("%s: %v are woken, want %d", step, got, want)
+		}
+	}
+	w.controller.roomGrew(w.woken)
+	expect("the first wave", 2)
+	for range 3 {
+		w.controller.roomGrew(w.woken)
+	}
+	expect("during the wave", 0)
+	w.reconcile(t, keys[1])
+	expect("one of two has had its turn", 0)
+	w.PropagationBindings.Drop("shop", "one")
+	w.reconcile(t, keys[0])
+	expect("the wave is over", 1)
+	w.reconcile(t, keys[1])
+	expect("what grew during the wave has had its wave", 0)
+	w.controller.roomGrew(w.woken)
+	expect("it grows again", 1)
+}
+
+func TestABindingThatComesDuringAWaveIsInTheNextOne(t *testing.T) {
+	w := newRoom(t, "0")
+	high := w.waiting("high", 100)
+	w.reconcile(t, high)
+	w.controller.roomGrew(w.woken)
+	low := w.waiting("low", 0)
+	stored, _ := w.PropagationBindings.Get(low.Namespace, low.Name)
+	w.controller.woken(nil, stored)
+	w.controller.roomGrew(w.woken)
+	w.keys(t)
+	w.reconcile(t, high)
+	if got := w.keys(t); len(got) != 1 {
+		t.Fatalf("woken are %v, want the second wave", got)
+	}
+	w.controller.roomGrew(w.woken)
+	w.reconcile(t, high)
+	if got := w.keys(t); len(got) > 0 {
+		t.Errorf("woken are %v before the new one has had its turn", got)
+	}
+	w.reconcile(t, low)
+	if got := w.keys(t); len(got) == 0 {
+		t.Error("nobody is woken when it has")
 	}
 }
 
