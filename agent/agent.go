@@ -81,6 +81,9 @@ func New(config Config, logger *slog.Logger) (*Agent, error) {
 		if a.health, err = newHealthServer(config.HealthListen, a.registry, a.standing.get); err != nil {
 			return nil, err
 		}
+		if config.Profiling {
+			a.health.serveProfiles()
+		}
 	}
 	return a, nil
 }

@@ -46,6 +46,9 @@ type Config struct {
 	ProxyCAFile string `json:"proxyCAFile,omitempty"`
 	// HealthListen is where health and metrics are served; "" serves none.
 	HealthListen string `json:"healthListen,omitempty"`
+	// Profiling serves Go's profiles of the agent, /debug/pprof/, where health is served: for finding out what takes time or
+	// memory. Whoever reaches that address can read them, and has the agent work for it.
+	Profiling bool `json:"profiling,omitempty"`
 	// RetryRefused is how long an agent that can't go on until a person acts, such as one whose token has
 	// expired, stays there, not ready and saying why, before it tries again. With 0s it ends instead.
 	RetryRefused metav1.Duration `json:"retryRefused,omitempty"`

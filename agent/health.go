@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"sync"
 	"time"
 
@@ -65,11 +66,19 @@ func (s *standing) get() (line string, ready bool) {
 // wants, or waits for another agent; if not, why not) and /metrics.
 type healthServer struct {
 	listener net.Listener
+	mux      *http.ServeMux
 	server   *http.Server
 }
 
 // errHealth begins what is wrong with the address for health.
 var errHealth = errors.New("--health-listen")
+
+// serveProfiles serves Go's profiles beside health.
+func (h *healthServer) serveProfiles() {
+	h.mux.HandleFunc("/debug/pprof/", pprof.Index) // and those that it names: heap, allocs, goroutine, …
+	h.mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	h.mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+}
 
 // newHealthServer listens at once, so that a port in use is noticed before anything is done.
 func newHealthServer(address string, registry *prometheus.Registry, ready func() (line string, ready bool)) (*healthServer, error) {
@@ -87,7 +96,7 @@ func newHealthServer(address string, registry *prometheus.Registry, ready func()
 		fmt.Fprintln(w, cmp.Or(line, "ok"))
 	})
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	return &healthServer{listener: listener, server: &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}}, nil
+	return &healthServer{listener: listener, mux: mux, server: &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}}, nil
 }
 
 // stay tells for a while why the agent can't go on, in its log and to whoever asks whether it is ready. A pod that

@@ -8,6 +8,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -30,6 +33,39 @@ func TestAnAgentThatCannotWriteIsNotReady(t *testing.T) {
 	if line, ready := s.get(); !ready || line != "" {
 		t.Errorf("it says %q, ready: %t, although it can write again", line, ready)
 	}
+}
+
+func TestProfilesAreServedOnlyWhereTheyAreAskedFor(t *testing.T) {
+	for _, asked := range []bool{false, true} {
+		config := DefaultConfig()
+		config.Hub, config.HealthListen, config.Kubeconfig, config.Profiling = "hub:8443", "127.0.0.1:0", kubeconfigOfNobody(t), asked
+		a, err := New(config, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = a.health.listener.Close()
+		// Who has hung up gets what was gathered until then: nothing.
+		ctx, hangUp := context.WithCancel(t.Context())
+		hangUp()
+		for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/profile", "/debug/pprof/trace"} {
+			answer := httptest.NewRecorder()
+			a.health.server.Handler.ServeHTTP(answer, httptest.NewRequestWithContext(ctx, http.MethodGet, path, nil))
+			if served := answer.Code == http.StatusOK; served != asked {
+				t.Errorf("profiling is %t, and %s answers %d", asked, path, answer.Code)
+			}
+		}
+	}
+}
+
+// kubeconfigOfNobody names a cluster that does not exist: to make an agent asks nothing of it.
+func kubeconfigOfNobody(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	text := `{"current-context":"c","contexts":[{"name":"c","context":{"cluster":"c","user":"c"}}],"clusters":[{"name":"c","cluster":{"server":"https://127.0.0.1:1"}}],"users":[{"name":"c","user":{}}]}`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func TestAnAgentThatNeedsAPersonStaysAndSaysWhy(t *testing.T) {
