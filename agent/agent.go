@@ -16,7 +16,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -47,9 +46,8 @@ type Agent struct {
 	rest      *rest.Config
 	// claim lets one of several agents of a cluster act; plain alone reaches the member without being asked for it.
 	claim   *claim.Claim
-	plain   kubernetes.Interface
+	plain   *member.Core
 	clients *member.Clients
-	core    kubernetes.Interface
 	health  *healthServer // nil when nothing is served
 }
 
@@ -74,9 +72,6 @@ func New(config Config, logger *slog.Logger) (*Agent, error) {
 	if a.clients, err = member.Connect(a.rest); err != nil {
 		return nil, err
 	}
-	if a.core, err = kubernetes.NewForConfig(a.rest); err != nil {
-		return nil, err
-	}
 	if config.HealthListen != "" {
 		if a.health, err = newHealthServer(config.HealthListen, a.registry, a.standing.get); err != nil {
 			return nil, err
@@ -90,7 +85,7 @@ func New(config Config, logger *slog.Logger) (*Agent, error) {
 
 // makeClaim has every client that is made from here on write only while this agent acts.
 func (a *Agent) makeClaim() error {
-	plain, err := kubernetes.NewForConfig(a.rest)
+	plain, err := member.NewCore(a.rest)
 	if err != nil {
 		return err
 	}
@@ -100,7 +95,7 @@ func (a *Agent) makeClaim() error {
 	}
 	a.plain = plain
 	a.claim = claim.New(claim.Config{
-		Leases:    plain.CoordinationV1().Leases(a.config.StateNamespace),
+		Leases:    plain.Leases(a.config.StateNamespace),
 		Namespace: a.config.StateNamespace, MakeNamespace: a.makeNamespace,
 		Self: self, Gone: claim.Gone, Anew: a.stateGone.raise, Trouble: a.standing.trouble, Logger: a.logger, Now: time.Now,
 	})
@@ -269,11 +264,11 @@ func (a *Agent) insist(ctx context.Context, what string, do func(context.Context
 
 func (a *Agent) makeNamespace(ctx context.Context) error {
 	name := a.config.StateNamespace
-	_, err := a.plain.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
+	_, err := a.plain.Namespaces().Get(ctx, name, metav1.GetOptions{})
 	if !apierrors.IsNotFound(err) {
 		return err
 	}
-	_, err = a.plain.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	_, err = a.plain.Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
 		return nil
 	}
@@ -369,7 +364,7 @@ func (a *Agent) becomeTheOne(ctx context.Context, enroller *enroll.Enroller) err
 // newEnroller makes what knows who the agent is.
 func (a *Agent) newEnroller(ctx context.Context) (uid string, enroller *enroll.Enroller, err error) {
 	err = a.insist(ctx, "finding out which cluster this is", func(ctx context.Context) (err error) {
-		uid, err = enroll.KubeSystemUID(ctx, a.core)
+		uid, err = enroll.KubeSystemUID(ctx, a.clients.Core.Namespaces())
 		return err
 	})
 	if err != nil {
@@ -379,7 +374,7 @@ func (a *Agent) newEnroller(ctx context.Context) (uid string, enroller *enroll.E
 		Hub: a.config.Hub, ClusterName: a.config.ClusterName, KubeSystemUID: uid,
 		Labels: a.config.Labels, Provider: a.config.Provider, Region: a.config.Region, Zones: a.config.Zones,
 		AgentVersion: version.Version, Token: enroll.TokenSource{File: a.config.TokenFile},
-		Store: enroll.NewSecretStore(a.core, a.config.StateNamespace), Dialer: a.dialer,
+		Store: enroll.NewSecretStore(a.clients.Core.Secrets(a.config.StateNamespace), a.clients.Core.Namespaces(), a.config.StateNamespace), Dialer: a.dialer,
 		Log: a.logger, Registerer: a.registry, Now: time.Now,
 		Forget: func(ctx context.Context) error { return state.Forget(ctx, a.stateSecrets()) },
 		Waiting: func(problem error) {

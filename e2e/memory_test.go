@@ -8,10 +8,10 @@ import (
 	"windlass.dev/windlass/e2e/fleet"
 )
 
-func TestAnAgentWithAHundredObjectsStaysUnder60MB(t *testing.T) {
+func TestAnAgentWithAHundredObjectsStaysUnder45MB(t *testing.T) {
 	const (
 		objects = 100
-		most    = 60 << 20
+		most    = 45 << 20
 	)
 	f := fleet.Shared(t)
 	member := f.Member("member1")

@@ -835,6 +835,10 @@ func TestPausesGrowWithJitterAndObeyTheHub(t *testing.T) {
 	}
 }
 
+func storeOf(client *fake.Clientset, namespace string) *SecretStore {
+	return NewSecretStore(client.CoreV1().Secrets(namespace), client.CoreV1().Namespaces(), namespace)
+}
+
 // apiServer makes the fake client keep resourceVersions and miss namespaces, as a real server does.
 func apiServer(namespaces ...string) *fake.Clientset {
 	client := fake.NewClientset()
@@ -885,7 +889,7 @@ func apiServer(namespaces ...string) *fake.Clientset {
 
 func TestTheSecretKeepsEverything(t *testing.T) {
 	for _, namespaces := range [][]string{nil, {"windlass-system"}} {
-		store := NewSecretStore(apiServer(namespaces...), "windlass-system")
+		store := storeOf(apiServer(namespaces...), "windlass-system")
 		if loaded, err := store.Load(t.Context()); err != nil || !cmp.Equal(loaded, Stored{}) {
 			t.Fatalf("an empty store holds %+v, %v", loaded, err)
 		}
@@ -925,7 +929,7 @@ func TestTheSecretKeepsEverything(t *testing.T) {
 
 func TestTheSecretsMetadataIsLeftAlone(t *testing.T) {
 	client := apiServer("windlass-system")
-	store := NewSecretStore(client, "windlass-system")
+	store := storeOf(client, "windlass-system")
 	saved, err := store.Save(t.Context(), Stored{HubID: "h"})
 	if err != nil {
 		t.Fatal(err)
@@ -956,16 +960,16 @@ func TestTheSecretsMetadataIsLeftAlone(t *testing.T) {
 
 func TestTheMembersAnswerAboutItselfIsNeeded(t *testing.T) {
 	client := fake.NewClientset(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kube-system", UID: "here"}})
-	if uid, err := KubeSystemUID(t.Context(), client); err != nil || uid != "here" {
+	if uid, err := KubeSystemUID(t.Context(), client.CoreV1().Namespaces()); err != nil || uid != "here" {
 		t.Errorf("%q, %v", uid, err)
 	}
-	if _, err := KubeSystemUID(t.Context(), fake.NewClientset()); err == nil || !strings.Contains(err.Error(), "kube-system") {
+	if _, err := KubeSystemUID(t.Context(), fake.NewClientset().CoreV1().Namespaces()); err == nil || !strings.Contains(err.Error(), "kube-system") {
 		t.Errorf("error %v", err)
 	}
 	client.PrependReactor("get", "secrets", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, apierrors.NewForbidden(corev1.Resource("secrets"), SecretName, errors.New("no"))
 	})
-	store := NewSecretStore(client, "ns")
+	store := storeOf(client, "ns")
 	if _, err := store.Load(t.Context()); err == nil || !strings.Contains(err.Error(), "Secret ns/"+SecretName) {
 		t.Errorf("error %v", err)
 	}

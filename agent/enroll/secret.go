@@ -8,7 +8,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 )
 
 // SecretName is the Secret in the agent's state namespace that holds its identity.
@@ -31,18 +30,32 @@ const (
 	keyPendingToken  = "pending-token-id"
 )
 
+// Secrets reads and writes the Secrets of the agent's namespace, as the agent's client does and those of client-go.
+type Secrets interface {
+	Get(ctx context.Context, name string, options metav1.GetOptions) (*corev1.Secret, error)
+	Create(ctx context.Context, secret *corev1.Secret, options metav1.CreateOptions) (*corev1.Secret, error)
+	Update(ctx context.Context, secret *corev1.Secret, options metav1.UpdateOptions) (*corev1.Secret, error)
+}
+
+// Namespaces reads and makes namespaces.
+type Namespaces interface {
+	Get(ctx context.Context, name string, options metav1.GetOptions) (*corev1.Namespace, error)
+	Create(ctx context.Context, namespace *corev1.Namespace, options metav1.CreateOptions) (*corev1.Namespace, error)
+}
+
 // SecretStore keeps the identity in a Secret of the member. It is safe for concurrent use, also by
 // several agents.
 type SecretStore struct {
-	client    kubernetes.Interface
-	namespace string
+	secrets    Secrets
+	namespaces Namespaces
+	namespace  string
 }
 
 var _ Store = (*SecretStore)(nil)
 
-// NewSecretStore makes a store in the namespace, which is created by the first Save when it is missing.
-func NewSecretStore(client kubernetes.Interface, namespace string) *SecretStore {
-	return &SecretStore{client: client, namespace: namespace}
+// NewSecretStore makes a store of the Secrets of a namespace, which is created by the first Save when it is missing.
+func NewSecretStore(secrets Secrets, namespaces Namespaces, namespace string) *SecretStore {
+	return &SecretStore{secrets: secrets, namespaces: namespaces, namespace: namespace}
 }
 
 // Name names the Secret.
@@ -50,7 +63,7 @@ func (s *SecretStore) Name() string { return "Secret " + s.namespace + "/" + Sec
 
 // Load reads the Secret.
 func (s *SecretStore) Load(ctx context.Context) (Stored, error) {
-	secret, err := s.client.CoreV1().Secrets(s.namespace).Get(ctx, SecretName, metav1.GetOptions{})
+	secret, err := s.secrets.Get(ctx, SecretName, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return Stored{}, nil
 	}
@@ -111,20 +124,20 @@ func (s *SecretStore) create(ctx context.Context, state Stored) (*corev1.Secret,
 		Type:       corev1.SecretTypeOpaque,
 		Data:       toData(state),
 	}
-	created, err := s.client.CoreV1().Secrets(s.namespace).Create(ctx, secret, metav1.CreateOptions{})
+	created, err := s.secrets.Create(ctx, secret, metav1.CreateOptions{})
 	if !apierrors.IsNotFound(err) {
 		return created, err
 	}
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}}
-	if _, err := s.client.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+	if _, err := s.namespaces.Create(ctx, namespace, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return nil, fmt.Errorf("making the missing namespace %s: %w", s.namespace, err)
 	}
-	return s.client.CoreV1().Secrets(s.namespace).Create(ctx, secret, metav1.CreateOptions{})
+	return s.secrets.Create(ctx, secret, metav1.CreateOptions{})
 }
 
 // update keeps what others have written on the Secret's metadata.
 func (s *SecretStore) update(ctx context.Context, state Stored) (*corev1.Secret, error) {
-	secret, err := s.client.CoreV1().Secrets(s.namespace).Get(ctx, SecretName, metav1.GetOptions{})
+	secret, err := s.secrets.Get(ctx, SecretName, metav1.GetOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -132,12 +145,12 @@ func (s *SecretStore) update(ctx context.Context, state Stored) (*corev1.Secret,
 		return nil, ErrChanged
 	}
 	secret.Data = toData(state)
-	return s.client.CoreV1().Secrets(s.namespace).Update(ctx, secret, metav1.UpdateOptions{})
+	return s.secrets.Update(ctx, secret, metav1.UpdateOptions{})
 }
 
 // KubeSystemUID reads what tells the member from every other cluster.
-func KubeSystemUID(ctx context.Context, client kubernetes.Interface) (string, error) {
-	namespace, err := client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+func KubeSystemUID(ctx context.Context, namespaces Namespaces) (string, error) {
+	namespace, err := namespaces.Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
 	if err != nil {
 		return "", fmt.Errorf("reading the namespace %s, whose UID tells this cluster from others: %w", metav1.NamespaceSystem, err)
 	}

@@ -168,8 +168,7 @@ func (f *Facts) kindsKnown() bool {
 func (f *Facts) ask(parent context.Context) {
 	ctx, cancel := context.WithTimeout(parent, askLimit)
 	defer cancel()
-	_, err := f.config.Clients.Discovery.RESTClient().Get().AbsPath("/readyz").DoRaw(ctx)
-	if err != nil {
+	if err := f.config.Clients.Discovery.Ready(ctx); err != nil {
 		if f.failures++; f.failures < notReadyAfter {
 			return
 		}
@@ -180,7 +179,7 @@ func (f *Facts) ask(parent context.Context) {
 	if f.version != "" && f.config.Now().Sub(f.versionAt) < versionInterval {
 		return
 	}
-	version, err := f.config.Clients.Discovery.ServerVersionWithContext(ctx)
+	version, err := f.config.Clients.Discovery.Version(ctx)
 	if err != nil && parent.Err() != nil {
 		return
 	}
@@ -188,7 +187,7 @@ func (f *Facts) ask(parent context.Context) {
 		f.config.Logger.Warn("The member's version could not be read; trying again.", "error", err)
 		return
 	}
-	f.version, f.versionAt = version.GitVersion, f.config.Now()
+	f.version, f.versionAt = version, f.config.Now()
 }
 
 // publish publishes the facts if they are worth it.

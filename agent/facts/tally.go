@@ -15,10 +15,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/cache"
 	podresources "k8s.io/component-helpers/resource"
 
+	"windlass.dev/windlass/agent/member"
 	linkv1 "windlass.dev/windlass/api/link/v1"
 	"windlass.dev/windlass/pkg/estimate"
 )
@@ -205,18 +205,18 @@ type shares struct {
 	tally   *tally
 	changed func()
 	read    func(object any) (types.UID, share, error)
-	source  func(corev1client.CoreV1Interface) (*cache.ListWatch, runtime.Object)
+	source  func(*member.Core) (*cache.ListWatch, runtime.Object)
 
 	byUID  map[types.UID]share
 	listed bool
 }
 
 func newShares(t *tally, changed func(), read func(any) (types.UID, share, error),
-	source func(corev1client.CoreV1Interface) (*cache.ListWatch, runtime.Object)) *shares {
+	source func(*member.Core) (*cache.ListWatch, runtime.Object)) *shares {
 	return &shares{tally: t, changed: changed, read: read, source: source, byUID: map[types.UID]share{}}
 }
 
-func watchNodes(client corev1client.CoreV1Interface) (*cache.ListWatch, runtime.Object) {
+func watchNodes(client *member.Core) (*cache.ListWatch, runtime.Object) {
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			return client.Nodes().List(ctx, options)
@@ -230,7 +230,7 @@ func watchNodes(client corev1client.CoreV1Interface) (*cache.ListWatch, runtime.
 // unfinished leaves out pods that hold nothing any more.
 const unfinished = "status.phase!=Succeeded,status.phase!=Failed"
 
-func watchPods(client corev1client.CoreV1Interface) (*cache.ListWatch, runtime.Object) {
+func watchPods(client *member.Core) (*cache.ListWatch, runtime.Object) {
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			options.FieldSelector = unfinished
@@ -243,7 +243,7 @@ func watchPods(client corev1client.CoreV1Interface) (*cache.ListWatch, runtime.O
 	}, &corev1.Pod{}
 }
 
-func (s *shares) watch(ctx context.Context, client corev1client.CoreV1Interface) {
+func (s *shares) watch(ctx context.Context, client *member.Core) {
 	source, kind := s.source(client)
 	cache.NewReflectorWithOptions(source, kind, s, cache.ReflectorOptions{Name: "facts"}).RunWithContext(ctx)
 }

@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/cache"
 
@@ -58,7 +57,7 @@ var settleDelays = []time.Duration{50 * time.Millisecond, 500 * time.Millisecond
 
 // Kinds knows which kinds the member serves. Methods may be called concurrently.
 type Kinds struct {
-	discovery *discovery.DiscoveryClient
+	discovery *Discovery
 	metadata  metadata.Interface
 	logger    *slog.Logger
 
@@ -141,21 +140,12 @@ func (k *Kinds) Schema(ctx context.Context, kind schema.GroupVersionKind) (*mani
 	if exists {
 		return known, nil
 	}
-	paths, err := k.discovery.OpenAPIV3WithContext(ctx).PathsWithContext(ctx)
+	document, err := k.discovery.Document(ctx, kind.GroupVersion())
 	if err != nil {
-		return nil, fmt.Errorf("reading the member's OpenAPI index: %w", err)
+		return nil, fmt.Errorf("asking the member for the OpenAPI document of %s: %w", kind.GroupVersion(), err)
 	}
-	path := "apis/" + kind.GroupVersion().String()
-	if kind.Group == "" {
-		path = "api/" + kind.Version
-	}
-	group, exists := paths[path]
-	if !exists {
+	if document == nil {
 		return nil, nil
-	}
-	document, err := group.SchemaWithContext(ctx, runtime.ContentTypeJSON)
-	if err != nil {
-		return nil, fmt.Errorf("reading the member's OpenAPI document of %s: %w", kind.GroupVersion(), err)
 	}
 	parsed, err := manifest.ParseSchema(document, kind)
 	if err != nil {
@@ -205,24 +195,11 @@ func (k *Kinds) Refresh(ctx context.Context) error {
 
 // ask is called with refreshing held.
 func (k *Kinds) ask(ctx context.Context) error {
-	_, lists, err := k.discovery.ServerGroupsAndResourcesWithContext(ctx)
-	failed, partial := discovery.GroupDiscoveryFailedErrorGroups(err)
-	if err != nil && !partial {
+	kinds, failed, err := k.discovery.Served(ctx)
+	if err != nil {
 		return fmt.Errorf("asking the member which kinds it serves: %w", err)
 	}
-	kinds := map[schema.GroupVersionKind]Resource{}
-	for _, list := range lists {
-		group, err := schema.ParseGroupVersion(list.GroupVersion)
-		if err != nil {
-			continue
-		}
-		for _, r := range list.APIResources {
-			if strings.Contains(r.Name, "/") || !slices.Contains(r.Verbs, "get") {
-				continue
-			}
-			kinds[group.WithKind(r.Kind)] = Resource{GroupVersionResource: group.WithResource(r.Name), Namespaced: r.Namespaced}
-		}
-	}
+	partial := len(failed) > 0
 	k.mu.Lock()
 	for kind, resource := range k.kinds {
 		if _, unknown := failed[kind.GroupVersion()]; unknown {

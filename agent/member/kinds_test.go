@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 )
@@ -21,7 +22,11 @@ func serving(t *testing.T, documents map[string]string) *Kinds {
 			http.Error(w, "what serves it is down", http.StatusServiceUnavailable)
 			return
 		}
-		w.Header().Set("Content-Type", "application/json")
+		contentType := "application/json"
+		if strings.Contains(document, "APIGroupDiscoveryList") {
+			contentType += ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+		}
+		w.Header().Set("Content-Type", contentType)
 		_, _ = w.Write([]byte(document))
 	}))
 	t.Cleanup(server.Close)
@@ -30,6 +35,61 @@ func serving(t *testing.T, documents map[string]string) *Kinds {
 		t.Fatal(err)
 	}
 	return NewKinds(clients, slog.New(slog.DiscardHandler))
+}
+
+// wholly is an answer of discovery that tells everything of its groups.
+func wholly(groups string) string {
+	return `{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2","items":[` + groups + `]}`
+}
+
+func TestKindsAreReadFromOneAnswerForAllGroups(t *testing.T) {
+	const verbs = `"verbs":["get","list"]`
+	kinds := serving(t, map[string]string{
+		"/api": wholly(`{"metadata":{},"versions":[{"version":"v1","freshness":"Current","resources":[
+			{"resource":"configmaps","responseKind":{"group":"","version":"v1","kind":"ConfigMap"},"scope":"Namespaced",` + verbs + `,
+			 "subresources":[{"subresource":"parts","responseKind":{"group":"","version":"v1","kind":"Part"},` + verbs + `}]},
+			{"resource":"bindings","responseKind":{"group":"","version":"v1","kind":"Binding"},"scope":"Namespaced","verbs":["create"]}]}]}`),
+		"/apis": wholly(`{"metadata":{"name":"up.example"},"versions":[{"version":"v1","freshness":"Current","resources":[
+			{"resource":"widgets","responseKind":{"group":"up.example","version":"v1","kind":"Widget"},"scope":"Cluster",` + verbs + `}]}]},
+			{"metadata":{"name":"down.example"},"versions":[{"version":"v1","freshness":"Stale","resources":[
+			{"resource":"gadgets","responseKind":{"group":"down.example","version":"v1","kind":"Gadget"},"scope":"Cluster",` + verbs + `}]}]}`),
+	})
+	served, unknown, err := kinds.discovery.Served(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	core, up := schema.GroupVersion{Version: "v1"}, schema.GroupVersion{Group: "up.example", Version: "v1"}
+	want := map[schema.GroupVersionKind]Resource{
+		core.WithKind("ConfigMap"): {GroupVersionResource: core.WithResource("configmaps"), Namespaced: true},
+		up.WithKind("Widget"):      {GroupVersionResource: up.WithResource("widgets")},
+	}
+	if diff := cmp.Diff(want, served); diff != "" {
+		t.Errorf("served is what can be read, and no part of it (-want +got):\n%s", diff)
+	}
+	if len(unknown) != 1 || unknown[schema.GroupVersion{Group: "down.example", Version: "v1"}] == nil {
+		t.Errorf("nothing is known of down.example/v1 alone, and it says %v", unknown)
+	}
+}
+
+func TestAnAPIServerThatTellsNothingIsAnError(t *testing.T) {
+	kinds := serving(t, map[string]string{"/api": `{"kind":"APIVersions","versions":[]}`})
+	if err := kinds.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), "/apis") {
+		t.Errorf("the error is %v, and names not what was asked", err)
+	}
+}
+
+func TestFieldsAreReadFromTheDocumentThatTheIndexNames(t *testing.T) {
+	kinds := serving(t, map[string]string{
+		"/openapi/v3":                    `{"paths":{"api/v1":{"serverRelativeURL":"/openapi/v3/api/v1?hash=7"},"apis/up.example/v1":{"serverRelativeURL":"/openapi/v3/apis/up.example/v1?hash=8"}}}`,
+		"/openapi/v3/apis/up.example/v1": `the document`,
+	})
+	document, err := kinds.discovery.Document(t.Context(), schema.GroupVersion{Group: "up.example", Version: "v1"})
+	if err != nil || string(document) != "the document" {
+		t.Errorf("%q, error %v", document, err)
+	}
+	if document, err := kinds.discovery.Document(t.Context(), schema.GroupVersion{Group: "none.example", Version: "v1"}); err != nil || document != nil {
+		t.Errorf("of a group that is not in the index: %q, error %v", document, err)
+	}
 }
 
 func TestAKindThatIsNotServedIsToldFromOneOfWhichNothingIsHeard(t *testing.T) {

@@ -5,9 +5,7 @@ package member
 import (
 	"fmt"
 
-	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 )
@@ -16,18 +14,17 @@ import (
 type Clients struct {
 	// Dynamic reads and writes any kind, as JSON.
 	Dynamic dynamic.Interface
-	// Core reads and writes core/v1, as protobuf.
-	Core corev1client.CoreV1Interface
+	// Core reads and writes what the agent needs for itself, as protobuf.
+	Core *Core
 	// Metadata reads the metadata of any kind, as protobuf.
 	Metadata  metadata.Interface
-	Discovery *discovery.DiscoveryClient
+	Discovery *Discovery
 }
 
 // Connect makes clients. It does not talk to the API server. The clients do not limit their own
 // rate: the engine's workers do, and the API server's own fairness.
 func Connect(config *rest.Config) (*Clients, error) {
-	config = rest.CopyConfig(config)
-	config.QPS, config.Burst = -1, 0
+	config = unlimited(config)
 	httpClient, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("making a client for the member's API server: %w", err)
@@ -39,14 +36,18 @@ func Connect(config *rest.Config) (*Clients, error) {
 	if clients.Metadata, err = metadata.NewForConfigAndClient(config, httpClient); err != nil {
 		return nil, fmt.Errorf("making a client for the member's API server: %w", err)
 	}
-	if clients.Discovery, err = discovery.NewDiscoveryClientForConfigAndClient(config, httpClient); err != nil {
-		return nil, fmt.Errorf("making a client for the member's API server: %w", err)
+	if clients.Discovery, err = newDiscovery(config, httpClient); err != nil {
+		return nil, err
 	}
-	protobuf := rest.CopyConfig(config)
-	protobuf.ContentType = "application/vnd.kubernetes.protobuf"
-	protobuf.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
-	if clients.Core, err = corev1client.NewForConfigAndClient(protobuf, httpClient); err != nil {
-		return nil, fmt.Errorf("making a client for the member's API server: %w", err)
+	if clients.Core, err = newCore(config, httpClient); err != nil {
+		return nil, err
 	}
 	return clients, nil
+}
+
+// unlimited is a configuration for clients that do not limit their own rate.
+func unlimited(config *rest.Config) *rest.Config {
+	config = rest.CopyConfig(config)
+	config.QPS, config.Burst = -1, 0
+	return config
 }

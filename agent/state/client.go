@@ -5,16 +5,24 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 )
+
+// SecretClient reads and writes the Secrets of a namespace, as the agent's client does and those of client-go.
+type SecretClient interface {
+	Get(ctx context.Context, name string, options metav1.GetOptions) (*corev1.Secret, error)
+	List(ctx context.Context, options metav1.ListOptions) (*corev1.SecretList, error)
+	Create(ctx context.Context, secret *corev1.Secret, options metav1.CreateOptions) (*corev1.Secret, error)
+	Update(ctx context.Context, secret *corev1.Secret, options metav1.UpdateOptions) (*corev1.Secret, error)
+	Delete(ctx context.Context, name string, options metav1.DeleteOptions) error
+}
 
 // apiSecrets are the Secrets of a namespace in a member's API server.
 type apiSecrets struct {
-	client corev1client.SecretInterface
+	client SecretClient
 }
 
 // NewSecrets returns the Secrets that a client reads and writes.
-func NewSecrets(client corev1client.SecretInterface) Secrets { return apiSecrets{client} }
+func NewSecrets(client SecretClient) Secrets { return apiSecrets{client} }
 
 func (s apiSecrets) List(ctx context.Context) ([]corev1.Secret, error) {
 	list, err := s.client.List(ctx, metav1.ListOptions{LabelSelector: StateLabel + "=true"})

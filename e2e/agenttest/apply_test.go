@@ -264,8 +264,14 @@ func TestWhatAnAgentLeftBehindIsRemovedByItsMark(t *testing.T) {
 	// The agent ends, and nothing of its state is left: as after a crash before the first write of it.
 	r.end()
 	secrets := r.clients.Core.Secrets(r.ownState)
-	if err := secrets.DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: state.StateLabel}); err != nil {
+	kept, err := secrets.List(t.Context(), metav1.ListOptions{LabelSelector: state.StateLabel})
+	if err != nil {
 		t.Fatal(err)
+	}
+	for _, secret := range kept.Items {
+		if err := secrets.Delete(t.Context(), secret.Name, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	r.start()
 
