@@ -61,12 +61,25 @@ type Config struct {
 	Node cluster.Capacity
 	// AsInstalled gives hub and agents no settings, as for a user who makes none: what is measured is to be theirs.
 	AsInstalled bool
+	// Profiling has agents and members' API servers serve Go's profiles of themselves; the hub always does.
+	Profiling bool
 }
 
-// settings returns a configuration file's text, none where users would have none.
-func (c Config) settings(text string) string {
+// hubSettings and agentSettings are the texts of their configuration files; there is none when that is empty.
+func (c Config) hubSettings() string {
 	if c.AsInstalled {
 		return ""
+	}
+	return hubConfig
+}
+
+func (c Config) agentSettings() string {
+	text := agentConfig
+	if c.AsInstalled {
+		text = ""
+	}
+	if c.Profiling {
+		text += "profiling: true\n"
 	}
 	return text
 }
@@ -361,7 +374,7 @@ func (f *Fleet) startClusters(ctx context.Context, hubAddress string) error {
 func (f *Fleet) startHub(ctx context.Context, address string) error {
 	hub, err := cluster.StartHub(ctx, cluster.HubConfig{
 		Dir: filepath.Join(f.dir, "hub"), Binary: f.Binary("windlass-hub"), CLI: f.Binary("windlass"), Address: address,
-		Config: f.config.settings(hubConfig),
+		Config: f.config.hubSettings(),
 	})
 	if err != nil {
 		return err
@@ -377,7 +390,7 @@ func (f *Fleet) startHub(ctx context.Context, address string) error {
 func (f *Fleet) startMember(ctx context.Context, name string, network *cluster.Namespace) (*Member, error) {
 	member, err := cluster.StartMember(ctx, cluster.MemberConfig{
 		Name: name, Dir: filepath.Join(f.dir, name), Binary: f.Binary("member"), Fsync: f.config.Fsync, Network: network,
-		Capacity: f.config.Node,
+		Capacity: f.config.Node, Profiling: f.config.Profiling,
 	})
 	if err != nil {
 		return nil, err
@@ -398,7 +411,7 @@ func (f *Fleet) join(ctx context.Context, m *Member) error {
 	m.Agent, err = cluster.StartAgent(ctx, cluster.AgentConfig{
 		Dir: filepath.Join(f.dir, name+"-agent"), Binary: f.Binary("windlass-agent"),
 		Hub: f.hub.LinkAddress(), ClusterName: name, Token: token, Member: m.Cluster,
-		Config: f.config.settings(agentConfig),
+		Config: f.config.agentSettings(),
 	})
 	if err != nil {
 		return err

@@ -51,7 +51,6 @@ func StartAgent(ctx context.Context, config AgentConfig) (*Agent, error) {
 // NewAgent prepares an agent: directory, token file, port for health. It starts nothing.
 func NewAgent(config AgentConfig) (*Agent, error) {
 	a := &Agent{config: config, http: &http.Client{
-		Timeout:   10 * time.Second,
 		Transport: &http.Transport{DialContext: config.Member.Dial()},
 	}}
 	if err := a.prepare(); err != nil {
@@ -157,23 +156,31 @@ func (a *Agent) WaitReady(ctx context.Context) error {
 
 // Health reads a path of the agent's health port: /healthz, /readyz or /metrics.
 func (a *Agent) Health(ctx context.Context, path string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	body, err := a.Read(ctx, path)
+	return string(body), err
+}
+
+// Read is Health for what may take long, such as /debug/pprof/profile of an agent that was told to serve it.
+func (a *Agent) Read(ctx context.Context, path string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+a.health+path, nil)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	response, err := a.http.Do(request)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if response.StatusCode != http.StatusOK {
-		return "", &StatusError{Code: response.StatusCode, Message: strings.TrimSpace(string(body))}
+		return nil, &StatusError{Code: response.StatusCode, Message: strings.TrimSpace(string(body))}
 	}
-	return string(body), nil
+	return body, nil
 }
 
 // LogPath returns the path of the agent's log; it goes on over restarts.

@@ -24,6 +24,8 @@ type MemberConfig struct {
 	Lifetime Lifetime
 	// Fsync makes etcd wait for the disk as in production. Tests that do not measure or pull the plug leave it off.
 	Fsync bool
+	// Profiling has the API server serve Go's profiles of itself, /debug/pprof/.
+	Profiling bool
 	// Network is the namespace the member lives in; nil for this machine's own network.
 	Network *Namespace
 	// Node, when set, is one real node, and there are no simulated ones.
@@ -350,7 +352,7 @@ func (m *Member) flags(process string) []string {
 			"--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
 			"--requestheader-extra-headers-prefix=X-Remote-Extra-",
 			"--proxy-client-cert-file=pki/front-proxy-client.crt", "--proxy-client-key-file=pki/front-proxy-client.key",
-			"--profiling=false",
+			"--profiling=" + strconv.FormatBool(m.config.Profiling),
 		}
 	case controllerProcess:
 		return []string{
