@@ -54,7 +54,7 @@ func processorTime(pid int) (time.Duration, error) {
 // them share.
 type turns struct {
 	interval time.Duration
-	count    int
+	count    map[way]int
 	by       map[way]consumption
 
 	on   way
@@ -72,13 +72,25 @@ func (s *turns) turnTo(on way, f *fleet.Fleet) error {
 			s.by[s.on][who] += now[who] - s.last[who]
 		}
 	}
+	if s.on != "" {
+		s.count[s.on]++
+	}
 	s.on, s.last = on, now
 	return nil
 }
 
-func (s *turns) report() {
-	fmt.Printf("\n%-44s %9s %9s\n", fmt.Sprintf("processor time in the %v of a Deployment", s.interval), "by hub", "direct")
-	for _, who := range []string{"hub", "agents", "members"} {
-		fmt.Printf("%-44s %9s %9s\n", "  "+who, inMilliseconds(s.by[byHub][who]/time.Duration(s.count)), inMilliseconds(s.by[direct][who]/time.Duration(s.count)))
+// rows say what a Deployment took of the processors until the next one came.
+func (s *turns) rows() []row {
+	var rows []row
+	for _, on := range []way{byHub, direct} {
+		at := onHub
+		if on == direct {
+			at = pastHub
+		}
+		for _, who := range []string{"hub", "agents", "members"} {
+			what := fmt.Sprintf("CPU of the %s in the %v of a Deployment", who, s.interval)
+			rows = append(rows, row{at: at, what: what, unit: cpu, values: []float64{float64(s.by[on][who]) / float64(s.count[on])}})
+		}
 	}
+	return rows
 }

@@ -21,6 +21,9 @@ import (
 func scenarios() []scenario {
 	return []scenario{
 		(&trickle{}).scenario(),
+		(&bursts{}).scenario(),
+		(&pairs{}).scenario(),
+		(&agents{}).scenario(),
 		(&fanOut{}).scenario(),
 		(&bulk{}).scenario(),
 		(&idle{}).scenario(),
@@ -47,7 +50,7 @@ func bench(ctx context.Context, args []string) error {
 	flags.IntVar(&env.runs, "runs", 5, "how often each measurement is made")
 	flags.StringVar(&env.bin, "bin", os.Getenv("WINDLASS_E2E_BIN"), "folder of the built programs; bin/ when empty")
 	flags.IntVar(&env.longRuns, "long-runs", 1, "how often those measurements are made that take minutes each")
-	flags.StringVar(&env.profiles, "profiles", "", "folder for processor profiles of the hub, of the first seconds of what is measured; measuring costs more then")
+	flags.StringVar(&env.profiles, "profiles", "", "folder for processor profiles of the hub, and with real members of agent and member, of the first seconds of what is measured; measuring costs more then")
 	into := flags.String("into", "", "file in which each scenario's table takes the place of its older one, such as BENCHMARKS.md")
 	for _, s := range all {
 		if s.flags != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,23 +13,22 @@ import (
 
 var works = schema.GroupVersionResource{Group: "work.karmada.io", Version: "v1alpha1", Resource: "propagationworks"}
 
-// reportStages says when a Deployment reached each stage of its way, by what its works say of
-// themselves. A stage ends when the last of the members has reached it.
-func reportStages(ctx context.Context, hub dynamic.Interface, s *sightings) error {
+// stageRows say when a Deployment reached each stage of its way, by what its works say of themselves. A stage ends when the
+// last of the members has reached it.
+func stageRows(ctx context.Context, hub dynamic.Interface, s *sightings) ([]row, error) {
 	list, err := hub.Resource(works).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return fmt.Errorf("reading the works: %w", err)
+		return nil, fmt.Errorf("reading the works: %w", err)
 	}
-	fmt.Printf("\n%-44s %9s %9s\n", "time since the create on the hub began", "p50", "p99")
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	var answered []time.Duration
-	for name, one := range s.by {
-		if byHub.measures(name) {
-			answered = append(answered, one.answered.Sub(one.created))
+	s.answered.mutex.Lock()
+	defer s.answered.mutex.Unlock()
+	answered := row{at: ofStages, what: "the API server has answered", unit: duration, samples: true}
+	for name := range s.created.began {
+		if !warmsUp(name) {
+			answered.values = append(answered.values, float64(s.answered.at[0][name].Sub(s.answered.began[name])))
 		}
 	}
-	printStage("the API server has answered the create", answered)
+	rows := []row{answered}
 	for _, stage := range []string{"sent", "received", "applied"} {
 		last := map[string]time.Time{}
 		for _, work := range list.Items {
@@ -40,21 +38,13 @@ func reportStages(ctx context.Context, hub dynamic.Interface, s *sightings) erro
 				last[name] = at
 			}
 		}
-		var samples []time.Duration
+		reached := row{at: ofStages, what: "the last work is " + stage, unit: duration, samples: true}
 		for name, at := range last {
-			if one := s.by[name]; one != nil && byHub.measures(name) {
-				samples = append(samples, at.Sub(one.created))
+			if began, measured := s.answered.began[name]; measured && !warmsUp(name) {
+				reached.values = append(reached.values, float64(at.Sub(began)))
 			}
 		}
-		printStage("the work is "+stage, samples)
+		rows = append(rows, reached)
 	}
-	return nil
-}
-
-func printStage(what string, samples []time.Duration) {
-	if len(samples) == 0 {
-		return
-	}
-	slices.Sort(samples)
-	fmt.Printf("%-44s %9s %9s\n", what, inMilliseconds(percentile(samples, 50)), inMilliseconds(percentile(samples, 99)))
+	return rows, nil
 }

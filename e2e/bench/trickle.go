@@ -2,20 +2,20 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
+	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
 
 	"windlass.dev/windlass/e2e/fleet"
 )
@@ -23,9 +23,10 @@ import (
 const (
 	namespace = "bench"
 	replicas  = 2
-	warmUp    = 5 // Deployments on each way that do not count: the first one makes namespaces and starts watches
-	// mostCount is what a member has room for: two nodes of 110 pods each.
-	mostCount = 2*110/replicas/2 - warmUp
+	warmUp    = 5 // Deployments on each way that do not count
+	// everyDirect is after how many Deployments on the hub one is created past it.
+	everyDirect = 4
+	newImage    = "example.test/web:2"
 )
 
 var (
@@ -42,11 +43,20 @@ var (
 	readyGoal   = limits{200 * time.Millisecond, 350 * time.Millisecond}
 )
 
+// over are the goals for so many samples: too few say nothing of the p99.
+func (l limits) over(samples int) []goal {
+	goals := atMost(float64(l.p50))
+	if samples >= leastOfP99 {
+		goals = append(goals, goal{99, float64(l.p99)})
+	}
+	return goals
+}
+
 // trickle measures how long a Deployment takes from the hub into three real members, and until the hub shows it ready: one
-// a second, everything on this machine. Every member is a sample of its own; what the last of the three takes is shown
-// beside it. Every other Deployment is created in the members themselves, past the hub: what that takes is what this
-// machine and the members take, in the same minutes, and no hub can be faster than its own create and that one after the
-// other.
+// a second, everything on this machine; then as many updates of their image, and then their deletions. Every member is a
+// sample of its own; what the last of them takes is shown beside it. Now and then a Deployment is created in the members
+// themselves, past the hub: what that takes is what this machine and the members take, in the same minutes, and no hub can
+// be faster than its own create and that one after the other.
 type trickle struct {
 	count    int
 	interval time.Duration
@@ -55,92 +65,54 @@ type trickle struct {
 
 func (t *trickle) scenario() scenario {
 	return scenario{
-		name: "trickle", what: "1 Deployment a second into 3 real members", takes: "5 minutes",
+		name: "trickle", what: "1 Deployment of 2 replicas a second into 3 real members, then 1 update and then 1 deletion a second", takes: "12 minutes",
 		flags: func(flags *flag.FlagSet) {
-			flags.IntVar(&t.count, "trickle.count", mostCount, "how many Deployments to measure on each of the two ways")
+			flags.IntVar(&t.count, "trickle.count", leastOfP99, "how many Deployments to measure; a p99 of what the hub shows needs 200")
 			flags.DurationVar(&t.interval, "trickle.interval", time.Second, "time between two of them")
 			flags.IntVar(&t.members, "trickle.members", 3, "how many members; the goals are for three")
 		},
-		run: func(ctx context.Context, _ *environment) ([]row, error) {
-			if t.count < 1 || t.count > mostCount || t.members < 1 {
-				return nil, fmt.Errorf("-trickle.count must be 1 to %d, for a member has no room for more, and -trickle.members at least 1", mostCount)
-			}
-			return nil, run(ctx, t.count, t.members, t.interval)
-		},
+		run:    t.run,
+		limits: "a network between hub and members; what the members need to start pods is in the times until ready",
 	}
 }
 
-func run(ctx context.Context, count, members int, interval time.Duration) error {
-	names := make([]string, members)
-	for i := range names {
-		names[i] = fmt.Sprintf("member%d", i+1)
+func (t *trickle) run(ctx context.Context, env *environment) ([]row, error) {
+	if t.count < 1 || t.members < 1 {
+		return nil, fmt.Errorf("-trickle.count and -trickle.members must be at least 1")
 	}
-	fmt.Printf("starting a hub and %d members\n", members)
-	f, err := fleet.Start(ctx, fleet.Config{Members: names, Fsync: true})
+	f, err := startFleet(ctx, env, t.members)
 	defer f.Stop()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := prepare(ctx, f); err != nil {
-		return err
+	hub, err := typed(f.Hub().API)
+	if err != nil {
+		return nil, err
+	}
+	members, err := membersNamed(f, memberNames(t.members))
+	if err != nil {
+		return nil, err
+	}
+	if err := openNamespace(ctx, f, hub, namespace, memberNames(t.members)); err != nil {
+		return nil, err
 	}
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	seen := newSightings(len(f.Members()))
-	if err := seen.followAll(watching, f); err != nil {
-		return err
+	s := newSightings(t.members)
+	if err := s.follow(watching, hub, members); err != nil {
+		return nil, err
 	}
-	fmt.Printf("creating %d Deployments, one every %v, in turn on the hub and in the members; %d on each way to warm up\n",
-		2*(count+warmUp), interval, warmUp)
-	used, err := create(ctx, f, seen, count+warmUp, interval)
+	used, err := t.create(ctx, env, f, hub, members, s)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := seen.wait(ctx, count+warmUp); err != nil {
-		return err
+	rows := append(used.rows(), s.rows()...)
+	stages, err := stageRows(ctx, f.Hub().Dynamic, s)
+	rows = append(rows, stages...)
+	if err != nil {
+		return rows, err
 	}
-	used.report()
-	if err := reportStages(ctx, f.Hub().Dynamic, seen); err != nil {
-		return err
-	}
-	return report(seen)
-}
-
-func readyReplicas(object *unstructured.Unstructured) int {
-	ready, _, _ := unstructured.NestedInt64(object.Object, "status", "readyReplicas")
-	return int(ready)
-}
-
-func prepareNamespace(ctx context.Context, cluster dynamic.Interface) error {
-	ns := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": namespace},
-	}}
-	if _, err := cluster.Resource(namespaces).Create(ctx, ns, metav1.CreateOptions{}); err != nil {
-		return fmt.Errorf("making the namespace: %w", err)
-	}
-	return nil
-}
-
-func prepare(ctx context.Context, f *fleet.Fleet) error {
-	for _, on := range ways {
-		for _, target := range on.targets(f) {
-			if err := prepareNamespace(ctx, target); err != nil {
-				return err
-			}
-		}
-	}
-	policy := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "policy.karmada.io/v1alpha1", "kind": "PropagationPolicy",
-		"metadata": map[string]any{"name": "all", "namespace": namespace},
-		"spec": map[string]any{
-			"resourceSelectors": []any{map[string]any{"apiVersion": "apps/v1", "kind": "Deployment"}},
-			"placement":         map[string]any{},
-		},
-	}}
-	if _, err := f.Hub().Dynamic.Resource(policies).Namespace(namespace).Create(ctx, policy, metav1.CreateOptions{}); err != nil {
-		return fmt.Errorf("making the policy: %w", err)
-	}
-	return nil
+	return rows, t.changeAndDelete(ctx, env, hub, s, &rows)
 }
 
 // A way is one of the two on which Deployments come into the members.
@@ -151,265 +123,289 @@ const (
 	direct way = "direct" // created in every member
 )
 
-var ways = []way{byHub, direct}
+func (w way) name(i int) string { return fmt.Sprintf("%s-%04d", w, i) }
 
-func (w way) name(i int) string { return fmt.Sprintf("%s-%03d", w, i) }
-
-// measures says whether a Deployment came on this way, and not to warm up.
-func (w way) measures(name string) bool {
-	return strings.HasPrefix(name, string(w)+"-") && name >= w.name(warmUp)
+func (w way) names(count int) []string {
+	names := make([]string, count)
+	for i := range names {
+		names[i] = w.name(i)
+	}
+	return names
 }
 
-func (w way) targets(f *fleet.Fleet) []dynamic.Interface {
-	if w == byHub {
-		return []dynamic.Interface{f.Hub().Dynamic}
-	}
-	var members []dynamic.Interface
-	for _, member := range f.Members() {
-		members = append(members, member.Dynamic)
-	}
-	return members
-}
-
-// create creates count Deployments on each way, in turn, and says who used the processors meanwhile.
-func create(ctx context.Context, f *fleet.Fleet, seen *sightings, count int, interval time.Duration) (*turns, error) {
-	used := &turns{interval: interval, count: count, by: map[way]consumption{byHub: {}, direct: {}}}
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
-	for i := range len(ways) * count {
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-ticker.C:
+// order is on which way the Deployments come, one after the other.
+func order(count int) []way {
+	var ways []way
+	for i := range count + warmUp {
+		ways = append(ways, byHub)
+		if i < warmUp || i%everyDirect == 0 {
+			ways = append(ways, direct)
 		}
-		on := ways[i%len(ways)]
+	}
+	return ways
+}
+
+// create creates the Deployments and says who used the processors meanwhile. It returns when all are ready everywhere.
+func (t *trickle) create(ctx context.Context, env *environment, f *fleet.Fleet, hub kubernetes.Interface, members []kubernetes.Interface, s *sightings) (*turns, error) {
+	ways := order(t.count)
+	env.progress("creating %d Deployments, one every %v, some of them in the members themselves; %d on each way to warm up", len(ways), t.interval, warmUp)
+	used := &turns{interval: t.interval, count: map[way]int{}, by: map[way]consumption{byHub: {}, direct: {}}}
+	made := map[way]int{}
+	ticker := time.NewTicker(t.interval)
+	defer ticker.Stop()
+	for _, on := range ways {
+		if err := next(ctx, ticker); err != nil {
+			return nil, err
+		}
 		if err := used.turnTo(on, f); err != nil {
 			return nil, err
 		}
-		name := on.name(i / len(ways))
-		seen.created(name)
-		// In all targets at the same time.
-		var creates errgroup.Group
-		for _, target := range on.targets(f) {
-			creates.Go(func() error {
-				_, err := target.Resource(deployments).Namespace(namespace).Create(ctx, deployment(name), metav1.CreateOptions{})
-				return err
-			})
+		name := on.name(made[on])
+		made[on]++
+		targets, arrived, ready := []kubernetes.Interface{hub}, s.created, s.ready
+		if on == direct {
+			targets, arrived, ready = members, s.createdPast, s.readyPast
 		}
-		if err := creates.Wait(); err != nil {
+		for _, lap := range []*lap{arrived, ready, s.answered} {
+			lap.begin(name)
+		}
+		// In all targets at the same time.
+		if err := inAll(ctx, targets, []string{name}, func(ctx context.Context, in kubernetes.Interface, name string) error {
+			_, err := in.AppsV1().Deployments(namespace).Create(ctx, deploymentOf(name, replicas), metav1.CreateOptions{})
+			return err
+		}); err != nil {
 			return nil, fmt.Errorf("creating Deployment %s: %w", name, err)
 		}
-		seen.answered(name)
+		s.answered.saw(0, name)
 	}
-	select {
-	case <-ctx.Done():
-	case <-ticker.C:
+	if err := next(ctx, ticker); err != nil {
+		return nil, err
 	}
-	return used, used.turnTo("", f)
-}
-
-func deployment(name string) *unstructured.Unstructured {
-	labels := map[string]any{"app": name}
-	return &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"name": name},
-		"spec": map[string]any{
-			"replicas": int64(replicas), "selector": map[string]any{"matchLabels": labels},
-			"template": map[string]any{
-				"metadata": map[string]any{"labels": labels},
-				"spec":     map[string]any{"containers": []any{map[string]any{"name": "web", "image": "example.test/web:1"}}},
-			},
-		},
-	}}
-}
-
-// sightings are the moments of every Deployment's way, by this machine's one clock.
-type sightings struct {
-	members int
-	mutex   sync.Mutex
-	by      map[string]*sighting
-}
-
-type sighting struct {
-	created time.Time
-	// answered is when the API servers had answered the create.
-	answered time.Time
-	arrived  []time.Time  // one for each member
-	readyIn  map[int]bool // by member; kept of what was created in the members
-	ready    time.Time    // everywhere
-}
-
-func newSightings(members int) *sightings {
-	return &sightings{members: members, by: map[string]*sighting{}}
-}
-
-func (s *sightings) created(name string) {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	s.by[name] = &sighting{created: time.Now(), readyIn: map[int]bool{}}
-}
-
-func (s *sightings) answered(name string) {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	s.by[name].answered = time.Now()
-}
-
-func (s *sightings) arrived(name string) {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	if one := s.by[name]; one != nil {
-		one.arrived = append(one.arrived, time.Now())
+	if err := used.turnTo("", f); err != nil {
+		return nil, err
 	}
+	return used, waitForLaps(ctx, s.created, s.ready, s.createdPast, s.readyPast)
 }
 
-func (s *sightings) readyIn(name string, member int) {
-	s.mutex.Lock()
-	everywhere := false
-	if one := s.by[name]; one != nil {
-		one.readyIn[member] = true
-		everywhere = len(one.readyIn) == s.members
-	}
-	s.mutex.Unlock()
-	if everywhere {
-		s.readyEverywhere(name)
-	}
-}
-
-func (s *sightings) readyEverywhere(name string) {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	if one := s.by[name]; one != nil && one.ready.IsZero() {
-		one.ready = time.Now()
-	}
-}
-
-// followAll notes what becomes of the Deployments, in the members and on the hub.
-func (s *sightings) followAll(ctx context.Context, f *fleet.Fleet) error {
-	for i, member := range f.Members() {
-		err := s.follow(ctx, member.Dynamic, func(event watch.EventType, object *unstructured.Unstructured) {
-			if event == watch.Added {
-				s.arrived(object.GetName())
+// changeAndDelete gives every Deployment a new image, and then deletes all.
+func (t *trickle) changeAndDelete(ctx context.Context, env *environment, hub kubernetes.Interface, s *sightings, rows *[]row) error {
+	patch := fmt.Appendf(nil, `{"spec":{"template":{"spec":{"containers":[{"name":"web","image":%q}]}}}}`, newImage)
+	for _, act := range []struct {
+		what string
+		lap  *lap
+		do   func(ctx context.Context, name string) error
+	}{
+		{"update", s.updated, func(ctx context.Context, name string) error {
+			_, err := hub.AppsV1().Deployments(namespace).Patch(ctx, name, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
+			return err
+		}},
+		{"delete", s.deleted, func(ctx context.Context, name string) error {
+			return hub.AppsV1().Deployments(namespace).Delete(ctx, name, metav1.DeleteOptions{})
+		}},
+	} {
+		env.progress("%s: one Deployment every %v", act.what, t.interval)
+		ticker := time.NewTicker(t.interval)
+		defer ticker.Stop()
+		for _, name := range byHub.names(t.count + warmUp) {
+			if err := next(ctx, ticker); err != nil {
+				return err
 			}
-			if strings.HasPrefix(object.GetName(), string(direct)) && readyReplicas(object) == replicas {
-				s.readyIn(object.GetName(), i)
+			act.lap.begin(name)
+			if err := act.do(ctx, name); err != nil {
+				return fmt.Errorf("%s of Deployment %s: %w", act.what, name, err)
 			}
-		})
-		if err != nil {
+		}
+		if err := waitForLaps(ctx, act.lap); err != nil {
 			return err
 		}
+		*rows = append(*rows, act.lap.rows("on the hub", act.what+" on the hub to that in a member", "that in all members", limits{})...)
 	}
-	return s.follow(ctx, f.Hub().Dynamic, func(_ watch.EventType, object *unstructured.Unstructured) {
-		if readyReplicas(object) == replicas*len(f.Members()) {
-			s.readyEverywhere(object.GetName())
+	return nil
+}
+
+func next(ctx context.Context, ticker *time.Ticker) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-ticker.C:
+		return nil
+	}
+}
+
+// A lap is how long each of many things takes until it is seen in each of some places, by this machine's one clock.
+type lap struct {
+	what  string
+	mutex sync.Mutex
+	began map[string]time.Time
+	at    []map[string]time.Time // for each place
+}
+
+func newLap(what string, places int) *lap {
+	l := &lap{what: what, began: map[string]time.Time{}, at: make([]map[string]time.Time, places)}
+	for i := range l.at {
+		l.at[i] = map[string]time.Time{}
+	}
+	return l
+}
+
+func (l *lap) begin(name string) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	l.began[name] = time.Now()
+}
+
+// saw counts the first time only, and what has begun.
+func (l *lap) saw(place int, name string) {
+	now := time.Now()
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	if _, begun := l.began[name]; !begun {
+		return
+	}
+	if _, seen := l.at[place][name]; !seen {
+		l.at[place][name] = now
+	}
+}
+
+func (l *lap) missing() error {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	for _, at := range l.at {
+		for name := range l.began {
+			if _, seen := at[name]; !seen {
+				return fmt.Errorf("Deployment %s: %s was not seen everywhere", name, l.what)
+			}
 		}
+	}
+	return nil
+}
+
+func waitForLaps(ctx context.Context, laps ...*lap) error {
+	return poll(ctx, time.Minute, 50*time.Millisecond, func() error {
+		for _, l := range laps {
+			if err := l.missing(); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
-// follow calls see for every event about a Deployment. It returns once the watch stands.
-func (s *sightings) follow(ctx context.Context, client dynamic.Interface, see func(watch.EventType, *unstructured.Unstructured)) error {
-	watcher, err := client.Resource(deployments).Namespace(namespace).Watch(ctx, metav1.ListOptions{})
-	if err != nil {
-		return fmt.Errorf("watching Deployments: %w", err)
-	}
-	go func() {
-		for event := range watcher.ResultChan() {
-			if object, ok := event.Object.(*unstructured.Unstructured); ok {
-				see(event.Type, object)
-			}
-		}
-	}()
-	return nil
-}
-
-// wait returns when everything that was created is everywhere and ready.
-func (s *sightings) wait(ctx context.Context, count int) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		missing := s.missing(count)
-		if missing == "" {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return errors.New(missing)
-		case <-ticker.C:
-		}
-	}
-}
-
-func (s *sightings) missing(count int) string {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	for i := range len(ways) * count {
-		name := ways[i%len(ways)].name(i / len(ways))
-		one := s.by[name]
-		if one == nil || len(one.arrived) < s.members || one.ready.IsZero() {
-			return fmt.Sprintf("Deployment %s did not become ready everywhere, or the hub did not say so", name)
-		}
-	}
-	return ""
-}
-
-// samples are how long one way takes, from the create on.
-type samples struct{ inOne, inAll, ready []time.Duration }
-
-func (s *sightings) samples(on way) samples {
-	var result samples
-	for name, one := range s.by {
-		if !on.measures(name) {
+// times are those of each place, and of the last of all places; without those that warmed up.
+func (l *lap) times() (each, last []float64) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(l.began)) {
+		if warmsUp(name) {
 			continue
 		}
-		for _, at := range one.arrived[:s.members] {
-			result.inOne = append(result.inOne, at.Sub(one.created))
+		var most float64
+		for _, at := range l.at {
+			took := float64(at[name].Sub(l.began[name]))
+			each, most = append(each, took), max(most, took)
 		}
-		result.inAll = append(result.inAll, one.arrived[s.members-1].Sub(one.created))
-		result.ready = append(result.ready, one.ready.Sub(one.created))
+		last = append(last, most)
 	}
-	return result
+	return each, last
 }
 
-func report(s *sightings) error {
-	hub, members := s.samples(byHub), s.samples(direct)
-	missed := false
-	fmt.Printf("\n%d Deployments on each way, into %d members\n%-44s %9s %9s %9s   %s\n", len(hub.inAll), s.members, "", "p50", "p99", "longest", "goal p50 / p99")
-	for _, row := range []struct {
-		what    string
-		samples []time.Duration
-		goal    limits
-	}{
-		{"create on the hub to object in a member", hub.inOne, arrivedGoal},
-		{"  in all members", hub.inAll, limits{}},
-		{"  to ready on the hub", hub.ready, readyGoal},
-		{"create in the members to object in a member", members.inOne, limits{}},
-		{"  in all members", members.inAll, limits{}},
-		{"  to ready in all members", members.ready, limits{}},
-	} {
-		slices.Sort(row.samples)
-		p50, p99 := percentile(row.samples, 50), percentile(row.samples, 99)
-		verdict := ""
-		if row.goal != (limits{}) {
-			verdict = fmt.Sprintf("%v / %v  met", row.goal.p50, row.goal.p99)
-			if p50 > row.goal.p50 || p99 > row.goal.p99 {
-				verdict, missed = fmt.Sprintf("%v / %v  MISSED", row.goal.p50, row.goal.p99), true
-			}
+func warmsUp(name string) bool {
+	for _, on := range []way{byHub, direct} {
+		if strings.HasPrefix(name, string(on)+"-") {
+			return name < on.name(warmUp)
 		}
-		fmt.Println(strings.TrimRight(fmt.Sprintf("%-44s %9s %9s %9s   %s", row.what, inMilliseconds(p50), inMilliseconds(p99),
-			inMilliseconds(row.samples[len(row.samples)-1]), verdict), " "))
 	}
-	if missed {
-		return errors.New("a goal was missed")
+	return false
+}
+
+// rows are the times of each place and of the last; goals are for each place.
+func (l *lap) rows(at, each, last string, goals limits) []row {
+	one, all := l.times()
+	first := row{at: at, what: each, unit: duration, values: one, samples: true}
+	if goals != (limits{}) {
+		first.goals = goals.over(len(one))
 	}
+	if len(l.at) == 1 {
+		return []row{first}
+	}
+	return []row{first, {at: at, what: last, unit: duration, values: all, samples: true}}
+}
+
+// sightings are the moments of every Deployment's way.
+type sightings struct {
+	members                int
+	created, ready         *lap // created on the hub: in the members, and ready on the hub
+	createdPast, readyPast *lap // created in the members
+	updated, deleted       *lap
+	answered               *lap // what the API servers had answered
+}
+
+func newSightings(members int) *sightings {
+	return &sightings{
+		members: members, created: newLap("its arrival", members), ready: newLap("on the hub that it is ready", 1),
+		createdPast: newLap("its arrival", members), readyPast: newLap("that it is ready", members),
+		updated: newLap("its new image", members), deleted: newLap("its end", members), answered: newLap("an answer", 1),
+	}
+}
+
+// follow notes what becomes of the Deployments, in the members and on the hub.
+func (s *sightings) follow(ctx context.Context, hub kubernetes.Interface, members []kubernetes.Interface) error {
+	for i, member := range members {
+		watcher, err := deploymentSort.watch(ctx, member, namespace)
+		if err != nil {
+			return fmt.Errorf("watching Deployments in a member: %w", err)
+		}
+		follow(ctx, watcher, func(event watch.EventType, object metav1.Object) { s.seen(i, event, object) })
+	}
+	watcher, err := deploymentSort.watch(ctx, hub, namespace)
+	if err != nil {
+		return fmt.Errorf("watching Deployments on the hub: %w", err)
+	}
+	follow(ctx, watcher, func(_ watch.EventType, object metav1.Object) {
+		if replicasReady(object) == replicas*s.members {
+			s.ready.saw(0, object.GetName())
+		}
+	})
 	return nil
 }
 
-func inMilliseconds(d time.Duration) string {
-	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+// seen takes in what is seen in a member. A lap counts only what has begun on it.
+func (s *sightings) seen(member int, event watch.EventType, object metav1.Object) {
+	name := object.GetName()
+	switch event {
+	case watch.Added:
+		s.created.saw(member, name)
+		s.createdPast.saw(member, name)
+	case watch.Deleted:
+		s.deleted.saw(member, name)
+		return
+	}
+	if replicasReady(object) == replicas {
+		s.readyPast.saw(member, name)
+	}
+	if deployment, ok := object.(*appsv1.Deployment); ok && deployment.Spec.Template.Spec.Containers[0].Image == newImage {
+		s.updated.saw(member, name)
+	}
 }
 
-// percentile returns the smallest sample that at least p percent do not exceed; samples are sorted.
-func percentile(samples []time.Duration, p int) time.Duration {
-	return samples[(len(samples)*p+99)/100-1]
+func replicasReady(object metav1.Object) int {
+	deployment, ok := object.(*appsv1.Deployment)
+	if !ok {
+		return 0
+	}
+	return int(deployment.Status.ReadyReplicas)
+}
+
+const (
+	onHub    = "on the hub"
+	pastHub  = "past the hub"
+	ofStages = "on the hub, since the create began"
+)
+
+func (s *sightings) rows() []row {
+	rows := s.created.rows(onHub, "create on the hub to object in a member", "to object in all members", arrivedGoal)
+	rows = append(rows, s.ready.rows(onHub, "create on the hub to ready on the hub", "", readyGoal)...)
+	rows = append(rows, s.createdPast.rows(pastHub, "create in the members to object in a member", "to object in all members", limits{})...)
+	_, ready := s.readyPast.times()
+	return append(rows, row{at: pastHub, what: "create in the members to ready in all members", unit: duration, values: ready, samples: true})
 }

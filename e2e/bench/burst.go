@@ -1,0 +1,453 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+
+	"windlass.dev/windlass/e2e/fleet"
+	"windlass.dev/windlass/hack/cluster"
+)
+
+// roomyNode has room for all pods that a scenario makes.
+var roomyNode = cluster.Capacity{CPU: "1000", Memory: "4000Gi", Pods: "2000"}
+
+// A burst is what came of many objects that a user created on the hub at once, and deleted again when the hub had
+// said of all of them that they are well.
+type burst struct {
+	answered time.Duration // from the first create until the last was answered
+	arrived  time.Duration // until the last object was in the last member
+	ready    time.Duration // until the hub's own objects say the last of them is ready; of Deployments only
+	summed   time.Duration // until the policy says so of all
+	gone     time.Duration // from the first deletion until nothing of them was left in any member
+	ended    time.Duration // until nothing of them was left on the hub
+
+	creating, deleting cost
+
+	past floor
+}
+
+// A floor is what the same objects take that are created in the members themselves, past the hub: no hub can be faster.
+type floor struct {
+	arrived, ready time.Duration
+	members        time.Duration // processor time of the members, creation
+}
+
+// cost is what a part of a burst took.
+type cost struct {
+	used          consumption // processor time by who used it
+	puts, deletes int64       // of keys in the hub's store
+	messages      float64     // of the link, both ways
+	bytes         float64
+	took          time.Duration
+}
+
+func (c cost) plus(other cost) cost {
+	sum := cost{
+		used: consumption{}, puts: c.puts + other.puts, deletes: c.deletes + other.deletes,
+		messages: c.messages + other.messages, bytes: c.bytes + other.bytes, took: c.took + other.took,
+	}
+	for _, used := range []consumption{c.used, other.used} {
+		for who, time := range used {
+			sum.used[who] += time
+		}
+	}
+	return sum
+}
+
+// A ledger says what was spent since it was opened.
+type ledger struct {
+	fleet *fleet.Fleet
+	meter *meter
+	store storeCounts
+	hub   reading
+	used  consumption
+}
+
+func openLedger(ctx context.Context, f *fleet.Fleet) (l *ledger, err error) {
+	l = &ledger{fleet: f}
+	if l.meter, err = newMeter(f.Hub().Config, f.Hub().Process); err != nil {
+		return nil, err
+	}
+	if l.store, err = countStore(ctx, f); err != nil {
+		return nil, err
+	}
+	if l.hub, err = l.meter.begin(ctx); err != nil {
+		return nil, err
+	}
+	l.used, err = usage(f)
+	return l, err
+}
+
+func (l *ledger) close(ctx context.Context) (cost, error) {
+	used, err := usage(l.fleet)
+	if err != nil {
+		return cost{}, err
+	}
+	hub, err := l.meter.end(ctx)
+	if err != nil {
+		return cost{}, err
+	}
+	store, err := countStore(ctx, l.fleet)
+	if err != nil {
+		return cost{}, err
+	}
+	for who, before := range l.used {
+		used[who] -= before
+	}
+	spent := hub.since(l.hub)
+	return cost{
+		used: used, puts: store.puts - l.store.puts, deletes: store.deletes - l.store.deletes, took: spent.took,
+		messages: spent.messages("in") + spent.messages("out"), bytes: spent.linkBytes("in") + spent.linkBytes("out"),
+	}, nil
+}
+
+// A sort of object of which many are created at once.
+type sort struct {
+	what string
+	// watch tells of all objects in a namespace; readiness is nil when there is none.
+	watch  func(ctx context.Context, in kubernetes.Interface, namespace string) (watch.Interface, error)
+	create func(ctx context.Context, in kubernetes.Interface, namespace, name string) error
+	delete func(ctx context.Context, in kubernetes.Interface, namespace, name string) error
+	ready  func(object metav1.Object, members int) bool
+}
+
+var configMapSort = sort{
+	what: "ConfigMaps",
+	watch: func(ctx context.Context, in kubernetes.Interface, namespace string) (watch.Interface, error) {
+		return in.CoreV1().ConfigMaps(namespace).Watch(ctx, metav1.ListOptions{})
+	},
+	create: func(ctx context.Context, in kubernetes.Interface, namespace, name string) error {
+		_, err := in.CoreV1().ConfigMaps(namespace).Create(ctx, configMapOf(name), metav1.CreateOptions{})
+		return err
+	},
+	delete: func(ctx context.Context, in kubernetes.Interface, namespace, name string) error {
+		return in.CoreV1().ConfigMaps(namespace).Delete(ctx, name, metav1.DeleteOptions{})
+	},
+}
+
+// burst creates names at once, waits until the hub says that all are well, deletes them, and waits until nothing of
+// them is left. Only in the members named they are awaited.
+func (s sort) burst(ctx context.Context, f *fleet.Fleet, env *environment, namespace string, names, into []string) (*burst, error) {
+	hub, err := typed(f.Hub().API)
+	if err != nil {
+		return nil, err
+	}
+	if err := openNamespace(ctx, f, hub, namespace, into); err != nil {
+		return nil, err
+	}
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	arrived, gone, _, err := s.followMembers(watching, f, namespace, names, into)
+	if err != nil {
+		return nil, err
+	}
+	ready, err := s.followHub(watching, hub, namespace, names, len(into))
+	if err != nil {
+		return nil, err
+	}
+	result := &burst{}
+	if result.past, err = s.pastTheHub(ctx, f, namespace+"-past", names, into); err != nil {
+		return nil, err
+	}
+	profiled := env.profileFleet(ctx, f, namespace)
+	if err := s.createAll(ctx, f, hub, namespace, names, arrived, ready, result); err != nil {
+		return nil, err
+	}
+	if err := profiled(); err != nil {
+		return nil, err
+	}
+	return result, s.deleteAll(ctx, f, hub, namespace, names, gone, result)
+}
+
+func (s sort) createAll(ctx context.Context, f *fleet.Fleet, hub kubernetes.Interface, namespace string, names []string, arrived []*crowd, ready *crowd, result *burst) error {
+	spent, err := openLedger(ctx, f)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := withEach(ctx, names, func(ctx context.Context, name string) error { return s.create(ctx, hub, namespace, name) }); err != nil {
+		return fmt.Errorf("creating %s: %w", s.what, err)
+	}
+	result.answered = time.Since(began)
+	if err := waitForAll(ctx, append(arrived, ready)...); err != nil {
+		return err
+	}
+	result.arrived = lastOf(arrived).Sub(began)
+	if s.ready != nil {
+		result.ready = ready.last().Sub(began)
+	}
+	all := int64(len(names)) + firsts
+	if err := untilSummed(ctx, f, namespace, summed{templates: all, healthy: all}); err != nil {
+		return err
+	}
+	result.summed = time.Since(began)
+	result.creating, err = spent.close(ctx)
+	return err
+}
+
+// pastTheHub creates the objects in the members themselves, and deletes them again.
+func (s sort) pastTheHub(ctx context.Context, f *fleet.Fleet, namespace string, names, into []string) (floor, error) {
+	clients, err := membersNamed(f, into)
+	if err != nil {
+		return floor{}, err
+	}
+	for _, client := range clients {
+		made := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
+		if _, err := client.CoreV1().Namespaces().Create(ctx, made, metav1.CreateOptions{}); err != nil {
+			return floor{}, fmt.Errorf("making the namespace %s: %w", namespace, err)
+		}
+	}
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	arrived, gone, ready, err := s.followMembers(watching, f, namespace, names, into)
+	if err != nil {
+		return floor{}, err
+	}
+	before, err := usage(f)
+	if err != nil {
+		return floor{}, err
+	}
+	began := time.Now()
+	if err := inAll(ctx, clients, names, func(ctx context.Context, in kubernetes.Interface, name string) error {
+		return s.create(ctx, in, namespace, name)
+	}); err != nil {
+		return floor{}, fmt.Errorf("creating %s in the members: %w", s.what, err)
+	}
+	if err := waitForAll(ctx, append(arrived, ready...)...); err != nil {
+		return floor{}, err
+	}
+	after, err := usage(f)
+	if err != nil {
+		return floor{}, err
+	}
+	result := floor{arrived: lastOf(arrived).Sub(began), members: after["members"] - before["members"]}
+	if s.ready != nil {
+		result.ready = lastOf(ready).Sub(began)
+	}
+	if err := inAll(ctx, clients, names, func(ctx context.Context, in kubernetes.Interface, name string) error {
+		return s.delete(ctx, in, namespace, name)
+	}); err != nil {
+		return floor{}, fmt.Errorf("deleting %s in the members: %w", s.what, err)
+	}
+	return result, waitForAll(ctx, gone...)
+}
+
+// membersNamed are clients of some members.
+func membersNamed(f *fleet.Fleet, names []string) ([]kubernetes.Interface, error) {
+	var clients []kubernetes.Interface
+	for _, name := range names {
+		client, err := typed(f.Member(name).API)
+		if err != nil {
+			return nil, err
+		}
+		clients = append(clients, client)
+	}
+	return clients, nil
+}
+
+// inAll does one thing with every name in all clusters.
+func inAll(ctx context.Context, clients []kubernetes.Interface, names []string, one func(ctx context.Context, in kubernetes.Interface, name string) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, client := range clients {
+		group.Go(func() error {
+			return withEach(ctx, names, func(ctx context.Context, name string) error { return one(ctx, client, name) })
+		})
+	}
+	return group.Wait()
+}
+
+func (s sort) deleteAll(ctx context.Context, f *fleet.Fleet, hub kubernetes.Interface, namespace string, names []string, gone []*crowd, result *burst) error {
+	spent, err := openLedger(ctx, f)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := withEach(ctx, names, func(ctx context.Context, name string) error { return s.delete(ctx, hub, namespace, name) }); err != nil {
+		return fmt.Errorf("deleting %s: %w", s.what, err)
+	}
+	if err := waitForAll(ctx, gone...); err != nil {
+		return err
+	}
+	result.gone = lastOf(gone).Sub(began)
+	if err := untilSummed(ctx, f, namespace, summed{templates: firsts, healthy: firsts}); err != nil {
+		return err
+	}
+	result.ended = time.Since(began)
+	result.deleting, err = spent.close(ctx)
+	return err
+}
+
+// followMembers notes in every member when each object has come, when it says that it is ready, and when it is gone.
+func (s sort) followMembers(ctx context.Context, f *fleet.Fleet, namespace string, names, into []string) (arrived, gone, ready []*crowd, err error) {
+	clients, err := membersNamed(f, into)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	for i, client := range clients {
+		watcher, err := s.watch(ctx, client, namespace)
+		if err != nil {
+			return nil, nil, nil, fmt.Errorf("watching %s in %s: %w", s.what, into[i], err)
+		}
+		came, left := newCrowd(s.what+" that come into "+into[i], names), newCrowd(s.what+" that leave "+into[i], names)
+		well := newCrowd(s.what+" that become ready in "+into[i], s.awaited(names))
+		follow(ctx, watcher, func(event watch.EventType, object metav1.Object) {
+			switch event {
+			case watch.Added:
+				came.saw(object.GetName())
+			case watch.Deleted:
+				left.saw(object.GetName())
+			}
+			if s.ready != nil && s.ready(object, 1) {
+				well.saw(object.GetName())
+			}
+		})
+		arrived, gone, ready = append(arrived, came), append(gone, left), append(ready, well)
+	}
+	return arrived, gone, ready, nil
+}
+
+// awaited are those of the names that become ready: none of a sort that does not.
+func (s sort) awaited(names []string) []string {
+	if s.ready == nil {
+		return nil
+	}
+	return names
+}
+
+// followHub notes when the hub's own objects say that they are ready everywhere.
+func (s sort) followHub(ctx context.Context, hub kubernetes.Interface, namespace string, names []string, members int) (*crowd, error) {
+	ready := newCrowd(s.what+" that become ready on the hub", s.awaited(names))
+	if s.ready == nil {
+		return ready, nil
+	}
+	watcher, err := s.watch(ctx, hub, namespace)
+	if err != nil {
+		return nil, fmt.Errorf("watching %s on the hub: %w", s.what, err)
+	}
+	follow(ctx, watcher, func(_ watch.EventType, object metav1.Object) {
+		if s.ready(object, members) {
+			ready.saw(object.GetName())
+		}
+	})
+	return ready, nil
+}
+
+// bursts measures how long many objects take that a user creates at once.
+type bursts struct {
+	configMaps, deployments int
+	members                 int
+}
+
+func (b *bursts) scenario() scenario {
+	return scenario{
+		name: "burst", what: "500 ConfigMaps, and then 300 Deployments of one replica, created at once and deleted again, with 3 real members",
+		takes: "4 minutes",
+		flags: func(flags *flag.FlagSet) {
+			flags.IntVar(&b.configMaps, "burst.configmaps", 500, "how many ConfigMaps; the goal is for 500, and 0 leaves them out")
+			flags.IntVar(&b.deployments, "burst.deployments", 300, "how many Deployments; the goal is for 300, and 0 leaves them out")
+			flags.IntVar(&b.members, "burst.members", 3, "how many members; the goals are for three")
+		},
+		run: b.run,
+		limits: "the members' own work is on the same processors, and of Deployments that is most of it; the first object of a " +
+			"namespace and of a kind, which costs more, is there before",
+	}
+}
+
+func (b *bursts) run(ctx context.Context, env *environment) ([]row, error) {
+	f, err := startFleet(ctx, env, b.members)
+	defer f.Stop()
+	if err != nil {
+		return nil, err
+	}
+	var all []row
+	for _, one := range []struct {
+		sort  sort
+		count int
+		goal  time.Duration
+	}{{configMapSort, b.configMaps, 3 * time.Second}, {deploymentSort, b.deployments, 6 * time.Second}} {
+		if one.count == 0 {
+			continue
+		}
+		var results []*burst
+		for run := range env.runs {
+			env.progress("run %d of %d: %d %s", run+1, env.runs, one.count, one.sort.what)
+			namespace := fmt.Sprintf("burst-%s-%d", strings.ToLower(one.sort.what), run)
+			result, err := one.sort.burst(ctx, f, env, namespace, numbered("one", one.count), memberNames(b.members))
+			if err != nil {
+				return all, err
+			}
+			results = append(results, result)
+		}
+		at := fmt.Sprintf("%s %s → %d members", grouped(int64(one.count)), one.sort.what, b.members)
+		all = append(all, burstRows(at, results, one.count, atMost(float64(one.goal)))...)
+	}
+	return all, nil
+}
+
+// burstRows are the figures of several runs; arrived is the goal of the time until all have arrived.
+func burstRows(at string, results []*burst, objects int, arrived []goal) []row {
+	each := func(value func(*burst) float64) []float64 {
+		var values []float64
+		for _, result := range results {
+			values = append(values, value(result))
+		}
+		return values
+	}
+	times := func(value func(*burst) time.Duration) []float64 {
+		return each(func(b *burst) float64 { return float64(value(b)) })
+	}
+	rows := []row{
+		{at: at, what: "etcd puts, the user's own included", unit: count, values: each(func(b *burst) float64 { return float64(b.creating.puts + b.deleting.puts) })},
+		{at: at, what: "etcd puts for an object", unit: count, values: each(func(b *burst) float64 { return float64(b.creating.puts+b.deleting.puts) / float64(objects) })},
+		{at: at, what: "the last create is answered", unit: duration, values: times(func(b *burst) time.Duration { return b.answered })},
+		{at: at, what: "all have arrived", unit: duration, values: times(func(b *burst) time.Duration { return b.arrived }), goals: arrived},
+		{at: at, what: "the policy says that all are healthy", unit: duration, values: times(func(b *burst) time.Duration { return b.summed })},
+		{at: at, what: "deletion: nothing is left in any member", unit: duration, values: times(func(b *burst) time.Duration { return b.gone })},
+		{at: at, what: "deletion: the policy says that nothing is left", unit: duration, values: times(func(b *burst) time.Duration { return b.ended })},
+	}
+	if results[0].ready > 0 {
+		rows = append(rows,
+			row{at: at, what: "all are ready on the hub", unit: duration, values: times(func(b *burst) time.Duration { return b.ready })},
+			row{at: at, what: "created in the members, past the hub: all are ready there", unit: duration, values: times(func(b *burst) time.Duration { return b.past.ready })},
+		)
+	}
+	rows = append(rows,
+		row{at: at, what: "CPU of the members, created past the hub", unit: cpu, values: times(func(b *burst) time.Duration { return b.past.members })},
+		row{at: at, what: "created in the members, past the hub: all have arrived", unit: duration, values: times(func(b *burst) time.Duration { return b.past.arrived })},
+	)
+	for _, who := range []string{"hub", "agents", "members"} {
+		rows = append(rows,
+			row{at: at, what: "CPU of the " + who + ", creation", unit: cpu, values: times(func(b *burst) time.Duration { return b.creating.used[who] })},
+			row{at: at, what: "CPU of the " + who + ", deletion", unit: cpu, values: times(func(b *burst) time.Duration { return b.deleting.used[who] })},
+		)
+	}
+	return rows
+}
+
+var deploymentSort = sort{
+	what: "Deployments",
+	watch: func(ctx context.Context, in kubernetes.Interface, namespace string) (watch.Interface, error) {
+		return in.AppsV1().Deployments(namespace).Watch(ctx, metav1.ListOptions{})
+	},
+	create: func(ctx context.Context, in kubernetes.Interface, namespace, name string) error {
+		_, err := in.AppsV1().Deployments(namespace).Create(ctx, deploymentOf(name, 1), metav1.CreateOptions{})
+		return err
+	},
+	delete: func(ctx context.Context, in kubernetes.Interface, namespace, name string) error {
+		return in.AppsV1().Deployments(namespace).Delete(ctx, name, metav1.DeleteOptions{})
+	},
+	ready: func(object metav1.Object, members int) bool {
+		deployment, ok := object.(*appsv1.Deployment)
+		return ok && int(deployment.Status.ReadyReplicas) == members
+	},
+}

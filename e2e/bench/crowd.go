@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// A crowd is many things of which each is awaited once, by its name: that it has come, is ready, or is gone.
+type crowd struct {
+	what string
+
+	mutex   sync.Mutex
+	missing map[string]bool
+	at      map[string]time.Time
+	all     chan struct{}
+}
+
+func newCrowd(what string, names []string) *crowd {
+	c := &crowd{what: what, missing: make(map[string]bool, len(names)), at: make(map[string]time.Time, len(names)), all: make(chan struct{})}
+	for _, name := range names {
+		c.missing[name] = true
+	}
+	if len(names) == 0 {
+		close(c.all)
+	}
+	return c
+}
+
+// saw notes one of them; what is not awaited, or was seen before, is no news.
+func (c *crowd) saw(name string) {
+	now := time.Now()
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if !c.missing[name] {
+		return
+	}
+	delete(c.missing, name)
+	c.at[name] = now
+	if len(c.missing) == 0 {
+		close(c.all)
+	}
+}
+
+// patience is how long anything may take: far longer than any goal.
+const patience = 5 * time.Minute
+
+// wait returns when all were seen, and names some that are missing when that takes too long.
+func (c *crowd) wait(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	select {
+	case <-c.all:
+		return nil
+	case <-ctx.Done():
+	}
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	var some []string
+	for name := range c.missing {
+		if some = append(some, name); len(some) == 3 {
+			break
+		}
+	}
+	slices.Sort(some)
+	return fmt.Errorf("%s: %d are missing, such as %q: %w", c.what, len(c.missing), some, ctx.Err())
+}
+
+// last is when the last one was seen; call it after wait.
+func (c *crowd) last() time.Time {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	var last time.Time
+	for _, at := range c.at {
+		if at.After(last) {
+			last = at
+		}
+	}
+	return last
+}
+
+// lastOf is when the last one of several crowds was seen.
+func lastOf(crowds []*crowd) time.Time {
+	var last time.Time
+	for _, c := range crowds {
+		if at := c.last(); at.After(last) {
+			last = at
+		}
+	}
+	return last
+}
+
+func waitForAll(ctx context.Context, crowds ...*crowd) error {
+	for _, c := range crowds {
+		if err := c.wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// follow tells of every event of a watch until ctx ends.
+func follow(ctx context.Context, watcher watch.Interface, told func(watch.EventType, metav1.Object)) {
+	go func() {
+		defer watcher.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case event, open := <-watcher.ResultChan():
+				if !open {
+					return
+				}
+				if object, ok := event.Object.(metav1.Object); ok {
+					told(event.Type, object)
+				}
+			}
+		}
+	}()
+}

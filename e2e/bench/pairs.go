@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"time"
+
+	"windlass.dev/windlass/e2e/fleet"
+)
+
+// pairs measures what a ConfigMap costs the hub from its creation to its end: for itself, and for each member that
+// has it. The cost for a pair of object and member must not grow with the number of either.
+type pairs struct {
+	objects sizes
+	members sizes
+}
+
+func (p *pairs) scenario() scenario {
+	p.objects, p.members = sizes{100, 300, 900}, sizes{1, 2, 3}
+	return scenario{
+		name: "pairs", what: "what a ConfigMap costs the hub, created and deleted, status included, with 1 to 3 real members",
+		takes: "8 minutes",
+		flags: func(flags *flag.FlagSet) {
+			flags.Var(&p.objects, "pairs.objects", "how many ConfigMaps are created at once")
+			flags.Var(&p.members, "pairs.members", "into how many members")
+		},
+		run:    p.run,
+		limits: "what the user's own requests cost the hub is in the processor time, and not in the puts",
+	}
+}
+
+// idleFor is how long an idle hub is watched.
+const idleFor = 20 * time.Second
+
+func (p *pairs) run(ctx context.Context, env *environment) ([]row, error) {
+	f, err := startFleet(ctx, env, p.members.most())
+	defer f.Stop()
+	if err != nil {
+		return nil, err
+	}
+	env.progress("looking at the idle hub for %v", idleFor)
+	idle, err := idleCost(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	t := tallied{}
+	for run := range env.runs {
+		for _, objects := range p.objects {
+			for _, members := range p.members {
+				env.progress("run %d of %d: %d ConfigMaps into %d members", run+1, env.runs, objects, members)
+				namespace := fmt.Sprintf("pairs-%d-%d-%d", run, objects, members)
+				b, err := configMapSort.burst(ctx, f, env, namespace, numbered("settings", objects), memberNames(members))
+				if err != nil {
+					return t.rows(p), err
+				}
+				whole := b.creating.plus(b.deleting)
+				t.add(objects, members, whole, idle)
+			}
+		}
+	}
+	return t.rows(p), nil
+}
+
+// startFleet starts a fleet as users have it, but for the room in its members, which is no part of any question.
+func startFleet(ctx context.Context, env *environment, members int) (*fleet.Fleet, error) {
+	env.progress("starting a hub and %d members", members)
+	return fleet.Start(ctx, fleet.Config{
+		Members: memberNames(members), AsInstalled: true, Fsync: true, Node: roomyNode, Profiling: env.profiles != "",
+	})
+}
+
+func memberNames(count int) []string {
+	names := make([]string, count)
+	for i := range names {
+		names[i] = fmt.Sprintf("member%d", i+1)
+	}
+	return names
+}
+
+// idleCost is what a fleet costs with nothing to do.
+func idleCost(ctx context.Context, f *fleet.Fleet) (cost, error) {
+	spent, err := openLedger(ctx, f)
+	if err != nil {
+		return cost{}, err
+	}
+	select {
+	case <-ctx.Done():
+		return cost{}, ctx.Err()
+	case <-time.After(idleFor):
+	}
+	return spent.close(ctx)
+}
+
+// putsIn are those of an idle cost that fall into a time.
+func (c cost) putsIn(d time.Duration) float64 {
+	return float64(c.puts) * float64(d) / float64(c.took)
+}
+
+type cell struct{ objects, members int }
+
+// tallied is what the objects of each cell cost: for one object, one value for each run.
+type tallied map[cell]*tallies
+
+type tallies struct{ puts, deletes, messages, bytes, cpu []float64 }
+
+func (t tallied) add(objects, members int, spent, idle cost) {
+	at := cell{objects, members}
+	if t[at] == nil {
+		t[at] = &tallies{}
+	}
+	n := float64(objects)
+	t[at].puts = append(t[at].puts, (float64(spent.puts)-idle.putsIn(spent.took))/n-1) // the user's own is one
+	t[at].deletes = append(t[at].deletes, float64(spent.deletes)/n)
+	t[at].messages = append(t[at].messages, spent.messages/n/float64(members))
+	t[at].bytes = append(t[at].bytes, spent.bytes/n/float64(members))
+	t[at].cpu = append(t[at].cpu, float64(spent.used["hub"])/n)
+}
+
+// What one object may cost, and each member that has it besides.
+const (
+	putsForObject, putsForPair = 5, 3
+	cpuForObject, cpuForPair   = 5 * time.Millisecond, 1500 * time.Microsecond
+)
+
+func (t tallied) rows(p *pairs) []row {
+	var rows []row
+	for _, objects := range p.objects {
+		for _, members := range p.members {
+			got := t[cell{objects, members}]
+			if got == nil {
+				continue
+			}
+			at := fmt.Sprintf("%s ConfigMaps → %d members", grouped(int64(objects)), members)
+			rows = append(rows,
+				row{at: at, what: "etcd puts for an object, less the user's own and an idle hub's", unit: count, values: got.puts, goals: atMost(float64(putsForObject + putsForPair*members))},
+				row{at: at, what: "etcd deletions for an object", unit: count, values: got.deletes},
+				row{at: at, what: "messages for each (object, member), both ways", unit: count, values: got.messages},
+				row{at: at, what: "bytes for each (object, member), both ways, before TLS", unit: bytes, values: got.bytes},
+				row{at: at, what: "hub CPU for an object", unit: cpu, values: got.cpu, goals: atMost(float64(cpuForObject + time.Duration(members)*cpuForPair))},
+			)
+		}
+	}
+	return append(rows, t.pairRows(p)...)
+}
+
+// pairRows compare the most members with the fewest: what they cost more is what the pairs cost.
+func (t tallied) pairRows(p *pairs) []row {
+	fewest, most := p.members.least(), p.members.most()
+	if fewest == most {
+		return nil
+	}
+	var rows []row
+	for _, objects := range p.objects {
+		few, many := t[cell{objects, fewest}], t[cell{objects, most}]
+		if few == nil || many == nil || len(few.cpu) != len(many.cpu) {
+			continue
+		}
+		at := fmt.Sprintf("%s ConfigMaps, %d members less %d", grouped(int64(objects)), most, fewest)
+		pairPuts, restPuts := split(few.puts, many.puts, fewest, most)
+		pairCPU, restCPU := split(few.cpu, many.cpu, fewest, most)
+		rows = append(rows,
+			row{at: at, what: "etcd puts for each (object, member)", unit: count, values: pairPuts, goals: atMost(putsForPair)},
+			row{at: at, what: "etcd puts for each object besides", unit: count, values: restPuts, goals: atMost(putsForObject)},
+			row{at: at, what: "hub CPU for each (object, member)", unit: cpu, values: pairCPU, goals: atMost(float64(cpuForPair))},
+			row{at: at, what: "hub CPU for each object besides", unit: cpu, values: restCPU, goals: atMost(float64(cpuForObject))},
+		)
+	}
+	return rows
+}
+
+// split says of what an object costs with few and with many members which part each member costs, and what is left.
+func split(few, many []float64, fewest, most int) (pair, rest []float64) {
+	for i := range few {
+		one := (many[i] - few[i]) / float64(most-fewest)
+		pair = append(pair, one)
+		rest = append(rest, few[i]-one*float64(fewest))
+	}
+	return pair, rest
+}
