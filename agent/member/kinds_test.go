@@ -79,16 +79,36 @@ func TestAnAPIServerThatTellsNothingIsAnError(t *testing.T) {
 }
 
 func TestFieldsAreReadFromTheDocumentThatTheIndexNames(t *testing.T) {
-	kinds := serving(t, map[string]string{
-		"/openapi/v3":                    `{"paths":{"api/v1":{"serverRelativeURL":"/openapi/v3/api/v1?hash=7"},"apis/up.example/v1":{"serverRelativeURL":"/openapi/v3/apis/up.example/v1?hash=8"}}}`,
-		"/openapi/v3/apis/up.example/v1": `the document`,
-	})
-	document, err := kinds.discovery.Document(t.Context(), schema.GroupVersion{Group: "up.example", Version: "v1"})
-	if err != nil || string(document) != "the document" {
-		t.Errorf("%q, error %v", document, err)
-	}
-	if document, err := kinds.discovery.Document(t.Context(), schema.GroupVersion{Group: "none.example", Version: "v1"}); err != nil || document != nil {
-		t.Errorf("of a group that is not in the index: %q, error %v", document, err)
+	index := `{"paths":{"api/v1":{"serverRelativeURL":"/openapi/v3/api/v1?hash=7"},"apis/up.example/v1":{"serverRelativeURL":"/openapi/v3/apis/up.example/v1?hash=8"}}}`
+	for _, c := range []struct {
+		reason, below, group string
+		want                 string
+	}{
+		{"one of several", "", "up.example", "hash=8"},
+		{"an API server that is reached below a path does not know that", "/clusters/one", "up.example", "hash=8"},
+		{"a group that is not in the index", "", "none.example", ""},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch r.URL.Path {
+				case c.below + "/openapi/v3":
+					_, _ = w.Write([]byte(index))
+				case c.below + "/openapi/v3/apis/up.example/v1":
+					_, _ = w.Write([]byte(r.URL.RawQuery))
+				default:
+					http.NotFound(w, r)
+				}
+			}))
+			defer server.Close()
+			clients, err := Connect(&rest.Config{Host: server.URL + c.below})
+			if err != nil {
+				t.Fatal(err)
+			}
+			document, err := clients.Discovery.Document(t.Context(), schema.GroupVersion{Group: c.group, Version: "v1"})
+			if err != nil || string(document) != c.want {
+				t.Errorf("the document is %q, error %v; want the one of %q", document, err, c.want)
+			}
+		})
 	}
 }
 
