@@ -191,15 +191,15 @@ func (t *trickle) create(ctx context.Context, env *environment, f *fleet.Fleet, 
 func (t *trickle) changeAndDelete(ctx context.Context, env *environment, hub kubernetes.Interface, s *sightings, rows *[]row) error {
 	patch := fmt.Appendf(nil, `{"spec":{"template":{"spec":{"containers":[{"name":"web","image":%q}]}}}}`, newImage)
 	for _, act := range []struct {
-		what string
-		lap  *lap
-		do   func(ctx context.Context, name string) error
+		what, each, last string
+		lap              *lap
+		do               func(ctx context.Context, name string) error
 	}{
-		{"update", s.updated, func(ctx context.Context, name string) error {
+		{"update", "update on the hub to a member that has it", "update on the hub to all members that have it", s.updated, func(ctx context.Context, name string) error {
 			_, err := hub.AppsV1().Deployments(namespace).Patch(ctx, name, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
 			return err
 		}},
-		{"delete", s.deleted, func(ctx context.Context, name string) error {
+		{"deletion", "deletion on the hub to none in a member", "deletion on the hub to none in all members", s.deleted, func(ctx context.Context, name string) error {
 			return hub.AppsV1().Deployments(namespace).Delete(ctx, name, metav1.DeleteOptions{})
 		}},
 	} {
@@ -218,7 +218,7 @@ func (t *trickle) changeAndDelete(ctx context.Context, env *environment, hub kub
 		if err := waitForLaps(ctx, act.lap); err != nil {
 			return err
 		}
-		*rows = append(*rows, act.lap.rows("on the hub", act.what+" on the hub to that in a member", "that in all members", limits{})...)
+		*rows = append(*rows, act.lap.rows(onHub, act.each, act.last, limits{})...)
 	}
 	return nil
 }
@@ -403,9 +403,9 @@ const (
 )
 
 func (s *sightings) rows() []row {
-	rows := s.created.rows(onHub, "create on the hub to object in a member", "to object in all members", arrivedGoal)
+	rows := s.created.rows(onHub, "create on the hub to object in a member", "create on the hub to object in all members", arrivedGoal)
 	rows = append(rows, s.ready.rows(onHub, "create on the hub to ready on the hub", "", readyGoal)...)
-	rows = append(rows, s.createdPast.rows(pastHub, "create in the members to object in a member", "to object in all members", limits{})...)
+	rows = append(rows, s.createdPast.rows(pastHub, "create in the members to object in a member", "create in the members to object in all members", limits{})...)
 	_, ready := s.readyPast.times()
 	return append(rows, row{at: pastHub, what: "create in the members to ready in all members", unit: duration, values: ready, samples: true})
 }
