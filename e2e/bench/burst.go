@@ -46,6 +46,7 @@ type floor struct {
 type cost struct {
 	used          consumption // processor time by who used it
 	puts, deletes int64       // of keys in the hub's store
+	byTime        float64     // of the puts those of policies' statuses, which are written by time and not for an object
 	messages      float64     // of the link, both ways
 	bytes         float64
 	took          time.Duration
@@ -54,7 +55,7 @@ type cost struct {
 func (c cost) plus(other cost) cost {
 	sum := cost{
 		used: consumption{}, puts: c.puts + other.puts, deletes: c.deletes + other.deletes,
-		messages: c.messages + other.messages, bytes: c.bytes + other.bytes, took: c.took + other.took,
+		byTime: c.byTime + other.byTime, messages: c.messages + other.messages, bytes: c.bytes + other.bytes, took: c.took + other.took,
 	}
 	for _, used := range []consumption{c.used, other.used} {
 		for who, time := range used {
@@ -107,6 +108,7 @@ func (l *ledger) close(ctx context.Context) (cost, error) {
 	spent := hub.since(l.hub)
 	return cost{
 		used: used, puts: store.puts - l.store.puts, deletes: store.deletes - l.store.deletes, took: spent.took,
+		byTime:   spent.writes("propagationpolicies"),
 		messages: spent.messages("in") + spent.messages("out"), bytes: spent.linkBytes("in") + spent.linkBytes("out"),
 	}, nil
 }

@@ -17,11 +17,11 @@ func TestWhatAPairCostsIsWhatEachMemberAdds(t *testing.T) {
 
 func TestPairsCountOutWhatTheUserAndAnIdleHubPut(t *testing.T) {
 	idle := cost{puts: 40, took: 20 * time.Second}
-	spent := cost{puts: 10*(1+5+3*2) + 8, took: 4 * time.Second, deletes: 40, messages: 80, bytes: 4000, used: consumption{"hub": 80 * time.Millisecond}}
+	spent := cost{puts: 10*(1+5+3*2) + 8 + 3, byTime: 3, took: 4 * time.Second, deletes: 40, messages: 80, bytes: 4000, used: consumption{"hub": 80 * time.Millisecond}}
 	figures := tallied{}
 	figures.add(10, 2, spent, idle)
 	got := figures[cell{10, 2}]
-	want := &tallies{puts: []float64{11}, deletes: []float64{4}, messages: []float64{4}, bytes: []float64{200}, cpu: []float64{8e6}}
+	want := &tallies{puts: []float64{11}, byTime: []float64{3}, deletes: []float64{4}, messages: []float64{4}, bytes: []float64{200}, cpu: []float64{8e6}}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(tallies{})); diff != "" {
 		t.Errorf("of 10 objects in 2 members (-want +got):\n%s", diff)
 	}
