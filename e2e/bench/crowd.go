@@ -48,7 +48,7 @@ func (c *crowd) saw(name string) {
 }
 
 // patience is how long anything may take: far longer than any goal.
-const patience = 5 * time.Minute
+const patience = 15 * time.Minute
 
 // wait returns when all were seen, and names some that are missing when that takes too long.
 func (c *crowd) wait(ctx context.Context) error {
