@@ -393,15 +393,15 @@ func texts(differences []manifest.Difference) []string {
 	return list
 }
 
-// beforeAll is a resource version that no object has: an apply that names it makes the object, and is answered with a
-// conflict when there is one.
-const beforeAll = "1"
+// nobodys is a resource version that no object ever has, for no store counts so far: an apply that names it makes the
+// object, and is answered with a conflict when there is one.
+const nobodys = "9223372036854775807"
 
 // onlyAt returns the resource version at which alone the object may be written; empty when at any.
 func (a *attempt) onlyAt() string {
 	switch {
 	case a.making:
-		return beforeAll
+		return nobodys
 	case a.leased && a.live != nil:
 		return a.live.GetResourceVersion() // an autoscaler may have acted since it was read
 	}

@@ -39,7 +39,7 @@ func (*emptyState) Get(string) (*state.Entry, bool) { return nil, false }
 
 func TestWhatIsHeldAfterItsSessionHasEndedIsHandled(t *testing.T) {
 	held := &emptyState{}
-	e, err := New(Config{Client: struct{ dynamic.Interface }{}, State: held, HubID: "h", Now: time.Now, Logger: slog.New(slog.DiscardHandler), Kinds: kindsThat{}})
+	e, err := New(Config{Client: struct{ dynamic.Interface }{}, State: held, Contents: struct{ Contents }{}, HubID: "h", Now: time.Now, Logger: slog.New(slog.DiscardHandler), Kinds: kindsThat{}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/discovery"
 
 	"windlass.dev/windlass/pkg/manifest"
 )
@@ -24,9 +23,9 @@ var passing = map[schema.GroupKind]bool{{Kind: "Event"}: true, {Group: "events.k
 // EachIn shows all objects in a namespace that go with it, but for those of passing kinds, one after the other, whoever made them. The error says what could not be
 // listed: then there may be more than was shown.
 func (c *Clients) EachIn(ctx context.Context, namespace string, see See) error {
-	lists, err := c.Discovery.ServerPreferredNamespacedResourcesWithContext(ctx)
+	kinds, err := c.holdable(ctx)
 	if err != nil {
-		return fmt.Errorf("asking the member which kinds it serves: %w", err)
+		return err
 	}
 	seen, more := map[types.UID]bool{}, true // one object may be served by several groups
 	once := func(id manifest.ID, object *metav1.PartialObjectMetadata) bool {
@@ -36,22 +35,38 @@ func (c *Clients) EachIn(ctx context.Context, namespace string, see See) error {
 		}
 		return more
 	}
-	gone := discovery.SupportsAllVerbs{Verbs: []string{"list", "delete"}} // what can't be deleted is no object of its own
-	for _, list := range discovery.FilteredBy(gone, lists) {
-		version, err := schema.ParseGroupVersion(list.GroupVersion)
-		if err != nil {
-			continue
-		}
-		for _, r := range list.APIResources {
-			if passing[version.WithKind(r.Kind).GroupKind()] {
-				continue
-			}
-			if err := c.EachOf(ctx, version.WithResource(r.Name), r.Kind, namespace, once); err != nil || !more {
-				return err
-			}
+	for _, kind := range kinds {
+		if err := c.EachOf(ctx, kind.resource, kind.name, namespace, once); err != nil || !more {
+			return err
 		}
 	}
 	return nil
+}
+
+// A holdable is a kind whose objects are in namespaces and go with them, in one of the versions that it is served in.
+type holdable struct {
+	resource schema.GroupVersionResource
+	name     string
+}
+
+// holdable lists the kinds of which a namespace may hold objects. It fails when the member does not tell all that it serves.
+func (c *Clients) holdable(ctx context.Context) ([]holdable, error) {
+	served, unknown, err := c.Discovery.Served(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("asking the member which kinds it serves: %w", err)
+	}
+	for version, err := range unknown {
+		return nil, fmt.Errorf("asking the member which kinds of %s it serves: %w", version, err)
+	}
+	known, kinds := map[schema.GroupResource]bool{}, []holdable(nil)
+	for kind, r := range served {
+		if !r.Namespaced || !r.Own || passing[kind.GroupKind()] || known[r.GroupResource()] {
+			continue
+		}
+		known[r.GroupResource()] = true
+		kinds = append(kinds, holdable{r.GroupVersionResource, kind.Kind})
+	}
+	return kinds, nil
 }
 
 // EachOf shows all objects of a kind, in one namespace or, if that is empty, in all.

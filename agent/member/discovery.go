@@ -205,7 +205,10 @@ func (f *found) add(of schema.GroupVersion, name, kind string, namespaced bool, 
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.served[of.WithKind(kind)] = Resource{GroupVersionResource: of.WithResource(name), Namespaced: namespaced}
+	f.served[of.WithKind(kind)] = Resource{
+		GroupVersionResource: of.WithResource(name), Namespaced: namespaced,
+		Own: slices.Contains(verbs, "list") && slices.Contains(verbs, "delete"),
+	}
 }
 
 // addAggregated takes in an answer that tells everything. Of a version whose server does not answer it says only that.

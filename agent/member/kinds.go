@@ -25,6 +25,8 @@ import (
 type Resource struct {
 	schema.GroupVersionResource
 	Namespaced bool
+	// Own says that its objects can be listed and deleted; others are views of something else.
+	Own bool
 }
 
 // NotServedError says that the member does not serve a kind.

@@ -108,9 +108,15 @@ func TestANewWorkMeetsWhatIsThereAsIfItHadBeenRead(t *testing.T) {
 
 	// As after the loss of its state: the object bears the marks, and nothing is known of it.
 	r.end()
-	list := metav1.ListOptions{}
-	if err := r.clients.Core.Secrets(r.ownState).DeleteCollection(t.Context(), metav1.DeleteOptions{}, list); err != nil {
+	secrets := r.clients.Core.Secrets(r.ownState)
+	list, err := secrets.List(t.Context(), metav1.ListOptions{})
+	if err != nil {
 		t.Fatal(err)
+	}
+	for _, secret := range list.Items {
+		if err := secrets.Delete(t.Context(), secret.Name, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	l := r.count()
 	r.put(work("c", 1, r.configMap("c", map[string]any{"a": "2"})))

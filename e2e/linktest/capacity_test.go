@@ -35,6 +35,8 @@ func (connectedAgents) Delivery(string, types.NamespacedName) (capacity.Delivery
 	return capacity.Delivery{}, true
 }
 
+func (connectedAgents) Placements(func(capacity.Placement)) {}
+
 func TestTheRoomInMembersIsAskedOfTheirAgents(t *testing.T) {
 	var gatherer *capacity.Gatherer
 	h := newHub(t, func(c *hublink.Config) { c.Grown = func(cluster string) { gatherer.Grown(cluster) } })

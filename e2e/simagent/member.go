@@ -130,6 +130,14 @@ func (m *member) Remove(_ context.Context, r *linkv1.Removal) error {
 	return nil
 }
 
+// TakesAlong is of link.Desired. What holds other objects is not simulated.
+func (m *member) TakesAlong(*linkv1.Removal) bool { return false }
+
+// Burden is of link.Desired.
+func (m *member) Burden(context.Context, *linkv1.Removal, int) session.Burden {
+	return session.Burden{}
+}
+
 // dirty needs the lock.
 func (m *member) dirty(key string) {
 	if !m.queued[key] {
