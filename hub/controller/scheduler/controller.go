@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -349,7 +350,8 @@ func (r *Reconciler) keep(binding workv1alpha1.Binding) *schedule.Decision {
 func record(binding workv1alpha1.Binding, decision schedule.Decision, now time.Time) bool {
 	spec, status := binding.GetSpec(), binding.GetStatus()
 	generation := binding.GetGeneration()
-	moved := !equality.Semantic.DeepEqual(spec.Clusters, decision.Clusters)
+	before := spec.Clusters
+	moved := !equality.Semantic.DeepEqual(before, decision.Clusters)
 	if moved {
 		if carefully(binding) {
 			kind := store.TemplateKey(binding).GroupKind()
@@ -362,6 +364,9 @@ func record(binding workv1alpha1.Binding, decision schedule.Decision, now time.T
 		Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionFalse,
 		Reason: decision.Reason, Message: decision.Message,
 		ObservedGeneration: generation, LastTransitionTime: metav1.NewTime(now),
+	}
+	if decision.Reason == schedule.ReasonNoClusterFit {
+		condition.Message += removal(before, scheduledCondition(binding))
 	}
 	if kept := evict.Kept(spec.GracefulEvictionTasks); kept != "" {
 		condition.Message += "; " + kept
@@ -380,6 +385,29 @@ func record(binding workv1alpha1.Binding, decision schedule.Decision, now time.T
 	}
 	status.LastScheduledTime = &metav1.Time{Time: now}
 	return true
+}
+
+const removedFrom, namedRemoved = "; it is removed from ", 3
+
+// removal says from where a template that no cluster may have is taken, as long as that is so.
+func removal(clusters []workv1alpha1.TargetCluster, said *metav1.Condition) string {
+	if len(clusters) == 0 {
+		if said != nil && said.Reason == schedule.ReasonNoClusterFit {
+			if at := strings.LastIndex(said.Message, removedFrom); at >= 0 {
+				return said.Message[at:]
+			}
+		}
+		return ""
+	}
+	var names []string
+	for _, cluster := range clusters[:min(len(clusters), namedRemoved)] {
+		names = append(names, cluster.Name)
+	}
+	text := removedFrom + strings.Join(names, ", ")
+	if more := len(clusters) - len(names); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // leavesHub says which clusters leave the hub, as far as a decision knows.

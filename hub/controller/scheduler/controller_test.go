@@ -380,6 +380,37 @@ func TestWhatTheHubMovesByItselfIsKeptUntilItIsHealthyElsewhereAndWhatAUserMoves
 	}
 }
 
+func TestWhatNoClusterMayHaveSaysFromWhereItIsRemovedAsLongAsThatIsSo(t *testing.T) {
+	w := newWorld("a", "b", "c", "d")
+	w.PropagationBindings.Put(binding(nil))
+	w.reconcile(t, web)
+	named := func(clusters ...string) {
+		w.PropagationBindings.Change("shop", web.Name, func(b *workv1alpha1.PropagationBinding) {
+			b.Spec.Placement.ClusterAffinity, b.Generation = &policyv1alpha1.ClusterAffinity{ClusterNames: clusters}, b.Generation+1
+		})
+		w.reconcile(t, web)
+	}
+	message := func() string {
+		got, _ := w.PropagationBindings.Get("shop", web.Name)
+		return scheduledCondition(got).Message
+	}
+	named("memebr9")
+	const want = "; it is removed from a, b, c and 1 more"
+	if got := message(); !strings.HasSuffix(got, want) {
+		t.Errorf("it says %q, want %q at the end", got, want)
+	}
+	w.attach(cluster("e"))
+	w.reconcile(t, web)
+	named("memebr8")
+	if got := message(); !strings.HasSuffix(got, want) || strings.Count(got, want) != 1 {
+		t.Errorf("later it says %q, want %q at the end", got, want)
+	}
+	named("a")
+	if got := message(); strings.Contains(got, "removed") {
+		t.Errorf("when it is placed again it says %q", got)
+	}
+}
+
 func TestABindingThatNoPolicyClaimsStaysButLeavesClustersBeingRemoved(t *testing.T) {
 	w := newWorld("a", "b", "c")
 	w.PropagationBindings.Put(binding(nil))
