@@ -27,6 +27,7 @@ const (
 	ReasonNotScheduled = "NotScheduled"
 	ReasonNotRendered  = "NotRendered"
 	ReasonRemovalHeld  = "RemovalHeld"
+	ReasonRemoving     = "Removing"
 )
 
 // BindingResult is the part of a binding's status that is aggregated.
@@ -110,6 +111,20 @@ func judge(in Input, states []clusterState) (status metav1.ConditionStatus, reas
 			held.total, len(states), held.named())
 	}
 	return metav1.ConditionTrue, ReasonApplied, fmt.Sprintf("All clusters have applied it: %d.", len(states))
+}
+
+// Removal is the FullyApplied condition of a binding that is being deleted and whose works in some clusters are not gone. Held
+// are those of them in which a person has to confirm that.
+func Removal(generation int64, clusters, held []string) metav1.Condition {
+	condition := metav1.Condition{Type: workv1alpha1.BindingFullyApplied, Status: metav1.ConditionFalse, ObservedGeneration: generation, Reason: ReasonRemoving}
+	if len(held) > 0 {
+		condition.Reason, condition.Message = ReasonRemovalHeld, stillThere(held)
+		return condition
+	}
+	names := slices.Sorted(slices.Values(clusters))
+	condition.Message = fmt.Sprintf("It is being removed, and not gone yet from %s: %s",
+		countClusters(len(names)), enumerate(", ", names[:min(len(names), namedFirst)], len(names)))
+	return condition
 }
 
 // stillLeaving says of clusters that have to be left what they are not left without, and how far that is.

@@ -187,6 +187,9 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, key types.NamespacedN
 	if !ok || binding.GetDeletionTimestamp() != nil || binding.GetStatus().SchedulerObservedGeneration == 0 {
 		r.moving.forget(key)
 		r.unshown.forget(key)
+		if ok && binding.GetDeletionTimestamp() != nil {
+			return r.tellRemoval(ctx, key, binding)
+		}
 		return ctrl.Result{}, nil
 	}
 	facts, template, err := r.gather(key, binding)
@@ -235,6 +238,38 @@ func (r *BindingReconciler) writeTemplate(ctx context.Context, key types.Namespa
 		r.unshown.wrote(key, written)
 	}
 	return err
+}
+
+// quickRemoval is how long a removal takes in which nothing is in the way: it is not worth a write.
+const quickRemoval = 5 * time.Second
+
+// tellRemoval says of a binding that is being deleted from where it is not gone yet: a cluster may not be connected, or a person
+// may have to confirm it.
+func (r *BindingReconciler) tellRemoval(ctx context.Context, key types.NamespacedName, binding workv1alpha1.Binding) (ctrl.Result, error) {
+	var clusters, held []string
+	for _, work := range r.Works.ByIndex(store.ByBinding, store.BindingIndex(key)) {
+		cluster := strings.TrimPrefix(work.Namespace, workv1alpha1.ExecutionNamespacePrefix)
+		clusters = append(clusters, cluster)
+		if r.isHeld(cluster, work) {
+			held = append(held, cluster)
+		}
+	}
+	if len(clusters) == 0 {
+		return ctrl.Result{}, nil
+	}
+	if wait := quickRemoval - r.Now().Sub(binding.GetDeletionTimestamp().Time); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
+	condition := aggregate.Removal(binding.GetGeneration(), clusters, held)
+	condition.LastTransitionTime = metav1.NewTime(r.Now())
+	updated := binding.DeepCopyObject().(workv1alpha1.Binding)
+	if !meta.SetStatusCondition(&updated.GetStatus().Conditions, condition) {
+		return ctrl.Result{}, nil
+	}
+	if _, err := r.Bindings.For(key.Namespace).UpdateStatus(ctx, updated); err != nil && !apierrors.IsNotFound(err) {
+		return store.Outcome(fmt.Errorf("writing from where binding %s is not gone: %w", key, err))
+	}
+	return ctrl.Result{}, nil
 }
 
 // tell puts a new trouble where the user looks first: on the template. The same in one more cluster is none.

@@ -824,3 +824,38 @@ func TestAnOverridePolicySaysWhichOfItsRulesAreForNoCluster(t *testing.T) {
 		t.Errorf("a kind that comes wakes %d policies: %v", queue.Len(), err)
 	}
 }
+
+func TestARemovalThatTakesLongSaysFromWhereItIsNotDone(t *testing.T) {
+	w := newWorld(t)
+	w.report("a", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+	w.report("b", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+	w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) {
+		b.DeletionTimestamp, b.Finalizers = &metav1.Time{Time: storetest.Began}, []string{workv1alpha1.BindingFinalizer}
+	})
+	w.now = storetest.Began.Add(quickRemoval)
+	said := func() string {
+		w.reconcile(t)
+		binding, _ := w.PropagationBindings.Get(key.Namespace, key.Name)
+		applied := meta.FindStatusCondition(binding.Status.Conditions, workv1alpha1.BindingFullyApplied)
+		if applied == nil || applied.Status != metav1.ConditionFalse || applied.Reason != aggregate.ReasonRemoving {
+			t.Fatalf("the condition is %+v", applied)
+		}
+		return applied.Message
+	}
+	if got := said(); got != "It is being removed, and not gone yet from 2 clusters: a, b" {
+		t.Errorf("it says %q", got)
+	}
+	for _, work := range w.PropagationWorks.List() {
+		if work.Namespace == "karmada-es-a" {
+			w.PropagationWorks.Drop(work.Namespace, work.Name)
+		}
+	}
+	if got := said(); got != "It is being removed, and not gone yet from 1 cluster: b" {
+		t.Errorf("when one is done it says %q", got)
+	}
+	w.PropagationBindings.Writes()
+	w.reconcile(t)
+	if again := w.PropagationBindings.Writes(); len(again) > 0 {
+		t.Errorf("it says the same once more: %v", again)
+	}
+}
