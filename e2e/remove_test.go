@@ -186,6 +186,13 @@ func TestADeselectedNamespaceTakesNothingAlongThatNobodyMeant(t *testing.T) {
 	f.Hub().Eventually(t, fleet.Cluster(name), fleet.ConditionIs("DeletionsHeld", "False"))
 	member.Eventually(t, shop, fleet.Field("metadata.uid", uid), fleet.Field("metadata.deletionTimestamp", nil))
 	member.Eventually(t, configMap(namespace, "many-00"), fleet.Field("metadata.deletionTimestamp", nil))
+	fleet.WaitFor(t, "the command line to say what the Namespace waits for", func() error {
+		said, err := f.Hub().CLI(t.Context(), "status", "--check")
+		if err == nil || !strings.Contains(strings.Join(strings.Fields(said), " "), "Namespace "+namespace+" is deleted when 2 objects of other works") {
+			return fmt.Errorf("it ends with %v and says\n%s", err, said)
+		}
+		return nil
+	})
 
 	f.Hub().Patch(t, policy(namespace, "many"), "spec: {placement: {clusterAffinity: {clusterNames: [member2]}}}")
 	member.EventuallyGone(t, shop)

@@ -114,7 +114,9 @@ type Binding struct {
 	// Leaving are the clusters where it still runs, and which it is leaving because of a taint.
 	Leaving []string `json:"leaving,omitempty"`
 
-	left string // what keeps its removal from its end
+	left  string // what keeps its removal from its end
+	still string // from where it is not gone
+	told  bool   // its message is among the problems
 }
 
 // Template names the object on the hub.

@@ -18,6 +18,7 @@ import (
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/pkg/aggregate"
+	"windlass.dev/windlass/pkg/evict"
 	"windlass.dev/windlass/pkg/interpret"
 	"windlass.dev/windlass/pkg/policy"
 )
@@ -296,17 +297,18 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 			described.left = left + " (" + cluster + ")"
 		}
 	}
-	problem := bindingProblem(b, described, scheduled)
+	described.still = stillIn(works, connected)
 	described.Leaving = leaving(b.spec)
+	problem := bindingProblem(b, described, scheduled)
 	notes := notesOn(b, described, scheduled, heldNote(described, works, holds))
-	if problem != nil {
+	if problem != nil && problem.Message != "" {
 		notes = append([]string{problem.Message}, notes...)
 	}
 	if left := drain(b.spec, described.Leaving); left != "" {
 		notes = append([]string{left}, notes...) // first: that others are not healthy is a step on its way
 	}
 	described.Message = strings.Join(notes, "; ")
-	if problem != nil {
+	if described.told = problem != nil; described.told {
 		problem.Message = described.Message
 	}
 	return described, problem
@@ -334,6 +336,7 @@ func notesOn(b binding, described Binding, scheduled *metav1.Condition, held str
 	if rendered := meta.FindStatusCondition(b.status.Conditions, workv1alpha1.BindingRendered); rendered != nil && rendered.Reason == workv1alpha1.RenderedWithoutEffect {
 		note(rendered.Message)
 	}
+	note(keeping(b.spec))
 	return notes
 }
 
@@ -348,6 +351,13 @@ func leaving(spec *workv1alpha1.BindingSpec) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// keeping says which of the clusters that a template goes to keep more replicas for a while than they shall have.
+func keeping(spec *workv1alpha1.BindingSpec) string {
+	return evict.Kept(slices.DeleteFunc(slices.Clone(spec.GracefulEvictionTasks), func(task workv1alpha1.GracefulEvictionTask) bool {
+		return !slices.ContainsFunc(spec.Clusters, func(t workv1alpha1.TargetCluster) bool { return t.Name == task.FromCluster })
+	}))
 }
 
 // drain names the first few of the clusters that a template is leaving, and says what ends that; empty for none.
@@ -514,7 +524,7 @@ func bindingProblem(b binding, described Binding, scheduled *metav1.Condition) *
 	clusters := len(described.Placements)
 	switch {
 	case described.Removing:
-		return &Problem{object, "Removing", fmt.Sprintf("it is being removed from %s%s", count(clusters, "cluster"), described.left)}
+		return &Problem{object, "Removing", "it is being removed" + described.still + described.left}
 	case !described.Scheduled:
 		message := "not scheduled yet"
 		reason := "NotScheduled"
@@ -536,7 +546,37 @@ func bindingProblem(b binding, described Binding, scheduled *metav1.Condition) *
 	if unhealthy != "" {
 		return &Problem{object, "Unhealthy", fmt.Sprintf("healthy in %d of %s: %s", described.Healthy, count(clusters, "cluster"), unhealthy)}
 	}
+	return unfinished(object, described, scheduled)
+}
+
+// unfinished is what a template has still to do away from where it is to be: whoever switches off a cluster that he has drained
+// waits for the end of that. What there is to say of it the notes on the binding say, if the problem does not.
+func unfinished(object string, described Binding, scheduled *metav1.Condition) *Problem {
+	switch {
+	case scheduled.Reason == workv1alpha1.ScheduledNowhereElse:
+		return &Problem{object, scheduled.Reason, ""}
+	case len(described.Leaving) > 0:
+		return &Problem{object, "Leaving", ""}
+	case described.left != "":
+		return &Problem{object, "NotGone", "where it shall not be any more it is " + strings.TrimPrefix(described.left, "; ")}
+	}
 	return nil
+}
+
+// stillIn says from which clusters a template that is being removed is not gone, and whether they can be asked at present.
+func stillIn(works map[string]work, connected map[string]bool) string {
+	clusters := slices.Sorted(maps.Keys(works))
+	if len(clusters) == 0 {
+		return ""
+	}
+	var names []string
+	for _, cluster := range clusters[:min(len(clusters), namedClusters)] {
+		names = append(names, cluster+staleNote(Placement{Stale: !connected[cluster]}))
+	}
+	if more := len(clusters) - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return fmt.Sprintf(", and is not gone from %s: %s", count(len(clusters), "cluster"), strings.Join(names, ", "))
 }
 
 func readyOf(p Placement) string {

@@ -278,9 +278,9 @@ func TestARemovalThatIsHeldIsTheCauseThatIsTold(t *testing.T) {
 		{"it has moved, and has not arrived", "TooManyDeletions", second, []workv1alpha1.PropagationWork{workOf(second, "member1", "", leaving(moved)), workOf(second, "member2", "", unreported)},
 			"applied in 0 of 1 cluster: member2: the cluster has not reported yet; its removal from 1 cluster is held back until a person confirms it: see cluster member1"},
 		{"it is deleted, and the store was restored", "StoreRestored", going, []workv1alpha1.PropagationWork{workOf(going, "member1", "", leaving(deleted)), workOf(going, "member2", "", leaving(deleted))},
-			"it is being removed from 2 clusters; its removal from 1 cluster is held back until a person confirms it: see cluster member1"},
+			"it is being removed, and is not gone from 2 clusters: member1, member2; its removal from 1 cluster is held back until a person confirms it: see cluster member1"},
 		{"it is deleted, which is never too much", "TooManyDeletions", going, []workv1alpha1.PropagationWork{workOf(going, "member1", "", leaving(deleted))},
-			"it is being removed from 2 clusters"},
+			"it is being removed, and is not gone from 1 cluster: member1"},
 	} {
 		facts := Facts{Now: now, Clusters: []clusterv1alpha1.MemberCluster{cluster("member1"), cluster("member2")}, Bindings: []workv1alpha1.PropagationBinding{test.binding}, Works: test.works}
 		if test.holds != "" {
@@ -366,16 +366,88 @@ func testMessageAndNoProblem(t *testing.T, reason string) {
 	}
 }
 
-func TestWhereATemplateIsLeavingIsAMessageAndNoProblem(t *testing.T) {
-	facts := sample()
-	facts.Bindings[1].Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: "d"}, {FromCluster: "c"}, {FromCluster: "f"}, {FromCluster: "e"}}
-	report := Make(facts)
-	var messages []string
-	for _, b := range report.Bindings {
-		messages = append(messages, b.Message)
+// Whoever drains a cluster switches it off when `windlass status --check` says that all is fine.
+func TestADrainThatIsNotOverIsAProblem(t *testing.T) {
+	leaving := func(clusters ...string) func(*Facts) {
+		return func(facts *Facts) {
+			for _, cluster := range clusters {
+				task := workv1alpha1.GracefulEvictionTask{FromCluster: cluster, Reason: "TaintUntolerated"}
+				facts.Bindings[1].Spec.GracefulEvictionTasks = append(facts.Bindings[1].Spec.GracefulEvictionTasks, task)
+			}
+		}
 	}
-	if !report.Fine || !slices.Contains(messages, "leaves c, d, e and 1 more, and runs there until its other copies are healthy") {
-		t.Errorf("fine: %t, messages %q", report.Fine, messages)
+	const nowhere = "3 replicas in each of 1 cluster; that it has to leave because of a taint NoExecute waits, for nothing else fits: 0 of 2 clusters fit"
+	for _, test := range []struct {
+		reason string
+		change func(*Facts)
+		want   Problem
+	}{
+		{"it runs in clusters that it is leaving", leaving("d", "c", "f", "e"),
+			Problem{"Deployment default/web", "Leaving", "leaves c, d, e and 1 more, and runs there until its other copies are healthy"}},
+		{"it has nowhere else to go", func(facts *Facts) {
+			facts.Bindings[1].Status.Conditions[0].Reason, facts.Bindings[1].Status.Conditions[0].Message = workv1alpha1.ScheduledNowhereElse, nowhere
+		}, Problem{"Deployment default/web", "NowhereElse", nowhere}},
+		{"it is not gone from where it was", func(facts *Facts) {
+			old := workOf(facts.Bindings[1], "old", "", func(w *workv1alpha1.PropagationWork) {
+				w.DeletionTimestamp = &metav1.Time{Time: now}
+				w.Status.Conditions = []metav1.Condition{{Type: workv1alpha1.WorkApplied, Status: metav1.ConditionTrue, Reason: "Removing", Message: "not gone yet: it has a finalizer"}}
+			})
+			facts.Works = append(facts.Works, old)
+		}, Problem{"Deployment default/web", "NotGone", "where it shall not be any more it is not gone yet: it has a finalizer (old)"}},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			facts := sample()
+			test.change(&facts)
+			report := Make(facts)
+			if diff := cmp.Diff([]Problem{test.want}, report.Problems); diff != "" || report.Fine {
+				t.Errorf("fine: %v, problems (-want +got):\n%s", report.Fine, diff)
+			}
+			var out strings.Builder
+			if err := report.Text(&out, now, false); err != nil {
+				t.Fatal(err)
+			}
+			if flat := strings.Join(strings.Fields(out.String()), " "); !strings.Contains(flat, test.want.Message) {
+				t.Errorf("it is not said in full:\n%s", out.String())
+			}
+		})
+	}
+}
+
+func TestARemarkThatIsNoProblemIsNotCut(t *testing.T) {
+	facts := sample()
+	const remark = "6 replicas divided among 2 clusters; no cluster is called membr3, and clusterNames names it"
+	facts.Bindings[1].Status.Conditions[0].Reason, facts.Bindings[1].Status.Conditions[0].Message = workv1alpha1.ScheduledClustersLeftOut, remark
+	var out strings.Builder
+	if err := Make(facts).Text(&out, now, false); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), remark+"\n") {
+		t.Errorf("nothing else says it in full:\n%s", out.String())
+	}
+}
+
+func TestReplicasThatStayForAWhileAreARemark(t *testing.T) {
+	facts := sample()
+	facts.Bindings[1].Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: facts.Bindings[1].Spec.Clusters[0].Name, Reason: "Rescheduled"}}
+	report := Make(facts)
+	want := facts.Bindings[1].Spec.Clusters[0].Name + " keeps what was there until it is healthy elsewhere"
+	if !report.Fine || !slices.ContainsFunc(report.Bindings, func(b Binding) bool { return b.Message == want }) {
+		t.Errorf("fine: %v, bindings %+v, want one that says %q", report.Fine, report.Bindings, want)
+	}
+}
+
+func TestARemovalNamesTheClustersFromWhichItIsNotGone(t *testing.T) {
+	facts := sample()
+	facts.Bindings[1].DeletionTimestamp = &metav1.Time{Time: now}
+	facts.Works = slices.DeleteFunc(facts.Works, func(w workv1alpha1.PropagationWork) bool { return strings.HasSuffix(w.Namespace, "member1") })
+	for i := range facts.Clusters {
+		if facts.Clusters[i].Name == "member2" {
+			facts.Clusters[i].Status.Conditions = nil
+		}
+	}
+	const want = "it is being removed, and is not gone from 1 cluster: member2 (not connected)"
+	if report := Make(facts); !slices.ContainsFunc(report.Problems, func(p Problem) bool { return p.Message == want }) {
+		t.Errorf("problems %+v, want %q", report.Problems, want)
 	}
 }
 

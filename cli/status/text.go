@@ -263,7 +263,7 @@ func bindingRows(bindings []Binding, wide bool) [][]string {
 			row = append(row, dash(b.Policy))
 		}
 		message := dash(oneLine(b.Message))
-		if !wide {
+		if !wide && (b.told || b.Released) {
 			message = shortened(message)
 		}
 		rows = append(rows, append(row, message))
@@ -271,7 +271,7 @@ func bindingRows(bindings []Binding, wide bool) [][]string {
 	return rows
 }
 
-// shownMessage is how much of a message a table shows: what is not fine is said in full above it.
+// shownMessage is how much a table shows of a message that is said in full above it, or is always the same.
 const shownMessage = 60
 
 func shortened(message string) string {
