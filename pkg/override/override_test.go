@@ -329,7 +329,6 @@ func TestWhatCannotBeDoneIsSaidWithPolicyAndPath(t *testing.T) {
 		{"no metadata at all", web, `plaintext: [{path: /metadata, operator: remove}]`, `overriders: metadata.name would be ""`},
 		{"another kind by a whole object", web, `plaintext: [{path: "", operator: replace, value: {apiVersion: apps/v1, kind: DaemonSet, metadata: {name: web, namespace: shop}}}]`, `overriders: kind would be "DaemonSet"`},
 		{"no object", web, `plaintext: [{path: "", operator: replace, value: [7]}]`, "plaintext[0]: the result is no object"},
-		{"a place that is counted from the end of a list", web, `plaintext: [{path: /spec/template/spec/containers/-1, operator: remove}]`, "plaintext[0]: can't remove /spec/template/spec/containers/-1: the list has no such place"},
 		{"a finalizer", web, `plaintext: [{path: /metadata/finalizers, operator: add, value: [x]}]`, "overriders: metadata.finalizers can't be overridden"},
 		{"a status", web, `plaintext: [{path: /status, operator: add, value: {}}]`, "overriders: status can't be overridden"},
 		{"a mark of the hub by plaintext", web, `plaintext: [{path: /metadata/labels/karmada.io~1managed, operator: add, value: "false"}]`, "overriders: metadata.labels[karmada.io/managed] is a mark of the hub's own"},

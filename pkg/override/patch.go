@@ -48,15 +48,8 @@ func (a *application) applyTo(document []byte, patch jsonpatch.Patch) ([]byte, e
 	if err := a.costs(max(2, deepest(patch))*len(document) + len(patch)*bytes.Count(document, []byte(","))/2); err != nil {
 		return nil, err
 	}
-	return patch.ApplyWithOptions(document, patching)
+	return patch.Apply(document)
 }
-
-// patching is RFC 6902 as it is written: a place in a list is not counted from its end.
-var patching = func() *jsonpatch.ApplyOptions {
-	options := jsonpatch.NewApplyOptions()
-	options.SupportNegativeIndices = false
-	return options
-}()
 
 // deepest is how many levels the operations of a patch go down at most.
 func deepest(patch jsonpatch.Patch) int {
