@@ -66,14 +66,20 @@ func TestAHubThatIsAskedToStopSaysSoAndEndsItsWatches(t *testing.T) {
 	log := hub.Process().Tail(1000)
 	lines := strings.Split(strings.TrimSpace(log), "\n")
 	for _, line := range lines {
-		// A machine that is too busy may keep the API server from its own API for a while, which it says.
-		if !strings.HasPrefix(line, "time=") || strings.Contains(line, "level=ERROR") && !strings.Contains(line, "TLS handshake timeout") {
+		if !strings.HasPrefix(line, "time=") || strings.Contains(line, "level=ERROR") && !ofTheMachine(line) {
 			t.Errorf("the log has a line that should not be there: %s", line)
 		}
 	}
 	if !strings.Contains(log, `msg="the hub is stopping"`) || !strings.Contains(lines[len(lines)-1], `msg="the hub has stopped"`) {
 		t.Errorf("the log does not say that the hub is stopping, or not in the end that it has stopped:\n%s", log)
 	}
+}
+
+// ofTheMachine says whether a line of the log is about a machine with too much on it: it may keep the API server from its own
+// API for a while, and has watches of files (fs.inotify.max_user_instances) for so many programs only. The API server says so and
+// goes on without.
+func ofTheMachine(line string) bool {
+	return strings.Contains(line, "TLS handshake timeout") || strings.Contains(line, "watch") && strings.Contains(line, "too many open files")
 }
 
 // cutOff begins to speak HTTP/2 with a server and cuts the connection.

@@ -20,10 +20,14 @@ type BindingPlacement struct {
 	// +optional
 	Replicas *int32 `json:"replicas,omitempty" protobuf:"varint,3,opt,name=replicas"`
 
-	// scheduled, reason and message are what the condition Scheduled would say now.
-	Scheduled bool   `json:"scheduled" protobuf:"varint,4,opt,name=scheduled"`
-	Reason    string `json:"reason" protobuf:"bytes,5,opt,name=reason"`
-	Message   string `json:"message" protobuf:"bytes,6,opt,name=message"`
+	// scheduled is whether the condition Scheduled would be True now.
+	Scheduled bool `json:"scheduled" protobuf:"varint,4,opt,name=scheduled"`
+
+	// reason is the one that the condition Scheduled would have now.
+	Reason string `json:"reason" protobuf:"bytes,5,opt,name=reason"`
+
+	// message is what the condition Scheduled would say now.
+	Message string `json:"message" protobuf:"bytes,6,opt,name=message"`
 
 	// affinityGroup is the one of the policy's clusterAffinities that clusters were chosen from.
 	// +optional

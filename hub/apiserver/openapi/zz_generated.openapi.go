@@ -3334,7 +3334,7 @@ func schema_windlass_api_work_v1alpha1_BindingPlacement(ref common.ReferenceCall
 					},
 					"scheduled": {
 						SchemaProps: spec.SchemaProps{
-							Description: "scheduled, reason and message are what the condition Scheduled would say now.",
+							Description: "scheduled is whether the condition Scheduled would be True now.",
 							Default:     false,
 							Type:        []string{"boolean"},
 							Format:      "",
@@ -3342,16 +3342,18 @@ func schema_windlass_api_work_v1alpha1_BindingPlacement(ref common.ReferenceCall
 					},
 					"reason": {
 						SchemaProps: spec.SchemaProps{
-							Default: "",
-							Type:    []string{"string"},
-							Format:  "",
+							Description: "reason is the one that the condition Scheduled would have now.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
 						},
 					},
 					"message": {
 						SchemaProps: spec.SchemaProps{
-							Default: "",
-							Type:    []string{"string"},
-							Format:  "",
+							Description: "message is what the condition Scheduled would say now.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
 						},
 					},
 					"affinityGroup": {
