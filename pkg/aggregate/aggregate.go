@@ -19,8 +19,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
 
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/pkg/evict"
 )
 
 // Input is a binding and its works.
@@ -69,10 +71,19 @@ func (in Input) states() []clusterState {
 	clusters := in.Binding.GetSpec().Clusters
 	states := make([]clusterState, len(clusters))
 	for i, cluster := range clusters {
-		states[i] = stateOf(cluster.Name, in.Works[cluster.Name], in.TemplateHash)
+		states[i] = stateOf(cluster.Name, in.Works[cluster.Name], in.TemplateHash, in.wanted(cluster))
 	}
 	slices.SortFunc(states, func(a, b clusterState) int { return strings.Compare(a.cluster, b.cluster) })
 	return states
+}
+
+// wanted is how many replicas a cluster is to have for now; nil for kinds that have none.
+func (in Input) wanted(cluster workv1alpha1.TargetCluster) *int32 {
+	spec := in.Binding.GetSpec()
+	if spec.Replicas == nil {
+		return nil
+	}
+	return ptr.To(evict.Keeping(spec, cluster).Replicas)
 }
 
 // leaving are the states of those clusters that the binding has to leave and that have its copy still. A copy that is left
@@ -82,15 +93,16 @@ func (in Input) leaving() []clusterState {
 	for _, task := range in.Binding.GetSpec().GracefulEvictionTasks {
 		work := in.Works[task.FromCluster]
 		if work != nil && !slices.ContainsFunc(in.Binding.GetSpec().Clusters, func(t workv1alpha1.TargetCluster) bool { return t.Name == task.FromCluster }) {
-			states = append(states, stateOf(task.FromCluster, work, work.Spec.TemplateHash))
+			states = append(states, stateOf(task.FromCluster, work, work.Spec.TemplateHash, work.Spec.Replicas))
 		}
 	}
 	return states
 }
 
 // stateOf reads a work. Only what is said of the work's present generation counts, and only when
-// that was rendered from the template's present content.
-func stateOf(cluster string, work *workv1alpha1.PropagationWork, templateHash string) clusterState {
+// that was rendered from the template's present content, and with the replicas that the cluster is to have now: a copy that
+// was healthy with fewer says nothing of those that are to come.
+func stateOf(cluster string, work *workv1alpha1.PropagationWork, templateHash string, replicas *int32) clusterState {
 	state := clusterState{cluster: cluster, health: workv1alpha1.ResourceUnknown}
 	if work == nil {
 		state.message = "the work for the cluster is not written yet"
@@ -106,6 +118,8 @@ func stateOf(cluster string, work *workv1alpha1.PropagationWork, templateHash st
 	case work.Spec.SuspendDispatching != nil && *work.Spec.SuspendDispatching: // whatever it had applied before
 		state.standing = suspended
 		state.message = "dispatching to the cluster is suspended"
+	case !ptr.Equal(work.Spec.Replicas, replicas):
+		state.message = "the work for the cluster is not written anew since its replicas have changed"
 	case isPresent && condition.Status == metav1.ConditionTrue:
 		state.standing = applied
 	case isPresent && condition.Status == metav1.ConditionFalse:

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
 
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
@@ -89,6 +90,21 @@ func input(works ...*workv1alpha1.PropagationWork) Input {
 	return in
 }
 
+// rendered is a work with so many replicas.
+func rendered(replicas int32) change {
+	return func(w *workv1alpha1.PropagationWork) { w.Spec.Replicas = &replicas }
+}
+
+// ofReplicas has each cluster of a binding get so many replicas.
+func ofReplicas(replicas int32, in Input) Input {
+	spec := in.Binding.GetSpec()
+	spec.Replicas = ptr.To(replicas)
+	for i := range spec.Clusters {
+		spec.Clusters[i].Replicas = replicas
+	}
+	return in
+}
+
 func TestABindingIsFullyAppliedWhenEveryClusterHasThePresentContent(t *testing.T) {
 	conflict := refused("Conflict", "exists and is not managed from this hub")
 	held := func(in Input, clusters ...string) Input {
@@ -125,6 +141,9 @@ func TestABindingIsFullyAppliedWhenEveryClusterHasThePresentContent(t *testing.T
 		{"a drain that waits for a copy that is not applied", leaving(input(aWork(), aWork(conflict)), "old"),
 			workv1alpha1.ClusterSummary{Clusters: 2, Applied: 1, Healthy: 1, Failed: 1},
 			metav1.ConditionFalse, "Conflict", "1 of 2 clusters could not apply it: c001: Conflict: exists and is not managed from this hub. It is leaving old, and stays there until it is healthy in all others: it is in 1 of 2."},
+		{"a copy that was healthy with fewer replicas than it shall have now", ofReplicas(4, leaving(input(aWork(rendered(4)), aWork(rendered(2))), "old")),
+			workv1alpha1.ClusterSummary{Clusters: 2, Applied: 1, Healthy: 2},
+			metav1.ConditionFalse, ReasonWaiting, "1 of 2 clusters have not applied it yet: c001. It is leaving old, and stays there until it is healthy in all others: it is in 1 of 2."},
 		{"a drain of a Job waits for its end", ofJob(leaving(input(aWork()), "old")),
 			workv1alpha1.ClusterSummary{Clusters: 1, Applied: 1, Healthy: 1},
 			metav1.ConditionTrue, ReasonApplied, "All clusters have applied it: 1. It is leaving old, and stays there until it has ended everywhere."},

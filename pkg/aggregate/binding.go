@@ -139,7 +139,7 @@ func stillLeaving(in Input, states []clusterState) string {
 	slices.Sort(names)
 	clusters := enumerate(", ", names[:min(len(names), namedFirst)], len(names))
 	said := fmt.Sprintf("It is leaving %s, and stays there until it is healthy in all others: it is in %d of %d.",
-		clusters, summary(states).Healthy, len(states))
+		clusters, fine(states), len(states))
 	if resource := in.Binding.GetSpec().Resource; interpret.Ends(schema.FromAPIVersionAndKind(resource.APIVersion, resource.Kind).GroupKind()) {
 		said = fmt.Sprintf("It is leaving %s, and stays there until it has ended everywhere.", clusters)
 	}
@@ -147,6 +147,17 @@ func stillLeaving(in Input, states []clusterState) string {
 		said += " Even then its copy there is not deleted, only let go, and what runs runs twice: its policy says preserveResourcesOnDeletion."
 	}
 	return said
+}
+
+// fine counts the clusters that have the present content and are healthy with it.
+func fine(states []clusterState) int {
+	count := 0
+	for i := range states {
+		if states[i].isFine() {
+			count++
+		}
+	}
+	return count
 }
 
 // stillThere names the first few of the clusters in which a removal is held.

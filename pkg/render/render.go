@@ -391,6 +391,9 @@ func (r *Renderer) Work(target workv1alpha1.TargetCluster, cluster *clusterv1alp
 			TemplateHash:                r.templateHash,
 		},
 	}
+	if spec.Replicas != nil {
+		work.Spec.Replicas = &target.Replicas
+	}
 	if content.clusterOverrides != "" {
 		metav1.SetMetaDataAnnotation(&work.ObjectMeta, workv1alpha1.AppliedClusterOverridesAnnotation, content.clusterOverrides)
 	}

@@ -1817,6 +1817,11 @@ func (m *WorkSpec) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
+	if m.Replicas != nil {
+		i = encodeVarintGenerated(dAtA, i, uint64(*m.Replicas))
+		i--
+		dAtA[i] = 0x48
+	}
 	i -= len(m.RemovalCause)
 	copy(dAtA[i:], m.RemovalCause)
 	i = encodeVarintGenerated(dAtA, i, uint64(len(m.RemovalCause)))
@@ -2676,6 +2681,9 @@ func (m *WorkSpec) Size() (n int) {
 	n += 1 + l + sovGenerated(uint64(l))
 	l = len(m.RemovalCause)
 	n += 1 + l + sovGenerated(uint64(l))
+	if m.Replicas != nil {
+		n += 1 + sovGenerated(uint64(*m.Replicas))
+	}
 	return n
 }
 
@@ -3232,6 +3240,7 @@ func (this *WorkSpec) String() string {
 		`Template:` + strings.Replace(this.Template.String(), "ObjectReference", "ObjectReference", 1) + `,`,
 		`TemplateHash:` + fmt.Sprintf("%v", this.TemplateHash) + `,`,
 		`RemovalCause:` + fmt.Sprintf("%v", this.RemovalCause) + `,`,
+		`Replicas:` + valueToStringGenerated(this.Replicas) + `,`,
 		`}`,
 	}, "")
 	return s
@@ -9082,6 +9091,26 @@ func (m *WorkSpec) Unmarshal(dAtA []byte) error {
 			}
 			m.RemovalCause = RemovalCause(dAtA[iNdEx:postIndex])
 			iNdEx = postIndex
+		case 9:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Replicas", wireType)
+			}
+			var v int32
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowGenerated
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				v |= int32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			m.Replicas = &v
 		default:
 			iNdEx = preIndex
 			skippy, err := skipGenerated(dAtA[iNdEx:])

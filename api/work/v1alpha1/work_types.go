@@ -63,6 +63,11 @@ type WorkSpec struct {
 	// +optional
 	TemplateHash string `json:"templateHash,omitempty" protobuf:"bytes,7,opt,name=templateHash"`
 
+	// replicas is how many replicas the binding wanted in the cluster when the manifests were rendered; absent for kinds that
+	// have none.
+	// +optional
+	Replicas *int32 `json:"replicas,omitempty" protobuf:"varint,9,opt,name=replicas"`
+
 	// removalCause says why the work is being deleted. The hub's controllers write it with the
 	// deletion; a work that somebody else deletes without one is taken for Forced.
 	// +optional

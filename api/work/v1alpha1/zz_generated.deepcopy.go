@@ -827,6 +827,11 @@ func (in *WorkSpec) DeepCopyInto(out *WorkSpec) {
 		*out = new(ObjectReference)
 		**out = **in
 	}
+	if in.Replicas != nil {
+		in, out := &in.Replicas, &out.Replicas
+		*out = new(int32)
+		**out = **in
+	}
 	return
 }
 

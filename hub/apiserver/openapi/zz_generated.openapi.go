@@ -4851,6 +4851,13 @@ func schema_windlass_api_work_v1alpha1_WorkSpec(ref common.ReferenceCallback) co
 							Format:      "",
 						},
 					},
+					"replicas": {
+						SchemaProps: spec.SchemaProps{
+							Description: "replicas is how many replicas the binding wanted in the cluster when the manifests were rendered; absent for kinds that have none.",
+							Type:        []string{"integer"},
+							Format:      "int32",
+						},
+					},
 					"removalCause": {
 						SchemaProps: spec.SchemaProps{
 							Description: "removalCause says why the work is being deleted. The hub's controllers write it with the deletion; a work that somebody else deletes without one is taken for Forced.",
