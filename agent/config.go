@@ -190,6 +190,8 @@ func (c *Config) Validate() error {
 	switch host, port, err := net.SplitHostPort(c.Hub); {
 	case c.Hub == "":
 		problem("--hub is not set: it is HOST:PORT of the hub's link")
+	case identity.LooksLikeToken(c.Hub):
+		problem("--hub: this is a join token; --hub is HOST:PORT of the hub's link, and the join token goes into the environment's WINDLASS_TOKEN or a file named by --token-file")
 	case err != nil:
 		problem("--hub: %q is not HOST:PORT: %v", c.Hub, err)
 	case host == "":

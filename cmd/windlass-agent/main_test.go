@@ -6,10 +6,10 @@ import (
 	"testing"
 )
 
-func TestATokenThatIsAnArgumentIsNotPrinted(t *testing.T) {
+func TestATokenThatIsAnArgumentOrTheHubsAddressIsNotPrinted(t *testing.T) {
 	const secret = "abcdefghijklmnopqrstuvwxyz234567abcdefghijklmnopqrst"
 	token := "wl1.abcdefgh." + secret + "." + strings.Repeat("0", 64)
-	for _, arguments := range [][]string{{token}, {"--hub=hub:8443", token}, {"join", token}, {token[20:]}} {
+	for _, arguments := range [][]string{{token}, {"--hub=hub:8443", token}, {"join", token}, {token[20:]}, {"--hub", token}} {
 		command := newCommand()
 		var output strings.Builder
 		command.SetArgs(arguments)

@@ -60,6 +60,9 @@ func NewToken(pin string) (Token, error) {
 	}, nil
 }
 
+// LooksLikeToken says whether a text is a join token, or was meant as one: then it is not to be repeated in a message.
+func LooksLikeToken(text string) bool { return strings.HasPrefix(text, tokenVersion+".") }
+
 // ParseToken reads a token as people paste it: white space and quotes around it are dropped. Its
 // errors never repeat what was given.
 func ParseToken(text string) (Token, error) {
