@@ -73,6 +73,9 @@ var ofNoConsequence = []string{
 	"Unable to sync caches",
 }
 
+// ofWhoeverLeft begins errors of watches whose client has gone meanwhile, when their cause is that.
+var ofWhoeverLeft = []string{"failed to sync with latest state", "Failed to encode watch event"}
+
 // passing are causes of errors that are over a moment later, when whoever met them tries again.
 var passing = []string{
 	// Until it is made, a moment after the first start, everything misses the system namespace.
@@ -112,12 +115,15 @@ func callsForNothing(record slog.Record) bool {
 			return true
 		}
 	}
-	found := false
+	text := record.Message
 	record.Attrs(func(attribute slog.Attr) bool {
-		found = attribute.Key == "err" && isPassing(attribute.Value.String())
-		return !found
+		if attribute.Key == "err" {
+			text += ": " + attribute.Value.String()
+		}
+		return true
 	})
-	return found || isPassing(record.Message)
+	return isPassing(text) || strings.HasSuffix(text, context.Canceled.Error()) &&
+		slices.ContainsFunc(ofWhoeverLeft, func(start string) bool { return strings.HasPrefix(text, start) })
 }
 
 func isPassing(text string) bool {

@@ -25,6 +25,9 @@ func TestOnlyMessagesThatCallForSomethingAreShown(t *testing.T) {
 		{reason: "an error is shown", log: func(l *slog.Logger) { l.Error("disk is full\n") }, shown: true},
 		{reason: "information is below the level", log: func(l *slog.Logger) { l.Info("starting") }},
 		{reason: "a part of every start is of no consequence", log: func(l *slog.Logger) { l.Error("The manifest file is empty, ignoring.") }},
+		{reason: "a watch whose client has gone while it began", log: func(l *slog.Logger) { l.Error("failed to sync with latest state: context canceled") }},
+		{reason: "a watch whose client has gone", log: func(l *slog.Logger) { l.Error("Failed to encode watch event", "err", context.Canceled) }},
+		{reason: "an event that can't be encoded is an error", log: func(l *slog.Logger) { l.Error("Failed to encode watch event", "err", errors.New("no such kind")) }, shown: true},
 		{
 			reason: "the system namespace is made a moment later",
 			log: func(l *slog.Logger) {

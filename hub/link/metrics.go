@@ -53,8 +53,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 }
 
 func (m *metrics) count(family, direction string, message proto.Message) {
+	m.bytes.WithLabelValues(family, direction).Add(float64(proto.Size(message))) // first: whoever sees the message counted sees its bytes, too
 	m.messages.WithLabelValues(family, direction).Inc()
-	m.bytes.WithLabelValues(family, direction).Add(float64(proto.Size(message)))
 }
 
 func familyFromAgent(m *linkv1.FromAgent) string {
