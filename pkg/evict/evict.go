@@ -268,8 +268,8 @@ func (f *Facts) replaced(task *workv1alpha1.GracefulEvictionTask) (yes bool, wai
 	if f.Ends {
 		return f.Ended, 0
 	}
-	if len(spec.Clusters) == 0 {
-		return true, 0 // nothing is wanted anywhere
+	if len(spec.Clusters) == 0 || spec.Replicas != nil && *spec.Replicas == 0 {
+		return true, 0 // nothing is wanted anywhere: who scales to 0 does not wait for a cluster that has gone silent
 	}
 	whole := meta.FindStatusCondition(status.Conditions, workv1alpha1.BindingFullyApplied)
 	sum, wanted := status.Summary, int32(len(spec.Clusters))

@@ -100,6 +100,9 @@ func unknown(binding *workv1alpha1.PropagationBinding) {
 	binding.Status.Summary.Healthy--
 }
 
+// noReplica is a binding whose template was scaled to 0.
+func noReplica(binding *workv1alpha1.PropagationBinding) { binding.Spec.Replicas = ptr.To[int32](0) }
+
 func withoutReplicas(binding *workv1alpha1.PropagationBinding) { binding.Spec.Replicas = nil }
 
 func tolerating(binding *workv1alpha1.PropagationBinding, tolerations ...corev1.Toleration) *workv1alpha1.PropagationBinding {
@@ -171,6 +174,8 @@ func TestWhichClustersATemplateIsLeaving(t *testing.T) {
 			b.Status.Conditions[0].Status = metav1.ConditionFalse
 		}), clusters: fleet(tainted("b", "drain")), now: 9999, want: []string{"b"}},
 		{reason: "nothing is wanted anywhere", binding: leaving(settled(), "b"), clusters: fleet(tainted("b", "drain"))},
+		{reason: "no replica is wanted, though the cluster that has the template now is silent", binding: changed(moved(settled("a"), "b", 2), unknown, noReplica), clusters: fleet(tainted("a"), tainted("b"))},
+		{reason: "and none is wanted in a drain, either", binding: changed(leaving(settled("a"), "b"), unknown, noReplica), clusters: fleet(tainted("a"), tainted("b", "drain"))},
 		{reason: "the scheduler has not looked at it yet", binding: changed(leaving(settled("a"), "b"), func(b *workv1alpha1.PropagationBinding) { b.Generation++ }),
 			clusters: fleet(tainted("a"), tainted("b", "drain")), now: 9999, want: []string{"b"}},
 		{reason: "what is said is about what was wanted before", binding: changed(leaving(settled("a"), "b"), func(b *workv1alpha1.PropagationBinding) {

@@ -52,8 +52,8 @@ func gains(before, after []workv1alpha1.TargetCluster) bool {
 	})
 }
 
-// Keeping is a cluster of a binding with as many replicas as it has for now: more than it shall have, while those that were
-// moved away from it are not healthy elsewhere, and never more than the template asks for.
+// Keeping is a cluster that a binding goes to with as many replicas as it has for now: more than it shall have, while those that
+// were moved away from it are not healthy elsewhere, and never more than the template asks for.
 func Keeping(spec *workv1alpha1.BindingSpec, target workv1alpha1.TargetCluster) workv1alpha1.TargetCluster {
 	for _, task := range spec.GracefulEvictionTasks {
 		if task.Reason == ReasonRescheduled && task.FromCluster == target.Name && task.Replicas != nil && spec.Replicas != nil {
