@@ -343,7 +343,11 @@ func (r *Reconciler) keep(binding workv1alpha1.Binding) *schedule.Decision {
 		cluster, ok := r.Clusters.Get("", target.Name)
 		return !ok || cluster.DeletionTimestamp != nil
 	})
-	return &schedule.Decision{Clusters: clusters, Group: group(binding), Scheduled: true, Reason: schedule.ReasonSuccess, Message: "no policy claims the template any more; it stays where it is"}
+	message := "no policy claims the template any more; it stays where it is"
+	if len(binding.GetSpec().GracefulEvictionTasks) > 0 {
+		message += ", also where it was about to go from" // no task ends before a policy claims it again
+	}
+	return &schedule.Decision{Clusters: clusters, Group: group(binding), Scheduled: true, Reason: schedule.ReasonSuccess, Message: message}
 }
 
 // record writes a decision into a binding and says whether that changed anything.
@@ -368,7 +372,7 @@ func record(binding workv1alpha1.Binding, decision schedule.Decision, now time.T
 	if decision.Reason == schedule.ReasonNoClusterFit {
 		condition.Message += removal(before, scheduledCondition(binding))
 	}
-	if kept := evict.Kept(spec.GracefulEvictionTasks); kept != "" {
+	if kept := evict.Kept(spec.GracefulEvictionTasks); kept != "" && store.Claimed(binding) {
 		condition.Message += "; " + kept
 	}
 	if decision.Scheduled {

@@ -411,6 +411,21 @@ func TestWhatNoClusterMayHaveSaysFromWhereItIsRemovedAsLongAsThatIsSo(t *testing
 	}
 }
 
+func TestWhatNoPolicyClaimsIsNotSaidToLeaveAnyClusterSoon(t *testing.T) {
+	w := newWorld("a", "b")
+	b := binding(nil)
+	b.Labels = nil
+	b.Spec.Clusters = targets("a")
+	b.Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: "b", Reason: evict.ReasonRescheduled}}
+	w.PropagationBindings.Put(b)
+	w.reconcile(t, web)
+	got, _ := w.PropagationBindings.Get("shop", web.Name)
+	const want = "no policy claims the template any more; it stays where it is, also where it was about to go from"
+	if said := scheduledCondition(got); said == nil || said.Message != want {
+		t.Errorf("the condition is %v, want the message %q", said, want)
+	}
+}
+
 func TestABindingThatNoPolicyClaimsStaysButLeavesClustersBeingRemoved(t *testing.T) {
 	w := newWorld("a", "b", "c")
 	w.PropagationBindings.Put(binding(nil))
