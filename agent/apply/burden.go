@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	linkv1 "windlass.dev/windlass/api/link/v1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 
 	"windlass.dev/windlass/agent/member"
 	"windlass.dev/windlass/agent/state"
@@ -104,17 +105,10 @@ func (e *Engine) countIn(ctx context.Context, key string, holder manifest.Object
 		}
 		return count <= most
 	}
-	if holder.Kind == "Namespace" {
-		err := e.config.Contents.EachIn(ctx, holder.Name, func(id manifest.ID, object *metav1.PartialObjectMetadata) bool {
-			return follows(id, object) || counting(id, object)
-		})
-		return count, err
-	}
-	resource, kind, served := definedBy(live)
-	if !served {
-		return 0, nil
-	}
-	return count, e.config.Contents.EachOf(ctx, resource, kind, "", counting)
+	err = e.eachHeld(ctx, live, func(id manifest.ID, object *metav1.PartialObjectMetadata) bool {
+		return holder.Kind == "Namespace" && follows(id, object) || counting(id, object)
+	})
+	return count, err
 }
 
 // answeredFor are the objects that works hold and will delete themselves.
@@ -191,6 +185,32 @@ func isIn(id manifest.ID, holder *unstructured.Unstructured) bool {
 	}
 	resource, kind, served := definedBy(holder)
 	return served && id.Group == resource.Group && id.Kind == kind
+}
+
+// holdsPreserved returns an object that would be deleted with the one that holds it, though the policy by which it came here
+// preserves it; nil when there is none.
+func (e *Engine) holdsPreserved(ctx context.Context, holder *unstructured.Unstructured) (preserved *manifest.ID, err error) {
+	ctx, cancel := context.WithTimeout(ctx, burdenLimit)
+	defer cancel()
+	err = e.eachHeld(ctx, holder, func(id manifest.ID, object *metav1.PartialObjectMetadata) bool {
+		if object.Annotations[workv1alpha1.PreservedAnnotation] == "true" {
+			preserved = &id
+		}
+		return preserved == nil
+	})
+	return preserved, err
+}
+
+// eachHeld shows what is deleted with an object that holds others.
+func (e *Engine) eachHeld(ctx context.Context, holder *unstructured.Unstructured, see member.See) error {
+	if holder.GetKind() == "Namespace" {
+		return e.config.Contents.EachIn(ctx, holder.GetName(), see)
+	}
+	resource, kind, served := definedBy(holder)
+	if !served {
+		return nil
+	}
+	return e.config.Contents.EachOf(ctx, resource, kind, "", see)
 }
 
 // awaits has a removal looked at again as soon as another one has ended.

@@ -165,9 +165,7 @@ func (e *Engine) removeObject(ctx context.Context, key string, o manifest.Object
 		return "", nil
 	}
 	if keep {
-		_, err := client.Patch(ctx, o.Name, types.MergePatchType, manifest.UnmarkPatch(string(live.GetUID())),
-			metav1.PatchOptions{FieldManager: FieldManager})
-		return "", ignoreGone(err)
+		return "", letGo(ctx, client, live)
 	}
 	if live.GetDeletionTimestamp() != nil {
 		return heldBy(live), nil
@@ -175,6 +173,15 @@ func (e *Engine) removeObject(ctx context.Context, key string, o manifest.Object
 	if why := e.occupied(key, live); why != "" {
 		e.awaits(key)
 		return why, nil
+	}
+	if holdsOthers(o) {
+		switch preserved, err := e.holdsPreserved(ctx, live); {
+		case err != nil:
+			return "", err
+		case preserved != nil:
+			e.config.Logger.Info("What holds an object that a policy preserves is not deleted, but let go.", "object", o.ID, "work", key, "preserved", *preserved)
+			return "", letGo(ctx, client, live)
+		}
 	}
 	uid, background := live.GetUID(), metav1.DeletePropagationBackground
 	err = client.Delete(ctx, o.Name, metav1.DeleteOptions{
@@ -194,6 +201,13 @@ func (e *Engine) removeObject(ctx context.Context, key string, o manifest.Object
 		return "", err
 	}
 	return heldBy(live), nil
+}
+
+// letGo takes the marks away from an object, which stays.
+func letGo(ctx context.Context, client dynamic.ResourceInterface, live *unstructured.Unstructured) error {
+	_, err := client.Patch(ctx, live.GetName(), types.MergePatchType, manifest.UnmarkPatch(string(live.GetUID())),
+		metav1.PatchOptions{FieldManager: FieldManager})
+	return ignoreGone(err)
 }
 
 // locate returns the client for an object; nil when it is guarded, and when its kind is not served any

@@ -240,7 +240,7 @@ func TestARemovalDeletesOrKeeps(t *testing.T) {
 	r.absent(configMaps, "deleted")
 	r.absent(deployments, "deleted")
 	live := r.get(configMaps, "kept")
-	if len(live.GetLabels()) != 0 || len(live.GetAnnotations()) != 0 || text(live, "data") != "map[a:1]" {
+	if len(live.GetLabels()) != 0 || text(live, "metadata", "annotations") != "map[windlass.dev/preserved:true]" || text(live, "data") != "map[a:1]" {
 		t.Errorf("what was kept is %v", live.Object)
 	}
 	if known := r.engine.Known(); len(known) != 0 {
@@ -577,9 +577,28 @@ func TestANamespaceIsWeighedAndWaitsForWhatOtherWorksHaveInIt(t *testing.T) {
 		return strings.Contains(report.Message, "ConfigMap "+r.namespace+"/kept")
 	})
 	r.get(configMaps, "by-hand")
+	r.remove("kept", false)
+	r.removed("kept")
+	r.removed("space")
+}
+
+func TestANamespaceIsLetGoForWhatAPolicyPreservesInIt(t *testing.T) {
+	r := newRig(t)
+	r.put(work("space", 1, map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": r.namespace}}))
+	r.applied("space", 1)
+	r.put(work("kept", 1, r.configMap("kept", map[string]any{"a": "b"})))
+	r.applied("kept", 1)
+
+	r.remove("space", false)
 	r.remove("kept", true)
 	r.removed("kept")
 	r.removed("space")
+
+	space, err := r.clients.Dynamic.Resource(namespaces).Get(t.Context(), r.namespace, metav1.GetOptions{})
+	if err != nil || space.GetDeletionTimestamp() != nil || space.GetLabels()[workv1alpha1.ManagedLabel] != "" {
+		t.Errorf("the Namespace is %v (%v), want it there and nobody's", space, err)
+	}
+	r.get(configMaps, "kept")
 }
 
 func TestWhatCannotBeListedInANamespaceIsTooMuch(t *testing.T) {

@@ -32,6 +32,7 @@ var (
 		workv1alpha1.WorkNameAnnotation,
 		workv1alpha1.WorkNamespaceAnnotation,
 		workv1alpha1.TemplateUIDAnnotation,
+		workv1alpha1.PreservedAnnotation,
 		"kubectl.kubernetes.io/last-applied-configuration",
 	)
 )

@@ -81,7 +81,7 @@ func OwnerOf(live *unstructured.Unstructured, hubID, workNamespace string) Owner
 }
 
 // UnmarkPatch returns the JSON merge patch that takes the marks from the object with the given UID
-// and no other.
+// and no other. It leaves one: that the object is preserved.
 func UnmarkPatch(uid string) []byte {
 	raw, err := json.Marshal(map[string]any{"metadata": map[string]any{
 		"uid":    uid,
@@ -91,6 +91,7 @@ func UnmarkPatch(uid string) []byte {
 			workv1alpha1.WorkNameAnnotation:      nil,
 			workv1alpha1.WorkNamespaceAnnotation: nil,
 			workv1alpha1.TemplateUIDAnnotation:   nil,
+			workv1alpha1.PreservedAnnotation:     "true",
 		},
 	}})
 	if err != nil {

@@ -33,6 +33,9 @@ const (
 	ConflictResolutionAnnotation = "work.karmada.io/conflict-resolution"
 	// TemplateUIDAnnotation carries the template's UID on an object in a member.
 	TemplateUIDAnnotation = "resourcetemplate.karmada.io/uid"
+	// PreservedAnnotation "true" is on an object in a member that a hub managed and has let go, because a policy preserves it.
+	// What holds it is not deleted, either.
+	PreservedAnnotation = "windlass.dev/preserved"
 	// RetainReplicasLabel "true" on a template leaves replicas to the member.
 	RetainReplicasLabel = "resourcetemplate.karmada.io/retain-replicas"
 	// AppliedPlacementAnnotation is the placement that the scheduler last decided with.
