@@ -124,10 +124,14 @@ func (f *Facts) goesTo(cluster string) bool {
 	return targetOf(f.Binding.GetSpec().Clusters, cluster) != nil
 }
 
-// keepsMore says whether a cluster that the template goes to keeps more replicas for a while than it shall have.
+// keepsMore says whether a cluster that the template goes to keeps more replicas for a while than it shall have, or may once the
+// scheduler has decided about what is wanted now: until then the replicas are not those of the clusters.
 func (f *Facts) keepsMore(task *workv1alpha1.GracefulEvictionTask) bool {
 	if task == nil || task.Reason != ReasonRescheduled {
 		return false
+	}
+	if f.Binding.GetStatus().SchedulerObservedGeneration != f.Binding.GetGeneration() {
+		return true
 	}
 	target := targetOf(f.Binding.GetSpec().Clusters, task.FromCluster)
 	return target != nil && Keeping(f.Binding.GetSpec(), *target).Replicas > target.Replicas

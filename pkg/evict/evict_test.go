@@ -210,6 +210,10 @@ func TestWhichClustersATemplateIsLeaving(t *testing.T) {
 		{reason: "and now they are", binding: moved(settled("a"), "b", 2), clusters: fleet(tainted("a"), tainted("b"))},
 		{reason: "a part of its replicas was moved, and they are not healthy yet", binding: changed(moved(dividedBetween("a", "b"), "b", 4), unhealthy), clusters: fleet(tainted("a"), tainted("b")), now: 9999, want: []string{"b"}},
 		{reason: "and now they are, too", binding: moved(dividedBetween("a", "b"), "b", 4), clusters: fleet(tainted("a"), tainted("b"))},
+		{reason: "its user has scaled it down, and the scheduler has not said yet to where", binding: changed(moved(dividedBetween("a", "b"), "b", 4), unhealthy, func(b *workv1alpha1.PropagationBinding) {
+			b.Spec.Replicas = ptr.To[int32](1)
+			b.Generation++
+		}), clusters: fleet(tainted("a"), tainted("b")), want: []string{"b"}},
 		{reason: "a cluster that has got its replicas back keeps no others", binding: changed(moved(dividedBetween("a", "b"), "b", 2), unhealthy), clusters: fleet(tainted("a"), tainted("b"))},
 		{reason: "what was moved away from a cluster has to leave it as well", binding: moved(settled("a"), "b", 2), clusters: fleet(tainted("a"), tainted("b", "drain")), want: []string{"b"}},
 		{reason: "the grace begins anew when the scheduler chooses others", binding: changed(leaving(settled("a"), "b"), unknown, func(b *workv1alpha1.PropagationBinding) {
