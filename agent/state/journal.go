@@ -88,26 +88,35 @@ func (s *Store) commit(ctx context.Context, change *pending) error {
 	return fmt.Errorf("recording the change in the member: %w", context.Cause(ctx))
 }
 
-// commitLoop writes the journal: while one write is under way, changes gather for the next.
+// restAfterWrite is how many times as long as a write of the journal took it then rests.
+const restAfterWrite = 4
+
+// commitLoop writes the journal. While a write is under way, and while the journal rests after it, changes gather for the
+// next: works that come one by one in a burst would else cost a write each. A change that meets a journal at rest for
+// longer is written at once.
 func (s *Store) commitLoop(ctx context.Context) error {
+	var rested time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-s.wakeUp:
 		}
-		for {
-			batch := s.takePending()
-			if len(batch) == 0 {
-				break
-			}
-			if err := s.commitBatch(ctx, batch); err != nil {
-				if ctx.Err() != nil {
-					return nil
-				}
-				return err
-			}
+		if wait(ctx, nil, time.Until(rested)) != nil {
+			return nil
 		}
+		batch := s.takePending()
+		if len(batch) == 0 {
+			continue
+		}
+		began := time.Now()
+		if err := s.commitBatch(ctx, batch); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		rested = time.Now().Add(min(restAfterWrite*time.Since(began), s.config.MostRest))
 	}
 }
 
