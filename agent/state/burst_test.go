@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -89,6 +90,95 @@ func TestTheJournalOfAMemberThatIsSlowRestsNoLongerThanItsBound(t *testing.T) {
 		put(t, store, makeWork("b", 1, 100))
 		if took := time.Since(began); took != most+writeTakes {
 			t.Errorf("right after another a work was durable after %v, want %v", took, most+writeTakes)
+		}
+		_ = stop()
+	})
+}
+
+// shardWrites counts the writes of all shards.
+func (f *fakeSecrets) shardWrites() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	writes := 0
+	for name, times := range f.writes {
+		if _, isShard := prefixOf(name); isShard {
+			writes += times
+		}
+	}
+	return writes
+}
+
+func TestShardsAreWrittenOnceChangesHaveEnded(t *testing.T) {
+	for _, c := range []struct {
+		reason  string
+		works   int
+		between time.Duration
+		writes  int
+	}{
+		{"one change", 1, 0, 1},
+		{"a burst of a second", 100, 10 * time.Millisecond, 1},
+		{"changes that do not end for 9 s: every 2 s, and after the last", 90, 100 * time.Millisecond, 5},
+		{"each after the one before was written", 5, time.Second, 5},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				secrets := timedSecrets{newFakeSecrets()}
+				store, stop := open(t, secrets, func(c *Config) { c.FlushInterval = defaultFlushInterval })
+				time.Sleep(10 * time.Second) // the flush after Load, which finds nothing
+				trickle(t, store, c.works, c.between)
+				time.Sleep(2 * defaultFlushInterval)
+				synctest.Wait()
+				if writes := secrets.shardWrites(); writes != c.writes {
+					t.Errorf("%d works took %d writes of shards, want %d", c.works, writes, c.writes)
+				}
+				for _, ref := range reload(t, secrets.clone()).Known() {
+					if len(ref.GetHash()) == 0 {
+						t.Errorf("the manifests of %s are not kept", ref.GetKey())
+					}
+				}
+				_ = stop()
+			})
+		})
+	}
+}
+
+func TestAFullJournalDoesNotWaitForChangesToEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		secrets := timedSecrets{newFakeSecrets()}
+		store, stop := open(t, secrets, func(c *Config) { c.FlushInterval, c.JournalBytes = time.Hour, 600 })
+		began := time.Now()
+		trickle(t, store, 50, 10*time.Millisecond)
+		if took := time.Since(began); took > time.Minute {
+			t.Errorf("50 works were durable after %v: the journal waited for the shards", took)
+		}
+		if secrets.shardWrites() == 0 {
+			t.Error("the journal was never full: the test tests nothing")
+		}
+		_ = stop()
+	})
+}
+
+func TestAFullJournalDoesNotHurryAMemberThatRefusesTheShards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		secrets := timedSecrets{newFakeSecrets()}
+		attempts := 0
+		secrets.refuse = func(name string) error {
+			if _, isShard := prefixOf(name); isShard {
+				attempts++
+				return errors.New("disk full")
+			}
+			return nil
+		}
+		store, stop := open(t, secrets, func(c *Config) { c.FlushInterval, c.JournalBytes = time.Second, 1 })
+		put(t, store, makeWork("a", 1, 100))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := store.Put(ctx, makeWork("b", 1, 100)); err == nil {
+			t.Error("the journal may not grow, and did")
+		}
+		synctest.Wait()
+		if attempts != 5 { // at once, and then after 2, 4, 8 and 16 s
+			t.Errorf("the shards were tried %d times within a minute, want 5", attempts)
 		}
 		_ = stop()
 	})

@@ -14,7 +14,11 @@ import (
 	"windlass.dev/windlass/pkg/session"
 )
 
-// flushLoop writes dirty shards, at most once in FlushInterval.
+// mostUnrest is how many times FlushInterval changes that follow one another put a flush off.
+const mostUnrest = 4
+
+// flushLoop writes dirty shards once nothing has changed for FlushInterval. In a burst they would else be compressed and
+// written again and again while they fill.
 func (s *Store) flushLoop(ctx context.Context) {
 	delay := s.config.FlushInterval
 	for {
@@ -23,7 +27,7 @@ func (s *Store) flushLoop(ctx context.Context) {
 			return
 		case <-s.flushUp:
 		}
-		if wait(ctx, nil, delay) != nil {
+		if s.untilQuiet(ctx, delay) != nil {
 			return
 		}
 		if err := s.flush(ctx); err != nil {
@@ -37,6 +41,32 @@ func (s *Store) flushLoop(ctx context.Context) {
 			continue
 		}
 		delay = s.config.FlushInterval
+	}
+}
+
+// untilQuiet waits until nothing has changed for a while, or changes have gone on for too long or fill the journal.
+func (s *Store) untilQuiet(ctx context.Context, while time.Duration) error {
+	limit := time.NewTimer(max(while, mostUnrest*s.config.FlushInterval))
+	defer limit.Stop()
+	full := s.full
+	if while > s.config.FlushInterval {
+		full = nil // the last flush failed, and the next one is not hurried
+	}
+	for {
+		quiet := time.NewTimer(while)
+		select {
+		case <-ctx.Done():
+			quiet.Stop()
+			return context.Cause(ctx)
+		case <-s.flushUp:
+			quiet.Stop()
+			continue
+		case <-quiet.C:
+		case <-limit.C:
+		case <-full:
+		}
+		quiet.Stop()
+		return nil
 	}
 }
 

@@ -245,6 +245,7 @@ func (s *Store) writeJournal(ctx context.Context, mark session.Mark) error {
 		}
 		if size := len(data[contentKey]); size > s.config.JournalBytes && len(content.Records) > 1 && s.canShorten() {
 			s.askForFlush()
+			signal(s.full)
 			if err := wait(ctx, covered, s.config.FlushInterval); err != nil {
 				return err
 			}

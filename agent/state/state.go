@@ -3,7 +3,8 @@
 //
 // How it is kept. A journal, one small Secret, is written before anything is acknowledged: for a
 // work its key, generation and the names of its objects, without the manifests; for a removal all
-// of it. Changes at the same time, or soon after another, share one write. The manifests follow within FlushInterval into shards:
+// of it. Changes at the same time, or soon after another, share one write. The manifests follow
+// once nothing has changed for FlushInterval, and in a burst within four times that, into shards:
 // Secrets that are chosen by the hash of the key, compressed, and split above SplitBytes. A work
 // that is larger than that alone is kept in chunks of its own. Everything carries a checksum.
 //
@@ -65,7 +66,8 @@ type Config struct {
 	Counted func() []session.Counted
 	// Holds says whether the brake holds any, and is kept with it; nil means that it does not.
 	Holds func() bool
-	// FlushInterval is how long manifests wait before they are written; half a second when 0.
+	// FlushInterval is how long manifests wait before they are written; half a second when 0. Changes that follow one
+	// another within it make them wait longer, four times as long at most.
 	FlushInterval time.Duration
 	// MostRest bounds how long the journal rests after a write, during which changes gather for the next one; 100
 	// milliseconds when 0. It rests four times as long as the write took, so a fifth of the time is spent on writing it.
@@ -115,6 +117,7 @@ type Store struct {
 	covered chan struct{} // closed and replaced when a flush has shortened the journal
 	wakeUp  chan struct{}
 	flushUp chan struct{}
+	full    chan struct{} // the journal waits for a flush
 
 	journalSecret *version // touched by the commit loop alone
 }
@@ -146,6 +149,7 @@ func New(config Config) (*Store, error) {
 		covered:  make(chan struct{}),
 		wakeUp:   make(chan struct{}, 1),
 		flushUp:  make(chan struct{}, 1),
+		full:     make(chan struct{}, 1),
 		onLate:   func(string) {},
 	}
 	s.metrics = newMetrics(config.Registry, s.count, s.unsaved)
