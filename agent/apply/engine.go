@@ -168,7 +168,7 @@ func (e *Engine) Observe(observer Observer) { e.observer = observer }
 func (e *Engine) Known() []*linkv1.WorkRef { return e.config.State.Known() }
 
 // Put takes a work in. It returns when that is durable in the member; the objects are applied
-// after that, but for those of a new work that meets an idle engine, which are not kept waiting.
+// after that, but for those of a new work whose turn comes soon, which are not kept waiting.
 //
 // Should the agent end between the two, such a work's objects are in the member and nothing here knows
 // of them. The hub does, until it is told that the work is durable here: it sends the work again, or a
@@ -178,7 +178,7 @@ func (e *Engine) Put(ctx context.Context, work *linkv1.Work) error {
 	if !held {
 		e.meet(work.GetKey())
 	}
-	if !held && e.queue.Len() == 0 && e.config.State.Hold(work) {
+	if !held && e.isTurnSoon() && e.config.State.Hold(work) {
 		e.applyFirst(ctx, work.GetKey())
 		if err := e.config.State.Put(ctx, work); err != nil {
 			return fmt.Errorf("taking in work %s: %w", work.GetKey(), err)
@@ -197,6 +197,10 @@ func (e *Engine) Put(ctx context.Context, work *linkv1.Work) error {
 	e.enqueue(work.GetKey(), newWork)
 	return nil
 }
+
+// isTurnSoon says whether fewer works wait than are handled at once. While the journal gathers what comes in a burst, the
+// workers would else run out of works.
+func (e *Engine) isTurnSoon() bool { return e.queue.Len() < e.config.Settings.Workers }
 
 // meet notes that a work is new here.
 func (e *Engine) meet(key string) {
