@@ -22,7 +22,6 @@ import (
 	"k8s.io/utils/ptr"
 
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
-	"windlass.dev/windlass/pkg/evict"
 )
 
 // Input is a binding and its works.
@@ -33,6 +32,9 @@ type Input struct {
 	// Works are the binding's works by the name of their cluster. Those of clusters that the binding
 	// no longer names are ignored.
 	Works map[string]*workv1alpha1.PropagationWork
+	// ForNow says how many replicas one of the binding's clusters has for now, where that may be more than it is to have:
+	// evict.Keeping. Nil stands for none that has more.
+	ForNow func(*workv1alpha1.BindingSpec, workv1alpha1.TargetCluster) workv1alpha1.TargetCluster
 	// Held are clusters that still have the template although its removal was asked for: it is held
 	// back there until a person confirms it.
 	Held []string
@@ -83,7 +85,10 @@ func (in Input) wanted(cluster workv1alpha1.TargetCluster) *int32 {
 	if spec.Replicas == nil {
 		return nil
 	}
-	return ptr.To(evict.Keeping(spec, cluster).Replicas)
+	if in.ForNow != nil {
+		cluster = in.ForNow(spec, cluster)
+	}
+	return &cluster.Replicas
 }
 
 // leaving are the states of those clusters that the binding has to leave and that have its copy still. A copy that is left

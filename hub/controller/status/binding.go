@@ -32,6 +32,7 @@ import (
 	"windlass.dev/windlass/hub/store"
 	"windlass.dev/windlass/hub/templates"
 	"windlass.dev/windlass/pkg/aggregate"
+	"windlass.dev/windlass/pkg/evict"
 	"windlass.dev/windlass/pkg/render"
 )
 
@@ -317,7 +318,7 @@ func (r *BindingReconciler) gather(key types.NamespacedName, binding workv1alpha
 	if err != nil {
 		return aggregate.Input{}, nil, err
 	}
-	facts := aggregate.Input{Binding: binding, TemplateHash: hash, Works: map[string]*workv1alpha1.PropagationWork{}}
+	facts := aggregate.Input{Binding: binding, TemplateHash: hash, ForNow: evict.Keeping, Works: map[string]*workv1alpha1.PropagationWork{}}
 	for _, work := range r.Works.ByIndex(store.ByBinding, store.BindingIndex(key)) {
 		switch cluster := strings.TrimPrefix(work.Namespace, workv1alpha1.ExecutionNamespacePrefix); {
 		case work.DeletionTimestamp == nil:
