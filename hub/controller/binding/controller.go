@@ -254,7 +254,7 @@ func (r *Reconciler) render(ctx context.Context, binding workv1alpha1.Binding, t
 		case existing.DeletionTimestamp != nil:
 			// Somebody asked for its end, and what it stands for goes first. That wakes the binding.
 		case render.Diff(existing, desired):
-			writes.Go(func() error { return r.update(ctx, existing, desired) })
+			writes.Go(func() error { return r.update(ctx, store.Key(binding), existing, desired) })
 		}
 	}
 	if err := writes.Wait(); err != nil || len(failed.Failures) == 0 {
@@ -287,10 +287,12 @@ func (r *Reconciler) takeBack(ctx context.Context, binding types.NamespacedName,
 	return nil
 }
 
-func (r *Reconciler) update(ctx context.Context, existing, desired *workv1alpha1.PropagationWork) error {
-	if _, err := r.Works.Update(ctx, render.Put(existing, desired)); err != nil {
+func (r *Reconciler) update(ctx context.Context, binding types.NamespacedName, existing, desired *workv1alpha1.PropagationWork) error {
+	updated, err := r.Works.Update(ctx, render.Put(existing, desired))
+	if err != nil {
 		return fmt.Errorf("writing work %s: %w", store.Key(existing), err)
 	}
+	r.unseen.wrote(binding, updated.ResourceVersion, r.Now())
 	return nil
 }
 

@@ -352,6 +352,25 @@ func TestAnUpdateKeepsWhatTheMemberSaid(t *testing.T) {
 	}
 }
 
+func TestAnUpdateThatTheCacheDoesNotShowYetIsNotTriedAgain(t *testing.T) {
+	w := newWorld(t)
+	w.place("a", "b")
+	w.reconcile(t)
+	w.PropagationWorks.Writes()
+	w.templates.Put(configMap("u1", "green"))
+	w.PropagationWorks.Hold()
+	w.reconcile(t)
+	if result := w.reconcile(t); result.RequeueAfter <= 0 { // an attempt would be a conflict, and an error
+		t.Error("nobody looks at it again")
+	}
+	w.wrote(t, "update karmada-es-a", "update karmada-es-b")
+	w.PropagationWorks.Release()
+	if result := w.reconcile(t); result.RequeueAfter > 0 {
+		t.Errorf("it still waits: %s", result.RequeueAfter)
+	}
+	w.wrote(t)
+}
+
 func TestAWorkThatWasDeletedByHandIsMadeAgainOnceItIsGone(t *testing.T) {
 	w := newWorld(t)
 	w.place("a")

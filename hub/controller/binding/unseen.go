@@ -16,13 +16,14 @@ const (
 	unseenLimit = 10 * time.Second
 )
 
-// unseen remembers which bindings have works that were created and that the cache does not show yet.
-// Deciding without them would leave such a work in its cluster for ever: a binding that is deleted at
-// that moment would be let go, as one without works. It is safe for concurrent use.
+// unseen remembers which bindings have works that were written and that the cache does not show yet.
+// Deciding without a new one would leave it in its cluster for ever: a binding that is deleted at
+// that moment would be let go, as one without works. Deciding on what a changed one was before would write
+// it again, which the store refuses after all the work for it. It is safe for concurrent use.
 type unseen struct {
 	mu      sync.Mutex
 	shown   int64 // revision of the newest event of a work
-	created map[types.NamespacedName]write
+	written map[types.NamespacedName]write
 }
 
 type write struct {
@@ -30,16 +31,16 @@ type write struct {
 	at       time.Time
 }
 
-// wrote records that a work of the binding was created.
+// wrote records that a work of the binding was written.
 func (u *unseen) wrote(binding types.NamespacedName, resourceVersion string, now time.Time) {
 	revision := revisionOf(resourceVersion)
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.created == nil {
-		u.created = map[types.NamespacedName]write{}
+	if u.written == nil {
+		u.written = map[types.NamespacedName]write{}
 	}
-	if revision > u.shown && revision > u.created[binding].revision {
-		u.created[binding] = write{revision, now}
+	if revision > u.shown && revision > u.written[binding].revision {
+		u.written[binding] = write{revision, now}
 	}
 }
 
@@ -50,13 +51,13 @@ func (u *unseen) saw(resourceVersion string) {
 	u.shown = max(u.shown, revisionOf(resourceVersion))
 }
 
-// has says whether the cache lacks works that were created for the binding.
+// has says whether the cache lacks works of the binding as they were written.
 func (u *unseen) has(binding types.NamespacedName, now time.Time) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	last, ok := u.created[binding]
+	last, ok := u.written[binding]
 	if ok && (last.revision <= u.shown || now.Sub(last.at) > unseenLimit) {
-		delete(u.created, binding)
+		delete(u.written, binding)
 		return false
 	}
 	return ok
