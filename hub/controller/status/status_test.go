@@ -215,6 +215,90 @@ func TestAStatusThatStillMovesWaitsForMoreReports(t *testing.T) {
 	})
 }
 
+// counted counts how often a template is looked up, with which each sum of a binding begins.
+type counted struct {
+	Templates
+	sums int
+}
+
+func (c *counted) Get(key templates.Key) (*unstructured.Unstructured, bool) {
+	c.sums++
+	return c.Templates.Get(key)
+}
+
+func TestABindingOfManyClustersIsNotSummedUpForEveryReport(t *testing.T) {
+	const clusters = 200
+	w := newWorld(t)
+	sums := &counted{Templates: w.templates}
+	w.bindings.Templates = sums
+	names := w.spread(t, clusters)
+
+	for i, name := range names { // one report each millisecond
+		w.report(name, metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+		result := w.reconcile(t)
+		if last := i == len(names)-1; last {
+			for range 10 { // what it asks for
+				if result.RequeueAfter == 0 {
+					break
+				}
+				w.now = w.now.Add(result.RequeueAfter)
+				result = w.reconcile(t)
+			}
+		}
+		w.now = w.now.Add(time.Millisecond)
+	}
+	if sums.sums > 30 {
+		t.Errorf("it was summed up %d times while %d clusters reported within 200 ms", sums.sums, clusters)
+	}
+	if got := w.status().Summary; got.Healthy != clusters {
+		t.Errorf("the summary is %+v", got)
+	}
+	if got := w.readyOnHub(t); got != 2*clusters {
+		t.Errorf("the template on the hub has %d ready replicas", got)
+	}
+}
+
+func TestAStatusThatWaitsForMoreReportsDecodesNone(t *testing.T) {
+	const clusters = 100
+	w := newWorld(t)
+	names := w.spread(t, clusters)
+	for _, name := range names[1:] {
+		w.report(name, metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+	}
+	waiting := func() {
+		w.now = w.now.Add(clusters * passPause)
+		if result := w.reconcile(t); result.RequeueAfter <= 0 {
+			t.Fatal("it does not wait for the last cluster")
+		}
+	}
+	waiting()
+	perPass := testing.AllocsPerRun(10, waiting)
+	if perPass > 3*clusters { // to decode one status takes four
+		t.Errorf("a pass that waits allocates %v times for %d clusters", perPass, clusters)
+	}
+}
+
+// spread places the binding on clusters c0, c1 and so on, and makes their works.
+func (w *world) spread(t *testing.T, clusters int) []string {
+	t.Helper()
+	var names []string
+	binding := w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.Clusters = nil
+		for i := range clusters {
+			names = append(names, fmt.Sprintf("c%d", i))
+			b.Spec.Clusters = append(b.Spec.Clusters, workv1alpha1.TargetCluster{Name: names[i], Replicas: 2})
+		}
+	})
+	rendered, err := render.Works(deployment("u1"), binding)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, work := range rendered {
+		w.PropagationWorks.Put(work)
+	}
+	return names
+}
+
 func TestAStatusThatComesTooLateIsTriedAgain(t *testing.T) {
 	conflictOn := map[string]func(w *world){
 		"the binding": func(w *world) {
