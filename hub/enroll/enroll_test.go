@@ -1009,6 +1009,20 @@ func TestAClusterWithoutAnAgentIsNobodys(t *testing.T) {
 	wantRefused(t, h, certificate, identity.CodeCertificateRevoked)
 }
 
+func TestAnAgentThatHasJustEnrolledIsNotLookedForAmongAllClusters(t *testing.T) {
+	h := newHub(t)
+	_, certificate := h.enrolled(t, request(t, h.token(t), newKey(t)))
+	h.clusters.Fail = func(verb, name string) error {
+		if verb == "list" {
+			return errors.New("all clusters are read")
+		}
+		return nil
+	}
+	if name, _, err := h.Authenticate(t.Context(), certificate); err != nil || name != "edge-1" {
+		t.Errorf("it is %q: %v", name, err)
+	}
+}
+
 func TestACopiedClusterIdIsRefusedAndNamed(t *testing.T) {
 	h := newHub(t)
 	_, certificate := h.enrolled(t, request(t, h.token(t), newKey(t)))

@@ -289,6 +289,7 @@ func (s *Server) recordJoin(ctx context.Context, cluster *clusterv1alpha1.Member
 	if err != nil {
 		return nil, fmt.Errorf("recording that the cluster has joined: %w", err)
 	}
+	s.names.Store(cluster.Spec.ID, cluster.Name) // the agent comes with its certificate next, and nobody has to look for it
 	return cluster, nil
 }
 
