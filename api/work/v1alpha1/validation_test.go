@@ -298,6 +298,20 @@ func TestUpdatesOfAWork(t *testing.T) {
 	expectErrors(t, ValidatePropagationWorkUpdate(validWork(""), validWork(configMap)), "spec.workload.manifests[0]: Invalid value")
 }
 
+func TestAnUpdateOfAWorkCostsNoMoreForALargeManifest(t *testing.T) {
+	manifest := func(size int, last string) string {
+		return `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"a":"` + strings.Repeat("x", size) + last + `"}}`
+	}
+	cost := func(size int) float64 {
+		old, work := validWork(manifest(size, "a")), validWork(manifest(size, "b"))
+		return testing.AllocsPerRun(20, func() { ValidatePropagationWorkUpdate(work, old) })
+	}
+	small, large := cost(10), cost(4000)
+	if large > small+100 {
+		t.Errorf("a manifest of 4,000 bytes costs %v allocations, one of 10 bytes %v", large, small)
+	}
+}
+
 func TestStatusOfAWork(t *testing.T) {
 	work := validWork(configMap)
 	work.Status.Conditions = []metav1.Condition{{Type: WorkApplied}}
