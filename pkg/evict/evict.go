@@ -85,7 +85,7 @@ func Decide(f Facts) Decision {
 			decision.keep(task)
 			continue
 		}
-		if f.Ended && task == nil {
+		if f.Ended && (task == nil || f.goesTo(name)) {
 			continue // nothing runs there any more, and elsewhere it would run once more
 		}
 		taint, due := f.leaves(cluster)

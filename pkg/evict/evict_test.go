@@ -202,6 +202,7 @@ func TestWhichClustersATemplateIsLeaving(t *testing.T) {
 		{reason: "a Job has ended everywhere", binding: leaving(settled("a"), "b"), clusters: fleet(tainted("a"), tainted("b", "drain")), job: "ended"},
 		{reason: "and has failed in another cluster", binding: changed(leaving(settled("a"), "b"), unhealthy), clusters: fleet(tainted("a"), tainted("b", "drain")), job: "ended"},
 		{reason: "a Job that has ended does not run anew elsewhere", binding: settled("b"), clusters: fleet(tainted("b", "drain")), job: "ended"},
+		{reason: "nor does it go on leaving the only cluster that was found for it", binding: leaving(settled("b"), "b"), clusters: fleet(tainted("b", "drain")), job: "ended"},
 		{reason: "a Job that runs leaves as all do", binding: settled("b"), clusters: fleet(tainted("b", "drain")), job: "runs", want: []string{"b"}},
 		{reason: "what holds others stays, for they would go with it", binding: changed(settled("a", "b"), withoutReplicas), clusters: fleet(tainted("a"), tainted("b", "drain")), holds: true},
 		{reason: "also where an earlier version had it leave", binding: changed(leaving(settled("a", "b"), "b"), withoutReplicas), clusters: fleet(tainted("a"), tainted("b", "drain")), holds: true},
