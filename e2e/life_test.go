@@ -385,3 +385,36 @@ spec:
 	f.Member("member2").EventuallyGone(t, web)
 	member.Eventually(t, web, fleet.Field("metadata.uid", uid), fleet.Field("status.readyReplicas", 2))
 }
+
+// A Job that has ended is taken out of a cluster that loses its label, or that its placement does not name any more, and runs in
+// no other for that.
+func TestAJobThatHasEndedRunsInNoOtherCluster(t *testing.T) {
+	f := fleet.Shared(t)
+	namespace := f.Hub().Namespace(t)
+	once := fleet.Object{APIVersion: "batch/v1", Kind: "Job", Namespace: namespace, Name: "once"}
+	labelCluster(t, f, "member1", "once", namespace)
+	f.Hub().Apply(t, fill(namespace, `
+apiVersion: batch/v1
+kind: Job
+metadata: {name: once, namespace: NAMESPACE}
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{name: once, image: "example.test/once:1"}]
+---`)+strings.ReplaceAll(policyFor(once), "placement: {}", "placement: {clusterAffinity: {labelSelector: {matchLabels: {once: "+namespace+"}}}}"))
+	f.Member("member1").Eventually(t, once, fleet.ConditionIs("Complete", "True"))
+	f.Hub().Eventually(t, once, fleet.ConditionIs("Complete", "True"))
+
+	labelCluster(t, f, "member2", "once", namespace)
+	f.Hub().Patch(t, fleet.Cluster("member1"), "metadata: {labels: {once: null}}")
+	f.Member("member1").EventuallyGone(t, once)
+	f.Hub().Eventually(t, fleet.Binding(once), fleet.Field("spec.clusters", nil), fleet.ConditionSays("Scheduled", "has ended, and is in no cluster where it may stay"))
+
+	f.Hub().Patch(t, policy(namespace, "job-once"), "spec: {placement: {clusterAffinity: {labelSelector: null, clusterNames: [member2]}}}")
+	f.Hub().Eventually(t, fleet.Binding(once), fleet.Field("spec.placement.clusterAffinity.clusterNames.0", "member2"), fleet.Field("spec.clusters", nil))
+	if !f.Member("member2").Lacks(t, once) {
+		t.Error("it runs once more")
+	}
+	f.Hub().Eventually(t, once, fleet.ConditionIs("Complete", "True"))
+}

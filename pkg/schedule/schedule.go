@@ -31,6 +31,7 @@ type Facts struct {
 	Current   []workv1alpha1.TargetCluster // where the template goes now
 	Leaving   []string                     // clusters that the template has to leave, as soon as another place is found
 	Paused    []string                     // clusters that the policy names to pause what is sent there; this decides nothing, and a name that none has is told
+	Ended     bool                         // it is a Job that is complete or has failed: it stays where it is, and goes nowhere else
 	Returning []string                     // clusters of Current that it was leaving and need not leave any more; it runs there still
 	KeepEmpty bool                         // send a workload also to clusters where it gets no replica, and which don't have it
 
@@ -103,7 +104,12 @@ type Refusal struct {
 //
 // A template that has to leave clusters goes on in them while it can be placed nowhere else: what a cluster shall not
 // have any longer is better than nothing, and its owner is told.
+//
+// A Job that has ended goes to no cluster that does not have it, has nothing to leave a cluster for, and is not placed anew.
 func Decide(facts Facts) Decision {
+	if facts.Ended {
+		facts.Leaving, facts.Fresh = nil, false
+	}
 	decision := decide(facts)
 	if len(facts.Leaving) == 0 {
 		return decision
@@ -127,6 +133,9 @@ func decide(facts Facts) Decision {
 		return Decision{Group: facts.Group, Reason: ReasonNoClusterFit, Message: "no cluster is attached to this hub"}
 	}
 	p := newProblem(&facts)
+	if p.Ended {
+		return p.decideEnded()
+	}
 	if len(p.view.groups) == 1 {
 		return p.decideIn(&p.view.groups[0])
 	}
@@ -144,12 +153,17 @@ func decide(facts Facts) Decision {
 	return p.noGroupFits(failed, told)
 }
 
-// decideIn places the template in one group of clusters.
-func (p *problem) decideIn(group *groupView) Decision {
+// enter has the filters ask about one group of clusters.
+func (p *problem) enter(group *groupView) {
 	p.group, p.outside = group, group.outside
 	if p.Replicas != nil {
 		p.outside = group.outsideWithOverflow
 	}
+}
+
+// decideIn places the template in one group of clusters.
+func (p *problem) decideIn(group *groupView) Decision {
+	p.enter(group)
 	fit, refused := p.filter(filters)
 	decision := noClusterFits(p, refused)
 	if len(fit) > 0 {

@@ -474,11 +474,81 @@ func TestTheDecisionSaysWhereAndHowMany(t *testing.T) {
 	}
 }
 
-func TestADividedJobKeepsItsParts(t *testing.T) {
-	servesJobs := func(c *clusterv1alpha1.MemberCluster) {
-		c.Status.APIEnablements = append(c.Status.APIEnablements, clusterv1alpha1.APIEnablement{
-			GroupVersion: "batch/v1", Resources: []clusterv1alpha1.APIResource{{Name: "jobs", Kind: "Job"}}})
+// servesJobs is a change of a cluster that serves Jobs, too.
+func servesJobs(c *clusterv1alpha1.MemberCluster) {
+	c.Status.APIEnablements = append(c.Status.APIEnablements, clusterv1alpha1.APIEnablement{
+		GroupVersion: "batch/v1", Resources: []clusterv1alpha1.APIResource{{Name: "jobs", Kind: "Job"}}})
+}
+
+func TestAJobThatHasEndedRunsNowhereAnew(t *testing.T) {
+	in := func(of ...any) []workv1alpha1.TargetCluster {
+		var list []workv1alpha1.TargetCluster
+		for i := 0; i < len(of); i += 2 {
+			list = append(list, workv1alpha1.TargetCluster{Name: of[i].(string), Replicas: int32(of[i+1].(int))})
+		}
+		return list
 	}
+	groups := func(groups ...*policyv1alpha1.ClusterAffinity) *policyv1alpha1.Placement {
+		placement := &policyv1alpha1.Placement{}
+		for i, group := range groups {
+			placement.ClusterAffinities = append(placement.ClusterAffinities, policyv1alpha1.ClusterAffinityTerm{AffinityName: fmt.Sprint("group", i), ClusterAffinity: *group})
+		}
+		return placement
+	}
+	byRoom := &policyv1alpha1.ReplicaSchedulingStrategy{ReplicaSchedulingType: policyv1alpha1.ReplicaSchedulingDivided, ReplicaDivisionPreference: policyv1alpha1.ReplicaDivisionAggregated}
+	const stays = "has ended: stays in 1 cluster, and does not run anew elsewhere"
+	const nowhere = "has ended, and is in no cluster where it may stay: it does not run anew, unless it is deleted and made again"
+	tests := []struct {
+		reason  string
+		current []workv1alpha1.TargetCluster
+		place   *policyv1alpha1.Placement
+		change  func(*Facts)
+		want    []workv1alpha1.TargetCluster
+		group   string
+		message string
+	}{
+		{reason: "another cluster is free", current: in("a", 4), place: &policyv1alpha1.Placement{}, want: in("a", 4), message: stays},
+		{reason: "its cluster is out of the placement", current: in("a", 4), place: &policyv1alpha1.Placement{ClusterAffinity: named("b")}, message: nowhere},
+		{reason: "it was taken out before", place: &policyv1alpha1.Placement{}, message: nowhere},
+		{reason: "one of two clusters is out of the placement", current: in("a", 4, "b", 4), place: &policyv1alpha1.Placement{ClusterAffinity: named("b", "c")}, want: in("b", 4), message: stays},
+		{reason: "a part of it is out of the placement, and the others add up to what is asked for", current: in("a", 3, "b", 1),
+			place: &policyv1alpha1.Placement{ClusterAffinity: named("b", "c"), ReplicaScheduling: divided()}, want: in("b", 4), message: stays},
+		{reason: "its parts are as they were", current: in("a", 3, "b", 1), place: &policyv1alpha1.Placement{ReplicaScheduling: divided()},
+			want: in("a", 3, "b", 1), message: "has ended: stays in 2 clusters, and does not run anew elsewhere"},
+		{reason: "nobody asks for room for it", current: in("a", 4), place: &policyv1alpha1.Placement{ReplicaScheduling: byRoom}, want: in("a", 4), message: stays},
+		{reason: "it is in fewer clusters than it would be spread over", current: in("a", 4),
+			place: &policyv1alpha1.Placement{SpreadConstraints: []policyv1alpha1.SpreadConstraint{{SpreadByField: policyv1alpha1.SpreadByFieldCluster, MinGroups: 2}}}, want: in("a", 4), message: stays},
+		{reason: "somebody asks to place it anew", current: in("b", 4), place: groups(named("a"), named("b")), change: func(f *Facts) { f.Fresh, f.Group = true, "group1" },
+			want: in("b", 4), group: "group1", message: stays},
+		{reason: "its affinity group has no cluster left", current: in("a", 4), place: groups(named("x"), named("b")), change: func(f *Facts) { f.Group = "group0" }, group: "group0", message: nowhere},
+		{reason: "its cluster is in another affinity group now", current: in("a", 4), place: groups(named("b"), named("a")), change: func(f *Facts) { f.Group = "group0" },
+			want: in("a", 4), group: "group1", message: stays},
+		{reason: "it has to leave its cluster because of a taint", current: in("a", 4), place: &policyv1alpha1.Placement{}, change: func(f *Facts) { f.Leaving = []string{"a"} }, want: in("a", 4), message: stays},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			facts := Facts{
+				Template: Template{Kind: schema.GroupVersionKind{Group: "batch", Version: "v1", Kind: "Job"}}, Replicas: ptr.To[int32](4), Ended: true,
+				Fleet: fleet(member("a", servesJobs), member("b", servesJobs), member("c", servesJobs)), Placement: compiled(t, test.place), Current: test.current,
+			}
+			if test.change != nil {
+				test.change(&facts)
+			}
+			got := Decide(facts)
+			if diff := cmp.Diff(test.want, got.Clusters); diff != "" {
+				t.Errorf("clusters (-want +got):\n%s", diff)
+			}
+			if !got.Scheduled || got.Reason != ReasonSuccess || got.Message != test.message || got.Group != test.group {
+				t.Errorf("it is %v %s %q in group %q, want the message %q and the group %q", got.Scheduled, got.Reason, got.Message, got.Group, test.message, test.group)
+			}
+			if len(got.Clusters)+len(got.Refused) < facts.Fleet.Len() {
+				t.Errorf("not every other cluster is refused: %v", got.Refused)
+			}
+		})
+	}
+}
+
+func TestADividedJobKeepsItsParts(t *testing.T) {
 	part := func(name string, replicas int32) workv1alpha1.TargetCluster {
 		return workv1alpha1.TargetCluster{Name: name, Replicas: replicas}
 	}

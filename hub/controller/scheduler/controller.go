@@ -14,6 +14,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/cache"
@@ -27,16 +29,25 @@ import (
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/capacity"
 	"windlass.dev/windlass/hub/store"
+	"windlass.dev/windlass/hub/templates"
 	"windlass.dev/windlass/pkg/evict"
 	"windlass.dev/windlass/pkg/interpret"
 	"windlass.dev/windlass/pkg/schedule"
 )
 
+// Templates is what the controller needs of the watches on users' objects.
+type Templates interface {
+	Handle(templates.Handler)
+	Get(templates.Key) (obj *unstructured.Unstructured, known bool)
+}
+
 // Reconciler places bindings. Its key is a binding.
 type Reconciler struct {
 	Bindings store.Bindings
 	Clusters store.Kind[*clusterv1alpha1.MemberCluster]
-	Workers  int
+	// Templates tell of a Job whether it has ended.
+	Templates Templates
+	Workers   int
 	// KeepEmpty keeps clusters that get no replica of a workload.
 	KeepEmpty bool
 	// Room tells how much room clusters have.
@@ -77,6 +88,7 @@ func (r *Reconciler) Setup(mgr manager.Manager) (synced func() bool, err error) 
 		return nil, err
 	}
 	r.Room.Listen(func() { r.roomGrew(all) })
+	r.Templates.Handle(r.handler(all))
 	for _, source := range append(store.Sources(r.Bindings.Scoped, r.woken), source.TypedSource[types.NamespacedName](all)) {
 		if err := c.Watch(store.Ranked(source, r.rank)); err != nil {
 			return nil, err
@@ -158,7 +170,7 @@ func (r *Reconciler) clusterChanged(wake *store.Mailbox[types.NamespacedName], o
 // Reconcile places one binding.
 func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (ctrl.Result, error) {
 	binding, ok := r.Bindings.Get(key)
-	if !ok || binding.GetDeletionTimestamp() != nil || othersTurn(binding) {
+	if !ok || binding.GetDeletionTimestamp() != nil || othersTurn(binding) || r.unknown(binding) {
 		r.turns.leave(key)
 		return ctrl.Result{}, nil
 	}
@@ -252,7 +264,7 @@ func (r *Reconciler) byRoom(binding workv1alpha1.Binding) bool {
 // Place decides about a binding whose spec is being written, so that no write of its own is needed: it
 // writes the decision into the binding, and says whether there is one. The fleet must be known.
 func (r *Reconciler) Place(binding workv1alpha1.Binding) bool {
-	if othersTurn(binding) || r.byRoom(binding) {
+	if othersTurn(binding) || r.byRoom(binding) || r.unknown(binding) {
 		return false // agents are not waited for while a write waits
 	}
 	before := binding.GetSpec().Clusters
@@ -308,6 +320,7 @@ func (r *Reconciler) question(binding workv1alpha1.Binding, fleet *schedule.Flee
 		Current:   evict.Has(spec),
 		Leaving:   evict.Leaving(spec),
 		Paused:    paused(spec.Suspension),
+		Ended:     r.ended(binding),
 		Returning: evict.Returning(spec),
 		KeepEmpty: r.KeepEmpty,
 		Group:     group(binding),
@@ -315,6 +328,59 @@ func (r *Reconciler) question(binding workv1alpha1.Binding, fleet *schedule.Flee
 	}
 	facts.Available, facts.Assumed = available(room)
 	return facts, nil
+}
+
+// job is the template of a binding, where that is a Job; known is false before the hub has seen it. Of other kinds there is nothing to
+// know.
+func (r *Reconciler) job(binding workv1alpha1.Binding) (job *unstructured.Unstructured, known bool) {
+	key := store.TemplateKey(binding)
+	if !interpret.Ends(key.GroupKind()) {
+		return nil, true
+	}
+	if job, known = r.Templates.Get(key); !known || job == nil || job.GetUID() != binding.GetSpec().Resource.UID {
+		return nil, false
+	}
+	return job, true
+}
+
+// unknown says whether a binding is a Job's of which it is not known whether it has ended. Nothing is decided then: in another cluster one
+// that has ended would run once more.
+func (r *Reconciler) unknown(binding workv1alpha1.Binding) bool {
+	_, known := r.job(binding)
+	return !known
+}
+
+// ended says whether a binding is that of a Job that has ended.
+func (r *Reconciler) ended(binding workv1alpha1.Binding) bool {
+	job, _ := r.job(binding)
+	return job != nil && interpret.Ended(job)
+}
+
+// handler wakes the bindings of Jobs on which nothing could be decided before the hub had seen the Job. The end of one
+// changes nothing about where it is.
+func (r *Reconciler) handler(wake *store.Mailbox[types.NamespacedName]) templates.Handler {
+	return templates.Handler{
+		Changed: func(key templates.Key, initial bool) {
+			if initial || !interpret.Ends(key.GroupKind()) {
+				return // what was there at the start is known when its kind is
+			}
+			for _, binding := range r.Bindings.ByIndex(store.ByTemplate, store.TemplateIndex(key)) {
+				if binding.GetStatus().SchedulerObservedGeneration != binding.GetGeneration() {
+					wake.Add(store.Key(binding), false)
+				}
+			}
+		},
+		Kind: func(kind schema.GroupVersionKind) {
+			if !interpret.Ends(kind.GroupKind()) {
+				return
+			}
+			for _, binding := range r.Bindings.List() {
+				if store.TemplateKey(binding).GroupVersionKind == kind {
+					wake.Add(store.Key(binding), false)
+				}
+			}
+		},
+	}
 }
 
 // paused are the clusters that a policy names to pause what is sent there.

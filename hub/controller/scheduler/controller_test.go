@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/ptr"
@@ -20,6 +22,7 @@ import (
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/store"
 	"windlass.dev/windlass/hub/store/storetest"
+	"windlass.dev/windlass/hub/templates"
 	"windlass.dev/windlass/pkg/evict"
 	"windlass.dev/windlass/pkg/schedule"
 )
@@ -27,6 +30,7 @@ import (
 // world is a hub with the scheduler and nothing else.
 type world struct {
 	*storetest.Store
+	templates  *storetest.Templates
 	controller *Reconciler
 	woken      *store.Mailbox[types.NamespacedName]
 	now        time.Time
@@ -36,8 +40,8 @@ type world struct {
 }
 
 func newWorld(clusters ...string) *world {
-	w := &world{Store: storetest.New(), woken: &store.Mailbox[types.NamespacedName]{}, now: storetest.Began}
-	w.controller = &Reconciler{Bindings: w.Bindings(), Clusters: w.MemberClusters.Kind(), Room: w, Now: func() time.Time { return w.now }}
+	w := &world{Store: storetest.New(), templates: storetest.NewTemplates(), woken: &store.Mailbox[types.NamespacedName]{}, now: storetest.Began}
+	w.controller = &Reconciler{Bindings: w.Bindings(), Clusters: w.MemberClusters.Kind(), Templates: w.templates, Room: w, Now: func() time.Time { return w.now }}
 	for _, name := range clusters {
 		w.attach(cluster(name))
 	}
@@ -92,6 +96,7 @@ func cluster(name string) *clusterv1alpha1.MemberCluster {
 				{Type: clusterv1alpha1.ClusterCompleteAPIEnablements, Status: metav1.ConditionTrue},
 			},
 			APIEnablements: []clusterv1alpha1.APIEnablement{{GroupVersion: "apps/v1", Resources: []clusterv1alpha1.APIResource{{Name: "deployments", Kind: "Deployment"}}},
+				{GroupVersion: "batch/v1", Resources: []clusterv1alpha1.APIResource{{Name: "jobs", Kind: "Job"}}},
 				{GroupVersion: "rbac.authorization.k8s.io/v1", Resources: []clusterv1alpha1.APIResource{{Name: "clusterroles", Kind: "ClusterRole"}}}},
 		},
 	}
@@ -423,6 +428,120 @@ func TestWhatNoPolicyClaimsIsNotSaidToLeaveAnyClusterSoon(t *testing.T) {
 	const want = "no policy claims the template any more; it stays where it is, also where it was about to go from"
 	if said := scheduledCondition(got); said == nil || said.Message != want {
 		t.Errorf("the condition is %v, want the message %q", said, want)
+	}
+}
+
+// jobBinding is the binding of a Job that goes to the clusters with the label runs.
+func jobBinding(b *workv1alpha1.PropagationBinding) {
+	b.Spec.Resource = workv1alpha1.ObjectReference{APIVersion: "batch/v1", Kind: "Job", Namespace: "shop", Name: "web", UID: "u1"}
+	b.Spec.Placement = &policyv1alpha1.Placement{ClusterAffinity: &policyv1alpha1.ClusterAffinity{LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"runs": "jobs"}}}}
+}
+
+func aJob(uid string, conditions ...any) *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{"apiVersion": "batch/v1", "kind": "Job",
+		"metadata": map[string]any{"namespace": "shop", "name": "web", "uid": uid}, "status": map[string]any{"conditions": conditions}}}
+}
+
+func thatRunsJobs(name string) *clusterv1alpha1.MemberCluster {
+	c := cluster(name)
+	c.Labels = map[string]string{"runs": "jobs"}
+	return c
+}
+
+func TestAJobThatHasEndedDoesNotRunAnewWhenItsClusterIsDeselected(t *testing.T) {
+	for _, test := range []struct {
+		reason    string
+		condition any
+		want      []workv1alpha1.TargetCluster
+	}{
+		{"it runs", map[string]any{"type": "Complete", "status": "False"}, targets("b")},
+		{"it is complete", map[string]any{"type": "Complete", "status": "True"}, nil},
+		{"it has failed", map[string]any{"type": "Failed", "status": "True"}, nil},
+	} {
+		for _, by := range []struct {
+			reason string
+			step   func(*testing.T, *world)
+		}{
+			{"by a label of the cluster", func(t *testing.T, w *world) {
+				w.attach(cluster("a"))
+				w.reconcile(t, web)
+			}},
+			{"by another placement", func(t *testing.T, w *world) {
+				stored, _ := w.PropagationBindings.Get("shop", web.Name)
+				changed := stored.DeepCopy()
+				changed.Spec.Placement = &policyv1alpha1.Placement{ClusterAffinity: &policyv1alpha1.ClusterAffinity{ClusterNames: []string{"b"}}}
+				if !w.controller.Place(changed) {
+					t.Fatal("nothing was decided")
+				}
+				w.PropagationBindings.Put(changed)
+			}},
+		} {
+			t.Run(test.reason+", "+by.reason, func(t *testing.T) {
+				w := newWorld()
+				w.attach(thatRunsJobs("a"))
+				w.templates.Put(aJob("u1"))
+				w.PropagationBindings.Put(binding(jobBinding))
+				w.reconcile(t, web)
+				w.attach(thatRunsJobs("b"))
+				stored, _ := w.PropagationBindings.Get("shop", web.Name)
+				narrowed := stored.DeepCopy()
+				narrowed.Spec.Clusters = targets("a")
+				w.PropagationBindings.Put(narrowed)
+
+				w.templates.Put(aJob("u1", test.condition))
+				by.step(t, w)
+				got, _ := w.PropagationBindings.Get("shop", web.Name)
+				if diff := cmp.Diff(test.want, got.Spec.Clusters, cmpopts.EquateEmpty()); diff != "" {
+					t.Errorf("clusters (-want +got):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+func TestOfAJobNothingIsDecidedBeforeItIsKnownWhetherItHasEnded(t *testing.T) {
+	w := newWorld()
+	w.attach(thatRunsJobs("b"))
+	job := templates.KeyOf(aJob("u1"))
+	w.PropagationBindings.Put(binding(func(b *workv1alpha1.PropagationBinding) {
+		jobBinding(b)
+		b.Spec.Clusters = targets("a")
+	}))
+	undecided := func(reason string) {
+		t.Helper()
+		stored, _ := w.PropagationBindings.Get("shop", web.Name)
+		if placed := stored.DeepCopy(); w.controller.Place(placed) {
+			t.Errorf("%s: it was placed in %v", reason, placed.Spec.Clusters)
+		}
+		if w.reconcile(t, web); len(w.PropagationBindings.Writes()) > 0 {
+			t.Errorf("%s: something was written", reason)
+		}
+	}
+	w.templates.Problems[job.GroupVersionKind] = errors.New("the first list is on its way")
+	undecided("Jobs are not known yet")
+	delete(w.templates.Problems, job.GroupVersionKind)
+	undecided("the Job is not there")
+	w.templates.Put(aJob("u2"))
+	undecided("another Job has taken its name")
+
+	w.keys(t)
+	handler := w.controller.handler(w.woken)
+	handler.Kind(job.GroupVersionKind)
+	if diff := cmp.Diff([]string{"shop/web-deployment"}, w.keys(t)); diff != "" {
+		t.Errorf("woken when Jobs are known (-want +got):\n%s", diff)
+	}
+	w.templates.Put(aJob("u1"))
+	handler.Changed(job, false)
+	if diff := cmp.Diff([]string{"shop/web-deployment"}, w.keys(t)); diff != "" {
+		t.Errorf("woken when the Job is known (-want +got):\n%s", diff)
+	}
+	w.reconcile(t, web)
+	if got, _ := w.PropagationBindings.Get("shop", web.Name); !cmp.Equal(got.Spec.Clusters, targets("b")) {
+		t.Errorf("a Job that runs is in %v", got.Spec.Clusters)
+	}
+	handler.Changed(job, false)
+	if keys := w.keys(t); len(keys) > 0 {
+		t.Errorf("what happens to a Job that was decided on wakes %v", keys)
 	}
 }
 

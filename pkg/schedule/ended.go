@@ -1,0 +1,54 @@
+package schedule
+
+// jobEnded refuses a cluster that may have a Job and does not, when the Job has ended.
+var jobEnded = newCause(RuleReplicaDivision, "fits, but the Job has ended and would run once more", "fit, but the Job has ended and would run once more")
+
+// decideEnded leaves a Job that has ended in those clusters that have it, as far as the placement still allows them, and sends it to no
+// other: there it would run once more, and nobody has asked for that. How many clusters are wanted, and what room they have,
+// is nothing to what does not run.
+func (p *problem) decideEnded() Decision {
+	decision := Decision{Group: p.Group, Scheduled: true, Reason: ReasonSuccess}
+	for _, g := range p.groupsInOrder() {
+		p.enter(&p.view.groups[g])
+		fit, out := p.filter(filters)
+		having := p.having(fit)
+		for _, at := range fit {
+			if !p.isCurrent(at) {
+				out = append(out, refused{at, jobEnded})
+			}
+		}
+		decision.Refused = append(decision.Refused, p.refusals(out)...)
+		if len(having) > 0 || p.group.name == "" {
+			decision.Clusters, decision.Group = p.targets(having, p.partsOfEnded(having), true), p.group.name
+			break
+		}
+	}
+	if count := len(decision.Clusters); count > 0 {
+		decision.Message = "has ended: stays in " + plural(count, "cluster") + ", and does not run anew elsewhere"
+	} else {
+		decision.Message = "has ended, and is in no cluster where it may stay: it does not run anew, unless it is deleted and made again"
+	}
+	return decision
+}
+
+// partsOfEnded keeps the parts of a Job. They always add up to what is asked for, since the completions of some Jobs are
+// changed together with them.
+func (p *problem) partsOfEnded(having []int) []int32 {
+	parts, weights := make([]int32, len(having)), make([]int64, len(having))
+	var sum int64
+	for i, at := range having {
+		parts[i] = p.assigned(at)
+		weights[i] = int64(parts[i])
+		sum += weights[i]
+	}
+	switch {
+	case p.Replicas == nil:
+	case p.Placement.strategy == duplicated:
+		for i := range parts {
+			parts[i] = *p.Replicas
+		}
+	case sum != int64(*p.Replicas):
+		return apportion(*p.Replicas, weights, descending(p.Template.UID))
+	}
+	return parts
+}
