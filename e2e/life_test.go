@@ -356,8 +356,8 @@ func cordonNodes(t *testing.T, member *fleet.Member, yes bool) {
 	}
 }
 
-// A copy that runs on in a drained cluster is the wanted one again when the taint goes, also where it has another affinity
-// group by then; the copy that should have replaced it goes.
+// A copy that runs on in a drained cluster is scaled down with its template. It is the wanted one again when the taint goes, also where it
+// has another affinity group by then; the copy that should have replaced it goes.
 func TestATaintThatIsTakenBackEndsTheEvictionAlsoAcrossAffinityGroups(t *testing.T) {
 	f := fleet.Shared(t)
 	member, name := f.Spare(t), unique("drained")
@@ -379,11 +379,13 @@ spec:
 
 	taint(t, f, name, drain)
 	f.Member("member2").Eventually(t, web, fleet.Field("status.unavailableReplicas", 2))
+	f.Hub().Patch(t, web, "spec: {replicas: 1}")
+	member.Eventually(t, web, fleet.Field("metadata.uid", uid), fleet.Field("spec.replicas", 1), fleet.Field("status.replicas", 1))
 	taint(t, f, name, "")
 	f.Hub().Eventually(t, fleet.Binding(web), fleet.Field("spec.gracefulEvictionTasks", nil), fleet.Field("spec.clusters.0.name", name),
 		fleet.Field("status.schedulerObservingAffinityName", "first"), fleet.ConditionIs("FullyApplied", "True"))
 	f.Member("member2").EventuallyGone(t, web)
-	member.Eventually(t, web, fleet.Field("metadata.uid", uid), fleet.Field("status.readyReplicas", 2))
+	member.Eventually(t, web, fleet.Field("metadata.uid", uid), fleet.Field("status.readyReplicas", 1))
 }
 
 // A Job that has ended is taken out of a cluster that loses its label, or that its placement does not name any more, and runs in

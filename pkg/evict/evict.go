@@ -106,7 +106,7 @@ func Decide(f Facts) Decision {
 func (f *Facts) next(cluster string, task *workv1alpha1.GracefulEvictionTask, taint *corev1.Taint, decision *Decision) *workv1alpha1.GracefulEvictionTask {
 	switch {
 	case task == nil, taint != nil && (task.Reason == ReasonTaintRemoved || task.Reason == ReasonRescheduled):
-		return f.newTask(cluster, taint)
+		return f.newTask(cluster, task, taint)
 	case taint == nil && task.Reason != ReasonTaintRemoved && task.Reason != ReasonRescheduled:
 		returning := *task
 		returning.Reason, returning.Message = ReasonTaintRemoved, "the taint is gone, or tolerated: the scheduler says whether the template stays"
@@ -178,16 +178,20 @@ func (f *Facts) task(cluster string) *workv1alpha1.GracefulEvictionTask {
 	return nil
 }
 
-func (f *Facts) newTask(cluster string, taint *corev1.Taint) *workv1alpha1.GracefulEvictionTask {
+// newTask is that of a cluster that has to be left because of a taint. What it has there stays what it is if it was leaving it
+// before, for another reason.
+func (f *Facts) newTask(cluster string, before *workv1alpha1.GracefulEvictionTask, taint *corev1.Taint) *workv1alpha1.GracefulEvictionTask {
 	task := &workv1alpha1.GracefulEvictionTask{
 		FromCluster: cluster, PurgeMode: policyv1alpha1.PurgeGracefully,
 		Reason: ReasonTaintUntolerated, Message: "the cluster has the taint " + describe(taint) + ", which the placement does not tolerate, or not any longer",
 		Producer: Producer, CreationTimestamp: ptr.To(metav1.NewTime(f.Now).Rfc3339Copy()),
 	}
-	for _, target := range f.Binding.GetSpec().Clusters {
-		if target.Name == cluster && f.Binding.GetSpec().Replicas != nil {
-			task.Replicas = ptr.To(target.Replicas)
-		}
+	switch spec := f.Binding.GetSpec(); {
+	case spec.Replicas == nil:
+	case f.goesTo(cluster):
+		task.Replicas = ptr.To(Keeping(spec, *targetOf(spec.Clusters, cluster)).Replicas)
+	case before != nil:
+		task.Replicas = before.Replicas
 	}
 	return task
 }

@@ -44,6 +44,40 @@ func Move(spec *workv1alpha1.BindingSpec, next []workv1alpha1.TargetCluster, gon
 	return tasks
 }
 
+// Follow has the tasks of a binding follow a decision by which it goes to next from now on. A cluster that is left keeps what it has by now,
+// whatever it had when the task was made. And where the whole has fewer replicas, which only its users make it have, all that is
+// kept becomes fewer in proportion: it stands for a part of the whole.
+func Follow(spec *workv1alpha1.BindingSpec, tasks []workv1alpha1.GracefulEvictionTask, next []workv1alpha1.TargetCluster) []workv1alpha1.GracefulEvictionTask {
+	if spec.Replicas == nil || len(tasks) == 0 {
+		return tasks
+	}
+	from, to := replicasOf(spec.Clusters), replicasOf(next)
+	fewer := divided(spec.Placement) && 0 < to && to < from && to == int64(*spec.Replicas)
+	tasks = slices.Clone(tasks)
+	for i := range tasks {
+		task := &tasks[i]
+		if had := targetOf(spec.Clusters, task.FromCluster); had != nil && targetOf(next, task.FromCluster) == nil {
+			kept := had.Replicas
+			if task.Reason == ReasonRescheduled {
+				kept = max(kept, ptr.Deref(task.Replicas, 0))
+			}
+			task.Replicas = &kept
+		}
+		if fewer && task.Replicas != nil {
+			task.Replicas = ptr.To(int32((int64(*task.Replicas)*to + from - 1) / from))
+		}
+	}
+	return tasks
+}
+
+func replicasOf(targets []workv1alpha1.TargetCluster) int64 {
+	var sum int64
+	for _, target := range targets {
+		sum += int64(target.Replicas)
+	}
+	return sum
+}
+
 // gains says whether a cluster gets a template, or more of it.
 func gains(before, after []workv1alpha1.TargetCluster) bool {
 	return slices.ContainsFunc(after, func(t workv1alpha1.TargetCluster) bool {
@@ -61,6 +95,20 @@ func Keeping(spec *workv1alpha1.BindingSpec, target workv1alpha1.TargetCluster) 
 		}
 	}
 	return target
+}
+
+// LeftWith is how many replicas a copy keeps for now that was written with so many, in a cluster that its binding does not go to any more:
+// what the cluster had, and never more than the template asks for. Where nobody knows what it had, it only becomes less.
+func LeftWith(spec *workv1alpha1.BindingSpec, cluster string, written int32) int32 {
+	if spec.Replicas == nil || targetOf(spec.Clusters, cluster) != nil {
+		return written
+	}
+	for _, task := range spec.GracefulEvictionTasks {
+		if task.FromCluster == cluster {
+			return min(ptr.Deref(task.Replicas, written), *spec.Replicas)
+		}
+	}
+	return written
 }
 
 // mostNamed bounds the clusters that a message names.

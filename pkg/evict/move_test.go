@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/utils/ptr"
 
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 )
 
@@ -68,6 +69,98 @@ func TestAClusterKeepsNoMoreReplicasThanAreAskedFor(t *testing.T) {
 		spec.Replicas = &test.replicas
 		if got := Keeping(spec, workv1alpha1.TargetCluster{Name: test.cluster, Replicas: 2}).Replicas; got != test.want {
 			t.Errorf("%s: %d, want %d", test.reason, got, test.want)
+		}
+	}
+}
+
+func TestWhatIsKeptFollowsWhatItsUserMakesOfTheWhole(t *testing.T) {
+	now := func(replicas int32) func(*workv1alpha1.PropagationBinding) {
+		return func(b *workv1alpha1.PropagationBinding) { b.Spec.Replicas = &replicas }
+	}
+	stays := func(b *workv1alpha1.PropagationBinding) { b.Spec.GracefulEvictionTasks[0].Replicas = ptr.To[int32](1) }
+	tests := []struct {
+		reason  string
+		binding *workv1alpha1.PropagationBinding
+		next    []workv1alpha1.TargetCluster
+		want    []string // cluster and replicas of the tasks
+	}{
+		{reason: "nothing is kept", binding: changed(dividedBetween("a", "b"), now(2)), next: targets("a", 1, "b", 1)},
+		{reason: "the whole is half of what it was", binding: changed(moved(dividedBetween("a", "b"), "c", 2), now(2)), next: targets("a", 1, "b", 1), want: []string{"c 1"}},
+		{reason: "it is less than half, and a part of a replica is one", binding: changed(moved(dividedBetween("a", "b"), "c", 3), now(1)), next: targets("a", 1), want: []string{"c 1"}},
+		{reason: "a cluster that it goes to keeps more than it shall have", binding: changed(moved(dividedBetween("a", "b"), "b", 4), now(2)), next: targets("a", 1, "b", 1), want: []string{"b 2"}},
+		{reason: "and is left altogether", binding: changed(moved(dividedBetween("a", "b"), "b", 4), now(2)), next: targets("a", 2), want: []string{"b 2"}},
+		{reason: "the whole is more", binding: changed(moved(dividedBetween("a", "b"), "c", 2), now(8)), next: targets("a", 4, "b", 4), want: []string{"c 2"}},
+		{reason: "the whole is nothing, which what it may become again does not depend on", binding: changed(moved(dividedBetween("a", "b"), "c", 2), now(0)), next: targets("a", 0, "b", 0), want: []string{"c 2"}},
+		{reason: "a cluster leaves the hub, and there is no other place for what it had", binding: moved(dividedBetween("a", "b"), "c", 2), next: targets("a", 2), want: []string{"c 2"}},
+		{reason: "each cluster has all replicas", binding: changed(moved(settled("a", "b"), "c", 2), now(1)), next: targets("a", 1, "b", 1), want: []string{"c 2"}},
+		{reason: "a drained cluster is left that went on with more while nothing else fitted", binding: changed(leaving(dividedBetween("a", "b"), "b"), stays), next: targets("a", 4), want: []string{"b 2"}},
+		{reason: "a drained cluster stays while nothing else fits", binding: changed(leaving(dividedBetween("a", "b"), "b"), stays), next: targets("a", 1, "b", 3), want: []string{"b 1"}},
+		{reason: "one has no replicas", binding: changed(moved(settled("a"), "b", 2), withoutReplicas), next: targets("c", 0), want: []string{"b 2"}},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			spec := &test.binding.Spec
+			before := test.binding.DeepCopy()
+			var got []string
+			for _, task := range Follow(spec, spec.GracefulEvictionTasks, test.next) {
+				got = append(got, fmt.Sprint(task.FromCluster, " ", ptr.Deref(task.Replicas, 0)))
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("tasks (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(before, test.binding); diff != "" {
+				t.Errorf("the binding was changed (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestACopyThatIsLeftHasNoMoreReplicasThanItHadAndThanAreAskedFor(t *testing.T) {
+	const written = 3
+	unsaid := func(b *workv1alpha1.PropagationBinding) { b.Spec.GracefulEvictionTasks[0].Replicas = nil }
+	asked := func(replicas int32) func(*workv1alpha1.PropagationBinding) {
+		return func(b *workv1alpha1.PropagationBinding) { b.Spec.Replicas = &replicas }
+	}
+	for _, test := range []struct {
+		reason  string
+		binding *workv1alpha1.PropagationBinding
+		want    int32
+	}{
+		{"it has what it had", moved(dividedBetween("a", "c"), "b", 3), 3},
+		{"what it had stands for less by now", moved(dividedBetween("a", "c"), "b", 1), 1},
+		{"it comes back from less", moved(dividedBetween("a", "c"), "b", 4), 4},
+		{"the template asks for less", changed(moved(settled("a"), "b", 3), asked(2)), 2},
+		{"for nothing", changed(moved(settled("a"), "b", 3), asked(0)), 0},
+		{"nobody knows what it had", changed(moved(settled("a"), "b", 3), unsaid, asked(9)), 3},
+		{"nobody does, and the template asks for less", changed(moved(settled("a"), "b", 3), unsaid, asked(2)), 2},
+		{"the binding goes there", changed(moved(dividedBetween("a", "b"), "b", 1), asked(1)), 3},
+		{"the binding does not leave it", changed(settled("a"), asked(1)), 3},
+		{"it has no replicas", changed(moved(settled("a"), "b", 1), withoutReplicas), 3},
+	} {
+		if got := LeftWith(&test.binding.Spec, "b", written); got != test.want {
+			t.Errorf("%s: %d, want %d", test.reason, got, test.want)
+		}
+	}
+}
+
+func TestADrainOfAClusterThatKeepsWhatWasMovedKnowsHowMuchThatIs(t *testing.T) {
+	for _, test := range []struct {
+		reason  string
+		binding *workv1alpha1.PropagationBinding
+		want    int32
+	}{
+		{"it goes there with less", moved(dividedBetween("a", "b"), "b", 4), 4},
+		{"it does not go there any more", moved(settled("a"), "b", 2), 2},
+	} {
+		decision := Decide(Facts{Binding: changed(test.binding, unhealthy), Claimed: true, Now: after(0),
+			Cluster: func(name string) *clusterv1alpha1.MemberCluster {
+				if name == "b" {
+					return tainted("b", "drain")
+				}
+				return tainted(name)
+			}})
+		if len(decision.Tasks) != 1 || decision.Tasks[0].Reason != ReasonTaintUntolerated || ptr.Deref(decision.Tasks[0].Replicas, 0) != test.want {
+			t.Errorf("%s: the tasks are %+v, want one for %d replicas", test.reason, decision.Tasks, test.want)
 		}
 	}
 }

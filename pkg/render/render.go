@@ -403,6 +403,30 @@ func (r *Renderer) Work(target workv1alpha1.TargetCluster, cluster *clusterv1alp
 	return work, nil
 }
 
+// Rescale returns a copy of an existing work with another number of replicas, and otherwise as it is: what else has changed since is not for its
+// cluster. It returns nil when there is nothing to write, or the number is not the binding's: an override has written another one.
+func Rescale(existing *workv1alpha1.PropagationWork, replicas int32) (*workv1alpha1.PropagationWork, error) {
+	written, manifests := existing.Spec.Replicas, existing.Spec.Workload.Manifests
+	if written == nil || *written == replicas || len(manifests) == 0 {
+		return nil, nil
+	}
+	manifest := &unstructured.Unstructured{}
+	if err := json.Unmarshal(manifests[0].Raw, &manifest.Object); err != nil {
+		return nil, fmt.Errorf("reading the manifest of work %s/%s: %w", existing.Namespace, existing.Name, err)
+	}
+	if has, _ := interpret.Replicas(manifest); has == nil || *has != *written || !interpret.ReviseReplicas(manifest, replicas) {
+		return nil, nil
+	}
+	raw, err := encode(manifest)
+	if err != nil {
+		return nil, err
+	}
+	rescaled := existing.DeepCopy()
+	rescaled.Spec.Replicas = &replicas
+	rescaled.Spec.Workload.Manifests[0].Raw = raw
+	return rescaled, nil
+}
+
 // suspended returns true or nothing: what is not suspended does not say so.
 func suspended(suspension *workv1alpha1.BindingSuspension, cluster string) *bool {
 	if !suspension.Suspends(cluster) {

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/yaml"
 
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
@@ -443,5 +444,38 @@ func BenchmarkWorks(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+func TestAnExistingWorkGetsAnotherNumberOfReplicasAndNothingElse(t *testing.T) {
+	work := func(kind, spec string, replicas *int32) *workv1alpha1.PropagationWork {
+		return &workv1alpha1.PropagationWork{Spec: workv1alpha1.WorkSpec{Replicas: replicas, TemplateHash: "as it was",
+			Workload: workv1alpha1.WorkloadTemplate{Manifests: []runtime.RawExtension{{Raw: []byte(`{"apiVersion":"apps/v1","kind":"` + kind + `","metadata":{"name":"web"},"spec":{` + spec + `}}`)}}}}}
+	}
+	for _, test := range []struct {
+		reason   string
+		existing *workv1alpha1.PropagationWork
+		want     *workv1alpha1.PropagationWork
+	}{
+		{"it has another number", work("Deployment", `"replicas":4`, ptr.To[int32](4)), work("Deployment", `"replicas":2`, ptr.To[int32](2))},
+		{"it has that number", work("Deployment", `"replicas":2`, ptr.To[int32](2)), nil},
+		{"an override has written a number of its own", work("Deployment", `"replicas":7`, ptr.To[int32](4)), nil},
+		{"nobody knows what it was written with", work("Deployment", `"replicas":4`, nil), nil},
+		{"its kind has no number", work("DaemonSet", ``, ptr.To[int32](1)), nil},
+	} {
+		before := test.existing.DeepCopy()
+		got, err := Rescale(test.existing, 2)
+		if err != nil {
+			t.Errorf("%s: %v", test.reason, err)
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.reason, diff)
+		}
+		if diff := cmp.Diff(before, test.existing); diff != "" {
+			t.Errorf("%s: the existing work was changed (-before +after):\n%s", test.reason, diff)
+		}
+	}
+	if _, err := Rescale(&workv1alpha1.PropagationWork{Spec: workv1alpha1.WorkSpec{Replicas: ptr.To[int32](1), Workload: workv1alpha1.WorkloadTemplate{Manifests: []runtime.RawExtension{{Raw: []byte("{")}}}}}, 2); err == nil {
+		t.Error("a manifest that can't be read is no error")
 	}
 }

@@ -166,6 +166,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (c
 	if r.pausedMeanwhile(binding) {
 		return ctrl.Result{}, nil // as the policy controller writes that into the binding, it wakes it
 	}
+	if err := r.rescale(ctx, binding, works); err != nil {
+		return store.Outcome(err)
+	}
 	doubt, err := r.render(ctx, binding, template, works)
 	if recorded := r.recordRendered(ctx, binding, doubt, err); recorded != nil {
 		return store.Outcome(recorded)
@@ -254,7 +257,7 @@ func (r *Reconciler) render(ctx context.Context, binding workv1alpha1.Binding, t
 		case existing.DeletionTimestamp != nil:
 			// Somebody asked for its end, and what it stands for goes first. That wakes the binding.
 		case render.Diff(existing, desired):
-			writes.Go(func() error { return r.update(ctx, store.Key(binding), existing, desired) })
+			writes.Go(func() error { return r.update(ctx, store.Key(binding), render.Put(existing, desired)) })
 		}
 	}
 	if err := writes.Wait(); err != nil || len(failed.Failures) == 0 {
@@ -287,10 +290,10 @@ func (r *Reconciler) takeBack(ctx context.Context, binding types.NamespacedName,
 	return nil
 }
 
-func (r *Reconciler) update(ctx context.Context, binding types.NamespacedName, existing, desired *workv1alpha1.PropagationWork) error {
-	updated, err := r.Works.Update(ctx, render.Put(existing, desired))
+func (r *Reconciler) update(ctx context.Context, binding types.NamespacedName, work *workv1alpha1.PropagationWork) error {
+	updated, err := r.Works.Update(ctx, work)
 	if err != nil {
-		return fmt.Errorf("writing work %s: %w", store.Key(existing), err)
+		return fmt.Errorf("writing work %s: %w", store.Key(work), err)
 	}
 	r.unseen.wrote(binding, updated.ResourceVersion, r.Now())
 	return nil
@@ -307,6 +310,29 @@ func (r *Reconciler) withdraw(ctx context.Context, binding workv1alpha1.Binding,
 		targets[leaving.FromCluster] = true
 	}
 	return r.remove(ctx, works, workv1alpha1.RemovalNotSelected, func(cluster string) bool { return !targets[cluster] })
+}
+
+// rescale gives the copies in clusters that the binding is leaving as many replicas as they are to keep for now. What else changes does not
+// travel there, but who scales down means all that runs.
+func (r *Reconciler) rescale(ctx context.Context, binding workv1alpha1.Binding, works map[string]*workv1alpha1.PropagationWork) error {
+	spec := binding.GetSpec()
+	for _, leaving := range spec.GracefulEvictionTasks {
+		work := works[leaving.FromCluster]
+		if work == nil || work.DeletionTimestamp != nil || work.Spec.Replicas == nil || spec.Suspension.Suspends(leaving.FromCluster) {
+			continue
+		}
+		rescaled, err := render.Rescale(work, evict.LeftWith(spec, leaving.FromCluster, *work.Spec.Replicas))
+		if err != nil {
+			return err
+		}
+		if rescaled == nil {
+			continue
+		}
+		if err := r.update(ctx, store.Key(binding), rescaled); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // finish removes all works of a binding that is being deleted, and lets it go when they are gone.

@@ -284,39 +284,99 @@ func TestOnlyWorksThatDifferAreUpdated(t *testing.T) {
 	}
 }
 
-func TestAClusterKeepsReplicasThatWereMovedAwayUntilThatIsOver(t *testing.T) {
-	w := newWorld(t)
-	template := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "spec": map[string]any{"replicas": int64(4)}}}
-	template.SetNamespace("shop")
-	template.SetName("settings")
-	template.SetUID("u1")
-	w.templates.Put(template)
+// placeReplicas puts a Deployment and its binding into the store, which divides four replicas between clusters a and b.
+func (w *world) placeReplicas() {
+	w.scale(4)
 	w.place("a", "b")
 	w.change(func(b *workv1alpha1.PropagationBinding) {
 		b.Spec.Resource.APIVersion, b.Spec.Resource.Kind, b.Spec.Replicas = "apps/v1", "Deployment", ptr.To[int32](4)
 		b.Spec.Placement = &policyv1alpha1.Placement{ReplicaScheduling: &policyv1alpha1.ReplicaSchedulingStrategy{ReplicaSchedulingType: policyv1alpha1.ReplicaSchedulingDivided}}
 		b.Spec.Clusters = []workv1alpha1.TargetCluster{{Name: "a", Replicas: 2}, {Name: "b", Replicas: 2}}
-		b.Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: "b", Reason: evict.ReasonRescheduled, Replicas: ptr.To[int32](4)}}
 	})
-	replicas := func() map[string]int64 {
-		got := map[string]int64{}
-		for cluster, work := range w.controller.works(key) {
-			manifest := &unstructured.Unstructured{}
-			if err := manifest.UnmarshalJSON(work.Spec.Workload.Manifests[0].Raw); err != nil {
-				t.Fatal(err)
-			}
-			got[cluster], _, _ = unstructured.NestedInt64(manifest.Object, "spec", "replicas")
+}
+
+// scale puts a Deployment into the store that asks for so many replicas.
+func (w *world) scale(replicas int64) {
+	template := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "spec": map[string]any{"replicas": replicas}}}
+	template.SetNamespace("shop")
+	template.SetName("settings")
+	template.SetUID("u1")
+	template.SetAnnotations(map[string]string{"scaled-to": fmt.Sprint(replicas)})
+	w.templates.Put(template)
+}
+
+// replicas are those in the manifests of the works.
+func (w *world) replicas(t *testing.T) map[string]int64 {
+	t.Helper()
+	got := map[string]int64{}
+	for cluster, work := range w.controller.works(key) {
+		manifest := &unstructured.Unstructured{}
+		if err := manifest.UnmarshalJSON(work.Spec.Workload.Manifests[0].Raw); err != nil {
+			t.Fatal(err)
 		}
-		return got
+		got[cluster], _, _ = unstructured.NestedInt64(manifest.Object, "spec", "replicas")
 	}
+	return got
+}
+
+func keeps(cluster string, replicas int32) []workv1alpha1.GracefulEvictionTask {
+	return []workv1alpha1.GracefulEvictionTask{{FromCluster: cluster, Reason: evict.ReasonRescheduled, Replicas: &replicas}}
+}
+
+func TestAClusterKeepsReplicasThatWereMovedAwayUntilThatIsOver(t *testing.T) {
+	w := newWorld(t)
+	w.placeReplicas()
+	w.change(func(b *workv1alpha1.PropagationBinding) { b.Spec.GracefulEvictionTasks = keeps("b", 4) })
 	w.reconcile(t)
-	if diff := cmp.Diff(map[string]int64{"a": 2, "b": 4}, replicas()); diff != "" {
+	if diff := cmp.Diff(map[string]int64{"a": 2, "b": 4}, w.replicas(t)); diff != "" {
 		t.Errorf("while the others are not healthy (-want +got):\n%s", diff)
 	}
 	w.change(func(b *workv1alpha1.PropagationBinding) { b.Spec.GracefulEvictionTasks = nil })
 	w.reconcile(t)
-	if diff := cmp.Diff(map[string]int64{"a": 2, "b": 2}, replicas()); diff != "" {
+	if diff := cmp.Diff(map[string]int64{"a": 2, "b": 2}, w.replicas(t)); diff != "" {
 		t.Errorf("when they are (-want +got):\n%s", diff)
+	}
+}
+
+func TestOfWhatChangesOnlyASmallerNumberReachesAClusterThatIsBeingLeft(t *testing.T) {
+	w := newWorld(t)
+	w.placeReplicas()
+	w.reconcile(t)
+	w.change(func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.Clusters = []workv1alpha1.TargetCluster{{Name: "c", Replicas: 4}}
+		b.Spec.GracefulEvictionTasks = append(keeps("a", 2), keeps("b", 2)...)
+	})
+	w.reconcile(t)
+	scale := func(replicas int32, change func(*workv1alpha1.PropagationBinding)) {
+		w.scale(int64(replicas))
+		w.change(func(b *workv1alpha1.PropagationBinding) {
+			b.Spec.Replicas, b.Spec.Clusters[0].Replicas = &replicas, replicas
+			if change != nil {
+				change(b)
+			}
+		})
+		w.reconcile(t)
+	}
+	scale(8, nil)
+	if diff := cmp.Diff(map[string]int64{"a": 2, "b": 2, "c": 8}, w.replicas(t)); diff != "" {
+		t.Errorf("scaled up (-want +got):\n%s", diff)
+	}
+	scale(1, nil)
+	if diff := cmp.Diff(map[string]int64{"a": 1, "b": 1, "c": 1}, w.replicas(t)); diff != "" {
+		t.Errorf("scaled down (-want +got):\n%s", diff)
+	}
+	left := w.controller.works(key)["a"]
+	if raw := string(left.Spec.Workload.Manifests[0].Raw); !strings.Contains(raw, `"scaled-to":"4"`) || ptr.Deref(left.Spec.Replicas, 0) != 1 {
+		t.Errorf("what else has changed has come, too: %s, with %v replicas", raw, left.Spec.Replicas)
+	}
+	w.PropagationWorks.Writes()
+	w.reconcile(t)
+	w.wrote(t)
+	scale(0, func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.Suspension = &workv1alpha1.BindingSuspension{Suspension: policyv1alpha1.Suspension{DispatchingOnClusters: &policyv1alpha1.SuspendClusters{ClusterNames: []string{"a"}}}}
+	})
+	if diff := cmp.Diff(map[string]int64{"a": 1, "b": 0, "c": 0}, w.replicas(t)); diff != "" {
+		t.Errorf("scaled to nothing, with one cluster paused (-want +got):\n%s", diff)
 	}
 }
 

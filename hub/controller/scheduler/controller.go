@@ -423,10 +423,12 @@ func record(binding workv1alpha1.Binding, decision schedule.Decision, now time.T
 	before := spec.Clusters
 	moved := !equality.Semantic.DeepEqual(before, decision.Clusters)
 	if moved {
+		tasks := spec.GracefulEvictionTasks
 		if carefully(binding) {
 			kind := store.TemplateKey(binding).GroupKind()
-			spec.GracefulEvictionTasks = evict.Move(spec, decision.Clusters, leavesHub(decision), interpret.Ends(kind), now)
+			tasks = evict.Move(spec, decision.Clusters, leavesHub(decision), interpret.Ends(kind), now)
 		}
+		spec.GracefulEvictionTasks = evict.Follow(spec, tasks, decision.Clusters)
 		spec.Clusters = decision.Clusters
 		generation++ // the store counts a change of the clusters as one of the spec
 	}

@@ -545,6 +545,24 @@ func TestOfAJobNothingIsDecidedBeforeItIsKnownWhetherItHasEnded(t *testing.T) {
 	}
 }
 
+func TestWhatIsKeptBecomesLessWhenItsUserScalesDown(t *testing.T) {
+	w := newWorld("a", "b")
+	w.PropagationBindings.Put(binding(func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.Replicas = ptr.To[int32](4)
+		b.Spec.Placement = &policyv1alpha1.Placement{ReplicaScheduling: &policyv1alpha1.ReplicaSchedulingStrategy{ReplicaSchedulingType: policyv1alpha1.ReplicaSchedulingDivided}}
+	}))
+	w.reconcile(t, web)
+	stored, _ := w.PropagationBindings.Get("shop", web.Name)
+	scaled := stored.DeepCopy()
+	scaled.Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: "b", Reason: evict.ReasonRescheduled, Replicas: ptr.To[int32](4)}}
+	scaled.Spec.Replicas = ptr.To[int32](2)
+	scaled.Generation++
+	w.controller.Place(scaled)
+	if got := scaled.Spec.GracefulEvictionTasks; len(got) != 1 || *got[0].Replicas != 2 {
+		t.Errorf("it keeps %+v, want 2 replicas in b", got)
+	}
+}
+
 func TestABindingThatNoPolicyClaimsStaysButLeavesClustersBeingRemoved(t *testing.T) {
 	w := newWorld("a", "b", "c")
 	w.PropagationBindings.Put(binding(nil))
