@@ -311,7 +311,8 @@ func TestTheWayBackFromADrainIsAsCarefulAsTheWayOut(t *testing.T) {
 	f.Hub().Eventually(t, fleet.Binding(web), fleet.Field("spec.gracefulEvictionTasks", nil), fleet.ConditionIs("FullyApplied", "True"))
 }
 
-// A copy that is there already, and healthy with the replicas that it had, does not stand for those that it is to take over.
+// A copy that is there already, and healthy with the replicas that it had, does not stand for those that it is to take over. When it
+// has them, the drain ends, though its policy is gone by then.
 func TestADrainWaitsForTheReplicasThatAnotherCopyTakesOver(t *testing.T) {
 	f := fleet.Shared(t)
 	member, name := f.Spare(t), unique("drained")
@@ -334,6 +335,9 @@ spec: {hard: {pods: "2"}}
 		fleet.ConditionIs("FullyApplied", "True"), fleet.ConditionSays("FullyApplied", "it is in 0 of 1"))
 	member.Eventually(t, web, fleet.Field("metadata.uid", uid), fleet.Field("status.readyReplicas", 2))
 
+	f.Hub().Delete(t, policy(namespace, "deployment-web"))
+	f.Hub().EventuallyGone(t, policy(namespace, "deployment-web"))
+	f.Hub().Eventually(t, fleet.Binding(web), fleet.ConditionSays("Scheduled", "no policy claims the template any more"), fleet.Field("spec.gracefulEvictionTasks.0.fromCluster", name))
 	other.Delete(t, fleet.Object{APIVersion: "v1", Kind: "ResourceQuota", Namespace: namespace, Name: "two-pods"})
 	other.Eventually(t, web, fleet.Field("status.readyReplicas", 4))
 	member.EventuallyGone(t, web)

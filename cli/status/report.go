@@ -289,7 +289,13 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 	described.Scheduled = scheduled != nil && scheduled.Status == metav1.ConditionTrue
 	described.Released = described.Policy == "" && !described.Removing
 	if described.Released {
+		described.Leaving = leaving(b.spec)
 		described.Message = "released: no policy claims it any more, and what its clusters have stays as it is"
+		for _, left := range []string{drain(b.spec, described.Leaving), keeping(b.spec)} {
+			if left != "" {
+				described.Message += "; " + left
+			}
+		}
 		return described, nil
 	}
 	for _, cluster := range slices.Sorted(maps.Keys(works)) {

@@ -499,6 +499,19 @@ func TestAClusterScopedBindingFindsItsWorks(t *testing.T) {
 	}
 }
 
+func TestAReleasedBindingSaysWhatItIsStillLeaving(t *testing.T) {
+	facts := sample()
+	config := boundTo(template("ConfigMap", "settings"), nil, to("member1", 0))
+	config.Annotations = nil
+	config.Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: "member2", Reason: "Rescheduled"}}
+	facts.Bindings, facts.Works = append(facts.Bindings, config), append(facts.Works, workOf(config, "member1", ""))
+	report := Make(facts)
+	const want = "what its clusters have stays as it is; leaves member2, and runs there until its other copies are healthy"
+	if i := slices.IndexFunc(report.Bindings, func(b Binding) bool { return b.Released }); !report.Fine || i < 0 || !strings.HasSuffix(report.Bindings[i].Message, want) {
+		t.Errorf("reported as %+v, want the message %q", report, want)
+	}
+}
+
 func TestWhatGoesWrongWithAReleasedBindingIsNoProblem(t *testing.T) {
 	facts := sample()
 	config := boundTo(template("ConfigMap", "settings"), nil, to("member1", 0))

@@ -33,7 +33,7 @@ import (
 // Facts are everything that a decision is made from. Nothing in them is changed.
 type Facts struct {
 	Binding workv1alpha1.Binding
-	// Claimed is false when no policy claims the template any more: nothing moves then.
+	// Claimed is false when no policy claims the template any more: nothing begins to move then, and what was moving comes to its end.
 	Claimed bool
 	// Cluster returns a cluster, or nil when there is none of that name.
 	Cluster func(name string) *clusterv1alpha1.MemberCluster
@@ -82,7 +82,7 @@ func Decide(f Facts) Decision {
 		}
 		task := f.task(name)
 		if !f.Claimed {
-			decision.keep(task)
+			decision.keep(f.last(task, &decision))
 			continue
 		}
 		if f.Ended && (task == nil || f.goesTo(name)) {
@@ -118,6 +118,28 @@ func (f *Facts) next(cluster string, task *workv1alpha1.GracefulEvictionTask, ta
 		return nil
 	}
 	return task
+}
+
+// last is a task from now on that no policy stands behind any more. It goes on only while somebody decided, when one did, that its
+// cluster is left, and for good when the clusters that the template goes to do not make up the whole: nobody finds others.
+func (f *Facts) last(task *workv1alpha1.GracefulEvictionTask, decision *Decision) *workv1alpha1.GracefulEvictionTask {
+	if task == nil || f.goesTo(task.FromCluster) && !f.keepsMore(task) {
+		return nil
+	}
+	if !complete(f.Binding.GetSpec()) {
+		return task
+	}
+	replaced, wait := f.replaced(task)
+	decision.lookAgain(wait)
+	if replaced {
+		return nil
+	}
+	return task
+}
+
+// complete says whether the clusters that a template goes to make up the whole that it asks for.
+func complete(spec *workv1alpha1.BindingSpec) bool {
+	return len(spec.Clusters) > 0 && (spec.Replicas == nil || !divided(spec.Placement) || replicasOf(spec.Clusters) == int64(*spec.Replicas))
 }
 
 func (f *Facts) goesTo(cluster string) bool {

@@ -150,7 +150,17 @@ func TestWhichClustersATemplateIsLeaving(t *testing.T) {
 		{reason: "nor does the longest that can be said", binding: tolerating(settled("b"), forAWhile("drain", math.MaxInt64)), clusters: fleet(tainted("b", "drain")), again: int(longest)},
 		{reason: "of two tolerations the first counts, as in Kubernetes", binding: tolerating(settled("b"), forEver("drain"), forAWhile("drain", 1)), clusters: fleet(tainted("b", "drain")), now: 60},
 		{reason: "what no policy claims stays", binding: settled("b"), clusters: fleet(tainted("b", "drain")), unclaimed: true},
-		{reason: "and goes on leaving what it was leaving", binding: leaving(settled("a"), "b"), clusters: fleet(tainted("a"), tainted("b")), unclaimed: true, want: []string{"b"}},
+		{reason: "and goes on leaving what it was leaving, until that is replaced", binding: changed(leaving(settled("a"), "b"), unhealthy), clusters: fleet(tainted("a"), tainted("b")), unclaimed: true, want: []string{"b"}},
+		{reason: "and now it is", binding: leaving(settled("a"), "b"), clusters: fleet(tainted("a"), tainted("b", "drain")), unclaimed: true},
+		{reason: "nobody is to find another place for it any more", binding: leaving(settled("b"), "b"), clusters: fleet(tainted("b", "drain")), unclaimed: true},
+		{reason: "nobody claims it, and its only new place has left the hub", binding: leaving(settled(), "b"), clusters: fleet(tainted("b")), unclaimed: true, want: []string{"b"}},
+		{reason: "nobody claims it, and one of its new places has left the hub", binding: changed(moved(dividedBetween("a"), "b", 2), func(b *workv1alpha1.PropagationBinding) {
+			b.Spec.Replicas = ptr.To[int32](4)
+		}), clusters: fleet(tainted("a"), tainted("b")), unclaimed: true, want: []string{"b"}},
+		{reason: "nobody claims it, and a part was moved that is not healthy yet", binding: changed(moved(dividedBetween("a", "b"), "b", 4), unhealthy), clusters: fleet(tainted("a"), tainted("b")), unclaimed: true, want: []string{"b"}},
+		{reason: "and now it is healthy", binding: moved(dividedBetween("a", "b"), "b", 4), clusters: fleet(tainted("a"), tainted("b")), unclaimed: true},
+		{reason: "nobody claims a Job, a part of which runs", binding: leaving(settled("a"), "b"), clusters: fleet(tainted("a"), tainted("b")), unclaimed: true, job: "runs", want: []string{"b"}},
+		{reason: "nobody claims it, and nobody says yet how the new copy is, which has no replicas", binding: changed(leaving(settled("a"), "b"), unknown), clusters: fleet(tainted("a"), tainted("b")), unclaimed: true, now: 100, want: []string{"b"}, again: 500},
 
 		{reason: "the taint is gone, and it never left", binding: leaving(settled("a", "b"), "b"), clusters: fleet(tainted("a"), tainted("b"))},
 		{reason: "the taint is gone, and it has another place by now: the scheduler is asked", binding: leaving(settled("a"), "b"), clusters: fleet(tainted("a"), tainted("b")), want: []string{"+b"}},

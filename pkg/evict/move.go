@@ -97,18 +97,40 @@ func Keeping(spec *workv1alpha1.BindingSpec, target workv1alpha1.TargetCluster) 
 	return target
 }
 
-// LeftWith is how many replicas a copy keeps for now that was written with so many, in a cluster that its binding does not go to any more:
-// what the cluster had, and never more than the template asks for. Where nobody knows what it had, it only becomes less.
-func LeftWith(spec *workv1alpha1.BindingSpec, cluster string, written int32) int32 {
-	if spec.Replicas == nil || targetOf(spec.Clusters, cluster) != nil {
-		return written
-	}
+// Written are the replicas with which a template was last written for clusters that have it; nil for a cluster of which that is not known.
+type Written func(cluster string) *int32
+
+// Left are the clusters that a binding does not go to any more and that have a copy still, with as many replicas as each keeps for now:
+// what it had, and never more than the template asks for. Where nobody knows what it had, it only becomes less.
+func Left(spec *workv1alpha1.BindingSpec, written Written) []workv1alpha1.TargetCluster {
+	var left []workv1alpha1.TargetCluster
 	for _, task := range spec.GracefulEvictionTasks {
-		if task.FromCluster == cluster {
-			return min(ptr.Deref(task.Replicas, written), *spec.Replicas)
+		has := written(task.FromCluster)
+		if spec.Replicas == nil || has == nil || targetOf(spec.Clusters, task.FromCluster) != nil {
+			continue
+		}
+		left = append(left, workv1alpha1.TargetCluster{Name: task.FromCluster, Replicas: min(ptr.Deref(task.Replicas, *has), *spec.Replicas)})
+	}
+	return left
+}
+
+// Surplus are the clusters of a binding that no policy claims any more which have more replicas than they are to keep for now, with those
+// that they are to keep: a move has come to its end. There is none before all clusters have all that they are to have.
+func Surplus(spec *workv1alpha1.BindingSpec, written Written) []workv1alpha1.TargetCluster {
+	if spec.Replicas == nil || !complete(spec) {
+		return nil
+	}
+	var surplus []workv1alpha1.TargetCluster
+	for _, target := range spec.Clusters {
+		has, keeps := written(target.Name), Keeping(spec, target)
+		switch {
+		case has == nil || *has < target.Replicas:
+			return nil
+		case *has > keeps.Replicas:
+			surplus = append(surplus, keeps)
 		}
 	}
-	return written
+	return surplus
 }
 
 // mostNamed bounds the clusters that a message names.

@@ -116,7 +116,7 @@ func TestWhatIsKeptFollowsWhatItsUserMakesOfTheWhole(t *testing.T) {
 }
 
 func TestACopyThatIsLeftHasNoMoreReplicasThanItHadAndThanAreAskedFor(t *testing.T) {
-	const written = 3
+	written := func(string) *int32 { return ptr.To[int32](3) }
 	unsaid := func(b *workv1alpha1.PropagationBinding) { b.Spec.GracefulEvictionTasks[0].Replicas = nil }
 	asked := func(replicas int32) func(*workv1alpha1.PropagationBinding) {
 		return func(b *workv1alpha1.PropagationBinding) { b.Spec.Replicas = &replicas }
@@ -133,12 +133,49 @@ func TestACopyThatIsLeftHasNoMoreReplicasThanItHadAndThanAreAskedFor(t *testing.
 		{"for nothing", changed(moved(settled("a"), "b", 3), asked(0)), 0},
 		{"nobody knows what it had", changed(moved(settled("a"), "b", 3), unsaid, asked(9)), 3},
 		{"nobody does, and the template asks for less", changed(moved(settled("a"), "b", 3), unsaid, asked(2)), 2},
-		{"the binding goes there", changed(moved(dividedBetween("a", "b"), "b", 1), asked(1)), 3},
-		{"the binding does not leave it", changed(settled("a"), asked(1)), 3},
-		{"it has no replicas", changed(moved(settled("a"), "b", 1), withoutReplicas), 3},
+		{"the binding goes there", changed(moved(dividedBetween("a", "b"), "b", 1), asked(1)), -1},
+		{"the binding does not leave it", changed(settled("a"), asked(1)), -1},
+		{"it has no replicas", changed(moved(settled("a"), "b", 1), withoutReplicas), -1},
 	} {
-		if got := LeftWith(&test.binding.Spec, "b", written); got != test.want {
-			t.Errorf("%s: %d, want %d", test.reason, got, test.want)
+		var want []workv1alpha1.TargetCluster
+		if test.want >= 0 {
+			want = targets("b", int(test.want))
+		}
+		if diff := cmp.Diff(want, Left(&test.binding.Spec, written)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.reason, diff)
+		}
+	}
+	if got := Left(&moved(settled("a"), "b", 1).Spec, func(string) *int32 { return nil }); got != nil {
+		t.Errorf("a copy that is not there, or of which nothing is known, is to have %v", got)
+	}
+}
+
+func TestWhatNoPolicyClaimsLosesOnlyWhatAllOthersHaveTakenOver(t *testing.T) {
+	has := func(of ...any) Written {
+		return func(cluster string) *int32 {
+			if target := targetOf(targets(of...), cluster); target != nil {
+				return &target.Replicas
+			}
+			return nil
+		}
+	}
+	for _, test := range []struct {
+		reason  string
+		binding *workv1alpha1.PropagationBinding
+		written Written
+		want    []workv1alpha1.TargetCluster
+	}{
+		{"nothing has moved", dividedBetween("a", "b"), has("a", 2, "b", 2), nil},
+		{"the move goes on", moved(dividedBetween("a", "b"), "b", 4), has("a", 2, "b", 4), nil},
+		{"the move has come to its end", dividedBetween("a", "b"), has("a", 2, "b", 4), targets("b", 2)},
+		{"another cluster was not written for before its policy went", dividedBetween("a", "b"), has("b", 4), nil},
+		{"another cluster was not given what it is to have", dividedBetween("a", "b"), has("a", 1, "b", 4), nil},
+		{"another cluster has left the hub", changed(dividedBetween("b"), func(b *workv1alpha1.PropagationBinding) { b.Spec.Replicas = ptr.To[int32](4) }), has("b", 4), nil},
+		{"it has no replicas", changed(settled("a"), withoutReplicas), has("a", 4), nil},
+		{"it is nowhere", settled(), has("a", 4), nil},
+	} {
+		if diff := cmp.Diff(test.want, Surplus(&test.binding.Spec, test.written)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.reason, diff)
 		}
 	}
 }

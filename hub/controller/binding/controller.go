@@ -156,8 +156,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (c
 	if err := r.withdraw(ctx, binding, works); err != nil {
 		return store.Outcome(err)
 	}
-	if !store.Claimed(binding) {
-		return ctrl.Result{}, nil // released: the members stay as they are
+	if !store.Claimed(binding) { // released: the members stay as they are, but for what was moving
+		return store.Outcome(r.rescale(ctx, binding, works, evict.Surplus(binding.GetSpec(), writtenWith(works))))
 	}
 	template, known := r.Templates.Get(store.TemplateKey(binding))
 	if !known || template == nil || template.GetUID() != binding.GetSpec().Resource.UID || scaled(binding, template) {
@@ -166,7 +166,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (c
 	if r.pausedMeanwhile(binding) {
 		return ctrl.Result{}, nil // as the policy controller writes that into the binding, it wakes it
 	}
-	if err := r.rescale(ctx, binding, works); err != nil {
+	if err := r.rescale(ctx, binding, works, evict.Left(binding.GetSpec(), writtenWith(works))); err != nil {
 		return store.Outcome(err)
 	}
 	doubt, err := r.render(ctx, binding, template, works)
@@ -312,16 +312,14 @@ func (r *Reconciler) withdraw(ctx context.Context, binding workv1alpha1.Binding,
 	return r.remove(ctx, works, workv1alpha1.RemovalNotSelected, func(cluster string) bool { return !targets[cluster] })
 }
 
-// rescale gives the copies in clusters that the binding is leaving as many replicas as they are to keep for now. What else changes does not
-// travel there, but who scales down means all that runs.
-func (r *Reconciler) rescale(ctx context.Context, binding workv1alpha1.Binding, works map[string]*workv1alpha1.PropagationWork) error {
-	spec := binding.GetSpec()
-	for _, leaving := range spec.GracefulEvictionTasks {
-		work := works[leaving.FromCluster]
-		if work == nil || work.DeletionTimestamp != nil || work.Spec.Replicas == nil || spec.Suspension.Suspends(leaving.FromCluster) {
+// rescale writes works anew with another number of replicas, and otherwise as they are. What else changes is not for clusters that are being
+// left, nor for any when no policy claims the template; but who scales down means all that runs, and a move that was begun ends.
+func (r *Reconciler) rescale(ctx context.Context, binding workv1alpha1.Binding, works map[string]*workv1alpha1.PropagationWork, clusters []workv1alpha1.TargetCluster) error {
+	for _, cluster := range clusters {
+		if binding.GetSpec().Suspension.Suspends(cluster.Name) {
 			continue
 		}
-		rescaled, err := render.Rescale(work, evict.LeftWith(spec, leaving.FromCluster, *work.Spec.Replicas))
+		rescaled, err := render.Rescale(works[cluster.Name], cluster.Replicas)
 		if err != nil {
 			return err
 		}
@@ -333,6 +331,16 @@ func (r *Reconciler) rescale(ctx context.Context, binding workv1alpha1.Binding, 
 		}
 	}
 	return nil
+}
+
+// writtenWith says with how many replicas works were written that are not being removed.
+func writtenWith(works map[string]*workv1alpha1.PropagationWork) evict.Written {
+	return func(cluster string) *int32 {
+		if work := works[cluster]; work != nil && work.DeletionTimestamp == nil {
+			return work.Spec.Replicas
+		}
+		return nil
+	}
 }
 
 // finish removes all works of a binding that is being deleted, and lets it go when they are gone.

@@ -380,6 +380,40 @@ func TestOfWhatChangesOnlyASmallerNumberReachesAClusterThatIsBeingLeft(t *testin
 	}
 }
 
+func TestAMoveEndsThoughNoPolicyClaimsItsTemplateAnyMore(t *testing.T) {
+	w := newWorld(t)
+	w.placeReplicas()
+	w.change(func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.GracefulEvictionTasks = append(keeps("b", 4), keeps("c", 2)...)
+	})
+	w.reconcile(t)
+	c := w.controller.works(key)["a"].DeepCopy()
+	c.Namespace = workv1alpha1.ExecutionNamespace("c")
+	w.PropagationWorks.Put(c)
+	w.PropagationWorks.Writes()
+	release := func(b *workv1alpha1.PropagationBinding) {
+		delete(b.Labels, workv1alpha1.PropagationPolicyPermanentIDLabel)
+	}
+	w.change(release)
+	w.scale(8)
+	w.reconcile(t)
+	w.wrote(t)
+
+	w.change(func(b *workv1alpha1.PropagationBinding) { b.Spec.GracefulEvictionTasks = nil })
+	w.reconcile(t)
+	if writes := w.PropagationWorks.Writes(); len(writes) != 2 {
+		t.Errorf("the writes are %v, want c's removal and an update of b", writes)
+	}
+	if diff := cmp.Diff(map[string]int64{"a": 2, "b": 2, "c": 2}, w.replicas(t)); diff != "" {
+		t.Errorf("replicas (-want +got):\n%s", diff)
+	}
+	if raw := string(w.controller.works(key)["b"].Spec.Workload.Manifests[0].Raw); !strings.Contains(raw, `"scaled-to":"4"`) {
+		t.Errorf("a change of a released template has come: %s", raw)
+	}
+	w.reconcile(t)
+	w.wrote(t)
+}
+
 func TestAWorkThatWasDeletedByHandIsNotTakenBackByDeselectingAndSelectingItsCluster(t *testing.T) {
 	w := newWorld(t)
 	w.place("a", "b")

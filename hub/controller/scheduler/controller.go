@@ -409,11 +409,7 @@ func (r *Reconciler) keep(binding workv1alpha1.Binding) *schedule.Decision {
 		cluster, ok := r.Clusters.Get("", target.Name)
 		return !ok || cluster.DeletionTimestamp != nil
 	})
-	message := "no policy claims the template any more; it stays where it is"
-	if len(binding.GetSpec().GracefulEvictionTasks) > 0 {
-		message += ", also where it was about to go from" // no task ends before a policy claims it again
-	}
-	return &schedule.Decision{Clusters: clusters, Group: group(binding), Scheduled: true, Reason: schedule.ReasonSuccess, Message: message}
+	return &schedule.Decision{Clusters: clusters, Group: group(binding), Scheduled: true, Reason: schedule.ReasonSuccess, Message: "no policy claims the template any more; it stays where it is"}
 }
 
 // record writes a decision into a binding and says whether that changed anything.
@@ -440,7 +436,7 @@ func record(binding workv1alpha1.Binding, decision schedule.Decision, now time.T
 	if decision.Reason == schedule.ReasonNoClusterFit {
 		condition.Message += removal(before, scheduledCondition(binding))
 	}
-	if kept := evict.Kept(spec.GracefulEvictionTasks); kept != "" && store.Claimed(binding) {
+	if kept := evict.Kept(spec.GracefulEvictionTasks); kept != "" {
 		condition.Message += "; " + kept
 	}
 	if decision.Scheduled {

@@ -416,7 +416,7 @@ func TestWhatNoClusterMayHaveSaysFromWhereItIsRemovedAsLongAsThatIsSo(t *testing
 	}
 }
 
-func TestWhatNoPolicyClaimsIsNotSaidToLeaveAnyClusterSoon(t *testing.T) {
+func TestWhatNoPolicyClaimsIsSaidToEndItsMove(t *testing.T) {
 	w := newWorld("a", "b")
 	b := binding(nil)
 	b.Labels = nil
@@ -425,7 +425,7 @@ func TestWhatNoPolicyClaimsIsNotSaidToLeaveAnyClusterSoon(t *testing.T) {
 	w.PropagationBindings.Put(b)
 	w.reconcile(t, web)
 	got, _ := w.PropagationBindings.Get("shop", web.Name)
-	const want = "no policy claims the template any more; it stays where it is, also where it was about to go from"
+	const want = "no policy claims the template any more; it stays where it is; b keeps what was there until it is healthy elsewhere"
 	if said := scheduledCondition(got); said == nil || said.Message != want {
 		t.Errorf("the condition is %v, want the message %q", said, want)
 	}
