@@ -233,42 +233,83 @@ var (
 	jobElsewhere  = newCause(RuleReplicaDivision, "fits, but the Job stays divided among the clusters that have it", "fit, but the Job stays divided among the clusters that have it")
 	noWeight      = newCause(RuleReplicaDivision, "fits, but no weight names it", "fit, but no weight names them")
 	noRoom        = newCause(RuleCapacity, "fits, but has no room for a replica", "fit, but have no room for a replica")
+	allPlaced     = newCause(RuleReplicaDivision, "fits, but all replicas are placed, and stay where they are until a WorkloadRebalancer places them anew",
+		"fit, but all replicas are placed, and stay where they are until a WorkloadRebalancer places them anew")
+	fewerWanted = newCause(RuleReplicaDivision, "fits, but fewer replicas are wanted than are placed, so none comes to a cluster that has none",
+		"fit, but fewer replicas are wanted than are placed, so none comes to a cluster that has none")
 	othersSuffice = newCause(RuleReplicaDivision, "fits, but all replicas are in fewer clusters", "fit, but all replicas are in fewer clusters")
 	shareTooSmall = newCause(RuleReplicaDivision, "fits, but its share is less than a replica", "fit, but their share is less than a replica")
 )
+
+// notOverflowing is the refusal of clusters of a group that takes only what the groups before it have no room for.
+func notOverflowing(group string) *cause {
+	text := ", but nothing overflows to the group " + group + ": those before it have the room"
+	return newCause(RuleReplicaDivision, "fits"+text, "fit"+text)
+}
 
 // withEmpty adds to the refused, if that is asked for, those of the chosen that are no targets.
 func (p *problem) withEmpty(out []refused, chosen []int, targets []workv1alpha1.TargetCluster) []refused {
 	if !p.InFull || len(targets) == len(chosen) {
 		return out
 	}
-	weighted := p.view.weights != nil && slices.ContainsFunc(chosen, func(at int) bool { return p.view.weights[at] > 0 })
-	for _, at := range chosen {
+	why := p.emptiness(chosen)
+	for i, at := range chosen {
 		_, isTarget := slices.BinarySearchFunc(targets, p.Fleet.clusters[at].name, func(t workv1alpha1.TargetCluster, name string) int {
 			return cmp.Compare(t.Name, name)
 		})
 		if !isTarget {
-			out = append(out, refused{at, p.whyEmpty(at, weighted)})
+			out = append(out, refused{at, why(i)})
 		}
 	}
 	return out
 }
 
-// whyEmpty is why the chosen cluster at a position gets no replica; weighted says whether some chosen cluster has a weight.
-func (p *problem) whyEmpty(at int, weighted bool) *cause {
-	switch {
-	case *p.Replicas == 0:
-		return nothingWanted
-	case weighted && p.view.weights[at] == 0:
-		return noWeight
-	case p.Template.Kind.GroupKind() == jobs && len(p.Current) > 0:
-		return jobElsewhere
-	case p.Placement.strategy.byRoom() && p.room(at) == 0:
-		return noRoom
-	case p.Placement.strategy == aggregated:
-		return othersSuffice
+// emptiness says of each of the chosen clusters why it gets no replica.
+func (p *problem) emptiness(chosen []int) func(i int) *cause {
+	if *p.Replicas == 0 {
+		return func(int) *cause { return nothingWanted }
 	}
-	return shareTooSmall
+	if p.Template.Kind.GroupKind() == jobs && len(p.having(chosen)) > 0 {
+		return func(int) *cause { return jobElsewhere }
+	}
+	if p.Placement.strategy.byRoom() {
+		return p.emptinessByRoom(chosen)
+	}
+	weighted := p.view.weights != nil && slices.ContainsFunc(chosen, func(at int) bool { return p.view.weights[at] > 0 })
+	return func(i int) *cause {
+		if weighted && p.view.weights[chosen[i]] == 0 {
+			return noWeight
+		}
+		return shareTooSmall
+	}
+}
+
+func (p *problem) emptinessByRoom(chosen []int) func(i int) *cause {
+	shares, toGive, stays := p.toGive(chosen, p.Fresh)
+	fewer := !p.Fresh && !stays && !slices.ContainsFunc(shares, func(s share) bool { return s.keeps })
+	roomBefore := func(tier uint16) (room int64) {
+		for _, s := range shares {
+			if s.tier < tier {
+				room += s.room
+			}
+		}
+		return room
+	}
+	return func(i int) *cause {
+		switch {
+		case stays:
+			return allPlaced
+		case shares[i].room == 0 && fewer:
+			return fewerWanted
+		case shares[i].room == 0:
+			return noRoom
+		case shares[i].tier > 0 && roomBefore(shares[i].tier) >= toGive:
+			return notOverflowing(p.group.names[shares[i].tier])
+		case p.Placement.strategy == aggregated:
+			return othersSuffice
+		}
+		return shareTooSmall
+	}
 }
 
 func noClusterFits(p *problem, out []refused) Decision {

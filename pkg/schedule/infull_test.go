@@ -61,6 +61,10 @@ func TestInFullEveryClusterWithoutAReplicaSaysWhy(t *testing.T) {
 			reason: "a Job is not divided anew", kind: job, replicas: 2, placement: weighted(), current: "a",
 			rule: RuleReplicaDivision, want: "fits, but the Job stays divided among the clusters that have it",
 		},
+		{
+			reason: "unless none of them is left", kind: job, replicas: 1, placement: weighted(weight(9, "a"), weight(1, "b")), current: "gone",
+			rule: RuleReplicaDivision, want: "fits, but its share is less than a replica",
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.reason, func(t *testing.T) {
@@ -89,5 +93,91 @@ func TestInFullEveryClusterWithoutAReplicaSaysWhy(t *testing.T) {
 				t.Errorf("the rest of the decision differs (-brief +full):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestInFullItIsSaidWhyClustersThatFitByRoomGetNothing(t *testing.T) {
+	dynamic, few := placement(dynamically), placement(aggregating)
+	overflowing := placement(dynamically, group("own", "a b/c"))
+	const (
+		placed   = "fits, but all replicas are placed, and stay where they are until a WorkloadRebalancer places them anew"
+		fewer    = "fits, but fewer replicas are wanted than are placed, so none comes to a cluster that has none"
+		noRoom   = "fits, but has no room for a replica"
+		small    = "fits, but its share is less than a replica"
+		overflow = "fits, but nothing overflows to the group own-1: those before it have the room"
+	)
+	tests := []struct {
+		golden
+		refused map[string]string
+	}{
+		{golden{reason: "a cluster that comes back when all replicas are placed gets none", fleet: "a:9 b:9", place: dynamic, replicas: 3, has: "a=3"}, map[string]string{"b": placed}},
+		{golden{reason: "room makes no difference then", fleet: "a:9 b:0", place: dynamic, replicas: 3, has: "a=3"}, map[string]string{"b": placed}},
+		{golden{reason: "nor does aggregation", fleet: "a:9 b:9", place: few, replicas: 3, has: "a=3"}, map[string]string{"b": placed}},
+		{golden{reason: "nor overflow", fleet: "a:9 b:9 c:9", place: overflowing, replicas: 3, has: "c=3", last: "own"}, map[string]string{"a": placed, "b": placed}},
+		{golden{reason: "fewer replicas are taken from those that there are", fleet: "a:9 b:9", place: dynamic, replicas: 2, has: "a=3"}, map[string]string{"b": fewer}},
+		{golden{reason: "a small part of fewer may be none", fleet: "a:9 b:9", place: dynamic, replicas: 2, has: "a=9 b=1"}, map[string]string{"b": small}},
+		{golden{reason: "one replica more goes to one cluster", fleet: "a:9 b:9", place: dynamic, replicas: 4, has: "a=3"}, map[string]string{"b": small}},
+		{golden{reason: "and to none without room", fleet: "a:9 b:0", place: dynamic, replicas: 9, has: "a=3"}, map[string]string{"b": noRoom}},
+		{golden{reason: "afresh all are divided", fleet: "a:9 b:0", place: dynamic, replicas: 3, has: "a=3", fresh: true}, map[string]string{"b": noRoom}},
+		{golden{reason: "nothing overflows before there is need", fleet: "a:9 b:9 c:9", place: overflowing, replicas: 4}, map[string]string{"c": overflow}},
+		{golden{reason: "nor does what is added", fleet: "a:9 b:9 c:9", place: overflowing, replicas: 4, has: "a=1 b=1", last: "own"}, map[string]string{"c": overflow}},
+		{golden{reason: "where too little overflows, a share may be too small", fleet: "a:1 c:9 d:9", place: placement(dynamically, group("own", "a/c d")), replicas: 2}, map[string]string{"d": small}},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			facts := test.facts(t)
+			facts.InFull = true
+			refused := map[string]string{}
+			for _, r := range Decide(facts).Refused {
+				refused[r.Cluster] = r.Message
+			}
+			if diff := cmp.Diff(test.refused, refused); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestInFullItIsSaidWhichGroupsOverflowAndWhichAreNotTried(t *testing.T) {
+	groups := placement(dynamically, group("own", "a/b c/d"), group("rented", "e"), group("last", "f"))
+	tests := []struct {
+		golden
+		overflow map[string]string
+		untried  []string
+	}{
+		{golden{reason: "what overflows names its group", fleet: "a:1 b:1 c:1 d:9 e:9 f:9", place: groups, replicas: 4,
+			message: "4 replicas divided among 4 clusters, in the affinity group own with overflow to own-1, own-2"},
+			map[string]string{"b": "own-1", "c": "own-1", "d": "own-2"}, nil},
+		{golden{reason: "what does not, does not", fleet: "a:9 b:1 c:1 d:9 e:9 f:9", place: groups, replicas: 4,
+			message: "4 replicas in 1 cluster, in the affinity group own"}, nil, nil},
+		{golden{reason: "a template that stays in its group is not looked for in those before", fleet: "a:9 b:9 c:9 d:9 e:9 f:9", place: groups, replicas: 4, has: "f=4", last: "last"}, nil, []string{"own", "rented"}},
+		{golden{reason: "those that were tried and don't fit are refused", fleet: "a:0 b:0 c:0 d:0 e:9 f:9", place: groups, replicas: 4}, nil, nil},
+		{golden{reason: "after the last the first are tried", fleet: "a:9 b:9 c:9 d:9 e:0 -f:9", place: groups, replicas: 4, has: "f=4", last: "last"}, nil, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			facts := test.facts(t)
+			facts.InFull = true
+			decision := Decide(facts)
+			if diff := cmp.Diff(test.overflow, decision.Overflow); diff != "" {
+				t.Errorf("overflow (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(test.untried, decision.Untried); diff != "" {
+				t.Errorf("untried (-want +got):\n%s", diff)
+			}
+			if test.message != "" && decision.Message != test.message {
+				t.Errorf("message %q\n   want %q", decision.Message, test.message)
+			}
+			facts.InFull = false
+			if brief := Decide(facts); brief.Overflow != nil || brief.Untried != nil || brief.Message != decision.Message {
+				t.Errorf("said without being asked for: %+v", brief)
+			}
+		})
+	}
+}
+
+func TestAWorkloadOfNoReplicasThatIsPlacedAnewLosesThem(t *testing.T) {
+	for _, fresh := range []bool{false, true} {
+		runGolden(t, []golden{{reason: "it is kept, and asks for 0", fleet: "a:9 b:9", place: placement(dynamically), replicas: 0, has: "a=3", empty: true, fresh: fresh, want: "a=0 b=0"}})
 	}
 }

@@ -29,7 +29,7 @@ type Placement struct {
 
 // affinityGroup is a group of clusters to choose from.
 type affinityGroup struct {
-	name string // empty for that of clusterAffinity
+	names []string // its own and, after it, those of its overflow; the first is empty for that of clusterAffinity
 	// tiers are the group itself and, after it, what takes what the ones before have no room for. A nil affinity
 	// is every cluster.
 	tiers []*affinity
@@ -72,6 +72,7 @@ type view struct {
 // groupView is what an affinity group means for a fleet.
 type groupView struct {
 	name                string
+	names               []string // of the tiers
 	outside             []*cause // by the affinity; nil: inside
 	outsideWithOverflow []*cause // the same, where clusters of the overflow are inside as well
 	tiers               []uint16 // by position: the first tier that the cluster is in; nil: there is only one
@@ -114,7 +115,7 @@ func (pl *Placement) on(fleet *Fleet) *view {
 }
 
 func (g *affinityGroup) on(fleet *Fleet) groupView {
-	v := groupView{name: g.name, outside: make([]*cause, fleet.Len())}
+	v := groupView{name: g.names[0], names: g.names, outside: make([]*cause, fleet.Len())}
 	v.outsideWithOverflow = v.outside
 	if len(g.tiers) > 1 {
 		v.outsideWithOverflow, v.tiers = make([]*cause, fleet.Len()), make([]uint16, fleet.Len())
@@ -187,7 +188,7 @@ type weightRule struct {
 }
 
 // everywhere is the placement of a policy that says nothing about it.
-var everywhere = &Placement{groups: []affinityGroup{{tiers: []*affinity{nil}}}, spread: compileSpread(nil)}
+var everywhere = &Placement{groups: []affinityGroup{{names: []string{""}, tiers: []*affinity{nil}}}, spread: compileSpread(nil)}
 
 // Compile prepares a placement for decisions. Nil is every cluster with all replicas. The error says
 // what is invalid; nothing can be decided then.
@@ -201,12 +202,13 @@ func Compile(placement *policyv1alpha1.Placement) (*Placement, error) {
 	c := &compiler{}
 	compiled := &Placement{tolerations: placement.ClusterTolerations, strategy: strategyOf(placement.ReplicaScheduling), spread: compileSpread(placement.SpreadConstraints)}
 	if len(placement.ClusterAffinities) == 0 {
-		compiled.groups = []affinityGroup{{tiers: []*affinity{c.affinity(placement.ClusterAffinity)}}}
+		compiled.groups = []affinityGroup{{names: []string{""}, tiers: []*affinity{c.affinity(placement.ClusterAffinity)}}}
 	}
 	for i := range placement.ClusterAffinities {
 		term := &placement.ClusterAffinities[i]
-		group := affinityGroup{name: term.AffinityName, tiers: []*affinity{c.affinity(&term.ClusterAffinity)}}
+		group := affinityGroup{names: []string{term.AffinityName}, tiers: []*affinity{c.affinity(&term.ClusterAffinity)}}
 		for o := range term.OverflowAffinities {
+			group.names = append(group.names, term.OverflowAffinities[o].AffinityName)
 			group.tiers = append(group.tiers, c.affinity(&term.OverflowAffinities[o].ClusterAffinity))
 		}
 		compiled.groups = append(compiled.groups, group)

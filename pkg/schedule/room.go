@@ -38,6 +38,7 @@ func (p *problem) room(at int) int64 {
 type share struct {
 	tier  uint16
 	prior bool  // is filled before others of the tier, where replicas are aggregated
+	keeps bool  // what the cluster has stays, and what it gets is added
 	room  int64 // the most that the cluster can get
 	got   int32
 }
@@ -48,45 +49,55 @@ type share struct {
 // that is left, and fewer in proportion to what the clusters have. With fresh all are divided, and what a cluster has
 // counts as room.
 func (p *problem) divideByRoom(chosen []int, fresh bool) ([]int32, *cause) {
+	shares, wanted, stays := p.toGive(chosen, fresh)
 	has := make([]int32, len(chosen))
-	var assigned int64
 	for i, at := range chosen {
 		has[i] = p.assigned(at)
-		assigned += int64(has[i])
 	}
-	wanted := int64(*p.Replicas)
-	shares := make([]share, len(chosen))
-	for i, at := range chosen {
-		if p.group.tiers != nil {
-			shares[i].tier = p.group.tiers[at]
-		}
-		switch {
-		case fresh:
-			shares[i].room = p.room(at) + int64(has[i])
-		case assigned > wanted:
-			shares[i].room = int64(has[i])
-		default:
-			shares[i].room, shares[i].prior = p.room(at), has[i] > 0
-		}
-	}
-	if !fresh && assigned == wanted {
+	if stays {
 		return has, nil
-	}
-	more := !fresh && assigned < wanted
-	if more {
-		wanted -= assigned
 	}
 	if !p.fill(shares, wanted) {
 		return nil, p.tooLittleRoom(chosen, shares, wanted)
 	}
 	for i := range has {
-		if more {
+		if shares[i].keeps {
 			has[i] += shares[i].got
 		} else {
 			has[i] = shares[i].got
 		}
 	}
 	return has, nil
+}
+
+// toGive is how many replicas are to be given out, and for how many of them each of the chosen clusters has room. None are when
+// the template stays: it has all that it asks for, and keeps them where they are.
+func (p *problem) toGive(chosen []int, fresh bool) (shares []share, replicas int64, stays bool) {
+	var assigned int64
+	for _, at := range chosen {
+		assigned += int64(p.assigned(at))
+	}
+	wanted := int64(*p.Replicas)
+	more := !fresh && assigned < wanted
+	shares = make([]share, len(chosen))
+	for i, at := range chosen {
+		has := p.assigned(at)
+		if p.group.tiers != nil {
+			shares[i].tier = p.group.tiers[at]
+		}
+		switch {
+		case fresh:
+			shares[i].room = p.room(at) + int64(has)
+		case more:
+			shares[i].room, shares[i].prior, shares[i].keeps = p.room(at), has > 0, true
+		default:
+			shares[i].room = int64(has)
+		}
+	}
+	if more {
+		wanted -= assigned
+	}
+	return shares, wanted, !fresh && !more && assigned == wanted
 }
 
 // fill gives out replicas, as many as there is room for in the first tier, and what is left in the next ones. It

@@ -48,8 +48,8 @@ type Facts struct {
 	// nothing, and is told. Nil: nothing.
 	Assumed []int32
 
-	// InFull asks for a refusal also of each cluster that may have the template and gets none of its replicas. It changes
-	// nothing about where the template goes, and costs what a decision has no use for.
+	// InFull asks for a refusal also of each cluster that may have the template and gets none of its replicas, and for what
+	// there is to say of groups. It changes nothing about where the template goes, and costs what a decision has no use for.
 	InFull bool
 
 	Near Company // the other workloads of the template's affinity group
@@ -89,6 +89,10 @@ type Decision struct {
 	Reason    string
 	Message   string // a sentence for the Scheduled condition; with ReasonSuccess it does not depend on the size of the fleet
 	Refused   []Refusal
+
+	// What is only said in full:
+	Overflow map[string]string // by cluster, the group of overflowAffinities that it was chosen from
+	Untried  []string          // the affinity groups before Group that nobody looked at, for the template stays in its own
 }
 
 // Refusal says why a cluster is not used. Refusals are sorted by cluster, within the affinity groups in the
@@ -146,6 +150,9 @@ func decide(facts Facts) Decision {
 		told = append(told, decision.Refused...)
 		if decision.Scheduled {
 			decision.Refused = told
+			if p.InFull {
+				decision.Untried = p.untried(g)
+			}
 			return decision
 		}
 		failed = append(failed, decision)
@@ -175,7 +182,7 @@ func (p *problem) decideIn(group *groupView) Decision {
 	}
 	if decision.Scheduled {
 		if group.name != "" && len(decision.Clusters) > 0 {
-			decision.Message += ", in the affinity group " + group.name
+			decision.Message += ", in the affinity group " + group.name + p.overflows(&decision)
 		}
 		if doubts := p.leftOut(refused) + p.leftWithout(fit, decision.Clusters) + p.withoutEffect() + p.strangers(); doubts != "" {
 			decision.Reason = ReasonClustersLeftOut
@@ -187,6 +194,39 @@ func (p *problem) decideIn(group *groupView) Decision {
 		}
 	}
 	return decision
+}
+
+// overflows says to which groups replicas of a decision overflow, and in full of each cluster whether it is one of those.
+func (p *problem) overflows(decision *Decision) string {
+	if p.group.tiers == nil || p.Replicas == nil {
+		return ""
+	}
+	used := make([]bool, len(p.group.names))
+	for i := range decision.Clusters {
+		target := &decision.Clusters[i]
+		at, _ := p.Fleet.position(target.Name)
+		tier := p.group.tiers[at]
+		if tier == 0 {
+			continue
+		}
+		used[tier] = used[tier] || target.Replicas > 0
+		if p.InFull {
+			if decision.Overflow == nil {
+				decision.Overflow = map[string]string{}
+			}
+			decision.Overflow[target.Name] = p.group.names[tier]
+		}
+	}
+	var names []string
+	for tier, isUsed := range used {
+		if isUsed {
+			names = append(names, p.group.names[tier])
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return " with overflow to " + few(names, maxCauses)
 }
 
 // place chooses from the clusters that fit, and gives them their replicas.
@@ -239,6 +279,19 @@ func (p *problem) groupsInOrder() []int {
 		order[i] = (first + i) % count
 	}
 	return order
+}
+
+// untried are the groups before one that were not tried.
+func (p *problem) untried(group int) []string {
+	order := p.groupsInOrder()
+	tried := order[:slices.Index(order, group)]
+	var names []string
+	for g := range group {
+		if !slices.Contains(tried, g) {
+			names = append(names, p.view.groups[g].name)
+		}
+	}
+	return names
 }
 
 // returnsTo says whether one of the clusters that the template need not leave any more is in a group.
