@@ -479,6 +479,7 @@ func aBinding(name string, healthy bool, conditions ...metav1.Condition) workv1a
 func TestAPolicyIsReadyWhenAllItClaimsIsScheduledAndApplied(t *testing.T) {
 	scheduled := metav1.Condition{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionTrue}
 	notScheduled := metav1.Condition{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionFalse, Reason: "NoClusterFit", Message: "no cluster fits"}
+	stranded := metav1.Condition{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionTrue, Reason: workv1alpha1.ScheduledNowhereElse, Message: "that it has to leave waits"}
 	applied := metav1.Condition{Type: workv1alpha1.BindingFullyApplied, Status: metav1.ConditionTrue}
 	notApplied := metav1.Condition{Type: workv1alpha1.BindingFullyApplied, Status: metav1.ConditionFalse, Reason: "Conflict", Message: "exists"}
 	for _, test := range []struct {
@@ -513,6 +514,12 @@ func TestAPolicyIsReadyWhenAllItClaimsIsScheduledAndApplied(t *testing.T) {
 		{"not applied", PolicyInput{Bindings: []workv1alpha1.Binding{aBinding("a", true, scheduled, applied), aBinding("b", false, scheduled, notApplied)}},
 			policyv1alpha1.PropagationStatus{Templates: 2, Scheduled: 2, Applied: 1, Healthy: 1},
 			metav1.ConditionFalse, ReasonNotApplied, "1 of 2 templates are not applied everywhere: Deployment shop/b: exists"},
+		{"nowhere else to go", PolicyInput{Bindings: []workv1alpha1.Binding{aBinding("a", true, scheduled, applied), aBinding("b", true, stranded, applied)}},
+			policyv1alpha1.PropagationStatus{Templates: 2, Scheduled: 2, Applied: 2, Healthy: 2},
+			metav1.ConditionFalse, ReasonNowhereElse, "1 of 2 templates have to leave a cluster and stay there, for no other fits: Deployment shop/b: that it has to leave waits"},
+		{"what is not applied is worse", PolicyInput{Bindings: []workv1alpha1.Binding{aBinding("a", true, scheduled, notApplied), aBinding("b", true, stranded, applied)}},
+			policyv1alpha1.PropagationStatus{Templates: 2, Scheduled: 2, Applied: 1, Healthy: 2},
+			metav1.ConditionFalse, ReasonNotApplied, "1 of 2 templates are not applied everywhere: Deployment shop/a: exists"},
 	} {
 		t.Run(test.reason, func(t *testing.T) {
 			test.in.Generation = 4

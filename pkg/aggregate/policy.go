@@ -14,7 +14,7 @@ import (
 )
 
 // PolicyReady is the type of a policy's condition: it is True when everything that the policy claims
-// is scheduled and applied.
+// is scheduled and applied, and nothing of it has to leave a cluster and has nowhere else to go.
 const PolicyReady = "Ready"
 
 // Reasons of a policy's Ready condition, beside ReasonNotScheduled; the first that applies is given.
@@ -24,6 +24,7 @@ const (
 	ReasonClassNotFound   = "PriorityClassNotFound"
 	ReasonNothingSelected = "NothingSelected"
 	ReasonNotApplied      = "NotApplied"
+	ReasonNowhereElse     = workv1alpha1.ScheduledNowhereElse
 	ReasonReady           = "Ready"
 )
 
@@ -53,13 +54,17 @@ func Policy(in PolicyInput, old *policyv1alpha1.PropagationStatus, now metav1.Ti
 		Conditions:         slices.Clone(old.Conditions),
 		Templates:          int32(len(in.Bindings)),
 	}
-	var unscheduled, unapplied troubles
+	var unscheduled, unapplied, stranded troubles
 	for _, binding := range in.Bindings {
 		state := binding.GetStatus()
-		if meta.IsStatusConditionTrue(state.Conditions, workv1alpha1.BindingScheduled) {
-			status.Scheduled++
-		} else {
+		switch scheduled := meta.FindStatusCondition(state.Conditions, workv1alpha1.BindingScheduled); {
+		case scheduled == nil || scheduled.Status != metav1.ConditionTrue:
 			unscheduled.add(binding, workv1alpha1.BindingScheduled)
+		case scheduled.Reason == workv1alpha1.ScheduledNowhereElse:
+			stranded.add(binding, workv1alpha1.BindingScheduled)
+			status.Scheduled++
+		default:
+			status.Scheduled++
 		}
 		if meta.IsStatusConditionTrue(state.Conditions, workv1alpha1.BindingFullyApplied) {
 			status.Applied++
@@ -92,6 +97,9 @@ func Policy(in PolicyInput, old *policyv1alpha1.PropagationStatus, now metav1.Ti
 	case len(unapplied) > 0:
 		ready.Reason = ReasonNotApplied
 		ready.Message = fmt.Sprintf("%d of %d templates are not applied everywhere: %s", len(unapplied), total, unapplied)
+	case len(stranded) > 0:
+		ready.Reason = ReasonNowhereElse
+		ready.Message = fmt.Sprintf("%d of %d templates have to leave a cluster and stay there, for no other fits: %s", len(stranded), total, stranded)
 	default:
 		ready.Status, ready.Reason = metav1.ConditionTrue, ReasonReady
 		ready.Message = fmt.Sprintf("All templates are scheduled and applied: %d.", total)

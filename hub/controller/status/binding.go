@@ -101,13 +101,13 @@ func (r *BindingReconciler) Setup(mgr manager.Manager) error {
 }
 
 // bindingChanged wakes a binding for its status, too: what was decided while the cache did not show
-// the last write yet is decided again. That the scheduler has not found a place is told here, where both states are known: the
-// condition is not ours.
+// the last write yet is decided again. That the scheduler has not found a place, or none to leave for, is told here, where both
+// states are known: the condition is not ours.
 func (r *BindingReconciler) bindingChanged(old, new workv1alpha1.Binding) []types.NamespacedName {
 	if new == nil || old != nil && old.GetGeneration() == new.GetGeneration() && equality.Semantic.DeepEqual(old.GetStatus(), new.GetStatus()) {
 		return nil
 	}
-	if old != nil && stuck(old, new) {
+	if old != nil && (stuck(old, new) || stranded(old, new)) {
 		if template, _ := r.Templates.Get(store.TemplateKey(new)); template != nil {
 			now := scheduled(new)
 			r.Events.Event(template, corev1.EventTypeWarning, now.Reason, "It stays as it is: "+now.Message)
@@ -124,6 +124,12 @@ func stuck(old, new workv1alpha1.Binding) bool {
 		return false
 	}
 	return before == nil || before.Status != now.Status || before.Reason != now.Reason || before.ObservedGeneration != now.ObservedGeneration
+}
+
+// stranded says whether a template has to leave a cluster from now on, and no other fits.
+func stranded(old, new workv1alpha1.Binding) bool {
+	before, now := scheduled(old), scheduled(new)
+	return now != nil && now.Reason == workv1alpha1.ScheduledNowhereElse && (before == nil || before.Reason != now.Reason)
 }
 
 func scheduled(binding workv1alpha1.Binding) *metav1.Condition {

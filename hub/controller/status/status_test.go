@@ -795,6 +795,11 @@ func TestThatWhatIsWantedCantBePlacedIsToldOnATemplateThatStays(t *testing.T) {
 	}
 	nowhere := decided(2, "NoClusterFit", "0 of 2 clusters fit")
 	nowhere.Spec.Clusters = nil
+	stranded := func(generation int64, message string) *workv1alpha1.PropagationBinding {
+		binding := decided(generation, workv1alpha1.ScheduledNowhereElse, message)
+		binding.Status.Conditions[0].Status = metav1.ConditionTrue
+		return binding
+	}
 	for _, test := range []struct {
 		reason   string
 		old, new *workv1alpha1.PropagationBinding
@@ -805,6 +810,9 @@ func TestThatWhatIsWantedCantBePlacedIsToldOnATemplateThatStays(t *testing.T) {
 		{"even more are wanted", decided(2, "Unschedulable", "98"), decided(3, "Unschedulable", "198"), []string{"Warning Unschedulable: It stays as it is: 198"}},
 		{"the first that is seen after a start of the hub", nil, decided(2, "Unschedulable", "98"), nil},
 		{"of one that is taken out FullyApplied tells", placed, nowhere, nil},
+		{"it has to leave, and no other cluster fits", placed, stranded(2, "nothing else fits"), []string{"Warning NowhereElse: It stays as it is: nothing else fits"}},
+		{"that does not fit for another reason", stranded(2, "it is tainted"), stranded(3, "it has not joined"), nil},
+		{"nor has it a place by now for all that is wanted", stranded(2, "nothing else fits"), decided(3, "Unschedulable", "98"), []string{"Warning Unschedulable: It stays as it is: 98"}},
 		{"that another scheduler is to place it is no trouble", placed, decided(2, workv1alpha1.ScheduledByAnother, "theirs"), nil},
 	} {
 		w.events = nil
