@@ -25,6 +25,7 @@ import (
 
 type placementOptions struct {
 	namespace string
+	cluster   string
 	output    string
 }
 
@@ -35,9 +36,12 @@ func newPlacement(c *connection, streams Streams) *cobra.Command {
 		Short: "Explain where an object goes, and for every other cluster why not there",
 		Long: `Explain where an object on the hub goes: to which clusters, with how many replicas, and for every other cluster
 which rule refuses it. The hub's scheduler decides anew to answer, by what is the case now; nothing is changed by that.
-KIND may be a binding, too.`,
+KIND may be a binding, too.
+
+In a large fleet clusters of which the same is true share a row: --cluster asks about one, and -o wide has a row for each.`,
 		Example: `  windlass placement deployment/web -n shop
-  windlass placement clusterrole/reader -o wide   # names all clusters`,
+  windlass placement deployment/web -n shop --cluster edge-17   # why is it not there?
+  windlass placement clusterrole/reader -o wide                 # a row for each cluster`,
 		Args: exactly(1, "KIND/NAME, such as deployment/web"),
 		RunE: func(command *cobra.Command, args []string) error {
 			if err := oneOf("-o", options.output, "text", "wide", "json"); err != nil {
@@ -55,11 +59,12 @@ KIND may be a binding, too.`,
 			if err != nil {
 				return err
 			}
-			return showPlacement(command.Context(), h, streams, kind, types.NamespacedName{Namespace: namespace, Name: name}, options.output)
+			return showPlacement(command.Context(), h, streams, kind, types.NamespacedName{Namespace: namespace, Name: name}, options)
 		},
 	}
 	flags := command.Flags()
 	flags.StringVarP(&options.namespace, "namespace", "n", "", "namespace of the object (default: the context's)")
+	flags.StringVar(&options.cluster, "cluster", "", "tell of this cluster only")
 	flags.StringVarP(&options.output, "output", "o", options.output, "text, wide or json")
 	return command
 }
@@ -76,7 +81,7 @@ func (c *connection) namespace(given string) (string, error) {
 	return cmp.Or(namespace, metav1.NamespaceDefault), nil
 }
 
-func showPlacement(ctx context.Context, h *hub, streams Streams, kind string, key types.NamespacedName, output string) error {
+func showPlacement(ctx context.Context, h *hub, streams Streams, kind string, key types.NamespacedName, options placementOptions) error {
 	mapping, err := h.kind(kind)
 	if err != nil {
 		return err
@@ -95,10 +100,16 @@ func showPlacement(ctx context.Context, h *hub, streams Streams, kind string, ke
 		return err
 	}
 	explanation := status.Explain(answer)
-	if output == "json" {
+	if options.cluster != "" {
+		found := false
+		if explanation, found = explanation.Only(options.cluster); !found {
+			return &Failure{Code: CodeNotFound, Err: fmt.Errorf("nothing is said of a cluster %s: `windlass kubectl get memberclusters` lists those of the hub, and without --cluster those are told that were looked at", options.cluster)}
+		}
+	}
+	if options.output == "json" {
 		err = printJSON(streams.Out, explanation)
 	} else {
-		err = explanation.Text(streams.Out, output == "wide")
+		err = explanation.Text(streams.Out, options.output == "wide")
 	}
 	if err != nil {
 		return fmt.Errorf("writing the placement: %w", err)
@@ -141,7 +152,7 @@ func isBinding(mapping *meta.RESTMapping) bool {
 func (h *hub) bindingOf(ctx context.Context, mapping *meta.RESTMapping, template types.NamespacedName) (types.NamespacedName, error) {
 	references, err := h.boundIn(ctx, template.Namespace)
 	if err != nil {
-		return types.NamespacedName{}, err
+		return types.NamespacedName{}, toAsk(err, template.Namespace)
 	}
 	for binding, reference := range references {
 		if schema.FromAPIVersionAndKind(reference.APIVersion, reference.Kind).GroupKind() == mapping.GroupVersionKind.GroupKind() && reference.Name == template.Name {
@@ -208,7 +219,24 @@ func (h *hub) placement(ctx context.Context, binding types.NamespacedName) (*wor
 	answer := &workv1alpha1.BindingPlacement{}
 	err = client.Get().NamespaceIfScoped(binding.Namespace, binding.Namespace != "").Resource(resource).Name(binding.Name).SubResource("placement").Do(ctx).Into(answer)
 	if err != nil {
-		return nil, h.describe(fmt.Errorf("asking for the placement of binding %s: %w", strings.TrimPrefix(binding.String(), "/"), err))
+		err = fmt.Errorf("asking for the placement of binding %s: %w", strings.TrimPrefix(binding.String(), "/"), err)
+		return nil, h.describe(toAsk(err, binding.Namespace))
 	}
 	return answer, nil
+}
+
+// toAsk adds to the error of a user who may not ask for placements what it takes, and how it is given. No role of Kubernetes' own has
+// these rights but cluster-admin.
+func toAsk(err error, namespace string) error {
+	if !apierrors.IsForbidden(err) {
+		return err
+	}
+	resource, giving := namespacedBindings.Resource, "rolebinding placement-readers -n "+namespace
+	if namespace == "" {
+		resource, giving = clusterBindings.Resource, "clusterrolebinding placement-readers"
+	}
+	bindings := resource + "." + workv1alpha1.GroupName
+	return fmt.Errorf("%w; it takes the rights to list %s and to get %s/placement, which an administrator of the hub gives by "+
+		"`windlass kubectl create clusterrole placement-reader --verb=get,list --resource=%s,%s/placement` and `windlass kubectl create %s --clusterrole=placement-reader --user=NAME`",
+		err, bindings, bindings, bindings, bindings, giving)
 }

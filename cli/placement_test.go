@@ -28,7 +28,8 @@ func discoverable(hub *fakeHub) {
 		"/apis":         groups,
 		"/apis/apps/v1": resources("apps/v1", metav1.APIResource{Name: "deployments", SingularName: "deployment", ShortNames: []string{"deploy"}, Kind: "Deployment", Namespaced: true}),
 		"/apis/work.karmada.io/v1alpha1": resources("work.karmada.io/v1alpha1",
-			metav1.APIResource{Name: "propagationbindings", SingularName: "propagationbinding", ShortNames: []string{"pb"}, Kind: "PropagationBinding", Namespaced: true}),
+			metav1.APIResource{Name: "propagationbindings", SingularName: "propagationbinding", ShortNames: []string{"pb"}, Kind: "PropagationBinding", Namespaced: true},
+			metav1.APIResource{Name: "clusterpropagationbindings", SingularName: "clusterpropagationbinding", ShortNames: []string{"cpb"}, Kind: "ClusterPropagationBinding"}),
 	}
 }
 
@@ -91,6 +92,24 @@ func TestThePlacementOfAnObjectIsThatOfItsBinding(t *testing.T) {
 		t.Run(test.reason, func(t *testing.T) { r.want(t, test.code, test.want) })
 	}
 
+	r = windlass(t, "placement", "deploy/web", "-n", "shop", "--cluster", "a", "--kubeconfig", config)
+	r.want(t, CodeFine)
+	if !strings.Contains(r.Out, "ClusterDeleting") {
+		t.Errorf("of the cluster is said:\n%s", r.Out)
+	}
+	windlass(t, "placement", "deploy/web", "-n", "shop", "--cluster", "b", "--kubeconfig", config).want(t, CodeNotFound, "nothing is said of a cluster b", "get memberclusters")
+}
+
+func TestWhoMayNotAskForAPlacementIsToldWhichRightsItTakesAndHowToGiveThem(t *testing.T) {
+	hub := startFakeHub(t)
+	discoverable(hub)
 	hub.refuse = http.StatusForbidden
-	windlass(t, "placement", "pb/web-deployment-6f", "-n", "shop", "--kubeconfig", config).want(t, CodeNotAllowed)
+	for _, called := range []string{"deploy/web", "pb/web-deployment"} {
+		windlass(t, "placement", called, "-n", "shop", "--kubeconfig", hub.kubeconfig(t)).want(t, CodeNotAllowed,
+			"the rights to list propagationbindings.work.karmada.io and to get propagationbindings.work.karmada.io/placement",
+			"`windlass kubectl create clusterrole placement-reader --verb=get,list --resource=propagationbindings.work.karmada.io,propagationbindings.work.karmada.io/placement`",
+			"`windlass kubectl create rolebinding placement-readers -n shop --clusterrole=placement-reader --user=NAME`")
+	}
+	windlass(t, "placement", "cpb/reader-clusterrole", "--kubeconfig", hub.kubeconfig(t)).want(t, CodeNotAllowed,
+		"get clusterpropagationbindings.work.karmada.io/placement", "create clusterrolebinding placement-readers --clusterrole=placement-reader")
 }

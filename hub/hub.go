@@ -397,7 +397,12 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, asked deciders
 		overrideStatuses.Setup(mgr), clusters.Setup(mgr)); err != nil {
 		return nil, asked, nil, err
 	}
-	return mgr, deciders{place: placing.Place, explain: placing.Explain, claim: policies.Claim}, func() bool {
+	explain := func(ctx context.Context, binding workv1alpha1.Binding) *workv1alpha1.BindingPlacement {
+		answer := placing.Explain(ctx, binding)
+		bindings.Explain(binding, answer)
+		return answer
+	}
+	return mgr, deciders{place: placing.Place, explain: explain, claim: policies.Claim}, func() bool {
 		for _, informer := range h.kinds.informers {
 			if !informer.HasSynced() {
 				return false

@@ -339,6 +339,29 @@ func Leaving(spec *workv1alpha1.BindingSpec) []string {
 	return names
 }
 
+// Explain says of clusters that a binding's template is leaving, or has to leave, why it is there still. Targets are where it goes as it is
+// decided now. The words follow the name of the cluster.
+func Explain(spec *workv1alpha1.BindingSpec, targets []workv1alpha1.TargetCluster) map[string]string {
+	said := map[string]string{}
+	for _, task := range spec.GracefulEvictionTasks {
+		const keeps = ", and keeps its copy until the others are healthy"
+		goes := targetOf(targets, task.FromCluster) != nil
+		switch {
+		case goes && (task.Reason == ReasonTaintRemoved || task.Reason == ReasonRescheduled):
+			// It stays. That it may keep more replicas for a while is in its work.
+		case goes:
+			said[task.FromCluster] = "has to be left because of a taint NoExecute, and goes on, for no other cluster fits"
+		case task.Reason == ReasonTaintRemoved:
+			said[task.FromCluster] = "need not be left any more, but the placement does not choose it; it keeps its copy until the others are healthy"
+		case task.Reason == ReasonRescheduled:
+			said[task.FromCluster] = "is being left" + keeps
+		default:
+			said[task.FromCluster] = "is being left because of a taint NoExecute" + keeps
+		}
+	}
+	return said
+}
+
 // Has are the clusters that have a binding's template as far as its place is concerned: those that it goes to, and those
 // that it was leaving and need not leave any more. Where replicas are divided, these have theirs again, and what others had
 // taken over for them is taken off those.

@@ -352,3 +352,21 @@ func TestWhatOfAClusterMatters(t *testing.T) {
 		}
 	}
 }
+
+func TestWhyATemplateIsStillInAClusterThatItLeavesIsExplained(t *testing.T) {
+	var spec workv1alpha1.BindingSpec
+	for cluster, reason := range map[string]string{
+		"drained": ReasonTaintUntolerated, "nowhere": ReasonTaintUntolerated, "back": ReasonTaintRemoved, "deselected": ReasonTaintRemoved, "moved": ReasonRescheduled, "fewer": ReasonRescheduled,
+	} {
+		spec.GracefulEvictionTasks = append(spec.GracefulEvictionTasks, workv1alpha1.GracefulEvictionTask{FromCluster: cluster, Reason: reason})
+	}
+	want := map[string]string{
+		"drained":    "is being left because of a taint NoExecute, and keeps its copy until the others are healthy",
+		"nowhere":    "has to be left because of a taint NoExecute, and goes on, for no other cluster fits",
+		"deselected": "need not be left any more, but the placement does not choose it; it keeps its copy until the others are healthy",
+		"moved":      "is being left, and keeps its copy until the others are healthy",
+	}
+	if diff := cmp.Diff(want, Explain(&spec, []workv1alpha1.TargetCluster{{Name: "nowhere"}, {Name: "back"}, {Name: "fewer"}})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -50,6 +50,34 @@ type BindingPlacement struct {
 	// room is for how many replicas more the clusters have room, sorted by name. It is there when it decides.
 	// +optional
 	Room []ClusterRoom `json:"room,omitempty" protobuf:"bytes,11,rep,name=room"`
+
+	// details are what else is to be said of single clusters, sorted by name: of those that the template goes to, and of those that it is
+	// leaving, which are not among clusters.
+	// +optional
+	Details []PlacementDetail `json:"details,omitempty" protobuf:"bytes,12,rep,name=details"`
+
+	// remarks are sentences about the whole: a policy that waits for the next change of the template, works that can't be written,
+	// affinity groups that are not looked at.
+	// +optional
+	Remarks []string `json:"remarks,omitempty" protobuf:"bytes,13,rep,name=remarks"`
+}
+
+// PlacementDetail is what else is to be said of a cluster that a template goes to or is leaving.
+type PlacementDetail struct {
+	// cluster is its name.
+	Cluster string `json:"cluster" protobuf:"bytes,1,opt,name=cluster"`
+
+	// overflowGroup is the one of the overflowAffinities that the cluster was chosen from; empty for one of the affinity group itself.
+	// +optional
+	OverflowGroup string `json:"overflowGroup,omitempty" protobuf:"bytes,2,opt,name=overflowGroup"`
+
+	// workReplicas is the number of replicas in the work of the cluster, where it is another one than in clusters.
+	// +optional
+	WorkReplicas *int32 `json:"workReplicas,omitempty" protobuf:"varint,3,opt,name=workReplicas"`
+
+	// message follows the name of the cluster and says why, such as: is being left because of a taint NoExecute.
+	// +optional
+	Message string `json:"message,omitempty" protobuf:"bytes,4,opt,name=message"`
 }
 
 // PlacementRefusal is a reason why clusters are not chosen.

@@ -101,6 +101,11 @@ func (in ObjectReference) OpenAPIModelName() string {
 }
 
 // OpenAPIModelName returns the OpenAPI model name for this type.
+func (in PlacementDetail) OpenAPIModelName() string {
+	return "dev.windlass.work.v1alpha1.PlacementDetail"
+}
+
+// OpenAPIModelName returns the OpenAPI model name for this type.
 func (in PlacementRefusal) OpenAPIModelName() string {
 	return "dev.windlass.work.v1alpha1.PlacementRefusal"
 }

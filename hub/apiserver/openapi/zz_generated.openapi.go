@@ -103,6 +103,7 @@ func GetOpenAPIDefinitions(ref common.ReferenceCallback) map[string]common.OpenA
 		workv1alpha1.Milestone{}.OpenAPIModelName():                      schema_windlass_api_work_v1alpha1_Milestone(ref),
 		workv1alpha1.NodeClaim{}.OpenAPIModelName():                      schema_windlass_api_work_v1alpha1_NodeClaim(ref),
 		workv1alpha1.ObjectReference{}.OpenAPIModelName():                schema_windlass_api_work_v1alpha1_ObjectReference(ref),
+		workv1alpha1.PlacementDetail{}.OpenAPIModelName():                schema_windlass_api_work_v1alpha1_PlacementDetail(ref),
 		workv1alpha1.PlacementRefusal{}.OpenAPIModelName():               schema_windlass_api_work_v1alpha1_PlacementRefusal(ref),
 		workv1alpha1.PropagationBinding{}.OpenAPIModelName():             schema_windlass_api_work_v1alpha1_PropagationBinding(ref),
 		workv1alpha1.PropagationBindingList{}.OpenAPIModelName():         schema_windlass_api_work_v1alpha1_PropagationBindingList(ref),
@@ -3409,12 +3410,39 @@ func schema_windlass_api_work_v1alpha1_BindingPlacement(ref common.ReferenceCall
 							},
 						},
 					},
+					"details": {
+						SchemaProps: spec.SchemaProps{
+							Description: "details are what else is to be said of single clusters, sorted by name: of those that the template goes to, and of those that it is leaving, which are not among clusters.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Ref: ref(workv1alpha1.PlacementDetail{}.OpenAPIModelName()),
+									},
+								},
+							},
+						},
+					},
+					"remarks": {
+						SchemaProps: spec.SchemaProps{
+							Description: "remarks are sentences about the whole: a policy that waits for the next change of the template, works that can't be written, affinity groups that are not looked at.",
+							Type:        []string{"array"},
+							Items: &spec.SchemaOrArray{
+								Schema: &spec.Schema{
+									SchemaProps: spec.SchemaProps{
+										Type:   []string{"string"},
+										Format: "",
+									},
+								},
+							},
+						},
+					},
 				},
 				Required: []string{"resource", "scheduled", "reason", "message"},
 			},
 		},
 		Dependencies: []string{
-			"k8s.io/apimachinery/pkg/apis/meta/v1.ObjectMeta", workv1alpha1.ClusterRoom{}.OpenAPIModelName(), workv1alpha1.ObjectReference{}.OpenAPIModelName(), workv1alpha1.PlacementRefusal{}.OpenAPIModelName(), workv1alpha1.TargetCluster{}.OpenAPIModelName()},
+			"k8s.io/apimachinery/pkg/apis/meta/v1.ObjectMeta", workv1alpha1.ClusterRoom{}.OpenAPIModelName(), workv1alpha1.ObjectReference{}.OpenAPIModelName(), workv1alpha1.PlacementDetail{}.OpenAPIModelName(), workv1alpha1.PlacementRefusal{}.OpenAPIModelName(), workv1alpha1.TargetCluster{}.OpenAPIModelName()},
 	}
 }
 
@@ -4353,6 +4381,49 @@ func schema_windlass_api_work_v1alpha1_ObjectReference(ref common.ReferenceCallb
 					},
 				},
 				Required: []string{"apiVersion", "kind", "name"},
+			},
+		},
+	}
+}
+
+func schema_windlass_api_work_v1alpha1_PlacementDetail(ref common.ReferenceCallback) common.OpenAPIDefinition {
+	return common.OpenAPIDefinition{
+		Schema: spec.Schema{
+			SchemaProps: spec.SchemaProps{
+				Description: "PlacementDetail is what else is to be said of a cluster that a template goes to or is leaving.",
+				Type:        []string{"object"},
+				Properties: map[string]spec.Schema{
+					"cluster": {
+						SchemaProps: spec.SchemaProps{
+							Description: "cluster is its name.",
+							Default:     "",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"overflowGroup": {
+						SchemaProps: spec.SchemaProps{
+							Description: "overflowGroup is the one of the overflowAffinities that the cluster was chosen from; empty for one of the affinity group itself.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+					"workReplicas": {
+						SchemaProps: spec.SchemaProps{
+							Description: "workReplicas is the number of replicas in the work of the cluster, where it is another one than in clusters.",
+							Type:        []string{"integer"},
+							Format:      "int32",
+						},
+					},
+					"message": {
+						SchemaProps: spec.SchemaProps{
+							Description: "message follows the name of the cluster and says why, such as: is being left because of a taint NoExecute.",
+							Type:        []string{"string"},
+							Format:      "",
+						},
+					},
+				},
+				Required: []string{"cluster"},
 			},
 		},
 	}

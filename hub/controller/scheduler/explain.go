@@ -3,7 +3,9 @@ package scheduler
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -34,7 +36,36 @@ func (r *Reconciler) Explain(ctx context.Context, binding workv1alpha1.Binding) 
 		Clusters:      decision.Clusters,
 		Refusals:      alike(decision.Refused),
 		Room:          roomIn(fleet, room),
+		Details:       overflowing(decision),
+		Remarks:       untried(decision),
 	}
+}
+
+// overflowing names the groups from which clusters take what overflows.
+func overflowing(decision schedule.Decision) []workv1alpha1.PlacementDetail {
+	var details []workv1alpha1.PlacementDetail
+	for _, target := range decision.Clusters {
+		if group := decision.Overflow[target.Name]; group != "" {
+			details = append(details, workv1alpha1.PlacementDetail{Cluster: target.Name, OverflowGroup: group})
+		}
+	}
+	return details
+}
+
+// mostUntried bounds the affinity groups that a remark names.
+const mostUntried = 5
+
+func untried(decision schedule.Decision) []string {
+	groups := decision.Untried
+	if len(groups) == 0 {
+		return nil
+	}
+	named := strings.Join(groups[:min(len(groups), mostUntried)], ", ")
+	if more := len(groups) - mostUntried; more > 0 {
+		named += fmt.Sprintf(" and %d more", more)
+	}
+	return []string{fmt.Sprintf("it stays in the affinity group %s as long as that fits, whatever is with those before it (%s): a WorkloadRebalancer begins with the first again",
+		decision.Group, named)}
 }
 
 // decideInFull decides for nobody: what others decide afterwards does not depend on it.

@@ -95,3 +95,27 @@ func TestWhatAnotherSchedulerOrNobodyPlacesIsExplainedByThat(t *testing.T) {
 		Scheduled: true, Reason: "Success", Message: "no policy claims the template any more; it stays where it is", Clusters: targets("a"),
 	})
 }
+
+func TestAnExplanationNamesTheGroupsThatOverflowAndThoseThatAreNotTried(t *testing.T) {
+	w := newWorld()
+	for _, name := range []string{"a", "b", "c"} {
+		w.attach(roomy(name, "2"))
+	}
+	named := func(names ...string) policyv1alpha1.ClusterAffinity {
+		return policyv1alpha1.ClusterAffinity{ClusterNames: names}
+	}
+	explained := byRoom(3)
+	explained.Spec.Placement.ClusterAffinities = []policyv1alpha1.ClusterAffinityTerm{
+		{AffinityName: "first", ClusterAffinity: named("c")},
+		{AffinityName: "second", ClusterAffinity: named("a"), OverflowAffinities: []policyv1alpha1.OverflowAffinityTerm{{AffinityName: "rented", ClusterAffinity: named("b")}}},
+	}
+	explained.Status.SchedulerObservingAffinityName = "second"
+	got := w.controller.Explain(t.Context(), explained)
+	if diff := cmp.Diff([]workv1alpha1.PlacementDetail{{Cluster: "b", OverflowGroup: "rented"}}, got.Details); diff != "" {
+		t.Errorf("details (-want +got):\n%s", diff)
+	}
+	want := []string{"it stays in the affinity group second as long as that fits, whatever is with those before it (first): a WorkloadRebalancer begins with the first again"}
+	if diff := cmp.Diff(want, got.Remarks); diff != "" {
+		t.Errorf("remarks (-want +got):\n%s", diff)
+	}
+}

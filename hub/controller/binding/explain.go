@@ -1,0 +1,59 @@
+package binding
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/store"
+	"windlass.dev/windlass/pkg/evict"
+	"windlass.dev/windlass/pkg/policy"
+	"windlass.dev/windlass/pkg/render"
+)
+
+// Explain adds to what the scheduler says of a binding what its works have other than that, and what they wait for.
+func (r *Reconciler) Explain(binding workv1alpha1.Binding, answer *workv1alpha1.BindingPlacement) {
+	answer.Remarks = append(answer.Remarks, r.remarks(binding)...)
+	at := map[string]int{}
+	for i, detail := range answer.Details {
+		at[detail.Cluster] = i
+	}
+	spec := binding.GetSpec()
+	placed := render.Placed{
+		Spec: spec, Targets: answer.Clusters, Works: r.works(store.Key(binding)), Leaving: evict.Explain(spec, answer.Clusters),
+		Keeping: func(target workv1alpha1.TargetCluster) workv1alpha1.TargetCluster { return evict.Keeping(spec, target) },
+	}
+	for _, detail := range render.Explain(placed) {
+		if i, known := at[detail.Cluster]; known {
+			detail.OverflowGroup = answer.Details[i].OverflowGroup
+			answer.Details[i] = detail
+		} else {
+			answer.Details = append(answer.Details, detail)
+		}
+	}
+	slices.SortFunc(answer.Details, func(a, b workv1alpha1.PlacementDetail) int { return strings.Compare(a.Cluster, b.Cluster) })
+}
+
+// remarks say why the works of a binding may not be what its template and policy say.
+func (r *Reconciler) remarks(binding workv1alpha1.Binding) []string {
+	var remarks []string
+	if p := r.policyOf(binding); p != nil && policy.Lags(p, binding) {
+		what := "what it says by now"
+		if !equality.Semantic.DeepEqual(&p.GetSpec().Placement, binding.GetSpec().Placement) {
+			what = "its placement as it is by now"
+		}
+		remarks = append(remarks, fmt.Sprintf("the policy %s is Lazy: %s holds for the template when that is changed next; until then it stays with what the policy said before", store.Key(p), what))
+	}
+	if suspension := binding.GetSpec().Suspension; suspension != nil && suspension.Dispatching != nil && *suspension.Dispatching {
+		remarks = append(remarks, "its policy's suspension pauses it: no cluster gets changes")
+	}
+	if rendered := renderedCondition(binding); rendered != nil && rendered.Status == metav1.ConditionFalse {
+		remarks = append(remarks, "works can't be written: "+cmp.Or(rendered.Message, rendered.Reason))
+	}
+	return remarks
+}

@@ -1,0 +1,85 @@
+package binding
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+)
+
+func TestAnExplanationSaysWhatWorksHaveOtherThanThePlacement(t *testing.T) {
+	w := newWorld(t)
+	w.place("a", "b")
+	w.reconcile(t)
+	binding, _ := w.PropagationBindings.Get(key.Namespace, key.Name)
+	answer := &workv1alpha1.BindingPlacement{Clusters: targets("a", "c"), Details: []workv1alpha1.PlacementDetail{{Cluster: "a", OverflowGroup: "rented"}, {Cluster: "c", OverflowGroup: "rented"}}}
+	w.controller.Explain(binding, answer)
+	want := []workv1alpha1.PlacementDetail{
+		{Cluster: "a", OverflowGroup: "rented"}, {Cluster: "b", Message: "is left in a moment"}, {Cluster: "c", OverflowGroup: "rented", Message: "has no work yet"}}
+	if diff := cmp.Diff(want, answer.Details); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestAnExplanationRemarksWhatTheWorksWaitFor(t *testing.T) {
+	const stays = "until then it stays with what the policy said before"
+	lazy := func(change func(*policyv1alpha1.PropagationSpec)) func(*world) {
+		return func(w *world) {
+			p := &policyv1alpha1.PropagationPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "settings",
+				Labels: map[string]string{workv1alpha1.PropagationPolicyPermanentIDLabel: "policy"}}}
+			p.Spec.ActivationPreference = policyv1alpha1.LazyActivation
+			change(&p.Spec)
+			w.PropagationPolicies.Put(p)
+		}
+	}
+	said := func(condition metav1.Condition) func(*world) {
+		return func(w *world) {
+			w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) {
+				meta.SetStatusCondition(&b.Status.Conditions, condition)
+			})
+		}
+	}
+	for _, test := range []struct {
+		reason string
+		given  func(*world)
+		want   []string
+	}{
+		{"there is nothing to remark", func(*world) {}, nil},
+		{"a Lazy policy places otherwise by now", lazy(func(spec *policyv1alpha1.PropagationSpec) {
+			spec.Placement.ClusterAffinity = &policyv1alpha1.ClusterAffinity{ClusterNames: []string{"c"}}
+		}), []string{"the policy shop/settings is Lazy: its placement as it is by now holds for the template when that is changed next; " + stays}},
+		{"a Lazy policy says something else by now", lazy(func(spec *policyv1alpha1.PropagationSpec) {
+			spec.ConflictResolution = policyv1alpha1.ConflictOverwrite
+		}), []string{"the policy shop/settings is Lazy: what it says by now holds for the template when that is changed next; " + stays}},
+		{"a Lazy policy says what it said", lazy(func(*policyv1alpha1.PropagationSpec) {}), nil},
+		{"all is paused", func(w *world) {
+			w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) {
+				b.Spec.Suspension = &workv1alpha1.BindingSuspension{Suspension: policyv1alpha1.Suspension{Dispatching: ptr.To(true)}}
+			})
+		}, []string{"its policy's suspension pauses it: no cluster gets changes"}},
+		{"works can't be written", said(metav1.Condition{Type: workv1alpha1.BindingRendered, Status: metav1.ConditionFalse, Reason: "TooLarge", Message: "it is too large"}),
+			[]string{"works can't be written: it is too large"}},
+		{"they can, with a doubt that others tell", said(metav1.Condition{Type: workv1alpha1.BindingRendered, Status: metav1.ConditionTrue, Reason: workv1alpha1.RenderedWithoutEffect}), nil},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(t)
+			w.place("a")
+			w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) {
+				b.Annotations = map[string]string{workv1alpha1.PropagationPolicyNamespaceAnnotation: "shop", workv1alpha1.PropagationPolicyNameAnnotation: "settings"}
+				b.Spec.Placement = &policyv1alpha1.Placement{}
+			})
+			test.given(w)
+			binding, _ := w.PropagationBindings.Get(key.Namespace, key.Name)
+			answer := &workv1alpha1.BindingPlacement{}
+			w.controller.Explain(binding, answer)
+			if diff := cmp.Diff(test.want, answer.Remarks); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
