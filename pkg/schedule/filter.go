@@ -211,17 +211,25 @@ func (p *problem) refusals(out []refused) []Refusal {
 	return list
 }
 
-// notChosen is the refusal of clusters that fit, and which spread constraints did not need.
-var notChosen = newCause(RuleSpreadConstraint, "fits, but spreadConstraints chose others", "fit, but spreadConstraints chose others")
+// The refusals of clusters that fit, and which spread constraints did not need.
+var (
+	notChosen = newCause(RuleSpreadConstraint, "fits, but spreadConstraints chose others", "fit, but spreadConstraints chose others")
+	notNeeded = newCause(RuleSpreadConstraint, "fits, but those that have it meet spreadConstraints, and it stays in them",
+		"fit, but those that have it meet spreadConstraints, and it stays in them")
+)
 
 // withUnchosen adds to the refused those that fit and were not chosen; both fit and chosen are sorted.
-func withUnchosen(out []refused, fit, chosen []int) []refused {
+func (p *problem) withUnchosen(out []refused, fit, chosen []int) []refused {
 	if len(fit) == len(chosen) {
 		return out
 	}
+	why := notChosen
+	if !p.Fresh && !slices.ContainsFunc(chosen, func(at int) bool { return !p.isCurrent(at) }) {
+		why = notNeeded
+	}
 	for _, at := range fit {
 		if _, isChosen := slices.BinarySearch(chosen, at); !isChosen {
-			out = append(out, refused{at, notChosen})
+			out = append(out, refused{at, why})
 		}
 	}
 	return out

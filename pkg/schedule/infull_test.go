@@ -181,3 +181,29 @@ func TestAWorkloadOfNoReplicasThatIsPlacedAnewLosesThem(t *testing.T) {
 		runGolden(t, []golden{{reason: "it is kept, and asks for 0", fleet: "a:9 b:9", place: placement(dynamically), replicas: 0, has: "a=3", empty: true, fresh: fresh, want: "a=0 b=0"}})
 	}
 }
+
+func TestWhySpreadConstraintsPassAClusterOverIsSaid(t *testing.T) {
+	two, byRegion := placement(over("cluster", 1, 2)), placement(over("region", 1, 1), over("cluster", 1, 0))
+	const chosen, stays = "fits, but spreadConstraints chose others", "fits, but those that have it meet spreadConstraints, and it stays in them"
+	tests := []struct {
+		golden
+		refused map[string]string
+	}{
+		{golden{reason: "others are better", fleet: "a b c", place: two, replicas: 1}, map[string]string{"c": chosen}},
+		{golden{reason: "one is added to where it is", fleet: "a b c", place: two, replicas: 1, has: "c=1"}, map[string]string{"b": chosen}},
+		{golden{reason: "it stays where it is", fleet: "a b c", place: two, replicas: 1, has: "b=1 c=1"}, map[string]string{"a": stays}},
+		{golden{reason: "also in its region", fleet: "a@/eu b@/us", place: byRegion, replicas: 1, has: "b=1"}, map[string]string{"a": stays}},
+		{golden{reason: "afresh it does not stay", fleet: "a b c", place: two, replicas: 1, has: "b=1 c=1", fresh: true}, map[string]string{"a": chosen}},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			refused := map[string]string{}
+			for _, r := range Decide(test.facts(t)).Refused {
+				refused[r.Cluster] = r.Message
+			}
+			if diff := cmp.Diff(test.refused, refused); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}

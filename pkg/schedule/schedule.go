@@ -240,7 +240,7 @@ func (p *problem) place(fit []int, out []refused) Decision {
 	if why == nil {
 		var decision Decision
 		if decision, why = p.divide(chosen); why == nil {
-			decision.Refused = p.refusals(p.withEmpty(withUnchosen(out, fit, chosen), chosen, decision.Clusters))
+			decision.Refused = p.refusals(p.withEmpty(p.withUnchosen(out, fit, chosen), chosen, decision.Clusters))
 			return decision
 		}
 	}
