@@ -510,7 +510,7 @@ func TestAPolicyIsReadyWhenAllItClaimsIsScheduledAndApplied(t *testing.T) {
 			metav1.ConditionFalse, ReasonClassNotFound, "The hub has no PriorityClass urgent, which schedulePriority names: apply it; templates without a binding wait for it."},
 		{"not scheduled", PolicyInput{Bindings: []workv1alpha1.Binding{aBinding("b", false, notScheduled), aBinding("a", false), aBinding("c", true, scheduled, notApplied)}},
 			policyv1alpha1.PropagationStatus{Templates: 3, Scheduled: 1, Healthy: 1},
-			metav1.ConditionFalse, ReasonNotScheduled, "No cluster was found for 2 of 3 templates: Deployment shop/a; Deployment shop/b: no cluster fits"},
+			metav1.ConditionFalse, ReasonNotScheduled, "2 of 3 templates are not scheduled: Deployment shop/a; Deployment shop/b: no cluster fits"},
 		{"not applied", PolicyInput{Bindings: []workv1alpha1.Binding{aBinding("a", true, scheduled, applied), aBinding("b", false, scheduled, notApplied)}},
 			policyv1alpha1.PropagationStatus{Templates: 2, Scheduled: 2, Applied: 1, Healthy: 1},
 			metav1.ConditionFalse, ReasonNotApplied, "1 of 2 templates are not applied everywhere: Deployment shop/b: exists"},

@@ -93,7 +93,7 @@ func Policy(in PolicyInput, old *policyv1alpha1.PropagationStatus, now metav1.Ti
 		ready.Message = joinNonEmpty(": ", "No object is claimed", truncate(in.WhyIdle, maxMessage))
 	case len(unscheduled) > 0:
 		ready.Reason = ReasonNotScheduled
-		ready.Message = fmt.Sprintf("No cluster was found for %d of %d templates: %s", len(unscheduled), total, unscheduled)
+		ready.Message = fmt.Sprintf("%d of %d templates are not scheduled: %s", len(unscheduled), total, unscheduled)
 	case len(unapplied) > 0:
 		ready.Reason = ReasonNotApplied
 		ready.Message = fmt.Sprintf("%d of %d templates are not applied everywhere: %s", len(unapplied), total, unapplied)

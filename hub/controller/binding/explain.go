@@ -12,6 +12,7 @@ import (
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/store"
 	"windlass.dev/windlass/pkg/evict"
+	"windlass.dev/windlass/pkg/interpret"
 	"windlass.dev/windlass/pkg/policy"
 	"windlass.dev/windlass/pkg/render"
 )
@@ -51,6 +52,10 @@ func (r *Reconciler) remarks(binding workv1alpha1.Binding) []string {
 	}
 	if suspension := binding.GetSpec().Suspension; suspension != nil && suspension.Dispatching != nil && *suspension.Dispatching {
 		remarks = append(remarks, "its policy's suspension pauses it: no cluster gets changes")
+	}
+	if template, _ := r.Templates.Get(store.TemplateKey(binding)); template != nil && binding.GetSpec().Replicas != nil &&
+		slices.ContainsFunc(interpret.Retained(template, false), func(field interpret.Field) bool { return !field.Allocated }) {
+		remarks = append(remarks, "its label "+workv1alpha1.RetainReplicasLabel+" leaves the number of replicas to whoever sets it in a cluster: there it may be another than here")
 	}
 	if rendered := renderedCondition(binding); rendered != nil && rendered.Status == metav1.ConditionFalse {
 		remarks = append(remarks, "works can't be written: "+cmp.Or(rendered.Message, rendered.Reason))

@@ -62,6 +62,13 @@ func TestAnExplanationRemarksWhatTheWorksWaitFor(t *testing.T) {
 				b.Spec.Suspension = &workv1alpha1.BindingSuspension{Suspension: policyv1alpha1.Suspension{Dispatching: ptr.To(true)}}
 			})
 		}, []string{"its policy's suspension pauses it: no cluster gets changes"}},
+		{"the members' own number of replicas counts", func(w *world) {
+			template := configMap("u1", "blue")
+			template.SetLabels(map[string]string{workv1alpha1.RetainReplicasLabel: "true"})
+			template.Object["spec"] = map[string]any{"replicas": int64(3)}
+			w.templates.Put(template)
+			w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) { b.Spec.Replicas = ptr.To[int32](3) })
+		}, []string{"its label resourcetemplate.karmada.io/retain-replicas leaves the number of replicas to whoever sets it in a cluster: there it may be another than here"}},
 		{"works can't be written", said(metav1.Condition{Type: workv1alpha1.BindingRendered, Status: metav1.ConditionFalse, Reason: "TooLarge", Message: "it is too large"}),
 			[]string{"works can't be written: it is too large"}},
 		{"they can, with a doubt that others tell", said(metav1.Condition{Type: workv1alpha1.BindingRendered, Status: metav1.ConditionTrue, Reason: workv1alpha1.RenderedWithoutEffect}), nil},
