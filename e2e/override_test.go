@@ -85,6 +85,10 @@ func TestAnObjectCanDifferInEveryClusterByTheClustersName(t *testing.T) {
 	f.Member("member2").Eventually(t, web, fleet.Field("metadata.labels.site", "at-member2"), fleet.Field("spec.replicas", 1),
 		fleet.Field("spec.template.spec.containers.0.env", []map[string]string{{"name": "SITE", "value": "member2"}}), fleet.Field("status.readyReplicas", 1))
 	f.Hub().Eventually(t, web, fleet.Field("spec.replicas", 2), fleet.Field("status.readyReplicas", 3))
+	out, err := f.Hub().CLI(t.Context(), "placement", "deployment/web", "-n", namespace, "--cluster", "member2")
+	if err != nil || !strings.Contains(out, "gets the replicas that OverridePolicy site says") || strings.Contains(out, "member1") {
+		t.Errorf("of member2 `windlass placement` says: %v\n%s", err, out)
+	}
 }
 
 func TestADocumentInsideAConfigMapIsChangedForOneCluster(t *testing.T) {

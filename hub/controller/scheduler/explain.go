@@ -37,7 +37,7 @@ func (r *Reconciler) Explain(ctx context.Context, binding workv1alpha1.Binding) 
 		Refusals:      alike(decision.Refused),
 		Room:          roomIn(fleet, room),
 		Details:       overflowing(decision),
-		Remarks:       untried(decision),
+		Remarks:       append(untried(decision), another(binding)...),
 	}
 }
 
@@ -70,6 +70,9 @@ func untried(decision schedule.Decision) []string {
 
 // decideInFull decides for nobody: what others decide afterwards does not depend on it.
 func (r *Reconciler) decideInFull(binding workv1alpha1.Binding, fleet *schedule.Fleet, room []capacity.Answer) schedule.Decision {
+	if said := scheduledCondition(binding); othersTurn(binding) {
+		return schedule.Decision{Clusters: binding.GetSpec().Clusters, Group: group(binding), Scheduled: said.Status == metav1.ConditionTrue, Reason: said.Reason, Message: said.Message}
+	}
 	facts, settled := r.question(binding, fleet, room)
 	if settled != nil {
 		return *settled
@@ -81,6 +84,14 @@ func (r *Reconciler) decideInFull(binding workv1alpha1.Binding, fleet *schedule.
 	}
 	facts.InFull = true
 	return schedule.Decide(facts)
+}
+
+// another says that the hub's own scheduler knows nothing of why a binding goes where it goes.
+func another(binding workv1alpha1.Binding) []string {
+	if said := scheduledCondition(binding); !othersTurn(binding) || said.Reason == workv1alpha1.ScheduledByAnother {
+		return nil // that says so itself
+	}
+	return []string{fmt.Sprintf("the scheduler %q places it, as spec.schedulerName says: this is its word, and why it chooses no other clusters only it knows", binding.GetSpec().SchedulerName)}
 }
 
 // alike gathers the clusters that are refused for the same reason. The affinity groups stay in their order.

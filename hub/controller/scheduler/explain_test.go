@@ -91,6 +91,13 @@ func TestWhatAnotherSchedulerOrNobodyPlacesIsExplainedByThat(t *testing.T) {
 	w.explained(t, binding(func(b *workv1alpha1.PropagationBinding) { b.Spec.SchedulerName = "mine" }), &workv1alpha1.BindingPlacement{
 		Reason: "OtherScheduler", Message: `the scheduler "mine" is to place it, as spec.schedulerName says; the hub's own leaves it alone`,
 	})
+	w.explained(t, binding(func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.SchedulerName, b.Spec.Clusters = "mine", targets("a")
+		b.Status.Conditions = []metav1.Condition{{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionTrue, Reason: "Mine", Message: "placed as I please"}}
+	}), &workv1alpha1.BindingPlacement{
+		Scheduled: true, Reason: "Mine", Message: "placed as I please", Clusters: targets("a"),
+		Remarks: []string{`the scheduler "mine" places it, as spec.schedulerName says: this is its word, and why it chooses no other clusters only it knows`},
+	})
 	w.explained(t, binding(func(b *workv1alpha1.PropagationBinding) { b.Labels, b.Spec.Clusters = nil, targets("a") }), &workv1alpha1.BindingPlacement{
 		Scheduled: true, Reason: "Success", Message: "no policy claims the template any more; it stays where it is", Clusters: targets("a"),
 	})
