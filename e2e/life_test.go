@@ -395,9 +395,9 @@ spec:
 	member.Eventually(t, web, fleet.Field("metadata.uid", uid), fleet.Field("status.readyReplicas", 1))
 }
 
-// A Job that has ended is taken out of a cluster that loses its label, or that its placement does not name any more, and runs in
-// no other for that.
-func TestAJobThatHasEndedRunsInNoOtherCluster(t *testing.T) {
+// A divided Job that has ended is taken out of a cluster that loses its label, or that its placement does not name any more, and
+// runs in no other for that.
+func TestAJobThatHasEndedRunsInNoOtherClustersPlace(t *testing.T) {
 	f := fleet.Shared(t)
 	namespace := f.Hub().Namespace(t)
 	once := fleet.Object{APIVersion: "batch/v1", Kind: "Job", Namespace: namespace, Name: "once"}
@@ -411,7 +411,7 @@ spec:
     spec:
       restartPolicy: Never
       containers: [{name: once, image: "example.test/once:1"}]
----`)+strings.ReplaceAll(policyFor(once), "placement: {}", "placement: {clusterAffinity: {labelSelector: {matchLabels: {once: "+namespace+"}}}}"))
+---`)+strings.ReplaceAll(policyFor(once), "placement: {}", "placement: {clusterAffinity: {labelSelector: {matchLabels: {once: "+namespace+"}}}, replicaScheduling: {replicaSchedulingType: Divided, replicaDivisionPreference: Weighted}}"))
 	f.Member("member1").Eventually(t, once, fleet.ConditionIs("Complete", "True"))
 	f.Hub().Eventually(t, once, fleet.ConditionIs("Complete", "True"))
 

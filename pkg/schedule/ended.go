@@ -3,9 +3,10 @@ package schedule
 // jobEnded refuses a cluster that may have a Job and does not, when the Job has ended.
 var jobEnded = newCause(RuleReplicaDivision, "fits, but the Job has ended and would run once more", "fit, but the Job has ended and would run once more")
 
-// decideEnded leaves a Job that has ended in those clusters that have it, as far as the placement still allows them, and sends it to no
-// other: there it would run once more, and nobody has asked for that. How many clusters are wanted, and what room they have,
-// is nothing to what does not run.
+// decideEnded decides about a Job that has ended where clusters are chosen or replicas divided, so that one cluster could take
+// another's place. It leaves the Job in those that have it, as far as the placement still allows them, and sends it to no
+// other: there it would do once more what is done. How many clusters are wanted, and what room they have, is nothing to what
+// does not run.
 func (p *problem) decideEnded() Decision {
 	decision := Decision{Group: p.Group, Scheduled: true, Reason: ReasonSuccess}
 	for _, g := range p.groupsInOrder() {

@@ -53,6 +53,11 @@ func (pl *Placement) NeedsCapacity() bool {
 	return pl != nil && (pl.strategy.byRoom() || pl.spread.chooses(pl.strategy))
 }
 
+// everyCluster says whether the template is wanted whole in every cluster that fits, so that no cluster stands in for another.
+func (pl *Placement) everyCluster() bool {
+	return pl.strategy == duplicated && len(pl.groups) == 1 && !pl.spread.chooses(pl.strategy)
+}
+
 // view is what a placement means for a fleet, by position in it: everything about a decision that
 // does not depend on the template.
 type view struct {

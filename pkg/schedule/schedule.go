@@ -31,7 +31,7 @@ type Facts struct {
 	Current   []workv1alpha1.TargetCluster // where the template goes now
 	Leaving   []string                     // clusters that the template has to leave, as soon as another place is found
 	Paused    []string                     // clusters that the policy names to pause what is sent there; this decides nothing, and a name that none has is told
-	Ended     bool                         // it is a Job that is complete or has failed: it stays where it is, and goes nowhere else
+	Ended     bool                         // it is a Job that is complete or has failed: it stays where it is, and no other cluster takes its place
 	Returning []string                     // clusters of Current that it was leaving and need not leave any more; it runs there still
 	KeepEmpty bool                         // send a workload also to clusters where it gets no replica, and which don't have it
 
@@ -109,7 +109,8 @@ type Refusal struct {
 // A template that has to leave clusters goes on in them while it can be placed nowhere else: what a cluster shall not
 // have any longer is better than nothing, and its owner is told.
 //
-// A Job that has ended goes to no cluster that does not have it, has nothing to leave a cluster for, and is not placed anew.
+// A Job that has ended has nothing to leave a cluster for, is not placed anew, and goes to no cluster that does not have it but
+// where the placement wants it in every cluster.
 func Decide(facts Facts) Decision {
 	if facts.Ended {
 		facts.Leaving, facts.Fresh = nil, false
@@ -137,7 +138,7 @@ func decide(facts Facts) Decision {
 		return Decision{Group: facts.Group, Reason: ReasonNoClusterFit, Message: "no cluster is attached to this hub"}
 	}
 	p := newProblem(&facts)
-	if p.Ended {
+	if p.Ended && !p.Placement.everyCluster() {
 		return p.decideEnded()
 	}
 	if len(p.view.groups) == 1 {

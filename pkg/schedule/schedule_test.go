@@ -480,7 +480,7 @@ func servesJobs(c *clusterv1alpha1.MemberCluster) {
 		GroupVersion: "batch/v1", Resources: []clusterv1alpha1.APIResource{{Name: "jobs", Kind: "Job"}}})
 }
 
-func TestAJobThatHasEndedRunsNowhereAnew(t *testing.T) {
+func TestAJobThatHasEndedDoesNotRunAnewInAnotherClustersPlace(t *testing.T) {
 	in := func(of ...any) []workv1alpha1.TargetCluster {
 		var list []workv1alpha1.TargetCluster
 		for i := 0; i < len(of); i += 2 {
@@ -495,6 +495,10 @@ func TestAJobThatHasEndedRunsNowhereAnew(t *testing.T) {
 		}
 		return placement
 	}
+	chosen := func(most int32, affinity *policyv1alpha1.ClusterAffinity) *policyv1alpha1.Placement {
+		return &policyv1alpha1.Placement{ClusterAffinity: affinity,
+			SpreadConstraints: []policyv1alpha1.SpreadConstraint{{SpreadByField: policyv1alpha1.SpreadByFieldCluster, MinGroups: 1, MaxGroups: most}}}
+	}
 	byRoom := &policyv1alpha1.ReplicaSchedulingStrategy{ReplicaSchedulingType: policyv1alpha1.ReplicaSchedulingDivided, ReplicaDivisionPreference: policyv1alpha1.ReplicaDivisionAggregated}
 	const stays = "has ended: stays in 1 cluster, and does not run anew elsewhere"
 	const nowhere = "has ended, and is in no cluster where it may stay: it does not run anew, unless it is deleted and made again"
@@ -507,10 +511,10 @@ func TestAJobThatHasEndedRunsNowhereAnew(t *testing.T) {
 		group   string
 		message string
 	}{
-		{reason: "another cluster is free", current: in("a", 4), place: &policyv1alpha1.Placement{}, want: in("a", 4), message: stays},
-		{reason: "its cluster is out of the placement", current: in("a", 4), place: &policyv1alpha1.Placement{ClusterAffinity: named("b")}, message: nowhere},
-		{reason: "it was taken out before", place: &policyv1alpha1.Placement{}, message: nowhere},
-		{reason: "one of two clusters is out of the placement", current: in("a", 4, "b", 4), place: &policyv1alpha1.Placement{ClusterAffinity: named("b", "c")}, want: in("b", 4), message: stays},
+		{reason: "another cluster is free", current: in("a", 4), place: chosen(2, nil), want: in("a", 4), message: stays},
+		{reason: "its cluster is out of the placement", current: in("a", 4), place: chosen(1, named("b")), message: nowhere},
+		{reason: "it was taken out before", place: chosen(1, nil), message: nowhere},
+		{reason: "one of two clusters is out of the placement", current: in("a", 4, "b", 4), place: chosen(2, named("b", "c")), want: in("b", 4), message: stays},
 		{reason: "a part of it is out of the placement, and the others add up to what is asked for", current: in("a", 3, "b", 1),
 			place: &policyv1alpha1.Placement{ClusterAffinity: named("b", "c"), ReplicaScheduling: divided()}, want: in("b", 4), message: stays},
 		{reason: "its parts are as they were", current: in("a", 3, "b", 1), place: &policyv1alpha1.Placement{ReplicaScheduling: divided()},
@@ -523,7 +527,7 @@ func TestAJobThatHasEndedRunsNowhereAnew(t *testing.T) {
 		{reason: "its affinity group has no cluster left", current: in("a", 4), place: groups(named("x"), named("b")), change: func(f *Facts) { f.Group = "group0" }, group: "group0", message: nowhere},
 		{reason: "its cluster is in another affinity group now", current: in("a", 4), place: groups(named("b"), named("a")), change: func(f *Facts) { f.Group = "group0" },
 			want: in("a", 4), group: "group1", message: stays},
-		{reason: "it has to leave its cluster because of a taint", current: in("a", 4), place: &policyv1alpha1.Placement{}, change: func(f *Facts) { f.Leaving = []string{"a"} }, want: in("a", 4), message: stays},
+		{reason: "it has to leave its cluster because of a taint", current: in("a", 4), place: chosen(1, nil), change: func(f *Facts) { f.Leaving = []string{"a"} }, want: in("a", 4), message: stays},
 	}
 	for _, test := range tests {
 		t.Run(test.reason, func(t *testing.T) {
@@ -543,6 +547,33 @@ func TestAJobThatHasEndedRunsNowhereAnew(t *testing.T) {
 			}
 			if len(got.Clusters)+len(got.Refused) < facts.Fleet.Len() {
 				t.Errorf("not every other cluster is refused: %v", got.Refused)
+			}
+		})
+	}
+}
+
+func TestAJobThatHasEndedRunsInAClusterThatIsNewWhereEveryClusterIsToRunIt(t *testing.T) {
+	for _, test := range []struct {
+		reason string
+		place  *policyv1alpha1.Placement
+		want   []string
+	}{
+		{"no placement", nil, []string{"a", "b", "c"}},
+		{"a cluster is named in addition", &policyv1alpha1.Placement{ClusterAffinity: named("a", "b")}, []string{"a", "b"}},
+		{"another cluster is named", &policyv1alpha1.Placement{ClusterAffinity: named("b")}, []string{"b"}},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			got := Decide(Facts{
+				Template: Template{Kind: schema.GroupVersionKind{Group: "batch", Version: "v1", Kind: "Job"}}, Replicas: ptr.To[int32](4), Ended: true, Leaving: []string{"a"},
+				Fleet: fleet(member("a", servesJobs), member("b", servesJobs), member("c", servesJobs)), Placement: compiled(t, test.place),
+				Current: []workv1alpha1.TargetCluster{{Name: "a", Replicas: 4}},
+			})
+			var names []string
+			for _, target := range got.Clusters {
+				names = append(names, target.Name)
+			}
+			if diff := cmp.Diff(test.want, names); diff != "" {
+				t.Errorf("clusters (-want +got):\n%s", diff)
 			}
 		})
 	}

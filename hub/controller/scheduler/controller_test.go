@@ -431,11 +431,15 @@ func TestWhatNoPolicyClaimsIsSaidToEndItsMove(t *testing.T) {
 	}
 }
 
-// jobBinding is the binding of a Job that goes to the clusters with the label runs.
+// jobBinding is the binding of a Job that is divided over the clusters with the label runs.
 func jobBinding(b *workv1alpha1.PropagationBinding) {
 	b.Spec.Resource = workv1alpha1.ObjectReference{APIVersion: "batch/v1", Kind: "Job", Namespace: "shop", Name: "web", UID: "u1"}
-	b.Spec.Placement = &policyv1alpha1.Placement{ClusterAffinity: &policyv1alpha1.ClusterAffinity{LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"runs": "jobs"}}}}
+	b.Spec.Placement = &policyv1alpha1.Placement{ClusterAffinity: &policyv1alpha1.ClusterAffinity{LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"runs": "jobs"}}},
+		ReplicaScheduling: inParts}
 }
+
+// inParts divides, so that one cluster can take another's place.
+var inParts = &policyv1alpha1.ReplicaSchedulingStrategy{ReplicaSchedulingType: policyv1alpha1.ReplicaSchedulingDivided, ReplicaDivisionPreference: policyv1alpha1.ReplicaDivisionWeighted}
 
 func aJob(uid string, conditions ...any) *unstructured.Unstructured {
 	return &unstructured.Unstructured{Object: map[string]any{"apiVersion": "batch/v1", "kind": "Job",
@@ -469,7 +473,7 @@ func TestAJobThatHasEndedDoesNotRunAnewWhenItsClusterIsDeselected(t *testing.T) 
 			{"by another placement", func(t *testing.T, w *world) {
 				stored, _ := w.PropagationBindings.Get("shop", web.Name)
 				changed := stored.DeepCopy()
-				changed.Spec.Placement = &policyv1alpha1.Placement{ClusterAffinity: &policyv1alpha1.ClusterAffinity{ClusterNames: []string{"b"}}}
+				changed.Spec.Placement = &policyv1alpha1.Placement{ClusterAffinity: &policyv1alpha1.ClusterAffinity{ClusterNames: []string{"b"}}, ReplicaScheduling: inParts}
 				if !w.controller.Place(changed) {
 					t.Fatal("nothing was decided")
 				}
