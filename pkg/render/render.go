@@ -404,27 +404,28 @@ func (r *Renderer) Work(target workv1alpha1.TargetCluster, cluster *clusterv1alp
 }
 
 // Rescale returns a copy of an existing work with another number of replicas, and otherwise as it is: what else has changed since is not for its
-// cluster. It returns nil when there is nothing to write, or the number is not the binding's: an override has written another one.
-func Rescale(existing *workv1alpha1.PropagationWork, replicas int32) (*workv1alpha1.PropagationWork, error) {
+// cluster. It returns nil when there is nothing to write, or the number is not the binding's: an override, or somebody who wrote into the
+// work, has made it another one.
+func Rescale(existing *workv1alpha1.PropagationWork, replicas int32) *workv1alpha1.PropagationWork {
 	written, manifests := existing.Spec.Replicas, existing.Spec.Workload.Manifests
 	if written == nil || *written == replicas || len(manifests) == 0 {
-		return nil, nil
+		return nil
 	}
 	manifest := &unstructured.Unstructured{}
 	if err := json.Unmarshal(manifests[0].Raw, &manifest.Object); err != nil {
-		return nil, fmt.Errorf("reading the manifest of work %s/%s: %w", existing.Namespace, existing.Name, err)
+		return nil
 	}
 	if has, _ := interpret.Replicas(manifest); has == nil || *has != *written || !interpret.ReviseReplicas(manifest, replicas) {
-		return nil, nil
+		return nil
 	}
 	raw, err := encode(manifest)
 	if err != nil {
-		return nil, err
+		return nil
 	}
 	rescaled := existing.DeepCopy()
 	rescaled.Spec.Replicas = &replicas
 	rescaled.Spec.Workload.Manifests[0].Raw = raw
-	return rescaled, nil
+	return rescaled
 }
 
 // suspended returns true or nothing: what is not suspended does not say so.

@@ -461,21 +461,17 @@ func TestAnExistingWorkGetsAnotherNumberOfReplicasAndNothingElse(t *testing.T) {
 		{"it has that number", work("Deployment", `"replicas":2`, ptr.To[int32](2)), nil},
 		{"an override has written a number of its own", work("Deployment", `"replicas":7`, ptr.To[int32](4)), nil},
 		{"nobody knows what it was written with", work("Deployment", `"replicas":4`, nil), nil},
+		{"somebody has written nonsense into it", &workv1alpha1.PropagationWork{Spec: workv1alpha1.WorkSpec{Replicas: ptr.To[int32](4),
+			Workload: workv1alpha1.WorkloadTemplate{Manifests: []runtime.RawExtension{{Raw: []byte("{")}}}}}, nil},
 		{"its kind has no number", work("DaemonSet", ``, ptr.To[int32](1)), nil},
 	} {
 		before := test.existing.DeepCopy()
-		got, err := Rescale(test.existing, 2)
-		if err != nil {
-			t.Errorf("%s: %v", test.reason, err)
-		}
+		got := Rescale(test.existing, 2)
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.reason, diff)
 		}
 		if diff := cmp.Diff(before, test.existing); diff != "" {
 			t.Errorf("%s: the existing work was changed (-before +after):\n%s", test.reason, diff)
 		}
-	}
-	if _, err := Rescale(&workv1alpha1.PropagationWork{Spec: workv1alpha1.WorkSpec{Replicas: ptr.To[int32](1), Workload: workv1alpha1.WorkloadTemplate{Manifests: []runtime.RawExtension{{Raw: []byte("{")}}}}}, 2); err == nil {
-		t.Error("a manifest that can't be read is no error")
 	}
 }

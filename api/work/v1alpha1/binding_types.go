@@ -241,7 +241,7 @@ type GracefulEvictionTask struct {
 	// +optional
 	PurgeMode policyv1alpha1.PurgeMode `json:"purgeMode,omitempty" protobuf:"bytes,2,opt,name=purgeMode,casttype=windlass.dev/windlass/api/policy/v1alpha1.PurgeMode"`
 
-	// replicas that were there.
+	// replicas that were there; fewer when the template was scaled down since.
 	// +optional
 	Replicas *int32 `json:"replicas,omitempty" protobuf:"varint,3,opt,name=replicas"`
 

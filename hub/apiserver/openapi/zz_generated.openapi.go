@@ -4119,7 +4119,7 @@ func schema_windlass_api_work_v1alpha1_GracefulEvictionTask(ref common.Reference
 					},
 					"replicas": {
 						SchemaProps: spec.SchemaProps{
-							Description: "replicas that were there.",
+							Description: "replicas that were there; fewer when the template was scaled down since.",
 							Type:        []string{"integer"},
 							Format:      "int32",
 						},

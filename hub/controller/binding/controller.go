@@ -166,17 +166,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (c
 	if r.pausedMeanwhile(binding) {
 		return ctrl.Result{}, nil // as the policy controller writes that into the binding, it wakes it
 	}
-	if err := r.rescale(ctx, binding, works, evict.Left(binding.GetSpec(), writtenWith(works))); err != nil {
-		return store.Outcome(err)
-	}
+	left := r.rescale(ctx, binding, works, evict.Left(binding.GetSpec(), writtenWith(works)))
 	doubt, err := r.render(ctx, binding, template, works)
 	if recorded := r.recordRendered(ctx, binding, doubt, err); recorded != nil {
 		return store.Outcome(recorded)
 	}
 	if !mayPass(err) {
-		return ctrl.Result{}, nil
+		err = nil
 	}
-	return store.Outcome(err)
+	return store.Outcome(errors.Join(err, left))
 }
 
 // mayPass says whether another attempt may help. Where it can't, a change of the template, the overrides or
@@ -315,22 +313,16 @@ func (r *Reconciler) withdraw(ctx context.Context, binding workv1alpha1.Binding,
 // rescale writes works anew with another number of replicas, and otherwise as they are. What else changes is not for clusters that are being
 // left, nor for any when no policy claims the template; but who scales down means all that runs, and a move that was begun ends.
 func (r *Reconciler) rescale(ctx context.Context, binding workv1alpha1.Binding, works map[string]*workv1alpha1.PropagationWork, clusters []workv1alpha1.TargetCluster) error {
+	var failures []error
 	for _, cluster := range clusters {
 		if binding.GetSpec().Suspension.Suspends(cluster.Name) {
 			continue
 		}
-		rescaled, err := render.Rescale(works[cluster.Name], cluster.Replicas)
-		if err != nil {
-			return err
-		}
-		if rescaled == nil {
-			continue
-		}
-		if err := r.update(ctx, store.Key(binding), rescaled); err != nil {
-			return err
+		if rescaled := render.Rescale(works[cluster.Name], cluster.Replicas); rescaled != nil {
+			failures = append(failures, r.update(ctx, store.Key(binding), rescaled))
 		}
 	}
-	return nil
+	return errors.Join(failures...)
 }
 
 // writtenWith says with how many replicas works were written that are not being removed.

@@ -380,6 +380,30 @@ func TestOfWhatChangesOnlyASmallerNumberReachesAClusterThatIsBeingLeft(t *testin
 	}
 }
 
+func TestACopyThatCantBeScaledDownHoldsUpNoOther(t *testing.T) {
+	w := newWorld(t)
+	w.placeReplicas()
+	w.reconcile(t)
+	w.scale(1)
+	w.change(func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.Replicas = ptr.To[int32](1)
+		b.Spec.Clusters = []workv1alpha1.TargetCluster{{Name: "c", Replicas: 1}}
+		b.Spec.GracefulEvictionTasks = append(keeps("a", 1), keeps("b", 1)...)
+	})
+	w.PropagationWorks.Refuse = func(_ string, work *workv1alpha1.PropagationWork) error {
+		if work.Namespace == workv1alpha1.ExecutionNamespace("a") {
+			return errors.New("refused")
+		}
+		return nil
+	}
+	if _, err := w.controller.Reconcile(t.Context(), key); err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("the error is %v", err)
+	}
+	if diff := cmp.Diff(map[string]int64{"a": 2, "b": 1, "c": 1}, w.replicas(t)); diff != "" {
+		t.Errorf("replicas (-want +got):\n%s", diff)
+	}
+}
+
 func TestAMoveEndsThoughNoPolicyClaimsItsTemplateAnyMore(t *testing.T) {
 	w := newWorld(t)
 	w.placeReplicas()
