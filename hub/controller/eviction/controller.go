@@ -1,5 +1,6 @@
 // Package eviction has templates leave clusters whose NoExecute taints they do not tolerate. It writes
-// a binding's eviction tasks, but for those of moves, which are the scheduler's and end here as well; where the template goes instead is the scheduler's word.
+// a binding's eviction tasks, but for those of moves, which are the scheduler's and end here as well, and for what their replicas become
+// when the template is scaled; where the template goes instead is the scheduler's word.
 package eviction
 
 import (
