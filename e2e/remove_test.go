@@ -141,6 +141,29 @@ spec:
 	}
 }
 
+// What a policy preserves is let go of, and not deleted: many of it may go at once.
+func TestManyThatAreOnlyLetGoOfWaitForNobody(t *testing.T) {
+	f := fleet.Shared(t)
+	name, member := unique("preserved"), f.Spare(t)
+	attach(t, f, member, name)
+	namespace := f.Hub().Namespace(t)
+	placeMany(t, f, namespace, many, name, "member2")
+	f.Hub().Patch(t, policy(namespace, "many"), "spec: {preserveResourcesOnDeletion: true}")
+	f.Hub().Eventually(t, policy(namespace, "many"), fleet.ConditionIs("Ready", "True"))
+	for i := range many {
+		f.Hub().Eventually(t, fleet.Binding(configMap(namespace, fmt.Sprintf("many-%02d", i))), fleet.Field("spec.preserveResourcesOnDeletion", true))
+	}
+
+	f.Hub().Patch(t, policy(namespace, "many"), "spec: {placement: {clusterAffinity: {clusterNames: [member2]}}}")
+	for i := range many {
+		member.Eventually(t, configMap(namespace, fmt.Sprintf("many-%02d", i)), fleet.Field("metadata.annotations", map[string]any{"windlass.dev/preserved": "true"}))
+	}
+	f.Hub().Eventually(t, policy(namespace, "many"), fleet.ConditionIs("Ready", "True"))
+	if cluster := f.Hub().Get(t, fleet.Cluster(name)); fleet.ConditionIs("DeletionsHeld", "True")(cluster) == nil {
+		t.Errorf("something waits for a person: %v", cluster.Object["status"])
+	}
+}
+
 // placeMany places so many ConfigMaps, called many-00 and so on, by the policy many, and waits until they
 // are in all the clusters.
 func placeMany(t *testing.T, f *fleet.Fleet, namespace string, many int, clusters ...string) {

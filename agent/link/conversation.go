@@ -54,10 +54,6 @@ const (
 
 func (l *Link) newConversation(rpc linkv1.Link_SessionClient, conn *observedConn) *conversation {
 	known := l.config.Desired.Known()
-	holds := make([]session.Ref, len(known))
-	for i, r := range known {
-		holds[i] = session.RefOf(r)
-	}
 	return &conversation{
 		link: l, rpc: rpc, conn: conn,
 		done: make(chan struct{}), gone: make(chan struct{}), inbox: make(chan event),
@@ -65,7 +61,7 @@ func (l *Link) newConversation(rpc linkv1.Link_SessionClient, conn *observedConn
 		hands: make(chan struct{}, mostHands),
 		machine: session.NewAgent(session.AgentConfig{
 			Settings: l.config.Settings, Version: l.config.Version, KubeSystemUID: l.config.KubeSystemUID,
-			Mark: l.mark.Raise(known), Holds: holds, Report: l.config.Reports.Report, Unreported: l.unreported,
+			Mark: l.mark.Raise(known), Holds: known, Report: l.config.Reports.Report, Unreported: l.unreported,
 			Brake: l.config.Brake, TakesAlong: l.config.Desired.TakesAlong, Jitter: rand.Float64,
 		}, time.Now()),
 		renewAt: l.config.Renewal.RenewAt(),

@@ -175,7 +175,7 @@ func (s *Store) Known() []*linkv1.WorkRef {
 			}
 			refs = append(refs, &linkv1.WorkRef{
 				Key: e.Key, Uid: e.UID, Generation: e.Generation, Hash: e.Hash,
-				Revision: e.Work.GetRevision(), Incarnation: e.Work.GetIncarnation(),
+				Revision: e.Work.GetRevision(), Incarnation: e.Work.GetIncarnation(), Preserves: e.Work.GetPreserveResourcesOnDeletion(),
 			})
 		}
 	}

@@ -88,6 +88,24 @@ func TestWhatWasPutIsThereAfterACleanRestart(t *testing.T) {
 	}
 }
 
+func TestWhatIsPreservedIsKnownAsSuchAfterARestart(t *testing.T) {
+	secrets := newFakeSecrets()
+	store, stop := open(t, secrets)
+	kept := makeWork("kept", 1, 100)
+	kept.PreserveResourcesOnDeletion = true
+	put(t, store, kept)
+	put(t, store, makeWork("other", 1, 100))
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	again, _ := open(t, secrets)
+	for _, ref := range again.Known() {
+		if ref.Preserves != (ref.Key == "kept") {
+			t.Errorf("of %s it is known that its objects stay when it is removed: %t", ref.Key, ref.Preserves)
+		}
+	}
+}
+
 func TestAfterACrashBeforeTheManifestsWereWrittenTheHubIsAskedAgain(t *testing.T) {
 	secrets := newFakeSecrets()
 	store, _ := open(t, secrets, func(c *Config) { c.FlushInterval = time.Hour })

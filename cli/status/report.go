@@ -36,7 +36,7 @@ func Make(facts Facts) Report {
 	connected, holds := map[string]bool{}, map[string]string{}
 	for i := range facts.Clusters {
 		cluster, problems := describeCluster(&facts.Clusters[i], facts)
-		connected[cluster.Name], holds[cluster.Name] = cluster.Connected, holding(&facts.Clusters[i])
+		connected[cluster.Name], holds[cluster.Name] = cluster.Connected, aggregate.Holding(&facts.Clusters[i])
 		report.Clusters = append(report.Clusters, cluster)
 		report.Problems = append(report.Problems, problems...)
 	}
@@ -256,15 +256,6 @@ func (w Workload) asPolicySees() policy.Template {
 	return policy.Template{Kind: schema.FromAPIVersionAndKind(w.APIVersion, w.Kind), Namespace: w.Namespace, Name: w.Name, Labels: w.Labels}
 }
 
-// holding says why deletions in a cluster wait for a person; empty when none does.
-func holding(c *clusterv1alpha1.MemberCluster) string {
-	held := meta.FindStatusCondition(c.Status.Conditions, clusterv1alpha1.ClusterDeletionsHeld)
-	if held == nil || held.Status != metav1.ConditionTrue {
-		return ""
-	}
-	return held.Reason
-}
-
 func describeBinding(b binding, works map[string]work, connected map[string]bool, holds map[string]string) (Binding, *Problem) {
 	described := Binding{
 		Namespace: b.GetNamespace(), Name: b.GetName(),
@@ -462,17 +453,10 @@ func notRendered(status *workv1alpha1.BindingStatus) *metav1.Condition {
 // whyRemovedFirst says of a cluster that shall have a template again while what it had is being removed why that takes
 // its time.
 func whyRemovedFirst(w *workv1alpha1.PropagationWork, cluster, hold string) string {
-	if isHeld(w, hold) {
+	if aggregate.IsHeld(w, hold) {
 		return fmt.Sprintf("what it had is removed first, and that is held back until a person confirms it: see cluster %s", cluster)
 	}
 	return "what it had is removed first"
-}
-
-// isHeld says whether a removal waits for a person in a cluster that holds deletions for a reason: there everything does
-// that nobody asked for, and after a restore everything.
-func isHeld(w *workv1alpha1.PropagationWork, hold string) bool {
-	return w.DeletionTimestamp != nil &&
-		(hold == clusterv1alpha1.DeletionsHeldStoreRestored || hold != "" && w.Spec.RemovalCause != workv1alpha1.RemovalTemplateDeleted)
 }
 
 // heldNote says from where a template should be gone and is not, because a person has to confirm it. Of clusters that
@@ -481,7 +465,7 @@ func heldNote(described Binding, works map[string]work, holds map[string]string)
 	var clusters []string
 	for cluster, w := range works {
 		placed := slices.ContainsFunc(described.Placements, func(p Placement) bool { return p.Cluster == cluster })
-		if isHeld(w.object, holds[cluster]) && (described.Removing || !placed) {
+		if aggregate.IsHeld(w.object, holds[cluster]) && (described.Removing || !placed) {
 			clusters = append(clusters, cluster)
 		}
 	}

@@ -259,6 +259,7 @@ func TestARemovalThatIsHeldIsTheCauseThatIsTold(t *testing.T) {
 		}
 	}
 	unreported := func(w *workv1alpha1.PropagationWork) { w.Status = workv1alpha1.WorkStatus{} }
+	kept := func(w *workv1alpha1.PropagationWork) { w.Spec.PreserveResourcesOnDeletion = ptr.To(true) }
 	moved, deleted := workv1alpha1.RemovalNotSelected, workv1alpha1.RemovalTemplateDeleted
 	both := boundTo(template("ConfigMap", "settings"), nil, to("member1", 0), to("member2", 0))
 	second := boundTo(template("ConfigMap", "settings"), nil, to("member2", 0))
@@ -279,6 +280,8 @@ func TestARemovalThatIsHeldIsTheCauseThatIsTold(t *testing.T) {
 			"applied in 0 of 1 cluster: member2: the cluster has not reported yet; its removal from 1 cluster is held back until a person confirms it: see cluster member1"},
 		{"it is deleted, and the store was restored", "StoreRestored", going, []workv1alpha1.PropagationWork{workOf(going, "member1", "", leaving(deleted)), workOf(going, "member2", "", leaving(deleted))},
 			"it is being removed, and is not gone from 2 clusters: member1, member2; its removal from 1 cluster is held back until a person confirms it: see cluster member1"},
+		{"it is only let go of, which deletes nothing", "TooManyDeletions", both, []workv1alpha1.PropagationWork{workOf(both, "member1", "", leaving(moved), kept), workOf(both, "member2", "")},
+			"applied in 1 of 2 clusters: member1: what it had is removed first"},
 		{"it is deleted, which is never too much", "TooManyDeletions", going, []workv1alpha1.PropagationWork{workOf(going, "member1", "", leaving(deleted))},
 			"it is being removed, and is not gone from 1 cluster: member1"},
 	} {

@@ -17,7 +17,7 @@ type AgentConfig struct {
 	// Mark is what was last remembered.
 	Mark Mark
 	// Holds are the works whose state is durable in the member. The mark must not be below theirs: see Mark.Raise.
-	Holds []Ref
+	Holds []*linkv1.WorkRef
 	// Report returns the present report of a key, nil when there is none. The session copies it.
 	Report func(key string) *linkv1.Report
 	// Unreported are the keys that the session before has not got rid of.
@@ -53,9 +53,11 @@ type Agent struct {
 	restoring bool
 	synced    bool
 
-	// holds is what is durable; ops are being made durable.
-	holds map[string]Ref
-	ops   map[string]*operation
+	// holds is what is durable, preserves the UIDs of those of it whose objects stay when they are removed; ops are being
+	// made durable.
+	holds     map[string]Ref
+	preserves map[string]string
+	ops       map[string]*operation
 	// heard is the highest sequence of each key that was acted upon: what is said twice or late is not done again.
 	heard map[string]heardOf
 	// newest is the highest sequence heard; what is not in heard and not above forgotten counts as heard.
@@ -113,11 +115,11 @@ func NewAgent(c AgentConfig, now time.Time) *Agent {
 	a := &Agent{
 		settings: c.Settings.WithDefaults(), config: c, brake: c.Brake,
 		began: now, lastHeard: now, mark: c.Mark, remembered: c.Mark, seen: c.Mark.Revision,
-		holds: make(map[string]Ref, len(c.Holds)), ops: map[string]*operation{}, heard: map[string]heardOf{},
+		holds: make(map[string]Ref, len(c.Holds)), preserves: map[string]string{}, ops: map[string]*operation{}, heard: map[string]heardOf{},
 		weighing: map[string]*linkv1.Removal{}, held: map[string]*linkv1.Removal{}, reports: map[string]*sentReport{},
 	}
 	for _, r := range c.Holds {
-		a.holds[r.Key] = r
+		a.isHolding(RefOf(r), r.GetPreserves())
 	}
 	for _, key := range c.Unreported {
 		a.dirty.push(key)

@@ -65,7 +65,9 @@ func (a *Agent) sendRefs(head *linkv1.ProbeAnswer, refs []Ref) {
 			Round: head.GetRound(), Part: uint32(part), Parts: uint32(parts), Total: head.GetTotal(), OfBuckets: head.GetOfBuckets(),
 		}
 		for _, r := range refs[part*refsPerPart : min(len(refs), (part+1)*refsPerPart)] {
-			answer.Refs = append(answer.Refs, r.Message())
+			ref := r.Message()
+			ref.Preserves = a.preserves[r.Key] == r.UID
+			answer.Refs = append(answer.Refs, ref)
 		}
 		a.sendWorks(&linkv1.WorksFromAgent{Message: &linkv1.WorksFromAgent_Probe{Probe: answer}})
 	}
@@ -103,8 +105,10 @@ func (a *Agent) receiveRemoval(r *linkv1.Removal, now time.Time) {
 	a.obey(r, now)
 }
 
-// obey carries a removal out, or holds it, as soon as it is known what it takes along.
+// obey carries a removal out, or holds it, as soon as it is known what it takes along. What the work preserves stays whatever
+// the removal says. That is decided here, so that what the brake does not count deletes nothing.
 func (a *Agent) obey(r *linkv1.Removal, now time.Time) {
+	r.Keep = r.GetKeep() || a.preserves[r.GetKey()] == r.GetUid()
 	if a.weighs(r, now) {
 		a.weighing[r.GetKey()] = r
 		a.do(WeighRemoval{Sequence: r.GetSequence(), Removal: r, Most: a.brake.Limit(len(a.holds))})
@@ -259,10 +263,18 @@ func (a *Agent) brakes(r *linkv1.Removal, burden Burden, now time.Time) bool {
 	return !a.brake.Pass(id, 1+max(0, burden.Others), len(a.holds), now)
 }
 
-// counts says whether the brake counts a removal.
+// counts says whether the brake counts a removal. One that only lets go deletes nothing.
 func (a *Agent) counts(r *linkv1.Removal) bool {
-	return !a.restoring && !r.GetConfirmed() && r.GetCause() != linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED &&
+	return !a.restoring && !r.GetConfirmed() && !r.GetKeep() && r.GetCause() != linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED &&
 		a.isHeld(RemovalID{Key: r.GetKey(), UID: r.GetUid()})
+}
+
+func (a *Agent) isHolding(r Ref, preserves bool) {
+	a.holds[r.Key] = r
+	delete(a.preserves, r.Key)
+	if preserves {
+		a.preserves[r.Key] = r.UID
+	}
 }
 
 func (a *Agent) isHeld(id RemovalID) bool { return a.holds[id.Key].UID == id.UID }
@@ -363,11 +375,12 @@ func (a *Agent) Done(key string, sequence uint64, err error, now time.Time) {
 
 func (a *Agent) isDurable(key string, op *operation) {
 	if op.put != nil {
-		a.holds[key] = RefOfWork(op.put)
+		a.isHolding(RefOfWork(op.put), op.put.GetPreserveResourcesOnDeletion())
 	} else {
 		id := RemovalID{Key: key, UID: op.removal.GetUid()}
 		if a.holds[key].UID == id.UID {
 			delete(a.holds, key)
+			delete(a.preserves, key)
 		}
 		a.brake.Forget(id)
 	}

@@ -34,6 +34,7 @@
 //     and then every removal waits for a person. See History.
 //   - What an agent remembers of the store is never less than what it holds: the mark moves into a new era before
 //     anything of that era is obeyed.
-//   - More removals than the brake allows wait for a person, on either side.
+//   - More removals than the brake allows wait for a person, on either side. One that only lets go of its objects is not
+//     counted, and then it deletes none.
 //   - A report that the agent was not told is recorded is sent again, in this session or the next.
 package session

@@ -10,14 +10,15 @@ import (
 )
 
 // brakes decides whether a removal that nobody confirmed has to wait. Deleting a template is somebody's request and is
-// not counted; in restore mode the request may be older than what the member has, so there everything waits.
-func (h *Hub) brakes(id RemovalID, cause linkv1.RemovalCause, now time.Time) bool {
+// not counted, nor is what only lets the objects go; in restore mode the request may be older than what the member has, so
+// there everything waits.
+func (h *Hub) brakes(id RemovalID, order *Removing, now time.Time) bool {
 	if h.store.Restoring {
 		// What the member does not have is not deleted there; waiting would only hide what it has in its place.
 		state := h.work(id.Key)
 		return state.held.UID == id.UID || state.offered
 	}
-	if cause == linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED {
+	if order.Keep || order.Cause == linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED {
 		return false
 	}
 	if h.heldAlready(id) {

@@ -17,6 +17,8 @@ type probe struct {
 	parts   map[uint32]struct{}
 	// refs that the agent holds: those of the buckets whose digests were equal, and those it has listed.
 	refs []Ref
+	// preserved are those it has listed, by key, whose objects stay when they are removed.
+	preserved map[string]struct{}
 }
 
 // becomeProbe asks the agent what it holds.
@@ -26,7 +28,7 @@ func (h *Hub) becomeProbe(now time.Time) {
 	h.reprobe, h.complete = false, nil
 	h.catching = nil
 	h.absent, h.absentUID, h.absentSent = keyQueue{}, nil, nil
-	h.probe = &probe{asked: now, parts: map[uint32]struct{}{}}
+	h.probe = &probe{asked: now, parts: map[uint32]struct{}{}, preserved: map[string]struct{}{}}
 	h.askProbe(nil)
 }
 
@@ -61,9 +63,12 @@ func (h *Hub) receiveProbe(a *linkv1.ProbeAnswer, now time.Time) {
 			}
 		}
 		p.refs = append(p.refs, RefOf(r))
+		if r.GetPreserves() {
+			p.preserved[r.GetKey()] = struct{}{}
+		}
 	}
 	if len(p.parts) == int(a.GetParts()) {
-		h.compare(p.refs, now)
+		h.compare(p.refs, p.preserved, now)
 	}
 }
 
@@ -91,10 +96,10 @@ func (h *Hub) compareBuckets(theirs [][]byte, now time.Time) {
 		return differs
 	})
 	if len(ask) == 0 {
-		h.compare(equal, now)
+		h.compare(equal, nil, now)
 		return
 	}
-	h.probe = &probe{asked: now, buckets: differ, parts: map[uint32]struct{}{}, refs: equal}
+	h.probe = &probe{asked: now, buckets: differ, parts: map[uint32]struct{}{}, refs: equal, preserved: map[string]struct{}{}}
 	h.askProbe(ask)
 }
 
@@ -108,8 +113,8 @@ func wantedRefs(listed []Listed) []Ref {
 	return refs
 }
 
-// compare ends the probe: refs are all that the agent holds.
-func (h *Hub) compare(refs []Ref, now time.Time) {
+// compare ends the probe: refs are all that the agent holds, and preserved the keys of those that it only lets go of.
+func (h *Hub) compare(refs []Ref, preserved map[string]struct{}, now time.Time) {
 	theirs := make(map[string]Ref, len(refs))
 	for _, r := range refs {
 		theirs[r.Key] = r
@@ -148,7 +153,7 @@ func (h *Hub) compare(refs []Ref, now time.Time) {
 	}
 	h.askReports(unreported)
 	h.forgetWorksNotIn(listed)
-	h.absentAre(theirs, now)
+	h.absentAre(theirs, preserved, now)
 	h.brake.Retain(func(id RemovalID) bool { return h.wantsRemoved(id) })
 	h.holdChanged = true
 	if len(h.catching) == 0 && h.absent.len() == 0 {
@@ -189,8 +194,9 @@ func (h *Hub) forgetWorksNotIn(listed []Listed) {
 	}
 }
 
-// absentAre takes the works that the agent holds and the store lacks. In restore mode all of them wait for a person.
-func (h *Hub) absentAre(theirs map[string]Ref, now time.Time) {
+// absentAre takes the works that the agent holds and the store lacks. Only the agent knows which of them delete nothing. In
+// restore mode all of them wait for a person.
+func (h *Hub) absentAre(theirs map[string]Ref, preserved map[string]struct{}, now time.Time) {
 	h.clean = h.clean && len(theirs) == 0
 	h.absentUID, h.absentSent = map[string]string{}, map[string]struct{}{}
 	refs := make([]Ref, 0, len(theirs))
@@ -201,7 +207,8 @@ func (h *Hub) absentAre(theirs map[string]Ref, now time.Time) {
 	for _, r := range refs {
 		id := RemovalID{Key: r.Key, UID: r.UID}
 		h.absentUID[r.Key] = r.UID
-		if h.brake.Confirmed(id) || (!h.store.Restoring && h.brake.Pass(id, 1, h.counted+len(refs), now)) {
+		_, letGo := preserved[r.Key]
+		if h.brake.Confirmed(id) || !h.store.Restoring && (letGo || h.brake.Pass(id, 1, h.counted+len(refs), now)) {
 			h.absent.push(r.Key)
 		} else {
 			h.hold(r.Key, heldRemoval{uid: r.UID, absent: true})

@@ -131,7 +131,7 @@ func (h *Hub) sendRemoval(key string, item Item, now time.Time) {
 		h.caught(key)
 		return
 	}
-	if !confirmed && h.brakes(id, order.Cause, now) {
+	if !confirmed && h.brakes(id, order, now) {
 		h.hold(key, heldRemoval{uid: order.UID, byAgent: h.held[key].byAgent})
 		h.caught(key)
 		return

@@ -72,6 +72,7 @@ func playHistory(w *world, random *rand.Rand) *strings.Builder {
 		do     func()
 	}{
 		{30, "put", func() { w.put(key()) }},
+		{8, "preserve", func() { w.preserve(key(), side()) }},
 		{10, "remove", func() { w.remove(key(), causes[random.IntN(len(causes))]) }},
 		{2, "move away", func() {
 			for range 8 {

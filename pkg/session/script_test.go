@@ -99,6 +99,14 @@ func (w *world) command(t *testing.T, words []string) {
 		for _, key := range words[1:] {
 			w.put(key)
 		}
+	case "preserve": // what the policy says of these works' objects when they are removed
+		for _, key := range words[1:] {
+			w.preserve(key, true)
+		}
+	case "give-up": // they are no longer preserved
+		for _, key := range words[1:] {
+			w.preserve(key, false)
+		}
 	case "fill": // fill N: put N works at once
 		for i := range number(1, 0) {
 			w.put(fmt.Sprintf("w%04d", i))

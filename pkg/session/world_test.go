@@ -3,7 +3,6 @@ package session
 import (
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +48,8 @@ type world struct {
 	memberWork, storeWork []func()
 	failing               bool
 	maxUnacknowledged     int
+	// deleting are the UIDs whose objects the agent was once to delete.
+	deleting map[string]bool
 	// waiting are the UIDs whose removal a person was told to wait for him, and he has not confirmed.
 	waiting map[string]bool
 }
@@ -72,15 +73,17 @@ type store struct {
 }
 
 type stored struct {
-	ref      Ref
-	revision int64
-	removing *Removing
+	ref Ref
+	// preserves: the policy says that the objects stay when the work is removed.
+	preserves bool
+	revision  int64
+	removing  *Removing
 }
 
 type member struct {
 	mark    Mark
 	holds   map[string]Ref
-	marks   map[string]*linkv1.WorkRef
+	marks   map[string]*linkv1.WorkRef // what else is durable of what is held
 	removed map[string]string
 	// counted is what the brake counted when the last work or removal became durable.
 	counted []Counted
@@ -92,7 +95,7 @@ func newWorld() *world {
 	w := &world{
 		now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC), log: func(string, ...any) {},
 		settings: Settings{Window: 4, ReportWindow: 4}, brakes: BrakeSettings{Least: 3, Percent: 5},
-		store: newStore(100), waiting: map[string]bool{},
+		store: newStore(100), deleting: map[string]bool{}, waiting: map[string]bool{},
 		member: member{holds: map[string]Ref{}, marks: map[string]*linkv1.WorkRef{}, removed: map[string]string{}},
 	}
 	w.agentBrake = w.newAgentBrake()
@@ -131,7 +134,7 @@ func (w *world) Look(key string) (Item, bool) {
 		return Item{}, false
 	}
 	return Item{Revision: s.revision, Removing: s.removing, Work: &linkv1.Work{
-		Key: s.ref.Key, Uid: s.ref.UID, Generation: s.ref.Generation, Hash: []byte(s.ref.Hash),
+		Key: s.ref.Key, Uid: s.ref.UID, Generation: s.ref.Generation, Hash: []byte(s.ref.Hash), PreserveResourcesOnDeletion: s.preserves,
 	}}, true
 }
 
@@ -153,6 +156,15 @@ func (w *world) put(key string) {
 	w.dirty(key)
 }
 
+// preserve changes what a policy says of the objects of a work that is removed.
+func (w *world) preserve(key string, preserves bool) {
+	w.put(key)
+	if s := w.store.works[key]; s.removing == nil {
+		s.preserves = preserves
+		w.store.works[key] = s
+	}
+}
+
 func (w *world) remove(key string, cause linkv1.RemovalCause) {
 	s, there := w.store.works[key]
 	if !there || s.removing != nil && (cause != linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED || cause == s.removing.Cause) {
@@ -160,7 +172,7 @@ func (w *world) remove(key string, cause linkv1.RemovalCause) {
 	}
 	w.write()
 	s.revision = w.store.revision
-	s.removing = &Removing{UID: s.ref.UID, Cause: cause}
+	s.removing = &Removing{UID: s.ref.UID, Cause: cause, Keep: s.preserves}
 	if cause == linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED {
 		delete(w.waiting, s.ref.UID) // somebody asks for it, and needs no confirmation
 	}
@@ -238,7 +250,7 @@ func (w *world) connect() {
 	w.cut()
 	w.hub = NewHub(HubConfig{Settings: w.settings, Version: "test", Source: w, Brake: w.hubBrake}, w.now)
 	w.agent = NewAgent(AgentConfig{
-		Settings: w.settings, Version: "test", Mark: w.mark, Holds: slices.Collect(maps.Values(w.member.holds)),
+		Settings: w.settings, Version: "test", Mark: w.mark, Holds: w.member.known(),
 		Report: w.report, Unreported: w.unreported, Brake: w.agentBrake,
 		TakesAlong: func(r *linkv1.Removal) bool { return w.burdens[r.GetKey()] > 0 },
 	}, w.now)
@@ -287,11 +299,18 @@ func (w *world) restartAgent() {
 		w.agentBrake.Resume()
 	}
 	// The mark is written later than the works; each work carries its own.
-	var held []*linkv1.WorkRef
-	for key := range w.member.holds {
-		held = append(held, w.member.marks[key])
+	w.mark = w.member.mark.Raise(w.member.known())
+}
+
+// known is what the member holds, as agent/state would give it.
+func (m member) known() []*linkv1.WorkRef {
+	var known []*linkv1.WorkRef
+	for key, r := range m.holds {
+		ref, mark := r.Message(), m.marks[key]
+		ref.Revision, ref.Incarnation, ref.Preserves = mark.GetRevision(), mark.GetIncarnation(), mark.GetPreserves()
+		known = append(known, ref)
 	}
-	w.mark = w.member.mark.Raise(held)
+	return known
 }
 
 func (w *world) newAgentBrake() *Brake {
@@ -347,6 +366,7 @@ func (w *world) hubEffect(e HubEffect) {
 	switch e := e.(type) {
 	case SendToAgent:
 		w.log("hub>   %s", describeFromHub(e.Message))
+		w.checkOrder(e.Message.GetWorks().GetRemoval())
 		w.toAgent = append(w.toAgent, marshal(e.Message))
 	case Hail:
 		if w.store.revision < w.highest || w.store.recorded < w.recorded {
@@ -432,13 +452,18 @@ func (w *world) agentEffect(e AgentEffect) {
 			}
 			w.keepBrake()
 			w.member.holds[e.Work.GetKey()] = RefOfWork(e.Work)
-			w.member.marks[e.Work.GetKey()] = &linkv1.WorkRef{Revision: e.Work.GetRevision(), Incarnation: e.Work.GetIncarnation()}
+			w.member.marks[e.Work.GetKey()] = &linkv1.WorkRef{
+				Revision: e.Work.GetRevision(), Incarnation: e.Work.GetIncarnation(), Preserves: e.Work.GetPreserveResourcesOnDeletion(),
+			}
 			delete(w.member.removed, e.Work.GetKey())
 			agent.Done(e.Work.GetKey(), e.Sequence, nil, w.now)
 			agent.ReportsDirty(e.Work.GetKey())
 		})
 	case RemoveWork:
 		agent := w.agent
+		if !e.Removal.GetKeep() {
+			w.deleting[e.Removal.GetUid()] = true
+		}
 		w.inMember(func() {
 			key, uid := e.Removal.GetKey(), e.Removal.GetUid()
 			if w.failing {
@@ -450,7 +475,8 @@ func (w *world) agentEffect(e AgentEffect) {
 				return
 			}
 			if w.member.holds[key].UID == uid {
-				w.log("agent: removes %s %s", key, uid)
+				w.log("agent: %s %s %s", map[bool]string{false: "removes", true: "lets go of"}[e.Removal.GetKeep()], key, uid)
+				w.checkKept(e.Removal)
 				if !w.store.asked[uid] {
 					w.fault("%s %s was removed and nobody had asked for it (cause %s)", key, uid, e.Removal.GetCause())
 				}
@@ -488,10 +514,38 @@ func (w *world) agentEffect(e AgentEffect) {
 	}
 }
 
+// checkOrder: the hub's brake does not count what only lets go.
+func (w *world) checkOrder(r *linkv1.Removal) {
+	if r.GetKeep() && w.hubBrake.counts(RemovalID{Key: r.GetKey(), UID: r.GetUid()}) {
+		w.fault("the hub counts %s %s, which deletes nothing", r.GetKey(), r.GetUid())
+	}
+}
+
+// checkKept: what the work in the member preserves is let go of, whatever the hub knows of it, and the agent's brake does not
+// count it, unless it was once to be deleted.
+func (w *world) checkKept(r *linkv1.Removal) {
+	key, uid := r.GetKey(), r.GetUid()
+	if w.member.marks[key].GetPreserves() && !r.GetKeep() {
+		w.fault("%s %s was deleted, which the member preserves", key, uid)
+	}
+	if r.GetKeep() && !w.deleting[uid] && w.agentBrake.counts(RemovalID{Key: key, UID: uid}) {
+		w.fault("the agent counts %s %s, which it only lets go of", key, uid)
+	}
+}
+
+// counts says whether a removal uses up a part of what may pass.
+func (b *Brake) counts(id RemovalID) bool {
+	_, yes := b.passed[checksum(id)]
+	return yes
+}
+
 // tellHold notes what a person is told to wait for him. One id stands for one set.
 func (w *world) tellHold(hold Hold) {
 	var sum uint64
 	for key, r := range w.hub.held {
+		if s := w.store.works[key]; !hold.Restoring && !w.agent.restoring && s.ref.UID == r.uid && s.removing != nil && s.removing.Keep {
+			w.fault("a person is told that %s %s waits, which deletes nothing", key, r.uid)
+		}
 		w.waiting[r.uid] = !w.overtaken(key, r.uid)
 		sum += checksum(RemovalID{Key: key, UID: r.uid})
 	}
@@ -526,8 +580,9 @@ func (w *world) view() StoreView {
 	return StoreView{HubID: "H", History: w.store.history, Revision: w.store.revision, Restoring: w.store.restoring}
 }
 
+// inStore writes in the order in which it was asked to, also when the store has just become fast again.
 func (w *world) inStore(f func()) {
-	if w.slowStore {
+	if w.slowStore || len(w.storeWork) > 0 {
 		w.storeWork = append(w.storeWork, f)
 		return
 	}
@@ -544,12 +599,8 @@ func (w *world) inMember(f func()) {
 
 // work lets the slow store and the slow member do what they were asked for.
 func (w *world) work() {
-	for _, f := range w.storeWork {
-		f()
-	}
-	w.storeWork = nil
-	pending := w.memberWork
-	w.memberWork = nil
+	pending := append(w.storeWork, w.memberWork...)
+	w.storeWork, w.memberWork = nil, nil
 	for _, f := range pending {
 		f()
 	}
@@ -649,7 +700,8 @@ func describeFromHub(m *linkv1.FromHub) string {
 			return fmt.Sprintf("put %s %s gen=%d #%d", w.Put.GetWork().GetKey(), w.Put.GetWork().GetUid(), w.Put.GetWork().GetGeneration(), w.Put.GetSequence())
 		case *linkv1.WorksFromHub_Removal:
 			r := w.Removal
-			return strings.TrimSpace(fmt.Sprintf("remove %s %s %s #%d %s", r.GetKey(), r.GetUid(), trimCause(r.GetCause()), r.GetSequence(), map[bool]string{true: "confirmed"}[r.GetConfirmed()]))
+			return strings.TrimSpace(fmt.Sprintf("remove %s %s %s #%d %s%s", r.GetKey(), r.GetUid(), trimCause(r.GetCause()), r.GetSequence(),
+				map[bool]string{true: "confirmed"}[r.GetConfirmed()], map[bool]string{true: "keep"}[r.GetKeep()]))
 		case *linkv1.WorksFromHub_Complete:
 			return fmt.Sprintf("complete round=%d incarnation=%s revision=%d works=%d absent=%d #%d", w.Complete.GetRound(), w.Complete.GetIncarnation(), w.Complete.GetRevision(), w.Complete.GetWorks(), w.Complete.GetAbsent(), w.Complete.GetSequence())
 		}
@@ -681,7 +733,7 @@ func describeFromAgent(m *linkv1.FromAgent) string {
 			}
 			var refs []string
 			for _, r := range w.Probe.GetRefs() {
-				refs = append(refs, fmt.Sprintf("%s:%s:%d", r.GetKey(), r.GetUid(), r.GetGeneration()))
+				refs = append(refs, fmt.Sprintf("%s:%s:%d%s", r.GetKey(), r.GetUid(), r.GetGeneration(), map[bool]string{true: "(preserved)"}[r.GetPreserves()]))
 			}
 			return fmt.Sprintf("holds round=%d [%s]", w.Probe.GetRound(), strings.Join(refs, " "))
 		case *linkv1.WorksFromAgent_Acks:

@@ -1369,7 +1369,7 @@ func (*WorksFromAgent_Probe) isWorksFromAgent_Message() {}
 
 func (*WorksFromAgent_Acks) isWorksFromAgent_Message() {}
 
-// WorkRef names one state of one work. Two sides agree on a work when all four fields are equal.
+// WorkRef names one state of one work. Two sides agree on a work when its first four fields are equal.
 type WorkRef struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The work's name within the member's namespace on the hub.
@@ -1379,8 +1379,11 @@ type WorkRef struct {
 	// Computed once by the hub, opaque to the agent, who stores and repeats it.
 	Hash []byte `protobuf:"bytes,4,opt,name=hash,proto3" json:"hash,omitempty"`
 	// Within the agent only: Work.revision and Work.incarnation of what is held. They do not travel.
-	Revision      int64  `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
-	Incarnation   string `protobuf:"bytes,6,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Revision    int64  `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
+	Incarnation string `protobuf:"bytes,6,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// Of what the agent holds, and no part of what is compared: the work says that its objects stay in the member when it is
+	// removed, so its removal is no deletion.
+	Preserves     bool `protobuf:"varint,7,opt,name=preserves,proto3" json:"preserves,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1455,6 +1458,13 @@ func (x *WorkRef) GetIncarnation() string {
 		return x.Incarnation
 	}
 	return ""
+}
+
+func (x *WorkRef) GetPreserves() bool {
+	if x != nil {
+		return x.Preserves
+	}
+	return false
 }
 
 // ProbeRequest asks what the agent holds. Without buckets it asks for everything: refs when there are few, digests of
@@ -3746,7 +3756,7 @@ const file_api_link_v1_link_proto_rawDesc = "" +
 	"\x0eWorksFromAgent\x125\n" +
 	"\x05probe\x18\x01 \x01(\v2\x1d.windlass.link.v1.ProbeAnswerH\x00R\x05probe\x12,\n" +
 	"\x04acks\x18\x02 \x01(\v2\x16.windlass.link.v1.AcksH\x00R\x04acksB\t\n" +
-	"\amessage\"\x9f\x01\n" +
+	"\amessage\"\xbd\x01\n" +
 	"\aWorkRef\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\tR\x03uid\x12\x1e\n" +
@@ -3755,7 +3765,8 @@ const file_api_link_v1_link_proto_rawDesc = "" +
 	"generation\x12\x12\n" +
 	"\x04hash\x18\x04 \x01(\fR\x04hash\x12\x1a\n" +
 	"\brevision\x18\x05 \x01(\x03R\brevision\x12 \n" +
-	"\vincarnation\x18\x06 \x01(\tR\vincarnation\"\x7f\n" +
+	"\vincarnation\x18\x06 \x01(\tR\vincarnation\x12\x1c\n" +
+	"\tpreserves\x18\a \x01(\bR\tpreserves\"\x7f\n" +
 	"\fProbeRequest\x12\x14\n" +
 	"\x05round\x18\x01 \x01(\x04R\x05round\x12!\n" +
 	"\fbucket_count\x18\x02 \x01(\rR\vbucketCount\x12\x18\n" +

@@ -150,7 +150,7 @@ func workChanged(old, new *workv1alpha1.PropagationWork) []types.NamespacedName 
 // clusterChanged wakes the bindings whose removal from a cluster begins or ends to wait for a person.
 func (r *BindingReconciler) clusterChanged(old, new *clusterv1alpha1.MemberCluster) []types.NamespacedName {
 	cluster := cmp.Or(new, old)
-	if holding(old) == holding(new) {
+	if aggregate.Holding(old) == aggregate.Holding(new) {
 		return nil
 	}
 	objs, err := r.Works.Informer.GetIndexer().ByIndex(cache.NamespaceIndex, workv1alpha1.ExecutionNamespace(cluster.Name))
@@ -166,27 +166,10 @@ func (r *BindingReconciler) clusterChanged(old, new *clusterv1alpha1.MemberClust
 	return keys
 }
 
-// holding says why deletions in a cluster wait for a person; empty when none does.
-func holding(cluster *clusterv1alpha1.MemberCluster) string {
-	if cluster == nil {
-		return ""
-	}
-	condition := meta.FindStatusCondition(cluster.Status.Conditions, clusterv1alpha1.ClusterDeletionsHeld)
-	if condition == nil || condition.Status != metav1.ConditionTrue {
-		return ""
-	}
-	return condition.Reason
-}
-
-// isHeld says whether the removal of a work waits for a person. While a member's brake holds anything
-// it holds all that nobody asked for, and after a restore everything.
+// isHeld says whether the removal of a work waits for a person.
 func (r *BindingReconciler) isHeld(cluster string, work *workv1alpha1.PropagationWork) bool {
-	if work.DeletionTimestamp == nil {
-		return false
-	}
 	member, _ := r.Clusters.Get("", cluster)
-	why := holding(member)
-	return why == clusterv1alpha1.DeletionsHeldStoreRestored || why != "" && work.Spec.RemovalCause != workv1alpha1.RemovalTemplateDeleted
+	return aggregate.IsHeld(work, aggregate.Holding(member))
 }
 
 // Reconcile adds up the reports of one binding.

@@ -437,14 +437,16 @@ func TestABindingIsNotFullyAppliedWhileItsRemovalFromAClusterIsHeld(t *testing.T
 		reason  string
 		cause   workv1alpha1.RemovalCause
 		cluster *clusterv1alpha1.MemberCluster
+		keep    bool
 		held    bool
 	}{
-		{"its member's brake holds removals", nobodyAsked, holds(clusterv1alpha1.DeletionsHeldTooMany), true},
-		{"the brake holds others, and the end of this one was asked for", somebodyAsked, holds(clusterv1alpha1.DeletionsHeldTooMany), false},
-		{"after a restore everything is held", somebodyAsked, holds(clusterv1alpha1.DeletionsHeldStoreRestored), true},
-		{"it is only on its way", nobodyAsked, holds(""), false},
-		{"nothing was ever held", nobodyAsked, &clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "b"}}, false},
-		{"its cluster is gone", nobodyAsked, nil, false},
+		{"its member's brake holds removals", nobodyAsked, holds(clusterv1alpha1.DeletionsHeldTooMany), false, true},
+		{"the brake holds others, and the end of this one was asked for", somebodyAsked, holds(clusterv1alpha1.DeletionsHeldTooMany), false, false},
+		{"the brake holds others, and this one is only let go of", nobodyAsked, holds(clusterv1alpha1.DeletionsHeldTooMany), true, false},
+		{"after a restore everything is held", somebodyAsked, holds(clusterv1alpha1.DeletionsHeldStoreRestored), true, true},
+		{"it is only on its way", nobodyAsked, holds(""), false, false},
+		{"nothing was ever held", nobodyAsked, &clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "b"}}, false, false},
+		{"its cluster is gone", nobodyAsked, nil, false, false},
 	}
 	for _, test := range tests {
 		t.Run(test.reason, func(t *testing.T) {
@@ -458,6 +460,7 @@ func TestABindingIsNotFullyAppliedWhileItsRemovalFromAClusterIsHeld(t *testing.T
 				if work.Namespace == "karmada-es-b" {
 					w.PropagationWorks.Change(work.Namespace, work.Name, func(work *workv1alpha1.PropagationWork) {
 						work.DeletionTimestamp, work.Spec.RemovalCause = &metav1.Time{Time: storetest.Began}, test.cause
+						work.Spec.PreserveResourcesOnDeletion = &test.keep
 					})
 				}
 			}
