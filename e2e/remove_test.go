@@ -194,7 +194,7 @@ func TestADeselectedNamespaceTakesNothingAlongThatNobodyMeant(t *testing.T) {
 	shop := fleet.Object{APIVersion: "v1", Kind: "Namespace", Name: namespace}
 	f.Hub().Apply(t, strings.ReplaceAll(clusterPolicyFor(shop, "space-"+namespace), "placement: {}", "placement: {clusterAffinity: {clusterNames: ["+name+", member2]}}"))
 	uid := member.Eventually(t, shop).GetUID()
-	placeMany(t, f, namespace, 2, name, "member2")
+	placeMany(t, f, namespace, many, name, "member2")
 	for i := range many {
 		member.Apply(t, fill(namespace, fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: local-%02d, namespace: NAMESPACE}\n", i)))
 	}
@@ -211,14 +211,26 @@ func TestADeselectedNamespaceTakesNothingAlongThatNobodyMeant(t *testing.T) {
 	member.Eventually(t, configMap(namespace, "many-00"), fleet.Field("metadata.deletionTimestamp", nil))
 	fleet.WaitFor(t, "the command line to say what the Namespace waits for", func() error {
 		said, err := f.Hub().CLI(t.Context(), "status", "--check")
-		if err == nil || !strings.Contains(strings.Join(strings.Fields(said), " "), "Namespace "+namespace+" is deleted when 2 objects of other works") {
+		if err == nil || !strings.Contains(strings.Join(strings.Fields(said), " "), fmt.Sprintf("Namespace %s is deleted when %d objects of other works", namespace, many)) {
 			return fmt.Errorf("it ends with %v and says\n%s", err, said)
 		}
 		return nil
 	})
 
+	// Of those objects some are held back until a person confirms it, and the Namespace waits for them, not for him.
 	f.Hub().Patch(t, policy(namespace, "many"), "spec: {placement: {clusterAffinity: {clusterNames: [member2]}}}")
-	member.EventuallyGone(t, shop)
+	f.Hub().Eventually(t, fleet.Cluster(name), fleet.ConditionIs("DeletionsHeld", "True"))
+	f.Hub().Eventually(t, fleet.Object{APIVersion: "work.karmada.io/v1alpha1", Kind: "ClusterPropagationBinding", Name: namespace + "-namespace"}, fleet.ConditionIs("FullyApplied", "True"),
+		fleet.ConditionSays("FullyApplied", "It is not gone yet from "+name+": Namespace "+namespace+" is deleted when"))
+	fleet.WaitFor(t, "the Namespace to be gone when what is in it is confirmed", func() error {
+		if cluster := f.Hub().Get(t, fleet.Cluster(name)); fleet.ConditionIs("DeletionsHeld", "True")(cluster) == nil {
+			f.Hub().Patch(t, fleet.Cluster(name), "metadata: {annotations: {windlass.dev/confirm-deletions: \""+confirmationIn(t, cluster)+"\"}}")
+		}
+		if !member.Lacks(t, shop) {
+			return errors.New("it is there")
+		}
+		return nil
+	})
 }
 
 // confirmationIn reads from a cluster's condition what a person types to confirm what waits.

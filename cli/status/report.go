@@ -292,6 +292,9 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 	for _, cluster := range slices.Sorted(maps.Keys(works)) {
 		if left := notGone(works[cluster].object); described.left == "" && left != "" {
 			described.left = left + " (" + cluster + ")"
+			if holds[cluster] == clusterv1alpha1.DeletionsHeldTooMany {
+				described.left += "; other deletions there wait for a person: see cluster " + cluster
+			}
 		}
 	}
 	described.still = stillIn(works, connected)
@@ -456,7 +459,7 @@ func whyRemovedFirst(w *workv1alpha1.PropagationWork, cluster, hold string) stri
 	if aggregate.IsHeld(w, hold) {
 		return fmt.Sprintf("what it had is removed first, and that is held back until a person confirms it: see cluster %s", cluster)
 	}
-	return "what it had is removed first"
+	return "what it had is removed first" + notGone(w)
 }
 
 // heldNote says from where a template should be gone and is not, because a person has to confirm it. Of clusters that
@@ -498,14 +501,10 @@ func whyNotApplied(w *workv1alpha1.PropagationWork) string {
 // notGone is what the agent says of a work whose removal does not come to its end, such as an object with a finalizer or
 // one that it has no right to delete; empty when it says nothing.
 func notGone(w *workv1alpha1.PropagationWork) string {
-	if w == nil || w.DeletionTimestamp == nil {
+	if w == nil || aggregate.NotGone(w) == "" {
 		return ""
 	}
-	condition := meta.FindStatusCondition(w.Status.Conditions, workv1alpha1.WorkApplied)
-	if condition == nil || condition.Reason != "Removing" || condition.Message == "" {
-		return ""
-	}
-	return "; " + condition.Message
+	return "; not gone yet: " + aggregate.NotGone(w)
 }
 
 // bindingProblem is the first thing that is in the way, in the order in which a template goes its way.

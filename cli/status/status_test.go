@@ -260,6 +260,9 @@ func TestARemovalThatIsHeldIsTheCauseThatIsTold(t *testing.T) {
 	}
 	unreported := func(w *workv1alpha1.PropagationWork) { w.Status = workv1alpha1.WorkStatus{} }
 	kept := func(w *workv1alpha1.PropagationWork) { w.Spec.PreserveResourcesOnDeletion = ptr.To(true) }
+	begun := func(w *workv1alpha1.PropagationWork) {
+		w.Status.Conditions = []metav1.Condition{{Type: workv1alpha1.WorkApplied, Status: metav1.ConditionTrue, Reason: "Removing", Message: "not gone yet: 2 objects are in it"}}
+	}
 	moved, deleted := workv1alpha1.RemovalNotSelected, workv1alpha1.RemovalTemplateDeleted
 	both := boundTo(template("ConfigMap", "settings"), nil, to("member1", 0), to("member2", 0))
 	second := boundTo(template("ConfigMap", "settings"), nil, to("member2", 0))
@@ -282,6 +285,14 @@ func TestARemovalThatIsHeldIsTheCauseThatIsTold(t *testing.T) {
 			"it is being removed, and is not gone from 2 clusters: member1, member2; its removal from 1 cluster is held back until a person confirms it: see cluster member1"},
 		{"it is only let go of, which deletes nothing", "TooManyDeletions", both, []workv1alpha1.PropagationWork{workOf(both, "member1", "", leaving(moved), kept), workOf(both, "member2", "")},
 			"applied in 1 of 2 clusters: member1: what it had is removed first"},
+		{"a cluster shall have it again, and is at removing it", "TooManyDeletions", both, []workv1alpha1.PropagationWork{workOf(both, "member1", "", leaving(moved), begun), workOf(both, "member2", "")},
+			"applied in 1 of 2 clusters: member1: what it had is removed first; not gone yet: 2 objects are in it"},
+		{"it waits for what others have in it, whose removal is held", "TooManyDeletions", second, []workv1alpha1.PropagationWork{workOf(second, "member1", "", leaving(moved), begun), workOf(second, "member2", "")},
+			"where it shall not be any more it is not gone yet: 2 objects are in it (member1); other deletions there wait for a person: see cluster member1"},
+		{"it is deleted, and waits for what others have in it", "TooManyDeletions", going, []workv1alpha1.PropagationWork{workOf(going, "member1", "", leaving(deleted), begun)},
+			"it is being removed, and is not gone from 1 cluster: member1; not gone yet: 2 objects are in it (member1); other deletions there wait for a person: see cluster member1"},
+		{"it waits for itself alone", "StoreRestored", second, []workv1alpha1.PropagationWork{workOf(second, "member1", "", leaving(moved), begun), workOf(second, "member2", "")},
+			"where it shall not be any more it is not gone yet: 2 objects are in it (member1)"},
 		{"it is deleted, which is never too much", "TooManyDeletions", going, []workv1alpha1.PropagationWork{workOf(going, "member1", "", leaving(deleted))},
 			"it is being removed, and is not gone from 1 cluster: member1"},
 	} {

@@ -38,6 +38,8 @@ type Input struct {
 	// Held are clusters that still have the template although its removal was asked for: it is held
 	// back there until a person confirms it.
 	Held []string
+	// NotGone are clusters that it is being removed from and that say why it is still there: NotGone.
+	NotGone map[string]string
 	// MaxListed bounds the list of clusters in the status; 0 is workv1alpha1.MaxAggregatedStatus.
 	MaxListed int
 }

@@ -111,6 +111,10 @@ func TestABindingIsFullyAppliedWhenEveryClusterHasThePresentContent(t *testing.T
 		in.Held = clusters
 		return in
 	}
+	notGone := func(in Input, cluster string) Input {
+		in.NotGone = map[string]string{cluster: "Namespace shop is deleted when 2 objects are gone"}
+		return in
+	}
 	leaving := func(in Input, clusters ...string) Input {
 		for _, cluster := range clusters {
 			tasks := &in.Binding.GetSpec().GracefulEvictionTasks
@@ -202,6 +206,12 @@ func TestABindingIsFullyAppliedWhenEveryClusterHasThePresentContent(t *testing.T
 		{"back in a cluster where its removal is held: nothing comes there before that", held(input(nil), "c000"),
 			workv1alpha1.ClusterSummary{Clusters: 1},
 			metav1.ConditionFalse, ReasonRemovalHeld, "Its removal from 1 cluster is held back until a person confirms it; `windlass status` says how: c000"},
+		{"applied everywhere, and the cluster that it has left says why it still has it", notGone(input(aWork()), "old"),
+			workv1alpha1.ClusterSummary{Clusters: 1, Applied: 1, Healthy: 1},
+			metav1.ConditionTrue, ReasonApplied, "All clusters have applied it: 1. It is not gone yet from old: Namespace shop is deleted when 2 objects are gone"},
+		{"where it is held elsewhere", notGone(held(input(), "a"), "old"),
+			workv1alpha1.ClusterSummary{},
+			metav1.ConditionFalse, ReasonRemovalHeld, "Its removal from 1 cluster is held back until a person confirms it; `windlass status` says how: a. It is not gone yet from old: Namespace shop is deleted when 2 objects are gone"},
 		{"a failure is told before a removal that is held", held(input(aWork(conflict)), "old"),
 			workv1alpha1.ClusterSummary{Clusters: 1, Failed: 1},
 			metav1.ConditionFalse, "Conflict", "1 of 1 clusters could not apply it: c000: Conflict: exists and is not managed from this hub"},
@@ -340,6 +350,9 @@ func TestAStatusSettlesWhenAllIsFineOrSomethingNewlyFailed(t *testing.T) {
 	leaving := input(aWork())
 	leaving.Held = []string{"old"}
 	removalHeld, _ := Binding(leaving).Status(&workv1alpha1.BindingStatus{}, monday)
+	leaving = input(aWork())
+	leaving.NotGone = map[string]string{"old": "ConfigMap shop/settings is being deleted"}
+	removalUnderWay, _ := Binding(leaving).Status(&workv1alpha1.BindingStatus{}, monday)
 	for _, test := range []struct {
 		reason   string
 		old, new *workv1alpha1.BindingStatus
@@ -351,6 +364,7 @@ func TestAStatusSettlesWhenAllIsFineOrSomethingNewlyFailed(t *testing.T) {
 		{"one failed", status(aWork(unreported)), status(aWork(conflict), aWork(unreported)), true},
 		{"it had failed before", status(aWork(conflict)), status(aWork(conflict), aWork(unreported)), false},
 		{"nowhere to go", status(aWork()), status(), true},
+		{"all is fine, and a removal goes its way", status(aWork()), removalUnderWay, false},
 		{"all is fine but for a removal that may be held", status(aWork()), removalHeld, false},
 	} {
 		if got := Settled(test.old, test.new); got != test.want {

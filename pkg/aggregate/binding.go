@@ -3,6 +3,7 @@ package aggregate
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -80,6 +81,9 @@ func fullyApplied(in Input, states []clusterState) metav1.Condition {
 	if left := stillLeaving(in, states); left != "" && len(states) > 0 {
 		condition.Message = strings.TrimSuffix(condition.Message, ".") + ". " + left
 	}
+	if len(in.NotGone) > 0 {
+		condition.Message = strings.TrimSuffix(condition.Message, ".") + ". " + notGoneFrom + " " + whyNotGone(in.NotGone)
+	}
 	return condition
 }
 
@@ -114,8 +118,8 @@ func judge(in Input, states []clusterState) (status metav1.ConditionStatus, reas
 }
 
 // Removal is the FullyApplied condition of a binding that is being deleted and whose works in some clusters are not gone. Held
-// are those of them in which a person has to confirm that.
-func Removal(generation int64, clusters, held []string) metav1.Condition {
+// are those of them in which a person has to confirm that, and notGone says of others why they still have it.
+func Removal(generation int64, clusters, held []string, notGone map[string]string) metav1.Condition {
 	condition := metav1.Condition{Type: workv1alpha1.BindingFullyApplied, Status: metav1.ConditionFalse, ObservedGeneration: generation, Reason: ReasonRemoving}
 	if len(held) > 0 {
 		condition.Reason, condition.Message = ReasonRemovalHeld, stillThere(held)
@@ -124,7 +128,23 @@ func Removal(generation int64, clusters, held []string) metav1.Condition {
 	names := slices.Sorted(slices.Values(clusters))
 	condition.Message = fmt.Sprintf("It is being removed, and not gone yet from %s: %s",
 		countClusters(len(names)), enumerate(", ", names[:min(len(names), namedFirst)], len(names)))
+	if len(notGone) > 0 {
+		condition.Message += ". What they wait for: " + whyNotGone(notGone)
+	}
 	return condition
+}
+
+// notGoneFrom begins what is said of clusters that a removal is under way in.
+const notGoneFrom = "It is not gone yet from"
+
+// whyNotGone says what the removal from the first few clusters waits for.
+func whyNotGone(whys map[string]string) string {
+	names := slices.Sorted(maps.Keys(whys))
+	sentences := make([]string, min(len(names), namedFirst))
+	for i := range sentences {
+		sentences[i] = names[i] + ": " + truncate(whys[names[i]], maxNamed)
+	}
+	return enumerate("; ", sentences, len(names))
 }
 
 // stillLeaving says of clusters that have to be left what they are not left without, and how far that is.
@@ -290,6 +310,8 @@ func Settled(old, new *workv1alpha1.BindingStatus) bool {
 	}
 	if whole := meta.FindStatusCondition(new.Conditions, workv1alpha1.BindingFullyApplied); whole != nil && whole.Reason == ReasonRemovalHeld {
 		return false // it may have passed before others were held, and be done in a moment
+	} else if whole != nil && strings.Contains(whole.Message, notGoneFrom) {
+		return false // what it waits for goes step by step
 	}
 	return sum.Applied == sum.Clusters && sum.Healthy == sum.Clusters
 }

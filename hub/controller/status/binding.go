@@ -253,11 +253,14 @@ const quickRemoval = 5 * time.Second
 // may have to confirm it.
 func (r *BindingReconciler) tellRemoval(ctx context.Context, key types.NamespacedName, binding workv1alpha1.Binding) (ctrl.Result, error) {
 	var clusters, held []string
+	notGone := map[string]string{}
 	for _, work := range r.Works.ByIndex(store.ByBinding, store.BindingIndex(key)) {
 		cluster := strings.TrimPrefix(work.Namespace, workv1alpha1.ExecutionNamespacePrefix)
 		clusters = append(clusters, cluster)
 		if r.isHeld(cluster, work) {
 			held = append(held, cluster)
+		} else if why := aggregate.NotGone(work); why != "" {
+			notGone[cluster] = why
 		}
 	}
 	if len(clusters) == 0 {
@@ -266,7 +269,7 @@ func (r *BindingReconciler) tellRemoval(ctx context.Context, key types.Namespace
 	if wait := quickRemoval - r.Now().Sub(binding.GetDeletionTimestamp().Time); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
-	condition := aggregate.Removal(binding.GetGeneration(), clusters, held)
+	condition := aggregate.Removal(binding.GetGeneration(), clusters, held, notGone)
 	condition.LastTransitionTime = metav1.NewTime(r.Now())
 	updated := binding.DeepCopyObject().(workv1alpha1.Binding)
 	if !meta.SetStatusCondition(&updated.GetStatus().Conditions, condition) {
@@ -323,13 +326,15 @@ func (r *BindingReconciler) gather(key types.NamespacedName, binding workv1alpha
 	if err != nil {
 		return aggregate.Input{}, nil, err
 	}
-	facts := aggregate.Input{Binding: binding, TemplateHash: hash, ForNow: evict.Keeping, Works: map[string]*workv1alpha1.PropagationWork{}}
+	facts := aggregate.Input{Binding: binding, TemplateHash: hash, ForNow: evict.Keeping, Works: map[string]*workv1alpha1.PropagationWork{}, NotGone: map[string]string{}}
 	for _, work := range r.Works.ByIndex(store.ByBinding, store.BindingIndex(key)) {
 		switch cluster := strings.TrimPrefix(work.Namespace, workv1alpha1.ExecutionNamespacePrefix); {
 		case work.DeletionTimestamp == nil:
 			facts.Works[cluster] = work
 		case r.isHeld(cluster, work):
 			facts.Held = append(facts.Held, cluster)
+		case aggregate.NotGone(work) != "":
+			facts.NotGone[cluster] = aggregate.NotGone(work)
 		}
 	}
 	return facts, template, nil

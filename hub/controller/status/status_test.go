@@ -500,6 +500,43 @@ func TestABindingIsNotFullyAppliedWhileItsRemovalFromAClusterIsHeld(t *testing.T
 	})
 }
 
+func TestARemovalThatItsClusterIsAtIsNotHeldAndSaysWhatItWaitsFor(t *testing.T) {
+	w := newWorld(t)
+	w.report("a", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+	w.MemberClusters.Put(&clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "b"}, Status: clusterv1alpha1.ClusterStatus{Conditions: []metav1.Condition{
+		{Type: clusterv1alpha1.ClusterDeletionsHeld, Status: metav1.ConditionTrue, Reason: clusterv1alpha1.DeletionsHeldTooMany},
+	}}})
+	w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) { b.Spec.Clusters = b.Spec.Clusters[:1] })
+	for _, work := range w.PropagationWorks.List() {
+		if work.Namespace == "karmada-es-b" {
+			w.PropagationWorks.Change(work.Namespace, work.Name, func(work *workv1alpha1.PropagationWork) {
+				work.DeletionTimestamp, work.Spec.RemovalCause = &metav1.Time{Time: storetest.Began}, workv1alpha1.RemovalNotSelected
+				meta.SetStatusCondition(&work.Status.Conditions, metav1.Condition{Type: workv1alpha1.WorkApplied, Status: metav1.ConditionTrue,
+					Reason: "Removing", Message: "not gone yet: Namespace shop is deleted when 2 objects of other works are gone"})
+			})
+		}
+	}
+	w.reconcile(t)
+	w.now = w.now.Add(settle)
+	w.reconcile(t)
+	const why = "It is not gone yet from b: Namespace shop is deleted when 2 objects of other works are gone"
+	if got := fullyApplied(w.status()); got.Status != metav1.ConditionTrue || !strings.HasSuffix(got.Message, why) {
+		t.Errorf("FullyApplied is %+v", got)
+	}
+	if len(w.events) > 0 {
+		t.Errorf("the events are %v", w.events)
+	}
+
+	w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) {
+		b.DeletionTimestamp, b.Finalizers = &metav1.Time{Time: storetest.Began}, []string{workv1alpha1.BindingFinalizer}
+	})
+	w.now = storetest.Began.Add(quickRemoval)
+	w.reconcile(t)
+	if got := fullyApplied(w.status()); got.Reason != aggregate.ReasonRemoving || !strings.HasSuffix(got.Message, "b: Namespace shop is deleted when 2 objects of other works are gone") {
+		t.Errorf("while the binding is deleted FullyApplied is %+v", got)
+	}
+}
+
 func basePolicy() *policyv1alpha1.PropagationPolicy {
 	return &policyv1alpha1.PropagationPolicy{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "base", Labels: map[string]string{workv1alpha1.PropagationPolicyPermanentIDLabel: "id-base"}},
