@@ -37,7 +37,8 @@ func TestAMassMoveIsHeldIsToldAndEndsWithTheNamespace(t *testing.T) {
 		if err == nil {
 			return errors.New("all is fine")
 		}
-		if !strings.Contains(said, "confirm-deletions=") || !strings.Contains(said, "cluster "+name+": ") {
+		said = strings.Join(strings.Fields(said), " ")
+		if !strings.Contains(said, "confirm-deletions=") || !strings.Contains(said, "cluster "+name+": ") || !strings.Contains(said, "10 had gone through within 5m, and the limit is 10") {
 			return fmt.Errorf("it says\n%s", said)
 		}
 		return nil

@@ -176,7 +176,7 @@ func held() Facts {
 	facts := sample()
 	facts.Clusters[1].Status.Conditions = append(facts.Clusters[1].Status.Conditions, metav1.Condition{
 		Type: clusterv1alpha1.ClusterDeletionsHeld, Status: metav1.ConditionTrue, Reason: clusterv1alpha1.DeletionsHeldTooMany,
-		Message: "20 deletions wait for a person (ConfigMap default/s-0, ConfigMap default/s-1, ConfigMap default/s-2 and 17 more): more than 10 within 5m0s is unusual; look at the works that are being deleted in namespace karmada-es-member1; " +
+		Message: "20 deletions wait for a person (ConfigMap default/s-0, ConfigMap default/s-1, ConfigMap default/s-2 and 17 more): 10 had gone through within 5m, and the limit is 10; look at the works that are being deleted in namespace karmada-es-member1; " +
 			"to let it happen: kubectl annotate membercluster member1 --overwrite windlass.dev/confirm-deletions=4f1c",
 	})
 	moved := boundTo(template("ConfigMap", "settings"), nil, to("member2", 0))

@@ -311,8 +311,10 @@ func (a *Agent) noticeBrake() {
 		return
 	}
 	a.heldChanged = false
+	exceeded := a.brake.Exceeded()
 	notice := &linkv1.BrakeNotice{
-		Held: uint64(len(a.held)), Limit: uint64(a.brake.Limit(len(a.holds))), Window: durationpb.New(a.brake.Window()),
+		Held: uint64(len(a.held)), Passed: uint64(exceeded.Passed),
+		Limit: uint64(cmp.Or(exceeded.Limit, a.brake.Limit(len(a.holds)))), Window: durationpb.New(a.brake.Window()),
 	}
 	for _, key := range sortedKeys(a.held) {
 		if len(notice.Removals) == maxRefsAtOnce {

@@ -49,13 +49,19 @@ type Brake struct {
 	// shrink with what is being removed.
 	works int
 	held  map[RemovalID]struct{}
-	// exceeded: what is held began with more removals than the limit here.
-	exceeded  bool
+	exceeded  Excess
 	confirmed map[RemovalID]struct{}
 	// resumed: the process before held something, and what that was is not known again yet.
 	resumed bool
 	// agreement: a person has confirmed what was held in restore mode, so that mode may end.
 	agreement bool
+}
+
+// An Excess is how what is held began: so many removals had passed within the window, and the next one was above the limit.
+// The zero value stands for what is not known: the process before has begun it, or a restored store.
+type Excess struct {
+	Passed, Limit int
+	Window        time.Duration
 }
 
 // passed is a removal that was let through: when, and for how many it counts.
@@ -101,7 +107,9 @@ func (b *Brake) Pass(id RemovalID, weight, works int, now time.Time) bool {
 	b.works = max(b.works, works)
 	waits := b.resumed || len(b.held) > 0
 	if waits || b.sumLocked()+weight > b.Limit(b.works) {
-		b.exceeded = b.exceeded || !waits
+		if !waits {
+			b.exceeded = Excess{Passed: b.sumLocked(), Limit: b.Limit(b.works), Window: b.settings.Window}
+		}
 		b.holdLocked(id)
 		return false
 	}
@@ -232,15 +240,27 @@ func (b *Brake) release(id RemovalID) {
 
 func (b *Brake) releaseLocked(id RemovalID) {
 	delete(b.held, id)
-	b.exceeded = b.exceeded && len(b.held) > 0
+	if len(b.held) == 0 {
+		b.exceeded = Excess{}
+	}
 }
 
-// Exceeded says whether what is held began here, with more removals than the limit, and not on the other side or in
-// the process before.
-func (b *Brake) Exceeded() bool {
+// Exceeded says how what is held began.
+func (b *Brake) Exceeded() Excess {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.exceeded
+}
+
+// told takes over from the other side how what is held began, and says whether that was not known here.
+func (b *Brake) told(e Excess) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.held) == 0 || b.exceeded != (Excess{}) || e.Passed == 0 {
+		return false
+	}
+	b.exceeded = e
+	return true
 }
 
 // Retain forgets every removal that is not wanted any more. Wanted must not use the brake.

@@ -157,10 +157,8 @@ type Hold struct {
 	Held, HeldByAgent, Unknown int
 	// Restoring is true when the member is in restore mode, where everything is held.
 	Restoring bool
-	// Limit and Window of the hub's brake, if what is held began with more than that; 0 when the agent's limit was the
-	// lower one, or it is not known any more.
-	Limit  int
-	Window time.Duration
+	// Excess is how what is held began, on whichever side; zero when that is not known any more.
+	Excess Excess
 	// Along is what a removal of what holds others would take along, as the agent says; empty when that is not why it is held.
 	Along string
 	// Examples are the first few of the held; those that the store does not have come first.

@@ -92,6 +92,9 @@ func (h *Hub) receiveBrake(n *linkv1.BrakeNotice) {
 			h.hold(key, said)
 		}
 	}
+	if h.brake.told(Excess{Passed: int(n.GetPassed()), Limit: int(n.GetLimit()), Window: n.GetWindow().AsDuration()}) {
+		h.holdChanged = true
+	}
 }
 
 // mostAlong bounds what an agent may say of why it holds a removal.
@@ -111,10 +114,7 @@ const examples = 10
 // Hold tells what waits for a person. In restore mode there is something to confirm even when nothing is held: that
 // the store is right as it is.
 func (h *Hub) Hold() Hold {
-	hold := Hold{Held: len(h.held), Restoring: h.store.Restoring}
-	if h.brake.Exceeded() {
-		hold.Limit, hold.Window = h.brake.Limit(h.counted), h.brake.Window()
-	}
+	hold := Hold{Held: len(h.held), Restoring: h.store.Restoring, Excess: h.brake.Exceeded()}
 	switch {
 	case len(h.held) > 0:
 		hold.ID = fmt.Sprintf("%016x", h.sumOfHeld())

@@ -413,7 +413,7 @@ func (w *world) hubEffect(e HubEffect) {
 		w.store.held = e.Hold.Held > 0 && !e.Hold.Restoring
 		w.tellHold(e.Hold)
 		if e.Hold.Held+e.Hold.Unknown > 0 {
-			w.log("hub:   held=%d by-agent=%d unknown=%d restoring=%v%s", e.Hold.Held, e.Hold.HeldByAgent, e.Hold.Unknown, e.Hold.Restoring, along(e.Hold))
+			w.log("hub:   held=%d by-agent=%d unknown=%d restoring=%v%s%s", e.Hold.Held, e.Hold.HeldByAgent, e.Hold.Unknown, e.Hold.Restoring, after(e.Hold.Excess), along(e.Hold))
 		}
 	case Entered:
 		w.log("hub:   %s", e.State)
@@ -423,6 +423,14 @@ func (w *world) hubEffect(e HubEffect) {
 		w.log("hub:   ended %s", trimReason(e.End.Reason))
 		w.hub = nil
 	}
+}
+
+// after writes down how many had passed before a hold, if that is known.
+func after(e Excess) string {
+	if e == (Excess{}) {
+		return ""
+	}
+	return fmt.Sprintf(" after %d of %d", e.Passed, e.Limit)
 }
 
 // along writes down what would go with what is held.

@@ -2390,7 +2390,10 @@ type BrakeNotice struct {
 	Limit  uint64               `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
 	Window *durationpb.Duration `protobuf:"bytes,3,opt,name=window,proto3" json:"window,omitempty"`
 	// The held removals, or as many of them as fit into a message.
-	Removals      []*RemovalRef `protobuf:"bytes,4,rep,name=removals,proto3" json:"removals,omitempty"`
+	Removals []*RemovalRef `protobuf:"bytes,4,rep,name=removals,proto3" json:"removals,omitempty"`
+	// How many had passed within that time when the first one was held; 0 when that is not known any more, or it began on the
+	// hub's side.
+	Passed        uint64 `protobuf:"varint,5,opt,name=passed,proto3" json:"passed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2451,6 +2454,13 @@ func (x *BrakeNotice) GetRemovals() []*RemovalRef {
 		return x.Removals
 	}
 	return nil
+}
+
+func (x *BrakeNotice) GetPassed() uint64 {
+	if x != nil {
+		return x.Passed
+	}
+	return 0
 }
 
 // BrakeConfirmation releases removals that the agent's brake holds.
@@ -3843,12 +3853,13 @@ const file_api_link_v1_link_proto_rawDesc = "" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x126\n" +
 	"\aoutcome\x18\x03 \x01(\x0e2\x1c.windlass.link.v1.AckOutcomeR\aoutcome\x12\x18\n" +
-	"\amessage\x18\x04 \x01(\tR\amessage\"\xa4\x01\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\"\xbc\x01\n" +
 	"\vBrakeNotice\x12\x12\n" +
 	"\x04held\x18\x01 \x01(\x04R\x04held\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x04R\x05limit\x121\n" +
 	"\x06window\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06window\x128\n" +
-	"\bremovals\x18\x04 \x03(\v2\x1c.windlass.link.v1.RemovalRefR\bremovals\"M\n" +
+	"\bremovals\x18\x04 \x03(\v2\x1c.windlass.link.v1.RemovalRefR\bremovals\x12\x16\n" +
+	"\x06passed\x18\x05 \x01(\x04R\x06passed\"M\n" +
 	"\x11BrakeConfirmation\x128\n" +
 	"\bremovals\x18\x01 \x03(\v2\x1c.windlass.link.v1.RemovalRefR\bremovals\"0\n" +
 	"\n" +

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/duration"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	linkv1 "windlass.dev/windlass/api/link/v1"
@@ -175,15 +176,15 @@ func recordHold(status *clusterv1alpha1.ClusterStatus, f facts) {
 	}
 }
 
-// unusual names the limit that was exceeded, if it is known here: an agent has its own.
+// unusual says why deletions are held: how many went before them and the limit, if that is known.
 func unusual(hold session.Hold) string {
 	switch {
 	case hold.Along != "":
 		return hold.Along + " would be deleted with it"
-	case hold.Limit == 0:
+	case hold.Excess.Passed == 0:
 		return "so many at once are unusual"
 	}
-	return fmt.Sprintf("more than %d within %s is unusual", hold.Limit, hold.Window)
+	return fmt.Sprintf("%d had gone through within %s, and the limit is %d", hold.Excess.Passed, duration.HumanDuration(hold.Excess.Window), hold.Excess.Limit)
 }
 
 // confirmation says what to type, after what was typed in vain.

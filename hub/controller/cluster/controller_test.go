@@ -586,7 +586,7 @@ func TestDeletionsThatWaitForAPersonAreSaidAndConfirmed(t *testing.T) {
 		t.Errorf("nothing was ever held, but it is said: %+v", held())
 	}
 
-	w.roster.Hold("a", session.Hold{ID: "h1", Held: 40, Limit: 10, Window: 5 * time.Minute})
+	w.roster.Hold("a", session.Hold{ID: "h1", Held: 40, Excess: session.Excess{Passed: 10, Limit: 10, Window: 5 * time.Minute}})
 	annotate("h0")
 	w.reconcile(t)
 	if got := held(); got == nil || got.Status != metav1.ConditionTrue || !strings.Contains(got.Message, "40 deletions") || !strings.Contains(got.Message, "h1") {
@@ -619,7 +619,7 @@ func TestDeletionsThatWaitAreNamedAndToldWhenTheyBeginAndWhenTheyEnd(t *testing.
 	}
 	holds := func(id string, held int, examples ...session.RemovalID) func() {
 		return func() {
-			w.roster.Hold("a", session.Hold{ID: id, Held: held, Limit: 1, Window: 5 * time.Minute, Examples: examples})
+			w.roster.Hold("a", session.Hold{ID: id, Held: held, Excess: session.Excess{Passed: 1, Limit: 1, Window: 5 * time.Minute}, Examples: examples})
 		}
 	}
 	var examples []session.RemovalID
@@ -634,7 +634,7 @@ func TestDeletionsThatWaitAreNamedAndToldWhenTheyBeginAndWhenTheyEnd(t *testing.
 	}
 	w.MemberClusters.Put(member(nil))
 	w.roster.Connected("a", 1, "v0.1.0", "uid")
-	look := "more than 1 within 5m0s is unusual; look at the works that are being deleted in namespace karmada-es-a; "
+	look := "1 had gone through within 5m, and the limit is 1; look at the works that are being deleted in namespace karmada-es-a; "
 	command := "to let it happen: kubectl annotate membercluster a --overwrite windlass.dev/confirm-deletions="
 	ignored := func(id string) string {
 		return "the annotation windlass.dev/confirm-deletions=\"" + id + "\" confirms nothing, for what waits has another id"
@@ -698,8 +698,11 @@ func TestWhatHoldsOthersIsHeldWithAWordAboutThem(t *testing.T) {
 			t.Errorf("it is called %q, want %q", got, want)
 		}
 	}
+	if got := unusual(session.Hold{Held: 3}); got != "so many at once are unusual" {
+		t.Errorf("of a hold of which nobody knows how it began it is said %q", got)
+	}
 	status := clusterv1alpha1.ClusterStatus{}
-	hold := session.Hold{ID: "h1", Held: 1, Limit: 10, Window: time.Minute, Along: "30 objects in Namespace shop that no work has put there"}
+	hold := session.Hold{ID: "h1", Held: 1, Excess: session.Excess{Passed: 10, Limit: 10, Window: time.Minute}, Along: "30 objects in Namespace shop that no work has put there"}
 	recordHold(&status, facts{Cluster: member(nil), Member: roster.Member{Hold: hold, HoldKnown: true}, Held: []string{objectOf(template("v1", "Namespace", "shop"))}, Now: now})
 	const want = "1 deletion waits for a person (Namespace shop with everything in it): 30 objects in Namespace shop that no work has put there would be deleted with it; look"
 	if got := status.Conditions[0].Message; !strings.HasPrefix(got, want) {
@@ -744,7 +747,7 @@ func TestAConfirmationThatCanNotBePassedOnHoldsUpNothing(t *testing.T) {
 			c.Annotations = map[string]string{workv1alpha1.ConfirmDeletionsAnnotation: "h1"}
 		})
 		w.roster.Connected("a", 1, "v0.1.0", "uid")
-		w.roster.Hold("a", session.Hold{ID: "h1", Held: 2, Limit: 1, Window: 5 * time.Minute})
+		w.roster.Hold("a", session.Hold{ID: "h1", Held: 2, Excess: session.Excess{Passed: 1, Limit: 1, Window: 5 * time.Minute}})
 		w.roster.Disconnected("a", 1)
 		w.now = w.now.Add(grace)
 		return w
@@ -853,7 +856,7 @@ func TestTheRemovalOfAClusterSaysWhichDeletionsWaitAndTakesTheConfirmation(t *te
 	}
 	w.leaving(t)
 	w.roster.Connected("a", 1, "v0.1.0", "uid")
-	w.roster.Hold("a", session.Hold{ID: "h1", Held: 2, Limit: 1, Window: 5 * time.Minute})
+	w.roster.Hold("a", session.Hold{ID: "h1", Held: 2, Excess: session.Excess{Passed: 1, Limit: 1, Window: 5 * time.Minute}})
 	w.reconcile(t)
 	cluster, _ := w.MemberClusters.Get("", "a")
 	got := meta.FindStatusCondition(cluster.Status.Conditions, clusterv1alpha1.ClusterDeletionsHeld)
