@@ -267,7 +267,11 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 		if work := works[target.Name].object; work != nil && work.DeletionTimestamp != nil && !described.Removing {
 			placement.Applied, placement.Message = false, whyRemovedFirst(work, target.Name, holds[target.Name])
 		}
-		placement.Stale = !connected[target.Name]
+		isConnected, there := connected[target.Name]
+		placement.Stale = there && !isConnected
+		if !there && works[target.Name].object == nil {
+			placement.Message = "no cluster of this name is on the hub"
+		}
 		described.Placements = append(described.Placements, placement)
 		if placement.Applied {
 			described.Applied++

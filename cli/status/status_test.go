@@ -306,6 +306,14 @@ func TestARemovalThatIsHeldIsTheCauseThatIsTold(t *testing.T) {
 	}
 }
 
+func TestAClusterThatIsNotOnTheHubIsNotSaidToWaitForItsWork(t *testing.T) {
+	there := boundTo(template("ConfigMap", "settings"), nil, to("gone", 0), to("member1", 0))
+	facts := Facts{Now: now, Clusters: []clusterv1alpha1.MemberCluster{cluster("member1")}, Bindings: []workv1alpha1.PropagationBinding{there}, Works: []workv1alpha1.PropagationWork{workOf(there, "member1", "")}}
+	if got, want := Make(facts).Bindings[0].Message, "applied in 1 of 2 clusters: gone: no cluster of this name is on the hub"; got != want {
+		t.Errorf("it says\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestJSONIsAsInTheGoldenFile(t *testing.T) {
 	out, err := json.MarshalIndent(Make(trouble()), "", "  ")
 	if err != nil {

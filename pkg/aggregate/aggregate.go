@@ -38,6 +38,8 @@ type Input struct {
 	// Held are clusters that still have the template although its removal was asked for: it is held
 	// back there until a person confirms it.
 	Held []string
+	// WithoutWork says of clusters that the binding names why there is no work for them, where that is known.
+	WithoutWork map[string]string
 	// NotGone are clusters that it is being removed from and that say why it is still there: NotGone.
 	NotGone map[string]string
 	// MaxListed bounds the list of clusters in the status; 0 is workv1alpha1.MaxAggregatedStatus.
@@ -76,6 +78,9 @@ func (in Input) states() []clusterState {
 	states := make([]clusterState, len(clusters))
 	for i, cluster := range clusters {
 		states[i] = stateOf(cluster.Name, in.Works[cluster.Name], in.TemplateHash, in.wanted(cluster))
+		if in.Works[cluster.Name] == nil {
+			states[i].message = cmp.Or(in.WithoutWork[cluster.Name], "the work for the cluster is not written yet")
+		}
 	}
 	slices.SortFunc(states, func(a, b clusterState) int { return strings.Compare(a.cluster, b.cluster) })
 	return states
@@ -112,7 +117,6 @@ func (in Input) leaving() []clusterState {
 func stateOf(cluster string, work *workv1alpha1.PropagationWork, templateHash string, replicas *int32) clusterState {
 	state := clusterState{cluster: cluster, health: workv1alpha1.ResourceUnknown}
 	if work == nil {
-		state.message = "the work for the cluster is not written yet"
 		return state
 	}
 	state.health, state.observed, state.status = manifestsState(work.Status.ManifestStatuses)

@@ -117,21 +117,32 @@ func judge(in Input, states []clusterState) (status metav1.ConditionStatus, reas
 	return metav1.ConditionTrue, ReasonApplied, fmt.Sprintf("All clusters have applied it: %d.", len(states))
 }
 
-// Removal is the FullyApplied condition of a binding that is being deleted and whose works in some clusters are not gone. Held
-// are those of them in which a person has to confirm that, and notGone says of others why they still have it.
-func Removal(generation int64, clusters, held []string, notGone map[string]string) metav1.Condition {
-	condition := metav1.Condition{Type: workv1alpha1.BindingFullyApplied, Status: metav1.ConditionFalse, ObservedGeneration: generation, Reason: ReasonRemoving}
-	if len(held) > 0 {
-		condition.Reason, condition.Message = ReasonRemovalHeld, stillThere(held)
-		return condition
+// Removal sums up a binding that is being deleted and that these clusters, by the works, still have. What it said of clusters
+// from which it is gone is dropped, and the others say what they wait for. Held are those in which a person has to confirm it.
+func Removal(generation int64, works map[string]*workv1alpha1.PropagationWork, held []string) BindingResult {
+	names := slices.Sorted(maps.Keys(works))
+	states, waitFor := make([]clusterState, len(names)), map[string]string{}
+	for i, name := range names {
+		states[i] = clusterState{cluster: name, message: "it is being removed"}
+		states[i].health, states[i].observed, _ = manifestsState(works[name].Status.ManifestStatuses)
+		switch why := NotGone(works[name]); {
+		case slices.Contains(held, name):
+			states[i].message = "its removal is held back until a person confirms it"
+		case why != "":
+			waitFor[name] = why
+			states[i].message += ": " + why
+		}
 	}
-	names := slices.Sorted(slices.Values(clusters))
+	condition := metav1.Condition{Type: workv1alpha1.BindingFullyApplied, Status: metav1.ConditionFalse, ObservedGeneration: generation, Reason: ReasonRemoving}
 	condition.Message = fmt.Sprintf("It is being removed, and not gone yet from %s: %s",
 		countClusters(len(names)), enumerate(", ", names[:min(len(names), namedFirst)], len(names)))
-	if len(notGone) > 0 {
-		condition.Message += ". What they wait for: " + whyNotGone(notGone)
+	switch {
+	case len(held) > 0:
+		condition.Reason, condition.Message = ReasonRemovalHeld, stillThere(held)
+	case len(waitFor) > 0:
+		condition.Message += ". What they wait for: " + whyNotGone(waitFor)
 	}
-	return condition
+	return BindingResult{Summary: summary(states), AggregatedStatus: list(states, workv1alpha1.MaxAggregatedStatus), FullyApplied: condition}
 }
 
 // notGoneFrom begins what is said of clusters that a removal is under way in.

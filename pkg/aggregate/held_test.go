@@ -3,6 +3,7 @@ package aggregate
 import (
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -49,12 +50,44 @@ func TestARemovalWaitsForAPersonOnlyWhereABrakeHoldsIt(t *testing.T) {
 	}
 }
 
-func TestARemovalSaysWhatItWaitsForInTheClustersThatSay(t *testing.T) {
-	whys := map[string]string{"b": "ConfigMap x is being deleted", "a": "Namespace shop is deleted when 2 objects are gone"}
-	got := Removal(3, []string{"c", "b", "a"}, nil, whys)
-	want := "It is being removed, and not gone yet from 3 clusters: a, b, c. What they wait for: " +
-		"a: Namespace shop is deleted when 2 objects are gone; b: ConfigMap x is being deleted"
-	if got.Message != want || got.Reason != ReasonRemoving || got.Status != metav1.ConditionFalse {
-		t.Errorf("it is %+v, want the message %q", got, want)
+func TestARemovalTellsOnlyOfTheClustersThatStillHaveItAndWhatTheyWaitFor(t *testing.T) {
+	removed := func(w *workv1alpha1.PropagationWork) { w.DeletionTimestamp = &monday }
+	says := func(message string) change {
+		return func(w *workv1alpha1.PropagationWork) {
+			w.Status.Conditions[0].Reason, w.Status.Conditions[0].Message = "Removing", message
+		}
+	}
+	works := map[string]*workv1alpha1.PropagationWork{
+		"c": aWork(removed), "b": aWork(removed, isUnhealthy, says("not gone yet: ConfigMap x is being deleted")), "a": aWork(removed, says("not gone yet: Namespace shop is full")),
+	}
+	before, _ := Binding(input(aWork(), aWork(), aWork(), aWork())).Status(&workv1alpha1.BindingStatus{}, monday)
+	row := func(cluster, message string, health workv1alpha1.ResourceHealth) workv1alpha1.AggregatedStatusItem {
+		return workv1alpha1.AggregatedStatusItem{ClusterName: cluster, AppliedMessage: message, Health: health}
+	}
+	for _, test := range []struct {
+		reason          string
+		held            []string
+		because, wanted string
+		third           string
+	}{
+		{"nobody has to confirm anything", nil, ReasonRemoving, "It is being removed, and not gone yet from 3 clusters: a, b, c. What they wait for: " +
+			"a: Namespace shop is full; b: ConfigMap x is being deleted", "it is being removed"},
+		{"a person has to in one", []string{"c"}, ReasonRemovalHeld, "Its removal from 1 cluster is held back until a person confirms it; `windlass status` says how: c",
+			"its removal is held back until a person confirms it"},
+	} {
+		got, _ := Removal(3, works, test.held).Status(before, tuesday)
+		if diff := cmp.Diff(workv1alpha1.ClusterSummary{Clusters: 3, Healthy: 2, Unhealthy: 1}, got.Summary); diff != "" {
+			t.Errorf("%s: summary (-want +got):\n%s", test.reason, diff)
+		}
+		rows := []workv1alpha1.AggregatedStatusItem{
+			row("a", "it is being removed: Namespace shop is full", workv1alpha1.ResourceHealthy),
+			row("b", "it is being removed: ConfigMap x is being deleted", workv1alpha1.ResourceUnhealthy), row("c", test.third, workv1alpha1.ResourceHealthy),
+		}
+		if diff := cmp.Diff(rows, got.AggregatedStatus); diff != "" {
+			t.Errorf("%s: rows (-want +got):\n%s", test.reason, diff)
+		}
+		if whole := got.Conditions[0]; whole.Status != metav1.ConditionFalse || whole.Reason != test.because || whole.Message != test.wanted {
+			t.Errorf("%s: FullyApplied is %+v", test.reason, whole)
+		}
 	}
 }

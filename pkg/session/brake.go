@@ -47,8 +47,8 @@ type Brake struct {
 	passed map[uint64]passed
 	// works is the highest number of works seen since passed was last empty: the base of the percentage must not
 	// shrink with what is being removed.
-	works int
-	held  map[RemovalID]struct{}
+	works     int
+	held      map[RemovalID]struct{}
 	exceeded  Excess
 	confirmed map[RemovalID]struct{}
 	// resumed: the process before held something, and what that was is not known again yet.

@@ -176,12 +176,12 @@ func (r *BindingReconciler) isHeld(cluster string, work *workv1alpha1.Propagatio
 func (r *BindingReconciler) Reconcile(ctx context.Context, key types.NamespacedName) (ctrl.Result, error) {
 	binding, ok := r.Bindings.Get(key)
 	if !ok || binding.GetDeletionTimestamp() != nil || binding.GetStatus().SchedulerObservedGeneration == 0 {
-		r.passes.forget(key)
 		r.moving.forget(key)
 		r.unshown.forget(key)
 		if ok && binding.GetDeletionTimestamp() != nil {
 			return r.tellRemoval(ctx, key, binding)
 		}
+		r.passes.forget(key)
 		return ctrl.Result{}, nil
 	}
 	if wait := r.passes.next(key, len(binding.GetSpec().Clusters), r.Now()); wait > 0 {
@@ -252,29 +252,30 @@ const quickRemoval = 5 * time.Second
 // tellRemoval says of a binding that is being deleted from where it is not gone yet: a cluster may not be connected, or a person
 // may have to confirm it.
 func (r *BindingReconciler) tellRemoval(ctx context.Context, key types.NamespacedName, binding workv1alpha1.Binding) (ctrl.Result, error) {
-	var clusters, held []string
-	notGone := map[string]string{}
+	var held []string
+	works := map[string]*workv1alpha1.PropagationWork{}
 	for _, work := range r.Works.ByIndex(store.ByBinding, store.BindingIndex(key)) {
 		cluster := strings.TrimPrefix(work.Namespace, workv1alpha1.ExecutionNamespacePrefix)
-		clusters = append(clusters, cluster)
+		works[cluster] = work
 		if r.isHeld(cluster, work) {
 			held = append(held, cluster)
-		} else if why := aggregate.NotGone(work); why != "" {
-			notGone[cluster] = why
 		}
 	}
-	if len(clusters) == 0 {
+	if len(works) == 0 {
 		return ctrl.Result{}, nil
 	}
 	if wait := quickRemoval - r.Now().Sub(binding.GetDeletionTimestamp().Time); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
-	condition := aggregate.Removal(binding.GetGeneration(), clusters, held, notGone)
-	condition.LastTransitionTime = metav1.NewTime(r.Now())
-	updated := binding.DeepCopyObject().(workv1alpha1.Binding)
-	if !meta.SetStatusCondition(&updated.GetStatus().Conditions, condition) {
+	if wait := r.passes.next(key, len(works), r.Now()); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
+	status, changed := aggregate.Removal(binding.GetGeneration(), works, held).Status(binding.GetStatus(), metav1.NewTime(r.Now()))
+	if !changed {
 		return ctrl.Result{}, nil
 	}
+	updated := binding.DeepCopyObject().(workv1alpha1.Binding)
+	*updated.GetStatus() = *status
 	if _, err := r.Bindings.For(key.Namespace).UpdateStatus(ctx, updated); err != nil && !apierrors.IsNotFound(err) {
 		return store.Outcome(fmt.Errorf("writing from where binding %s is not gone: %w", key, err))
 	}
@@ -337,7 +338,23 @@ func (r *BindingReconciler) gather(key types.NamespacedName, binding workv1alpha
 			facts.NotGone[cluster] = aggregate.NotGone(work)
 		}
 	}
+	facts.WithoutWork = r.withoutWork(binding, facts.Works)
 	return facts, template, nil
+}
+
+// withoutWork says of clusters that a binding names why they get no work, if it is because of the cluster. Our scheduler names
+// none that leaves the hub; another may, and what can't be decided stays as it is.
+func (r *BindingReconciler) withoutWork(binding workv1alpha1.Binding, works map[string]*workv1alpha1.PropagationWork) map[string]string {
+	whys := map[string]string{}
+	for _, target := range binding.GetSpec().Clusters {
+		if works[target.Name] != nil {
+			continue
+		}
+		if cluster, there := r.Clusters.Get("", target.Name); !there || cluster.DeletionTimestamp != nil {
+			whys[target.Name] = "the cluster is not on the hub, or is being removed from it"
+		}
+	}
+	return whys
 }
 
 const (

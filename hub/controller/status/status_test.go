@@ -985,9 +985,48 @@ func TestARemovalThatTakesLongSaysFromWhereItIsNotDone(t *testing.T) {
 	if got := said(); got != "It is being removed, and not gone yet from 1 cluster: b" {
 		t.Errorf("when one is done it says %q", got)
 	}
+	if rows := w.status().AggregatedStatus; len(rows) != 1 || rows[0].ClusterName != "b" || rows[0].Applied || rows[0].AppliedMessage != "it is being removed" {
+		t.Errorf("it tells of these clusters: %+v", rows)
+	}
 	w.PropagationBindings.Writes()
 	w.reconcile(t)
 	if again := w.PropagationBindings.Writes(); len(again) > 0 {
 		t.Errorf("it says the same once more: %v", again)
+	}
+}
+
+func TestAClusterThatIsNotOnTheHubAnyMoreIsNotSaidToGetItsWork(t *testing.T) {
+	w := newWorld(t)
+	w.report("a", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+	for _, name := range []string{"b", "c"} {
+		cluster := &clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		if name == "b" {
+			cluster.DeletionTimestamp, cluster.Finalizers = &metav1.Time{Time: storetest.Began}, []string{workv1alpha1.ClusterFinalizer}
+		}
+		w.MemberClusters.Put(cluster)
+	}
+	// As a scheduler of somebody else's names them.
+	w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.Clusters = nil
+		for _, name := range []string{"a", "b", "c", "d"} {
+			b.Spec.Clusters = append(b.Spec.Clusters, workv1alpha1.TargetCluster{Name: name, Replicas: 2})
+		}
+	})
+	for _, work := range w.PropagationWorks.List() {
+		if work.Namespace == "karmada-es-b" {
+			w.PropagationWorks.Drop(work.Namespace, work.Name)
+		}
+	}
+	w.reconcile(t)
+	w.now = w.now.Add(settle)
+	w.reconcile(t)
+	const gone = "the cluster is not on the hub, or is being removed from it"
+	want := map[string]string{"a": "", "b": gone, "c": "the work for the cluster is not written yet", "d": gone}
+	got := map[string]string{}
+	for _, row := range w.status().AggregatedStatus {
+		got[row.ClusterName] = row.AppliedMessage
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("what is said of the clusters (-want +got):\n%s", diff)
 	}
 }
