@@ -87,7 +87,7 @@ func decide(s situation) (action, error) {
 	case state == absent && s.tokenErr != nil:
 		return 0, stop("%v", s.tokenErr)
 	case state == absent:
-		return 0, stop("this cluster has not joined a hub yet and there is no join token: run `windlass token create` on the hub and give the token to the agent by --token-file or %s (hub.token or hub.existingSecret of the chart; `windlass token create -o helm` prints the whole command)", TokenVariable)
+		return 0, stop("this cluster has not joined a hub yet, or its identity was deleted, and there is no join token: run `windlass token create` on the hub (with `--cluster NAME --rejoin` if it had joined) and give the token to the agent by --token-file or %s (hub.token or hub.existingSecret of the chart; `windlass token create -o helm` prints the whole command)", TokenVariable)
 	case state == expired:
 		return 0, stop("the agent's certificate for cluster %q ended at %s (this machine's clock says %s); %s",
 			s.held.ClusterName, s.held.Certificate.NotAfter.UTC().Format(time.RFC3339), s.now.UTC().Format(time.RFC3339), s.rejoinHint())

@@ -52,7 +52,7 @@ func TestEveryStartHasItsAnswer(t *testing.T) {
 		want     action
 		says     string
 	}{
-		{reason: "nothing at all", identity: absent, says: "there is no join token: run `windlass token create` on the hub and give the token to the agent by --token-file or WINDLASS_TOKEN (hub.token or hub.existingSecret of the chart; `windlass token create -o helm` prints the whole command)"},
+		{reason: "nothing at all", identity: absent, says: "there is no join token: run `windlass token create` on the hub (with `--cluster NAME --rejoin` if it had joined) and give the token to the agent by --token-file or WINDLASS_TOKEN (hub.token or hub.existingSecret of the chart; `windlass token create -o helm` prints the whole command)"},
 		{reason: "no identity and a token that cannot be read", identity: absent, tokenErr: unreadable, says: "/t does not exist"},
 		{reason: "the first start", identity: absent, token: fresh, want: enrol},
 		{reason: "a start after a lost answer", identity: situation{stored: Stored{PendingToken: "fresh", PendingKey: []byte("x")}}, token: fresh, want: enrol},
