@@ -119,7 +119,7 @@ func NewAgent(c AgentConfig, now time.Time) *Agent {
 		weighing: map[string]*linkv1.Removal{}, held: map[string]*linkv1.Removal{}, reports: map[string]*sentReport{},
 	}
 	for _, r := range c.Holds {
-		a.isHolding(RefOf(r), r.GetPreserves())
+		a.nowHolds(RefOf(r), r.GetPreserves())
 	}
 	for _, key := range c.Unreported {
 		a.dirty.push(key)

@@ -269,7 +269,8 @@ func (a *Agent) counts(r *linkv1.Removal) bool {
 		a.isHeld(RemovalID{Key: r.GetKey(), UID: r.GetUid()})
 }
 
-func (a *Agent) isHolding(r Ref, preserves bool) {
+// nowHolds notes what has become durable, and whether its objects stay when it is removed.
+func (a *Agent) nowHolds(r Ref, preserves bool) {
 	a.holds[r.Key] = r
 	delete(a.preserves, r.Key)
 	if preserves {
@@ -377,7 +378,7 @@ func (a *Agent) Done(key string, sequence uint64, err error, now time.Time) {
 
 func (a *Agent) isDurable(key string, op *operation) {
 	if op.put != nil {
-		a.isHolding(RefOfWork(op.put), op.put.GetPreserveResourcesOnDeletion())
+		a.nowHolds(RefOfWork(op.put), op.put.GetPreserveResourcesOnDeletion())
 	} else {
 		id := RemovalID{Key: key, UID: op.removal.GetUid()}
 		if a.holds[key].UID == id.UID {
