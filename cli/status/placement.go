@@ -311,23 +311,21 @@ func roomRange(rooms []string) string {
 
 // refusalRows has a row for each reason, or, wide, for each cluster. The affinity group is told where several were tried.
 func (e Explanation) refusalRows(room map[string]string, wide bool) [][]string {
-	grouped := false
-	for _, refusal := range e.Refusals {
-		grouped = grouped || refusal.AffinityGroup != e.Refusals[0].AffinityGroup
-	}
-	header := []string{"REFUSED", "RULE", "BECAUSE IT", "CLUSTERS"}
-	if wide {
-		header = []string{"REFUSED", "RULE", "BECAUSE IT"}
-	}
-	if grouped {
-		header = append([]string{"GROUP"}, header...)
-	}
-	rows := [][]string{header}
+	grouped := slices.ContainsFunc(e.Refusals, func(r Refusal) bool { return r.AffinityGroup != e.Refusals[0].AffinityGroup })
+	var rows [][]string
 	add := func(group string, row ...string) {
 		if grouped {
 			row = append([]string{dash(group)}, row...)
 		}
 		rows = append(rows, row)
+	}
+	switch {
+	case !wide:
+		add("GROUP", "REFUSED", "RULE", "BECAUSE IT", "CLUSTERS")
+	case len(room) > 0:
+		add("GROUP", "REFUSED", "ROOM", "RULE", "BECAUSE IT")
+	default:
+		add("GROUP", "REFUSED", "RULE", "BECAUSE IT")
 	}
 	for _, refusal := range e.Refusals {
 		message := oneLine(refusal.Message)
@@ -335,8 +333,12 @@ func (e Explanation) refusalRows(room map[string]string, wide bool) [][]string {
 			add(refusal.AffinityGroup, fmt.Sprint(len(refusal.Clusters)), refusal.Rule, message, shortList(withRoom(refusal.Clusters, room), false))
 			continue
 		}
-		for _, cluster := range withRoom(refusal.Clusters, room) {
-			add(refusal.AffinityGroup, cluster, refusal.Rule, message)
+		for _, cluster := range refusal.Clusters {
+			if len(room) > 0 {
+				add(refusal.AffinityGroup, cluster, dash(room[cluster]), refusal.Rule, message)
+			} else {
+				add(refusal.AffinityGroup, cluster, refusal.Rule, message)
+			}
 		}
 	}
 	return rows

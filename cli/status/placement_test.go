@@ -76,6 +76,7 @@ func TestAPlacementIsExplainedAsInTheGoldenFiles(t *testing.T) {
 		{file: "placement-room.txt", reason: "a thousand clusters are a handful of lines", answer: byRoom()},
 		{file: "placement-nowhere.txt", reason: "what is nowhere says why for each cluster", answer: nowhere},
 		{file: "placement-nowhere-wide.txt", reason: "wide has a row for each cluster, to be searched by name", answer: nowhere, wide: true},
+		{file: "placement-stays-wide.txt", reason: "wide has the room in a column of its own", answer: stays, wide: true},
 		{file: "placement-moving.txt", reason: "what works have other than the placement is told beside it", answer: moving},
 		{file: "placement-fleet.txt", reason: "clusters of which the same is true have one row, the odd ones first", answer: inFleet()},
 		{file: "placement-stays.txt", reason: "what stays for want of room is in the list of clusters, too", answer: stays},

@@ -26,6 +26,8 @@ type Placed struct {
 	Keeping func(workv1alpha1.TargetCluster) workv1alpha1.TargetCluster
 	// Leaving says of clusters that are being left why they have it still: evict.Explain.
 	Leaving map[string]string
+	// Holding says of a cluster whether deletions there wait for a person.
+	Holding func(cluster string) bool
 }
 
 // Explain says of clusters what their works have other than the placement says, and why, in the order of their names: of those that
@@ -92,7 +94,10 @@ func (p *Placed) whyOtherReplicas(target workv1alpha1.TargetCluster, work *workv
 
 // whyStillThere says why a cluster has the template, which goes elsewhere.
 func (p *Placed) whyStillThere(cluster string, work *workv1alpha1.PropagationWork) string {
-	if work.DeletionTimestamp != nil {
+	switch {
+	case work.DeletionTimestamp != nil && p.Holding(cluster):
+		return "is left, and the removal there is not over yet: deletions in that cluster wait for a person, and `windlass status` says how to let them go"
+	case work.DeletionTimestamp != nil:
 		return "is left, and the removal there is not over yet"
 	}
 	return cmp.Or(p.Leaving[cluster], "is left in a moment")

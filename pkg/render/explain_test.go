@@ -73,14 +73,20 @@ func TestWhatAWorkHasOtherThanThePlacementIsExplained(t *testing.T) {
 		{"and an override sets another number", true, leaving("has to be left"), written(2, nine), 9, "gets the replicas that OverridePolicy p says; has to be left"},
 		{"it is being left", false, leaving("is being left"), work(4), 4, "is being left"},
 		{"it is deselected", false, nil, work(4), 4, "is left in a moment"},
-		{"a person or a finalizer is waited for", false, nil, removed, 2, "is left, and the removal there is not over yet"},
+		{"its removal is under way", false, nil, removed, 2, "is left, and the removal there is not over yet"},
+		{"a person is waited for", false, func(placed *Placed) { placed.Holding = func(cluster string) bool { return cluster == "a" } }, removed, 2,
+			"is left, and the removal there is not over yet: deletions in that cluster wait for a person, and `windlass status` says how to let them go"},
 		{"it has nothing, and is meant to have nothing", false, nil, nil, 0, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.reason, func(t *testing.T) {
 			spec := &workv1alpha1.BindingSpec{Replicas: ptr.To[int32](6), Placement: &policyv1alpha1.Placement{
 				ReplicaScheduling: &policyv1alpha1.ReplicaSchedulingStrategy{ReplicaSchedulingType: policyv1alpha1.ReplicaSchedulingDivided}}}
-			placed := Placed{Spec: spec, Works: map[string]*workv1alpha1.PropagationWork{}, Keeping: func(target workv1alpha1.TargetCluster) workv1alpha1.TargetCluster { return target }}
+			placed := Placed{
+				Spec: spec, Works: map[string]*workv1alpha1.PropagationWork{},
+				Keeping: func(target workv1alpha1.TargetCluster) workv1alpha1.TargetCluster { return target },
+				Holding: func(string) bool { return false },
+			}
 			if test.given != nil {
 				test.given(&placed)
 			}

@@ -7,8 +7,10 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/store"
 	"windlass.dev/windlass/pkg/evict"
@@ -28,6 +30,10 @@ func (r *Reconciler) Explain(binding workv1alpha1.Binding, answer *workv1alpha1.
 	placed := render.Placed{
 		Spec: spec, Targets: answer.Clusters, Works: r.works(store.Key(binding)), Leaving: evict.Explain(spec, answer.Clusters),
 		Keeping: func(target workv1alpha1.TargetCluster) workv1alpha1.TargetCluster { return evict.Keeping(spec, target) },
+		Holding: func(cluster string) bool {
+			member, known := r.Clusters.Get("", cluster)
+			return known && meta.IsStatusConditionTrue(member.Status.Conditions, clusterv1alpha1.ClusterDeletionsHeld)
+		},
 	}
 	for _, detail := range render.Explain(placed) {
 		if i, known := at[detail.Cluster]; known {

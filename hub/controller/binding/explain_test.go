@@ -1,6 +1,7 @@
 package binding
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -8,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 )
@@ -23,6 +25,23 @@ func TestAnExplanationSaysWhatWorksHaveOtherThanThePlacement(t *testing.T) {
 		{Cluster: "a", OverflowGroup: "rented"}, {Cluster: "b", Message: "is left in a moment"}, {Cluster: "c", OverflowGroup: "rented", Message: "has no work yet"}}
 	if diff := cmp.Diff(want, answer.Details); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestAnExplanationSaysThatARemovalWaitsForAPerson(t *testing.T) {
+	w := newWorld(t)
+	w.place("a", "b")
+	w.reconcile(t)
+	w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) { b.Spec.Clusters = targets("a") })
+	w.reconcile(t)
+	w.MemberClusters.Change("", "b", func(cluster *clusterv1alpha1.MemberCluster) {
+		cluster.Status.Conditions = []metav1.Condition{{Type: clusterv1alpha1.ClusterDeletionsHeld, Status: metav1.ConditionTrue}}
+	})
+	binding, _ := w.PropagationBindings.Get(key.Namespace, key.Name)
+	answer := &workv1alpha1.BindingPlacement{Clusters: binding.Spec.Clusters}
+	w.controller.Explain(binding, answer)
+	if len(answer.Details) != 1 || answer.Details[0].Cluster != "b" || !strings.Contains(answer.Details[0].Message, "wait for a person") {
+		t.Errorf("said is %v", answer.Details)
 	}
 }
 
