@@ -533,7 +533,7 @@ func TestAPolicyIsReadyWhenAllItClaimsIsScheduledAndApplied(t *testing.T) {
 			metav1.ConditionFalse, ReasonNowhereElse, "1 of 2 templates have to leave a cluster and stay there, for no other fits: Deployment shop/b: that it has to leave waits"},
 		{"what is not applied is worse", PolicyInput{Bindings: []workv1alpha1.Binding{aBinding("a", true, scheduled, notApplied), aBinding("b", true, stranded, applied)}},
 			policyv1alpha1.PropagationStatus{Templates: 2, Scheduled: 2, Applied: 1, Healthy: 2},
-			metav1.ConditionFalse, ReasonNotApplied, "1 of 2 templates are not applied everywhere: Deployment shop/a: exists"},
+			metav1.ConditionFalse, ReasonNotApplied, "1 of 2 templates are not applied everywhere: Deployment shop/a: exists; and 1 have to leave a cluster and stay there, for no other fits"},
 	} {
 		t.Run(test.reason, func(t *testing.T) {
 			test.in.Generation = 4

@@ -97,6 +97,9 @@ func Policy(in PolicyInput, old *policyv1alpha1.PropagationStatus, now metav1.Ti
 	case len(unapplied) > 0:
 		ready.Reason = ReasonNotApplied
 		ready.Message = fmt.Sprintf("%d of %d templates are not applied everywhere: %s", len(unapplied), total, unapplied)
+		if len(stranded) > 0 {
+			ready.Message += fmt.Sprintf("; and %d have to leave a cluster and stay there, for no other fits", len(stranded))
+		}
 	case len(stranded) > 0:
 		ready.Reason = ReasonNowhereElse
 		ready.Message = fmt.Sprintf("%d of %d templates have to leave a cluster and stay there, for no other fits: %s", len(stranded), total, stranded)
