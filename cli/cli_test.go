@@ -37,7 +37,7 @@ import (
 type fakeHub struct {
 	server   *httptest.Server
 	info     map[string]string // data of kube-public/windlass-hub; nil when there is none
-	refuse   int               // a status code to refuse the creation of a token, what is asked of bindings, with
+	refuse   int               // a status code to refuse the creation of a token, the explanation of a placement, with
 	ahead    time.Duration     // of its clock
 	created  []windlassv1alpha1.JoinToken
 	deleted  []string
@@ -98,9 +98,9 @@ func (f *fakeHub) serve(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(r.URL.Path, tokensPath+"/"), filepath.Dir(r.URL.Path) == clustersPath, strings.HasPrefix(r.URL.Path, "/api/v1/namespaces/kube-public/"):
 		answer(w, http.StatusNotFound, &metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure,
 			Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound, Message: "not found", Details: &metav1.StatusDetails{Name: filepath.Base(r.URL.Path)}})
-	case f.refuse != 0 && strings.Contains(r.URL.Path, "propagationbindings"):
+	case f.refuse != 0 && strings.HasSuffix(r.URL.Path, "/placement"):
 		answer(w, f.refuse, &metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure,
-			Code: int32(f.refuse), Reason: metav1.StatusReasonForbidden, Message: "propagationbindings is forbidden"})
+			Code: int32(f.refuse), Reason: metav1.StatusReasonForbidden, Message: "propagationbindings/placement is forbidden"})
 	case f.objects[r.URL.Path] != nil:
 		answer(w, http.StatusOK, f.objects[r.URL.Path])
 	case f.objects != nil:

@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
@@ -21,6 +22,7 @@ import (
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/cli/status"
 	"windlass.dev/windlass/pkg/policy"
+	"windlass.dev/windlass/pkg/render"
 )
 
 type placementOptions struct {
@@ -89,13 +91,7 @@ func showPlacement(ctx context.Context, h *hub, streams Streams, kind string, ke
 	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
 		key.Namespace = ""
 	}
-	binding := key
-	if !isBinding(mapping) {
-		if binding, err = h.bindingOf(ctx, mapping, key); err != nil {
-			return err
-		}
-	}
-	answer, err := h.placement(ctx, binding)
+	answer, err := h.placementOf(ctx, mapping, key)
 	if err != nil {
 		return err
 	}
@@ -148,37 +144,30 @@ func isBinding(mapping *meta.RESTMapping) bool {
 	return kind == workv1alpha1.Kind("PropagationBinding") || kind == workv1alpha1.Kind("ClusterPropagationBinding")
 }
 
-// bindingOf finds the binding of a template. Its name is mostly made of the template's, but need not be.
-func (h *hub) bindingOf(ctx context.Context, mapping *meta.RESTMapping, template types.NamespacedName) (types.NamespacedName, error) {
-	references, err := h.boundIn(ctx, template.Namespace)
-	if err != nil {
-		return types.NamespacedName{}, toAsk(err, template.Namespace)
+// placementOf asks about an object, or about a binding itself. The binding of an object has one of two names, of which the second is
+// for what shares the first with another object.
+func (h *hub) placementOf(ctx context.Context, mapping *meta.RESTMapping, key types.NamespacedName) (*workv1alpha1.BindingPlacement, error) {
+	if isBinding(mapping) {
+		return h.placement(ctx, key)
 	}
-	for binding, reference := range references {
-		if schema.FromAPIVersionAndKind(reference.APIVersion, reference.Kind).GroupKind() == mapping.GroupVersionKind.GroupKind() && reference.Name == template.Name {
-			return types.NamespacedName{Namespace: template.Namespace, Name: binding}, nil
+	template := &unstructured.Unstructured{}
+	template.SetGroupVersionKind(mapping.GroupVersionKind)
+	template.SetNamespace(key.Namespace)
+	template.SetName(key.Name)
+	for _, name := range []string{render.BindingName(template), render.BindingNameHashed(template)} {
+		answer, err := h.placement(ctx, types.NamespacedName{Namespace: key.Namespace, Name: name})
+		switch {
+		case apierrors.IsNotFound(err) && !noSuchResource(err):
+			continue
+		case err != nil:
+			return nil, err
+		}
+		of := answer.Resource
+		if schema.FromAPIVersionAndKind(of.APIVersion, of.Kind).GroupKind() == mapping.GroupVersionKind.GroupKind() && of.Name == key.Name {
+			return answer, nil
 		}
 	}
-	return types.NamespacedName{}, h.whyNoBinding(ctx, mapping, template)
-}
-
-// boundIn are the templates of the bindings of a namespace, or of those without one, by the binding's name.
-func (h *hub) boundIn(ctx context.Context, namespace string) (map[string]workv1alpha1.ObjectReference, error) {
-	references := map[string]workv1alpha1.ObjectReference{}
-	if namespace == "" {
-		bindings, err := list(ctx, h, "", clusterBindings, func(l *workv1alpha1.ClusterPropagationBindingList) []workv1alpha1.ClusterPropagationBinding {
-			return l.Items
-		})
-		for i := range bindings {
-			references[bindings[i].Name] = bindings[i].Spec.Resource
-		}
-		return references, err
-	}
-	bindings, err := list(ctx, h, namespace, namespacedBindings, func(l *workv1alpha1.PropagationBindingList) []workv1alpha1.PropagationBinding { return l.Items })
-	for i := range bindings {
-		references[bindings[i].Name] = bindings[i].Spec.Resource
-	}
-	return references, err
+	return nil, h.whyNoBinding(ctx, mapping, key)
 }
 
 var (
@@ -226,7 +215,7 @@ func (h *hub) placement(ctx context.Context, binding types.NamespacedName) (*wor
 }
 
 // toAsk adds to the error of a user who may not ask for placements what it takes, and how it is given. No role of Kubernetes' own has
-// these rights but cluster-admin.
+// this right but cluster-admin.
 func toAsk(err error, namespace string) error {
 	if !apierrors.IsForbidden(err) {
 		return err
@@ -235,8 +224,7 @@ func toAsk(err error, namespace string) error {
 	if namespace == "" {
 		resource, giving = clusterBindings.Resource, "clusterrolebinding placement-readers"
 	}
-	bindings := resource + "." + workv1alpha1.GroupName
-	return fmt.Errorf("%w; it takes the rights to list %s and to get %s/placement, which an administrator of the hub gives by "+
-		"`windlass kubectl create clusterrole placement-reader --verb=get,list --resource=%s,%s/placement` and `windlass kubectl create %s --clusterrole=placement-reader --user=NAME`",
-		err, bindings, bindings, bindings, bindings, giving)
+	placements := resource + "." + workv1alpha1.GroupName + "/placement"
+	return fmt.Errorf("%w; it takes the right to get %s, which an administrator of the hub gives by `windlass kubectl create clusterrole placement-reader --verb=get --resource=%s` "+
+		"and `windlass kubectl create %s --clusterrole=placement-reader --user=NAME`", err, placements, placements, giving)
 }

@@ -7,9 +7,12 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/cli/status"
+	"windlass.dev/windlass/pkg/render"
 )
 
 // discoverable makes a fake hub answer what kinds it has: Deployments and bindings.
@@ -36,21 +39,21 @@ func discoverable(hub *fakeHub) {
 func TestThePlacementOfAnObjectIsThatOfItsBinding(t *testing.T) {
 	hub := startFakeHub(t)
 	discoverable(hub)
-	kind := func(kind string) metav1.TypeMeta {
-		return metav1.TypeMeta{APIVersion: "work.karmada.io/v1alpha1", Kind: kind}
+	bindings := "/apis/work.karmada.io/v1alpha1/namespaces/shop/propagationbindings/"
+	placed := func(name, template, message string) {
+		hub.objects[bindings+name+"/placement"] = workv1alpha1.BindingPlacement{TypeMeta: metav1.TypeMeta{APIVersion: "work.karmada.io/v1alpha1", Kind: "BindingPlacement"},
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name}, Reason: "NoClusterFit", Message: message,
+			Resource: workv1alpha1.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "shop", Name: template},
+			Refusals: []workv1alpha1.PlacementRefusal{{Rule: "ClusterDeleting", Message: "is being removed", Clusters: []string{"a"}}},
+		}
 	}
-	binding := func(name, template string) workv1alpha1.PropagationBinding {
-		return workv1alpha1.PropagationBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name},
-			Spec: workv1alpha1.BindingSpec{Resource: workv1alpha1.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "shop", Name: template}}}
-	}
-	bindings := "/apis/work.karmada.io/v1alpha1/namespaces/shop/propagationbindings"
-	hub.objects[bindings] = workv1alpha1.PropagationBindingList{TypeMeta: kind("PropagationBindingList"), Items: []workv1alpha1.PropagationBinding{
-		binding("other-deployment", "other"), binding("web-deployment-6f", "web")}}
-	hub.objects[bindings+"/web-deployment-6f/placement"] = workv1alpha1.BindingPlacement{TypeMeta: kind("BindingPlacement"),
-		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-deployment-6f"}, Resource: binding("", "web").Spec.Resource,
-		Reason: "NoClusterFit", Message: "0 of 1 cluster fits: 1 is being removed",
-		Refusals: []workv1alpha1.PlacementRefusal{{Rule: "ClusterDeleting", Message: "is being removed", Clusters: []string{"a"}}},
-	}
+	placed("web-deployment", "web", "0 of 1 cluster fits: 1 is being removed")
+	second := &unstructured.Unstructured{}
+	second.SetGroupVersionKind(schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"})
+	second.SetNamespace("shop")
+	second.SetName("second")
+	placed("second-deployment", "other", "of another object")
+	placed(render.BindingNameHashed(second), "second", "of the one that is asked about")
 	objects := func(name string, labels map[string]string) metav1.PartialObjectMetadata {
 		return metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadata"},
 			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, Labels: labels}}
@@ -59,7 +62,7 @@ func TestThePlacementOfAnObjectIsThatOfItsBinding(t *testing.T) {
 	hub.objects["/apis/apps/v1/namespaces/shop/deployments/new"] = objects("new", map[string]string{workv1alpha1.PropagationPolicyPermanentIDLabel: "id"})
 	config := hub.kubeconfig(t)
 
-	for _, called := range []string{"deployment/web", "deploy/web", "Deployment/web", "deployments.apps/web", "deployments.v1.apps/web", "pb/web-deployment-6f"} {
+	for _, called := range []string{"deployment/web", "deploy/web", "Deployment/web", "deployments.apps/web", "deployments.v1.apps/web", "pb/web-deployment"} {
 		r := windlass(t, "placement", called, "-n", "shop", "--kubeconfig", config)
 		r.want(t, CodeFine)
 		if !strings.HasPrefix(r.Out, "Deployment shop/web: not scheduled: 0 of 1 cluster fits") || !strings.Contains(r.Out, "ClusterDeleting") {
@@ -71,6 +74,10 @@ func TestThePlacementOfAnObjectIsThatOfItsBinding(t *testing.T) {
 	var explained status.Explanation
 	if err := json.Unmarshal([]byte(r.Out), &explained); err != nil || explained.Kind != "Placement" || len(explained.Refusals) != 1 {
 		t.Errorf("as JSON it is %+v, %v", explained, err)
+	}
+
+	if r := windlass(t, "placement", "deploy/second", "-n", "shop", "--kubeconfig", config); !strings.Contains(r.Out, "of the one that is asked about") {
+		t.Errorf("where the first name of a binding is another object's, it is said:\n%s", r.Out)
 	}
 
 	for _, test := range []struct {
@@ -100,14 +107,14 @@ func TestThePlacementOfAnObjectIsThatOfItsBinding(t *testing.T) {
 	windlass(t, "placement", "deploy/web", "-n", "shop", "--cluster", "b", "--kubeconfig", config).want(t, CodeNotFound, "nothing is said of a cluster b", "get memberclusters")
 }
 
-func TestWhoMayNotAskForAPlacementIsToldWhichRightsItTakesAndHowToGiveThem(t *testing.T) {
+func TestWhoMayNotAskForAPlacementIsToldWhichRightItTakesAndHowToGiveIt(t *testing.T) {
 	hub := startFakeHub(t)
 	discoverable(hub)
 	hub.refuse = http.StatusForbidden
 	for _, called := range []string{"deploy/web", "pb/web-deployment"} {
 		windlass(t, "placement", called, "-n", "shop", "--kubeconfig", hub.kubeconfig(t)).want(t, CodeNotAllowed,
-			"the rights to list propagationbindings.work.karmada.io and to get propagationbindings.work.karmada.io/placement",
-			"`windlass kubectl create clusterrole placement-reader --verb=get,list --resource=propagationbindings.work.karmada.io,propagationbindings.work.karmada.io/placement`",
+			"it takes the right to get propagationbindings.work.karmada.io/placement",
+			"`windlass kubectl create clusterrole placement-reader --verb=get --resource=propagationbindings.work.karmada.io/placement`",
 			"`windlass kubectl create rolebinding placement-readers -n shop --clusterrole=placement-reader --user=NAME`")
 	}
 	windlass(t, "placement", "cpb/reader-clusterrole", "--kubeconfig", hub.kubeconfig(t)).want(t, CodeNotAllowed,
