@@ -494,6 +494,9 @@ func TestAPolicyIsReadyWhenAllItClaimsIsScheduledAndApplied(t *testing.T) {
 	scheduled := metav1.Condition{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionTrue}
 	notScheduled := metav1.Condition{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionFalse, Reason: "NoClusterFit", Message: "no cluster fits"}
 	stranded := metav1.Condition{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionTrue, Reason: workv1alpha1.ScheduledNowhereElse, Message: "that it has to leave waits"}
+	remarked := func(reason, message string) metav1.Condition {
+		return metav1.Condition{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionTrue, Reason: reason, Message: message}
+	}
 	applied := metav1.Condition{Type: workv1alpha1.BindingFullyApplied, Status: metav1.ConditionTrue}
 	notApplied := metav1.Condition{Type: workv1alpha1.BindingFullyApplied, Status: metav1.ConditionFalse, Reason: "Conflict", Message: "exists"}
 	for _, test := range []struct {
@@ -510,6 +513,10 @@ func TestAPolicyIsReadyWhenAllItClaimsIsScheduledAndApplied(t *testing.T) {
 		{"all is well, and some wait for their next change", PolicyInput{Bindings: []workv1alpha1.Binding{aBinding("a", true, scheduled, applied)}, Lagging: 1},
 			policyv1alpha1.PropagationStatus{Templates: 1, Scheduled: 1, Applied: 1, Healthy: 1},
 			metav1.ConditionTrue, ReasonReady, "All templates are scheduled and applied: 1. 1 of them will follow this policy as it is now when they are changed next, for it is Lazy."},
+		{"all is well, and a part of the placement has no effect", PolicyInput{Bindings: []workv1alpha1.Binding{
+			aBinding("a", true, remarked(workv1alpha1.ScheduledClustersLeftOut, "no cluster is called x"), applied), aBinding("b", true, scheduled, applied), aBinding("c", true, remarked(workv1alpha1.ScheduledSpreadNotMet, "1 by cluster"), applied)}},
+			policyv1alpha1.PropagationStatus{Templates: 3, Scheduled: 3, Applied: 3, Healthy: 3},
+			metav1.ConditionTrue, ReasonReady, "All templates are scheduled and applied: 3. Not all of the placement has an effect for 2 of them: Deployment shop/a: no cluster is called x; Deployment shop/c: 1 by cluster"},
 		{"nothing selected", PolicyInput{WhyIdle: "there is no Deployment in namespace shop"},
 			policyv1alpha1.PropagationStatus{},
 			metav1.ConditionFalse, ReasonNothingSelected, "No object is claimed: there is no Deployment in namespace shop"},

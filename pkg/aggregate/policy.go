@@ -54,7 +54,7 @@ func Policy(in PolicyInput, old *policyv1alpha1.PropagationStatus, now metav1.Ti
 		Conditions:         slices.Clone(old.Conditions),
 		Templates:          int32(len(in.Bindings)),
 	}
-	var unscheduled, unapplied, stranded troubles
+	var unscheduled, unapplied, stranded, remarked troubles
 	for _, binding := range in.Bindings {
 		state := binding.GetStatus()
 		switch scheduled := meta.FindStatusCondition(state.Conditions, workv1alpha1.BindingScheduled); {
@@ -62,6 +62,9 @@ func Policy(in PolicyInput, old *policyv1alpha1.PropagationStatus, now metav1.Ti
 			unscheduled.add(binding, workv1alpha1.BindingScheduled)
 		case scheduled.Reason == workv1alpha1.ScheduledNowhereElse:
 			stranded.add(binding, workv1alpha1.BindingScheduled)
+			status.Scheduled++
+		case scheduled.Reason == workv1alpha1.ScheduledClustersLeftOut || scheduled.Reason == workv1alpha1.ScheduledSpreadNotMet:
+			remarked.add(binding, workv1alpha1.BindingScheduled)
 			status.Scheduled++
 		default:
 			status.Scheduled++
@@ -108,6 +111,9 @@ func Policy(in PolicyInput, old *policyv1alpha1.PropagationStatus, now metav1.Ti
 		ready.Message = fmt.Sprintf("All templates are scheduled and applied: %d.", total)
 		if in.Lagging > 0 {
 			ready.Message += fmt.Sprintf(" %d of them will follow this policy as it is now when they are changed next, for it is Lazy.", in.Lagging)
+		}
+		if len(remarked) > 0 {
+			ready.Message += fmt.Sprintf(" Not all of the placement has an effect for %d of them: %s", len(remarked), remarked)
 		}
 	}
 	setCondition(&status.Conditions, ready, now)
