@@ -37,7 +37,7 @@ func (r *Reconciler) Explain(ctx context.Context, binding workv1alpha1.Binding) 
 		Refusals:      alike(decision.Refused),
 		Room:          roomIn(fleet, room),
 		Details:       overflowing(decision),
-		Remarks:       append(untried(decision), another(binding)...),
+		Remarks:       append(untried(decision), r.notAsked(binding)...),
 	}
 }
 
@@ -70,8 +70,8 @@ func untried(decision schedule.Decision) []string {
 
 // decideInFull decides for nobody: what others decide afterwards does not depend on it.
 func (r *Reconciler) decideInFull(binding workv1alpha1.Binding, fleet *schedule.Fleet, room []capacity.Answer) schedule.Decision {
-	if said := scheduledCondition(binding); othersTurn(binding) {
-		return schedule.Decision{Clusters: binding.GetSpec().Clusters, Group: group(binding), Scheduled: said.Status == metav1.ConditionTrue, Reason: said.Reason, Message: said.Message}
+	if othersTurn(binding) || r.unknown(binding) {
+		return asSaid(binding)
 	}
 	facts, settled := r.question(binding, fleet, room)
 	if settled != nil {
@@ -86,12 +86,26 @@ func (r *Reconciler) decideInFull(binding workv1alpha1.Binding, fleet *schedule.
 	return schedule.Decide(facts)
 }
 
-// another says that the hub's own scheduler knows nothing of why a binding goes where it goes.
-func another(binding workv1alpha1.Binding) []string {
-	if said := scheduledCondition(binding); !othersTurn(binding) || said.Reason == workv1alpha1.ScheduledByAnother {
-		return nil // that says so itself
+// asSaid is what was decided about a binding when somebody last did, as far as that can be known.
+func asSaid(binding workv1alpha1.Binding) schedule.Decision {
+	decision := schedule.Decision{Clusters: binding.GetSpec().Clusters, Group: group(binding), Message: "nothing is decided yet"}
+	if said := scheduledCondition(binding); said != nil {
+		decision.Scheduled, decision.Reason, decision.Message = said.Status == metav1.ConditionTrue, said.Reason, said.Message
 	}
-	return []string{fmt.Sprintf("the scheduler %q places it, as spec.schedulerName says: this is its word, and why it chooses no other clusters only it knows", binding.GetSpec().SchedulerName)}
+	return decision
+}
+
+// notAsked says why the hub's scheduler was not asked.
+func (r *Reconciler) notAsked(binding workv1alpha1.Binding) []string {
+	switch said := scheduledCondition(binding); {
+	case othersTurn(binding) && said.Reason == workv1alpha1.ScheduledByAnother:
+		return nil // that says so itself
+	case othersTurn(binding):
+		return []string{fmt.Sprintf("the scheduler %q places it, as spec.schedulerName says: this is its word, and why it chooses no other clusters only it knows", binding.GetSpec().SchedulerName)}
+	case r.unknown(binding):
+		return []string{"this is what was decided before: the hub has not seen yet whether the Job has ended, and decides nothing until then"}
+	}
+	return nil
 }
 
 // alike gathers the clusters that are refused for the same reason. The affinity groups stay in their order.

@@ -126,3 +126,20 @@ func TestAnExplanationNamesTheGroupsThatOverflowAndThoseThatAreNotTried(t *testi
 		t.Errorf("remarks (-want +got):\n%s", diff)
 	}
 }
+
+func TestAJobOfWhichItIsNotKnownWhetherItHasEndedIsExplainedByWhatWasDecidedBefore(t *testing.T) {
+	w := newWorld()
+	w.attach(thatRunsJobs("b"))
+	remark := []string{"this is what was decided before: the hub has not seen yet whether the Job has ended, and decides nothing until then"}
+	before := binding(func(b *workv1alpha1.PropagationBinding) {
+		jobBinding(b)
+		b.Spec.Clusters = targets("a")
+	})
+	w.explained(t, before, &workv1alpha1.BindingPlacement{Clusters: targets("a"), Message: "nothing is decided yet", Remarks: remark})
+	before.Status.Conditions = []metav1.Condition{{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionTrue, Reason: "Success", Message: "goes to a"}}
+	w.explained(t, before, &workv1alpha1.BindingPlacement{Scheduled: true, Reason: "Success", Message: "goes to a", Clusters: targets("a"), Remarks: remark})
+	w.templates.Put(aJob("u1"))
+	if got := w.controller.Explain(t.Context(), before); len(got.Remarks) > 0 || !cmp.Equal(got.Clusters, targets("b")) {
+		t.Errorf("of a Job that runs it says %v", got)
+	}
+}
