@@ -50,7 +50,7 @@ func TestAPlacementIsExplainedAsInTheGoldenFiles(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web-deployment"}, Resource: template("Deployment", "web"), Replicas: new(int32(9)),
 		Reason: "Unschedulable", Message: "9 replicas wanted, and the cluster that fits has room for 2: a has 2",
 		Clusters: []workv1alpha1.TargetCluster{{Name: "a", Replicas: 1}},
-		Refusals: []workv1alpha1.PlacementRefusal{{Rule: "Capacity", Message: "fits, but 9 replicas wanted, and the cluster that fits has room for 2: a has 2", Clusters: []string{"a"}}},
+		Refusals: []workv1alpha1.PlacementRefusal{{Rule: "Capacity", Message: "fits, but there is room for 2 of 9 replicas to be placed", Clusters: []string{"a"}}},
 		Room:     []workv1alpha1.ClusterRoom{{Cluster: "a", Replicas: new(int32(2)), Source: "Agent"}},
 	}
 	everywhere := &workv1alpha1.BindingPlacement{

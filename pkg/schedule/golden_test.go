@@ -425,7 +425,7 @@ func TestEveryClusterThatIsNotUsedSaysWhy(t *testing.T) {
 		want []Refusal
 	}{
 		{"in a group that is passed over, too", golden{fleet: "a:1@/eu b:9@/eu c:?@/eu d:9", place: dynamic, replicas: 5}, []Refusal{
-			{"own", "a", RuleCapacity, "fits, but 5 replicas wanted, and the cluster that fits has room for 1: a has 1"},
+			{"own", "a", RuleCapacity, "fits, but there is room for 1 of 5 replicas to be placed"},
 			{"own", "b", RuleClusterAffinity, "is not named by clusterNames"},
 			{"own", "c", RuleClusterAffinity, "is not named by clusterNames"},
 			{"own", "d", RuleClusterAffinity, "is not named by clusterNames"},

@@ -192,7 +192,8 @@ func (p *problem) tooLittleRoom(chosen []int, shares []share, wanted int64) *cau
 	if assumed := p.assumed(chosen); assumed > 0 {
 		text += fmt.Sprintf("; room for %d more is kept for what was placed a moment ago and can't be seen there yet", assumed)
 	}
-	return &cause{rule: RuleCapacity, message: "fits, but " + text, one: text, many: text}
+	message := fmt.Sprintf("fits, but there is room for %d of %s to be placed", room, plural(int(wanted), "replica")) // the rest is said once, of all
+	return &cause{rule: RuleCapacity, message: message, one: text, many: text}
 }
 
 // assumed is for how many of the replicas there would be room in clusters, but for what is assumed taken.

@@ -59,7 +59,7 @@ func TestAnExplanationHasTheRoomThatWasCounted(t *testing.T) {
 	w.explained(t, byRoom(3), &workv1alpha1.BindingPlacement{
 		Reason: "Unschedulable", Message: text + "; of the others 1 has not reported its capacity yet",
 		Refusals: []workv1alpha1.PlacementRefusal{
-			{Rule: "Capacity", Message: "fits, but " + text, Clusters: []string{"a"}},
+			{Rule: "Capacity", Message: "fits, but there is room for 2 of 3 replicas to be placed", Clusters: []string{"a"}},
 			{Rule: "Capacity", Message: "has not reported its capacity yet", Clusters: []string{"silent"}},
 		},
 		Room: []workv1alpha1.ClusterRoom{{Cluster: "a", Replicas: ptr.To[int32](2), Source: "Agent"}, {Cluster: "silent", Source: "Unknown"}},
