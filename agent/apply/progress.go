@@ -322,7 +322,7 @@ func (o *object) differs(live *unstructured.Unstructured) bool {
 	if o.sent == nil {
 		return false
 	}
-	if live.GetUID() != o.liveUID || manifest.EditedByHand(live.GetManagedFields()) {
+	if live.GetUID() != o.liveUID || manifest.EditedByHand(live) {
 		return true
 	}
 	now := checkedOf(live)

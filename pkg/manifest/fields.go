@@ -3,26 +3,35 @@ package manifest
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 )
 
 // isHand says whether a manager of fields is a person's kubectl. What it changed through a
 // subresource, such as the scale of a workload or a status, is not the object's own content.
 func isHand(entry metav1.ManagedFieldsEntry) bool {
-	return entry.Subresource == "" && (entry.Manager == "kubectl" || strings.HasPrefix(entry.Manager, "kubectl-"))
+	return isHandNamed(entry.Manager, entry.Subresource)
 }
 
-// EditedByHand says whether somebody's kubectl owns fields of an object.
-func EditedByHand(entries []metav1.ManagedFieldsEntry) bool {
-	for _, entry := range entries {
-		if isHand(entry) {
-			return true
-		}
-	}
-	return false
+func isHandNamed(manager, subresource string) bool {
+	return subresource == "" && (manager == "kubectl" || strings.HasPrefix(manager, "kubectl-"))
+}
+
+// EditedByHand says whether somebody's kubectl owns fields of a live object. It is asked at every event of a watch, and so
+// reads the names alone: to decode all entries takes as long as to decode the object.
+func EditedByHand(live *unstructured.Unstructured) bool {
+	managers, _, _ := unstructured.NestedFieldNoCopy(live.Object, "metadata", "managedFields")
+	entries, _ := managers.([]any)
+	return slices.ContainsFunc(entries, func(entry any) bool {
+		named, _ := entry.(map[string]any)
+		manager, _ := named["manager"].(string)
+		subresource, _ := named["subresource"].(string)
+		return isHandNamed(manager, subresource)
+	})
 }
 
 func isApply(entry metav1.ManagedFieldsEntry, manager string) bool {
@@ -34,7 +43,7 @@ func isApply(entry metav1.ManagedFieldsEntry, manager string) bool {
 // too stay. Fields at or below one of the paths in except are handed to nobody: they are left to
 // the member. It returns false when there is nothing to hand over.
 func TakeBack(entries []metav1.ManagedFieldsEntry, manager string, except [][]string) ([]metav1.ManagedFieldsEntry, bool, error) {
-	if !EditedByHand(entries) {
+	if !slices.ContainsFunc(entries, isHand) {
 		return entries, false, nil
 	}
 	union := fieldpath.NewSet()
