@@ -30,8 +30,8 @@ func Connect(config *rest.Config) (*Clients, error) {
 		return nil, fmt.Errorf("making a client for the member's API server: %w", err)
 	}
 	clients := &Clients{}
-	if clients.Dynamic, err = dynamic.NewForConfigAndClient(config, httpClient); err != nil {
-		return nil, fmt.Errorf("making a client for the member's API server: %w", err)
+	if clients.Dynamic, err = newDynamic(config, httpClient); err != nil {
+		return nil, err
 	}
 	if clients.Metadata, err = metadata.NewForConfigAndClient(config, httpClient); err != nil {
 		return nil, fmt.Errorf("making a client for the member's API server: %w", err)
