@@ -72,7 +72,8 @@ type Config struct {
 	// MostRest bounds how long the journal rests after a write, during which changes gather for the next one; 100
 	// milliseconds when 0. It rests four times as long as the write took, so a fifth of the time is spent on writing it.
 	MostRest time.Duration
-	// SplitBytes is the compressed size above which a shard is split; 128 KiB when 0.
+	// SplitBytes is the compressed size above which a shard is split; 16 KiB when 0. A change costs the compression and
+	// the write of one shard.
 	SplitBytes int
 	// ChunkBytes is the size of a chunk of a large work; 512 KiB when 0.
 	ChunkBytes int
@@ -84,7 +85,7 @@ type Config struct {
 const (
 	defaultFlushInterval = 500 * time.Millisecond
 	defaultMostRest      = 100 * time.Millisecond
-	defaultSplitBytes    = 128 << 10
+	defaultSplitBytes    = 16 << 10
 	defaultChunkBytes    = 512 << 10
 	defaultJournalBytes  = 512 << 10
 	// lastFlush bounds what is written when the agent ends.

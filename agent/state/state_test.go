@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -58,6 +59,32 @@ func held(store *Store) map[string]string {
 		all[key] = fmt.Sprintf("%s %d %s %v %v %s", e.UID, e.Generation, e.Hash, e.Objects, e.Removal, manifests)
 	}
 	return all
+}
+
+func TestAChangeWritesASmallPartOfTheState(t *testing.T) {
+	const works, most = 1000, 16 << 10
+	secrets := newFakeSecrets()
+	store := reload(t, secrets)
+	for i := range works {
+		store.Hold(makeWork(fmt.Sprint("work-", i), 1, 100))
+	}
+	if err := store.flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := maps.Clone(secrets.writes)
+	store.Pruned("work-7", "uid-work-7", 1, nil)
+	if err := store.flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	written := 0
+	for name, secret := range secrets.held {
+		if secrets.writes[name] != before[name] {
+			written += len(secret.Data[contentKey])
+		}
+	}
+	if written == 0 || written > most {
+		t.Errorf("beside %d works a change of one wrote %d bytes, want at most %d", works, written, most)
+	}
 }
 
 func TestWhatWasPutIsThereAfterACleanRestart(t *testing.T) {
