@@ -42,6 +42,9 @@ func newSecret(name, writer string, data map[string][]byte) *corev1.Secret {
 			Name:        name,
 			Labels:      map[string]string{StateLabel: "true"},
 			Annotations: map[string]string{writerAnnotation: writer},
+			// One empty entry has the member's API server keep no account of who set which field: nobody but an agent writes
+			// these, and to keep it the server compares all of the content with what was there, at every write.
+			ManagedFields: []metav1.ManagedFieldsEntry{{}},
 		},
 		Type: corev1.SecretTypeOpaque,
 		Data: data,

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	linkv1 "windlass.dev/windlass/api/link/v1"
 	"windlass.dev/windlass/pkg/manifest"
@@ -59,6 +60,21 @@ func held(store *Store) map[string]string {
 		all[key] = fmt.Sprintf("%s %d %s %v %v %s", e.UID, e.Generation, e.Hash, e.Objects, e.Removal, manifests)
 	}
 	return all
+}
+
+func TestNoAccountIsKeptOfWhoWritesTheState(t *testing.T) {
+	secrets := newFakeSecrets()
+	store, stop := open(t, secrets)
+	put(t, store, makeWork("a", 1, 100))
+	put(t, store, makeWork("a", 2, 100))
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	for name, secret := range secrets.held {
+		if diff := cmp.Diff([]metav1.ManagedFieldsEntry{{}}, secret.ManagedFields); diff != "" {
+			t.Errorf("%s is written so that an account is kept (-want +got):\n%s", name, diff)
+		}
+	}
 }
 
 func TestAChangeWritesASmallPartOfTheState(t *testing.T) {
