@@ -1,6 +1,7 @@
 package member
 
 import (
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
@@ -140,5 +141,41 @@ func TestADynamicClientUnderstandsAnAPIServer(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{string(watch.Added) + " a", string(watch.Bookmark) + " 9", string(watch.Error) + " Expired"}, seen); diff != "" {
 		t.Errorf("a watch sees (-want +got):\n%s", diff)
+	}
+}
+
+func TestAnAPIServerIsAskedForNothingCompressed(t *testing.T) {
+	wanted := make(chan string, 1)
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		wanted <- request.Header.Get("Accept-Encoding")
+		w.Header().Set("Content-Type", runtime.ContentTypeJSON)
+		_, _ = io.WriteString(w, `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"}}`)
+	}))
+	defer server.Close()
+	config := &rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{
+		CAData: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}),
+	}}
+	clients, err := Connect(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	core, err := NewCore(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, ask := range map[string]func() error{
+		"an object of any kind": func() error {
+			_, err := clients.Dynamic.Resource(configMaps).Namespace("n").Get(t.Context(), "a", metav1.GetOptions{})
+			return err
+		},
+		"its version": func() error { _, err := clients.Discovery.Version(t.Context()); return err },
+		"a Lease":     func() error { _, _ = core.Leases("n").Get(t.Context(), "a", metav1.GetOptions{}); return nil },
+	} {
+		if err := ask(); err != nil {
+			t.Errorf("asking for %s: %v", what, err)
+		}
+		if encoding := <-wanted; encoding != "" {
+			t.Errorf("%s is wanted as %q", what, encoding)
+		}
 	}
 }

@@ -37,7 +37,7 @@ type Core struct {
 
 // NewCore makes a client with connections of its own. It does not talk to the API server.
 func NewCore(config *rest.Config) (*Core, error) {
-	config = unlimited(config)
+	config = near(config)
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("making a client for the member's API server: %w", err)

@@ -24,7 +24,7 @@ type Clients struct {
 // Connect makes clients. It does not talk to the API server. The clients do not limit their own
 // rate: the engine's workers do, and the API server's own fairness.
 func Connect(config *rest.Config) (*Clients, error) {
-	config = unlimited(config)
+	config = near(config)
 	httpClient, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("making a client for the member's API server: %w", err)
@@ -45,9 +45,11 @@ func Connect(config *rest.Config) (*Clients, error) {
 	return clients, nil
 }
 
-// unlimited is a configuration for clients that do not limit their own rate.
-func unlimited(config *rest.Config) *rest.Config {
+// near is a configuration for clients of an API server that is close: they do not limit their own rate, and ask for
+// nothing compressed. An API server would compress each event of a watch by itself, and the agent reads many.
+func near(config *rest.Config) *rest.Config {
 	config = rest.CopyConfig(config)
 	config.QPS, config.Burst = -1, 0
+	config.DisableCompression = true
 	return config
 }
