@@ -420,8 +420,12 @@ func (a *attempt) send(ctx context.Context) error {
 			return failf(reasonInvalidManifest, "%v", err)
 		}
 	}
-	result, err := a.client.Patch(ctx, a.object.Name, types.ApplyPatchType, payload,
-		metav1.PatchOptions{FieldManager: FieldManager, Force: &force})
+	result, err := a.client.Patch(ctx, a.object.Name, types.ApplyPatchType, payload, metav1.PatchOptions{
+		FieldManager: FieldManager, Force: &force,
+		// The API server refuses unknown fields in any case. It would read the whole patch a second time only to warn of
+		// keys that are there twice, and it was written from a map.
+		FieldValidation: metav1.FieldValidationIgnore,
+	})
 	if err != nil {
 		if isKindMissing(err) {
 			a.engine.config.Kinds.Distrust(a.object.GroupVersionKind())
