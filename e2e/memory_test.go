@@ -45,3 +45,17 @@ spec:
 		t.Errorf("the agent holds %d MB with %d objects, want less than %d MB", total>>20, objects, most>>20)
 	}
 }
+
+func TestAnAgentTakesOneProcessorAtATime(t *testing.T) {
+	f := fleet.Shared(t)
+	metrics, err := f.Member("member1").Agent.Health(t.Context(), "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const processors = "\ngo_sched_gomaxprocs_threads "
+	if !strings.Contains(metrics, processors+"1\n") {
+		_, rest, _ := strings.Cut(metrics, processors)
+		said, _, _ := strings.Cut(rest, "\n")
+		t.Errorf("the agent takes %q processors at a time, want 1", said)
+	}
+}
