@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync/atomic"
 
@@ -72,7 +73,7 @@ func newKinds(stores *apiserver.Stores) *kinds {
 		},
 		Replace: stores.Works.Replace,
 	}
-	k.clusters = newKind(k, stores.MemberClusters, &clusterv1alpha1.MemberCluster{}, nil)
+	k.clusters = newKind(k, stores.MemberClusters, &clusterv1alpha1.MemberCluster{}, clusterIndexers())
 	k.rebalancers = newKind(k, stores.WorkloadRebalancers, &appsv1alpha1.WorkloadRebalancer{}, nil)
 	return k
 }
@@ -131,9 +132,50 @@ func (w writer[T]) Delete(ctx context.Context, obj T) error {
 	return w.store.Delete(ctx, obj.GetNamespace(), obj.GetName(), apiserver.DeleteOptions{UID: obj.GetUID()})
 }
 
-// clusterStore is what enrolment needs: reads that see every write.
+// By what enrolment finds clusters.
+const (
+	byClusterID  = "id"
+	byKubeSystem = "kubeSystem"
+)
+
+func clusterIndexers() cache.Indexers {
+	return cache.Indexers{
+		byClusterID: func(obj any) ([]string, error) { return known(obj.(*clusterv1alpha1.MemberCluster).Spec.ID), nil },
+		byKubeSystem: func(obj any) ([]string, error) {
+			agent := obj.(*clusterv1alpha1.MemberCluster).Status.Agent
+			if agent == nil {
+				return nil, nil
+			}
+			return known(agent.KubeSystemUID), nil
+		},
+	}
+}
+
+func known(value string) []string {
+	if value == "" {
+		return nil
+	}
+	return []string{value}
+}
+
+// clusterStore is what enrolment needs: reads that see every write, and names out of the cache.
 type clusterStore struct {
 	*apiserver.Store[*clusterv1alpha1.MemberCluster]
+	cached store.Kind[*clusterv1alpha1.MemberCluster]
+}
+
+// WithID implements enroll.Clusters.
+func (s clusterStore) WithID(id string) []string { return s.names(byClusterID, id) }
+
+// WithKubeSystem implements enroll.Clusters.
+func (s clusterStore) WithKubeSystem(uid string) []string { return s.names(byKubeSystem, uid) }
+
+func (s clusterStore) names(index, value string) (names []string) {
+	for _, cluster := range s.cached.ByIndex(index, value) {
+		names = append(names, cluster.Name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 func (s clusterStore) Get(ctx context.Context, name string) (*clusterv1alpha1.MemberCluster, error) {

@@ -65,7 +65,7 @@ func (h *hub) makeLink(ctx context.Context) (*link.Server, error) {
 	}
 	enrolment, err := enroll.New(enroll.Config{
 		Tokens:   tokenStore{h.api.Stores.JoinTokens},
-		Clusters: clusterStore{h.api.Stores.MemberClusters},
+		Clusters: clusterStore{h.api.Stores.MemberClusters, h.kinds.clusters},
 		Recorder: h.events,
 		IsHub: func(ctx context.Context, kubeSystemUID string) (bool, error) {
 			own, err := h.kube.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})

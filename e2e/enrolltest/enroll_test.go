@@ -38,7 +38,7 @@ type hub struct {
 	*hubenroll.Server
 	pki      *pki.Set
 	tokens   *fake.Store[*windlassv1alpha1.JoinToken]
-	clusters *fake.Store[*clusterv1alpha1.MemberCluster]
+	clusters *fake.Clusters
 	events   *fake.Recorder
 	log      *lockedBuffer
 	addr     string

@@ -87,7 +87,8 @@ func accepted(cluster *clusterv1alpha1.MemberCluster, certificate *x509.Certific
 }
 
 // clusterByID returns nil when no cluster has the id. It remembers names, and reads the one cluster
-// from the store every time.
+// from the store every time. All clusters are read only when nobody knows the name: of a thousand agents
+// that come back to a new process each would read a thousand.
 func (s *Server) clusterByID(ctx context.Context, id string) (*clusterv1alpha1.MemberCluster, error) {
 	if name, ok := s.names.Load(id); ok {
 		cluster, err := s.findCluster(ctx, name.(string))
@@ -99,10 +100,36 @@ func (s *Server) clusterByID(ctx context.Context, id string) (*clusterv1alpha1.M
 		}
 		s.names.Delete(id)
 	}
-	clusters, err := s.Clusters.List(ctx)
+	clusters, err := s.read(ctx, s.Clusters.WithID(id))
 	if err != nil {
+		return nil, err
+	}
+	if found, err := s.only(clusters, id); found != nil || err != nil {
+		return found, err
+	}
+	if clusters, err = s.Clusters.List(ctx); err != nil {
 		return nil, fmt.Errorf("looking for the cluster with id %s: %w", id, err)
 	}
+	return s.only(clusters, id)
+}
+
+// read reads clusters, without those that are not there any more.
+func (s *Server) read(ctx context.Context, names []string) ([]*clusterv1alpha1.MemberCluster, error) {
+	var clusters []*clusterv1alpha1.MemberCluster
+	for _, name := range names {
+		cluster, err := s.findCluster(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if cluster != nil {
+			clusters = append(clusters, cluster)
+		}
+	}
+	return clusters, nil
+}
+
+// only finds the one cluster with an id, and remembers the names of all. It refuses when there are two.
+func (s *Server) only(clusters []*clusterv1alpha1.MemberCluster, id string) (*clusterv1alpha1.MemberCluster, error) {
 	var found *clusterv1alpha1.MemberCluster
 	for _, cluster := range clusters {
 		if cluster.Spec.ID == "" {

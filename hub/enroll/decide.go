@@ -63,14 +63,14 @@ func joined(cluster *clusterv1alpha1.MemberCluster) bool {
 }
 
 // decide says what becomes of an ask with a token whose secret was right. cluster is nil when there
-// is none of that name; all are those of every name. It is asked anew whenever token or cluster have
-// changed.
+// is none of that name; known are those, of whatever name, whose agent runs in the cluster that asks. It is
+// asked anew whenever token or cluster have changed.
 //
 // A cluster is attached under one name. Two agents for two names in one cluster would each put right
 // what the other has applied, replicas would be counted twice, and taking one name off the hub would
 // delete what the other has. The hub itself is no member for the same reason: what it would apply there
 // are the templates, and what it would delete there, too.
-func decide(token *windlassv1alpha1.JoinToken, cluster *clusterv1alpha1.MemberCluster, all []*clusterv1alpha1.MemberCluster, a ask) ruling {
+func decide(token *windlassv1alpha1.JoinToken, cluster *clusterv1alpha1.MemberCluster, known []*clusterv1alpha1.MemberCluster, a ask) ruling {
 	r := decideName(token, cluster, a)
 	if r.refusal == nil && a.isHub {
 		return ruling{refusal: refuse(identity.CodeClusterIsTheHub,
@@ -79,7 +79,7 @@ func decide(token *windlassv1alpha1.JoinToken, cluster *clusterv1alpha1.MemberCl
 	if r.refusal != nil || cluster != nil && joined(cluster) {
 		return r
 	}
-	if other := namesake(all, a); other != nil {
+	if other := namesake(known, a); other != nil {
 		return ruling{about: other, refusal: refuse(identity.CodeClusterHasAnotherName,
 			"this cluster has joined the hub already, as %q (the UID of its kube-system namespace is the same); a cluster has one name and one agent: stop this agent, or, to attach the cluster as %q instead, delete the MemberCluster %s on the hub first",
 			other.Name, a.clusterName, other.Name)}
@@ -89,8 +89,8 @@ func decide(token *windlassv1alpha1.JoinToken, cluster *clusterv1alpha1.MemberCl
 
 // namesake finds the other name under which the cluster that asks is on the hub. One that is being
 // removed is none any more.
-func namesake(all []*clusterv1alpha1.MemberCluster, a ask) *clusterv1alpha1.MemberCluster {
-	for _, other := range all {
+func namesake(known []*clusterv1alpha1.MemberCluster, a ask) *clusterv1alpha1.MemberCluster {
+	for _, other := range known {
 		if other.Name != a.clusterName && other.DeletionTimestamp == nil && joined(other) && other.Status.Agent.KubeSystemUID == a.kubeSystemUID {
 			return other
 		}

@@ -34,7 +34,13 @@ type JoinTokens interface {
 // Clusters is what enrolment needs of the store of clusters. Get and List read the store and no
 // cache, writes fail with a conflict when the cluster has changed since its resourceVersion; all
 // fail with the API's own errors. What Get and List return is not changed here.
+//
+// WithID and WithKubeSystem name the clusters that have an id, and those whose agent runs in the cluster
+// with this UID of kube-system. They come from a cache that may be a little behind: whoever uses a name
+// reads the cluster, and what this process has just enrolled it has to remember itself.
 type Clusters interface {
+	WithID(id string) (names []string)
+	WithKubeSystem(uid string) (names []string)
 	Get(ctx context.Context, name string) (*clusterv1alpha1.MemberCluster, error)
 	List(ctx context.Context) ([]*clusterv1alpha1.MemberCluster, error)
 	Create(ctx context.Context, cluster *clusterv1alpha1.MemberCluster) (*clusterv1alpha1.MemberCluster, error)
@@ -106,6 +112,8 @@ type Server struct {
 	// names remembers the name of a cluster by its id. An entry is a hint: whoever uses it checks
 	// the id in the object.
 	names sync.Map
+	// attached remembers in the same way, by the UID of its kube-system namespace, the cluster that was enrolled last.
+	attached sync.Map
 }
 
 // New makes a Server. It starts nothing.

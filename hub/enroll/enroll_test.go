@@ -44,7 +44,7 @@ const kubeSystem = "6b0ffd4e-0000-4000-8000-000000000001"
 type hub struct {
 	*Server
 	tokens   *fake.Store[*windlassv1alpha1.JoinToken]
-	clusters *fake.Store[*clusterv1alpha1.MemberCluster]
+	clusters *fake.Clusters
 	events   *fake.Recorder
 	log      *bytes.Buffer
 	uid      string // of its own kube-system namespace
@@ -780,8 +780,8 @@ func TestAKeyThatIsOvertakenWhileItIsJudgedIsToldWhatBecameOfTheToken(t *testing
 	h := newHub(t)
 	token := h.token(t)
 	overtaken := false
-	h.clusters.Fail = func(verb, _ string) error {
-		if verb == "list" && !overtaken {
+	h.clusters.Fail = func(verb, name string) error {
+		if verb == "get" && name == "edge-2" && !overtaken {
 			overtaken = true
 			h.enrolled(t, request(t, token, newKey(t), named("edge-1")))
 		}
@@ -1009,15 +1009,70 @@ func TestAClusterWithoutAnAgentIsNobodys(t *testing.T) {
 	wantRefused(t, h, certificate, identity.CodeCertificateRevoked)
 }
 
-func TestAnAgentThatHasJustEnrolledIsNotLookedForAmongAllClusters(t *testing.T) {
+func TestNoneIsLookedForAmongAllClusters(t *testing.T) {
+	for _, test := range []struct {
+		reason string
+		ask    func(t *testing.T, h *hub, certificate *x509.Certificate) error
+	}{
+		{"an agent that has just enrolled, of which the cache does not know", func(t *testing.T, h *hub, certificate *x509.Certificate) error {
+			h.clusters.Behind = true
+			_, _, err := h.Authenticate(t.Context(), certificate)
+			return err
+		}},
+		{"an agent that comes back to another process", func(t *testing.T, h *hub, certificate *x509.Certificate) error {
+			h.names.Clear()
+			_, _, err := h.Authenticate(t.Context(), certificate)
+			return err
+		}},
+		{"the other name of a cluster that enrols", func(t *testing.T, h *hub, _ *x509.Certificate) error {
+			_, refusal := h.ask(t, request(t, h.token(t), newKey(t), named("edge-2"), ofCluster("of-another")))
+			if refusal != nil {
+				return refusal
+			}
+			return nil
+		}},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			h := newHub(t)
+			_, certificate := h.enrolled(t, request(t, h.token(t), newKey(t)))
+			h.clusters.Fail = func(verb, name string) error {
+				if verb == "list" {
+					return errors.New("all clusters are read")
+				}
+				return nil
+			}
+			if err := test.ask(t, h, certificate); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestTheOtherNameOfAClusterIsKnownToThisProcessOrToTheCache(t *testing.T) {
+	for _, test := range []struct {
+		reason  string
+		prepare func(h *hub)
+	}{
+		{"it enrolled a moment ago, and the cache does not show it", func(h *hub) { h.clusters.Behind = true }},
+		{"another process has enrolled it", func(h *hub) { h.attached.Clear() }},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			h := newHub(t)
+			h.enrolled(t, request(t, h.token(t), newKey(t)))
+			test.prepare(h)
+			_, refusal := h.ask(t, request(t, h.token(t), newKey(t), named("edge-2")))
+			if refusal == nil || refusal.Code != identity.CodeClusterHasAnotherName {
+				t.Errorf("the answer to the second name is %+v", refusal)
+			}
+		})
+	}
+}
+
+func TestAnAgentIsFoundThatTheCacheDoesNotKnow(t *testing.T) {
 	h := newHub(t)
 	_, certificate := h.enrolled(t, request(t, h.token(t), newKey(t)))
-	h.clusters.Fail = func(verb, name string) error {
-		if verb == "list" {
-			return errors.New("all clusters are read")
-		}
-		return nil
-	}
+	h.names.Clear()
+	h.clusters.Behind = true
 	if name, _, err := h.Authenticate(t.Context(), certificate); err != nil || name != "edge-1" {
 		t.Errorf("it is %q: %v", name, err)
 	}

@@ -110,16 +110,16 @@ func (s *Server) redeemOnce(ctx context.Context, a application) (*grant, error) 
 	if err != nil {
 		return nil, err
 	}
-	all, err := s.Clusters.List(ctx)
+	known, err := s.attachedIn(ctx, a.KubeSystemUID)
 	if err != nil {
-		return nil, fmt.Errorf("reading which clusters there are: %w", err)
+		return nil, err
 	}
 	isHub, err := s.IsHub(ctx, a.KubeSystemUID)
 	if err != nil {
 		return nil, fmt.Errorf("reading whether the agent's cluster is the hub itself: %w", err)
 	}
 	now := s.Now()
-	r := decide(token, cluster, all, ask{keyHash: a.keyHash, clusterName: a.ClusterName, kubeSystemUID: a.KubeSystemUID, isHub: isHub, now: now})
+	r := decide(token, cluster, known, ask{keyHash: a.keyHash, clusterName: a.ClusterName, kubeSystemUID: a.KubeSystemUID, isHub: isHub, now: now})
 	if r.refusal != nil {
 		if err := s.unchanged(ctx, token); err != nil {
 			return nil, err
@@ -199,6 +199,16 @@ func (s *Server) findCluster(ctx context.Context, name string) (*clusterv1alpha1
 		return nil, fmt.Errorf("reading the MemberCluster %s: %w", name, err)
 	}
 	return cluster, nil
+}
+
+// attachedIn reads the clusters whose agent runs in the cluster with this UID of kube-system: those that the cache
+// knows, and the one that this process has enrolled last, which the cache may not show yet.
+func (s *Server) attachedIn(ctx context.Context, kubeSystemUID string) ([]*clusterv1alpha1.MemberCluster, error) {
+	names := s.Clusters.WithKubeSystem(kubeSystemUID)
+	if last, ok := s.attached.Load(kubeSystemUID); ok && !slices.Contains(names, last.(string)) {
+		names = append(names, last.(string))
+	}
+	return s.read(ctx, names)
 }
 
 // bindToken makes the token this key's, for this cluster. It comes before anything is written about
@@ -289,6 +299,7 @@ func (s *Server) recordJoin(ctx context.Context, cluster *clusterv1alpha1.Member
 	if err != nil {
 		return nil, fmt.Errorf("recording that the cluster has joined: %w", err)
 	}
+	s.attached.Store(a.KubeSystemUID, cluster.Name)
 	s.names.Store(cluster.Spec.ID, cluster.Name) // the agent comes with its certificate next, and nobody has to look for it
 	return cluster, nil
 }

@@ -61,9 +61,40 @@ func NewJoinTokens() *Store[*windlassv1alpha1.JoinToken] {
 	}
 }
 
+// Clusters is a store of clusters with its cache.
+type Clusters struct {
+	*Store[*clusterv1alpha1.MemberCluster]
+	// Behind has the cache know no cluster yet.
+	Behind bool
+}
+
+// WithID names the clusters with an id.
+func (c *Clusters) WithID(id string) []string {
+	return c.cached(func(cluster *clusterv1alpha1.MemberCluster) bool { return cluster.Spec.ID == id })
+}
+
+// WithKubeSystem names the clusters whose agent told this UID.
+func (c *Clusters) WithKubeSystem(uid string) []string {
+	return c.cached(func(cluster *clusterv1alpha1.MemberCluster) bool {
+		return cluster.Status.Agent != nil && cluster.Status.Agent.KubeSystemUID == uid
+	})
+}
+
+func (c *Clusters) cached(is func(*clusterv1alpha1.MemberCluster) bool) (names []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, cluster := range c.objects {
+		if !c.Behind && is(cluster) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // NewClusters makes an empty store of clusters.
-func NewClusters() *Store[*clusterv1alpha1.MemberCluster] {
-	return &Store[*clusterv1alpha1.MemberCluster]{
+func NewClusters() *Clusters {
+	return &Clusters{Store: &Store[*clusterv1alpha1.MemberCluster]{
 		resource: clusterv1alpha1.Resource("memberclusters"),
 		objects:  map[string]*clusterv1alpha1.MemberCluster{},
 		split: func(stored, given *clusterv1alpha1.MemberCluster, status bool) *clusterv1alpha1.MemberCluster {
@@ -76,7 +107,7 @@ func NewClusters() *Store[*clusterv1alpha1.MemberCluster] {
 			}
 			return merged
 		},
-	}
+	}}
 }
 
 func (s *Store[T]) fails(ctx context.Context, verb, name string) error {
