@@ -29,12 +29,13 @@ func (c *churn) scenario() scenario {
 		},
 		run:    c.run,
 		limits: "what a member takes to apply an object, for these agents keep it in memory",
+		shares: true,
 	}
 }
 
-func (c *churn) run(ctx context.Context, env *environment) ([]row, error) {
-	h, err := startHerd(ctx, env, c.agents)
-	defer h.stop()
+func (c *churn) run(ctx context.Context, env *environment) (rows []row, err error) {
+	h, err := env.herdOf(ctx, c.agents, 0)
+	defer func() { env.leave(h, err) }()
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +85,7 @@ func (c *churn) run(ctx context.Context, env *environment) ([]row, error) {
 	came := float64(after.Puts - before.Puts)
 	at := fmt.Sprintf("%v/s over %s agents", c.rate, grouped(int64(c.agents)))
 	one := func(v float64) []float64 { return []float64{v} }
-	return []row{
+	rows = []row{
 		{at: at, what: "updates", unit: count, values: one(float64(updates))},
 		{at: at, what: "updates that failed", unit: count, values: one(float64(updates - len(late))), goals: atMost(0)},
 		{at: at, what: "deliveries; what is overtaken on its way is left out", unit: count, values: one(came)},
@@ -95,7 +96,17 @@ func (c *churn) run(ctx context.Context, env *environment) ([]row, error) {
 		{at: at, what: "the simulated agents' own CPU for a delivery", unit: cpu, values: one(float64(cpuAfter-cpuBefore) / came)},
 		{at: at, what: "the API server's answer, from the moment an update was due", unit: duration, values: late, samples: true},
 		{at: at, what: "an agent has it, from the moment an update was due", unit: duration, values: delays, samples: true, goals: []goal{{99, float64(100 * time.Millisecond)}}},
-	}, nil
+	}
+	return rows, c.clear(ctx, h)
+}
+
+// clear takes the objects and their policies away again.
+func (c *churn) clear(ctx context.Context, h *herd) error {
+	h.env.progress("taking the objects away")
+	if err := h.remove(ctx, configMaps, c.agents, churned); err != nil {
+		return err
+	}
+	return many(ctx, c.agents, func(ctx context.Context, i int) error { return h.delete(ctx, policies, churned(i)) })
 }
 
 func churned(i int) string { return fmt.Sprintf("settings-%05d", i) }

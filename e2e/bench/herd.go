@@ -37,6 +37,10 @@ type herd struct {
 	clients   []*control.Client
 	// idle is what the hub spends when nothing happens.
 	idle spending
+	// holds is how many Deployments every agent has.
+	holds int
+	// since is when the agents' present sessions had all begun.
+	since time.Time
 }
 
 // agentsPerProcess is how many agents share a process.
@@ -79,6 +83,62 @@ func startHerd(ctx context.Context, env *environment, agents int, flags ...strin
 	return h, h.rest(ctx, 10*time.Second)
 }
 
+// herdOf gives a scenario agents that are in sync and hold so many Deployments each: those that the scenario before has
+// left, when they are as many, and else new ones. Whoever has them gives them back by leave.
+func (e *environment) herdOf(ctx context.Context, agents, holding int) (*herd, error) {
+	h := e.left
+	if h == nil || h.agents != agents || h.holds != 0 && h.holds != holding {
+		e.drop()
+		var err error
+		if h, err = newHerd(ctx, e); err != nil {
+			return h, err
+		}
+		if err := h.join(ctx, agents); err != nil {
+			return h, err
+		}
+	} else {
+		e.left = nil
+		e.progress("with the %d agents that are there", agents)
+	}
+	if h.holds < holding {
+		if err := h.give(ctx, holding); err != nil {
+			return h, err
+		}
+	}
+	return h, h.rest(ctx, 10*time.Second)
+}
+
+// leave keeps agents for the next scenario. After an error nobody knows what is left in them: they end.
+func (e *environment) leave(h *herd, err error) {
+	if err != nil {
+		h.stop()
+		return
+	}
+	e.left = h
+}
+
+// drop ends the agents that a scenario has left.
+func (e *environment) drop() {
+	e.left.stop()
+	e.left = nil
+}
+
+// everywhere is the group of the Deployments that all agents have.
+const everywhere = "everywhere"
+
+// give gives Deployments to all agents.
+func (h *herd) give(ctx context.Context, deployed int) error {
+	if err := h.policy(ctx, everywhere, "apps/v1", "Deployment", h.toFirst(h.agents)); err != nil {
+		return err
+	}
+	h.env.progress("giving %d Deployments to %d agents", deployed, h.agents)
+	err := h.fill(ctx, deployed, func(ctx context.Context, i int) error {
+		return h.create(ctx, deployments, web(fmt.Sprint("web-", i), everywhere, replicasEach))
+	})
+	h.holds = deployed
+	return err
+}
+
 // join starts agents and returns when all of them are in sync.
 func (h *herd) join(ctx context.Context, agents int, flags ...string) error {
 	h.agents = agents
@@ -111,7 +171,8 @@ func (h *herd) join(ctx context.Context, agents int, flags ...string) error {
 	if err := h.allReady(ctx); err != nil {
 		return err
 	}
-	h.env.progress("%d agents joined in %.1f s", agents, time.Since(began).Seconds())
+	h.since = time.Now()
+	h.env.progress("%d agents joined in %.1f s", agents, h.since.Sub(began).Seconds())
 	return nil
 }
 

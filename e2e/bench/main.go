@@ -26,10 +26,11 @@ func scenarios() []scenario {
 		(&agents{}).scenario(),
 		(&fanOut{}).scenario(),
 		(&bulk{}).scenario(),
+		// These four go on with the same agents, and so in this order.
 		(&idle{}).scenario(),
-		(&storm{}).scenario(),
 		(&churn{}).scenario(),
 		(&status{}).scenario(),
+		(&storm{}).scenario(),
 		(&scheduling{}).scenario(),
 	}
 }

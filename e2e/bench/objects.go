@@ -122,6 +122,27 @@ func (h *herd) delete(ctx context.Context, resource schema.GroupVersionResource,
 	return nil
 }
 
+// remove takes objects away, which have a binding each, and returns when nothing of them is left on the hub.
+func (h *herd) remove(ctx context.Context, resource schema.GroupVersionResource, n int, name func(int) string) error {
+	following, stop := context.WithCancel(ctx)
+	defer stop()
+	empty, err := h.countBindings(following, n, gone)
+	if err != nil {
+		return err
+	}
+	if err := many(ctx, n, func(ctx context.Context, i int) error { return h.delete(ctx, resource, name(i)) }); err != nil {
+		return err
+	}
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(5 * time.Minute):
+		return fmt.Errorf("the bindings of %d %s did not go", n, resource.Resource)
+	}
+}
+
 // createAtOnce is how many requests of a burst are under way at the same time, as `kubectl apply` of a few people.
 const createAtOnce = 16
 

@@ -20,6 +20,8 @@ type scenario struct {
 	run func(ctx context.Context, env *environment) ([]row, error)
 	// limits is what its figures do not show, for whoever reads the table.
 	limits string
+	// shares is true when it goes on with the simulated agents that the scenario before it has left.
+	shares bool
 }
 
 // An environment is what scenarios run in.
@@ -34,6 +36,8 @@ type environment struct {
 	began    time.Time
 	name     string
 	profiled int
+	// left are the agents that a scenario has left to the next; nil for none.
+	left *herd
 }
 
 func (e *environment) prepare() (err error) {
@@ -55,6 +59,7 @@ func (e *environment) prepare() (err error) {
 }
 
 func (e *environment) close() {
+	e.drop()
 	if os.Getenv("WINDLASS_E2E_KEEP") != "" {
 		fmt.Fprintln(os.Stderr, "logs and data are kept in", e.dir)
 		return
@@ -65,6 +70,9 @@ func (e *environment) close() {
 }
 
 func (e *environment) begin(s scenario) {
+	if !s.shares {
+		e.drop()
+	}
 	e.began, e.name = time.Now(), s.name
 	e.progress("%s; with its usual sizes it takes %s", s.what, s.takes)
 }

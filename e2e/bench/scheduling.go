@@ -164,26 +164,7 @@ func (s *scheduling) once(ctx context.Context, h *herd, prefix, group string) (f
 	for _, e := range events {
 		last = max(last, e.At)
 	}
-	return float64(s.bindings) / time.Unix(0, last).Sub(began).Seconds(), spent, s.remove(ctx, h, name)
-}
-
-// remove takes the Deployments away and waits until nothing of them is left on the hub.
-func (s *scheduling) remove(ctx context.Context, h *herd, name func(int) string) error {
-	following, stop := context.WithCancel(ctx)
-	defer stop()
-	empty, err := h.countBindings(following, s.bindings, gone)
-	if err != nil {
-		return err
-	}
-	if err := many(ctx, s.bindings, func(ctx context.Context, i int) error { return h.delete(ctx, deployments, name(i)) }); err != nil {
-		return err
-	}
-	select {
-	case <-empty:
-		return nil
-	case <-time.After(2 * time.Minute):
-		return fmt.Errorf("the bindings of %d Deployments did not go", s.bindings)
-	}
+	return float64(s.bindings) / time.Unix(0, last).Sub(began).Seconds(), spent, h.remove(ctx, deployments, s.bindings, name)
 }
 
 // placements are when the first binding was seen, and how many works all of them together make.

@@ -24,22 +24,14 @@ func (s *status) scenario() scenario {
 		},
 		run:    s.run,
 		limits: "that real agents wait half a second before they report what is not healthy; these report at once",
+		shares: true,
 	}
 }
 
-func (s *status) run(ctx context.Context, env *environment) ([]row, error) {
-	h, err := startHerd(ctx, env, s.agents)
-	defer h.stop()
+func (s *status) run(ctx context.Context, env *environment) (rows []row, err error) {
+	h, err := env.herdOf(ctx, s.agents, s.objects)
+	defer func() { env.leave(h, err) }()
 	if err != nil {
-		return nil, err
-	}
-	if err := h.policy(ctx, "everywhere", "apps/v1", "Deployment", h.toFirst(s.agents)); err != nil {
-		return nil, err
-	}
-	env.progress("giving %d Deployments to %d agents", s.objects, s.agents)
-	if err := h.fill(ctx, s.objects, func(ctx context.Context, i int) error {
-		return h.create(ctx, deployments, web(fmt.Sprint("web-", i), "everywhere", replicasEach))
-	}); err != nil {
 		return nil, err
 	}
 	var puts, works, bytesIn, allocated, hubCPU, took []float64

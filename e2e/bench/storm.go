@@ -26,40 +26,36 @@ func (s *storm) scenario() scenario {
 		},
 		run:    s.run,
 		limits: "a network between hub and agents, and that agents of many clusters have processors of their own for their handshakes",
+		shares: true,
 	}
 }
 
-func (s *storm) run(ctx context.Context, env *environment) ([]row, error) {
-	h, err := startHerd(ctx, env, s.agents)
-	defer h.stop()
+func (s *storm) run(ctx context.Context, env *environment) (rows []row, err error) {
+	h, err := env.herdOf(ctx, s.agents, s.works)
+	defer func() { env.leave(h, err) }()
 	if err != nil {
 		return nil, err
 	}
-	if err := h.policy(ctx, "everywhere", "v1", "ConfigMap", h.toFirst(s.agents)); err != nil {
-		return nil, err
-	}
-	if err := h.policy(ctx, "meanwhile", "v1", "ConfigMap", h.toFirst(min(s.meanwhile, s.agents))); err != nil {
-		return nil, err
-	}
-	env.progress("giving %d ConfigMaps to %d agents", s.works, s.agents)
-	if err := h.fill(ctx, s.works, func(ctx context.Context, i int) error {
-		return h.create(ctx, configMaps, settings(fmt.Sprint("settings-", i), "everywhere"))
-	}); err != nil {
+	if err := h.policy(ctx, meanwhile, "v1", "ConfigMap", h.toFirst(min(s.meanwhile, s.agents))); err != nil {
 		return nil, err
 	}
 	var t stormTable
 	for run := range env.runs {
 		// An agent whose session was short comes back more slowly: the storm is one after a quiet time, as most are.
-		env.progress("a quiet time before run %d of %d", run+1, env.runs)
-		if err := pause(ctx, stableAfter); err != nil {
+		quiet := time.Until(h.since.Add(stableAfter))
+		env.progress("a quiet time of %.0f s before run %d of %d", max(0, quiet.Seconds()), run+1, env.runs)
+		if err := pause(ctx, quiet); err != nil {
 			return nil, err
 		}
 		if err := s.once(ctx, h, run, &t); err != nil {
 			return t.rows(s), fmt.Errorf("run %d: %w", run+1, err)
 		}
 	}
-	return t.rows(s), nil
+	return t.rows(s), h.delete(ctx, policies, meanwhile)
 }
+
+// meanwhile is the group of the objects that are made while the agents come back.
+const meanwhile = "meanwhile"
 
 // stableAfter is how long a session of an agent lasts until its next end counts as the first: the agent's own default.
 const stableAfter = 2*time.Minute + time.Second
@@ -93,8 +89,13 @@ func (s *storm) once(ctx context.Context, h *herd, run int, t *stormTable) error
 	if err := h.hub.WaitReady(ctx); err != nil {
 		return err
 	}
-	t.apiReady = append(t.apiReady, float64(time.Since(began)))
+	// Both answers wait for their turn among those to the agents: the link was ready when the first of them came.
+	ready := time.Now()
+	t.apiReady = append(t.apiReady, float64(ready.Sub(began)))
 	linkReady := <-link
+	if ready.Before(linkReady) {
+		linkReady = ready
+	}
 	t.linkReady = append(t.linkReady, float64(linkReady.Sub(began)))
 	made, err := s.comeBack(ctx, h, run, linkReady, t)
 	if err != nil {
@@ -153,7 +154,7 @@ func (s *storm) comeBack(ctx context.Context, h *herd, run int, linkReady time.T
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	for {
-		if err := h.create(ctx, configMaps, settings(fmt.Sprintf("new-%d-%d", run, made), "meanwhile")); err != nil {
+		if err := h.create(ctx, configMaps, settings(fmt.Sprintf("new-%d-%d", run, made), meanwhile)); err != nil {
 			return made, err
 		}
 		made++
@@ -172,6 +173,7 @@ func (s *storm) comeBack(ctx context.Context, h *herd, run int, linkReady time.T
 				return max(0, float64(at[int(part*float64(len(at)-1))]-linkReady.UnixNano()))
 			}
 			t.half, t.most, t.last = append(t.half, after(0.5)), append(t.most, after(0.99)), append(t.last, after(1))
+			h.since = time.Now()
 			break
 		}
 		if err := pause(ctx, 250*time.Millisecond); err != nil {
@@ -193,7 +195,7 @@ func (s *storm) delays(ctx context.Context, h *herd, t *stormTable) error {
 			t.delays = append(t.delays, float64(e.At-e.Sent))
 		}
 	}
-	list, err := h.list(ctx, configMaps, groupLabel+"=meanwhile")
+	list, err := h.list(ctx, configMaps, groupLabel+"="+meanwhile)
 	if err != nil {
 		return err
 	}
