@@ -74,7 +74,7 @@ type Config struct {
 type LinkConfig struct {
 	// MinBackoff is where the ceiling begins.
 	MinBackoff metav1.Duration `json:"minBackoff,omitempty"`
-	// MaxBackoff is where the ceiling ends.
+	// MaxBackoff is where the ceiling ends. For two minutes after the hub is gone it stays at twice minBackoff while nobody takes the connection.
 	MaxBackoff metav1.Duration `json:"maxBackoff,omitempty"`
 	// StableAfter is how long a session must last for the ceiling to fall back to minBackoff.
 	StableAfter metav1.Duration `json:"stableAfter,omitempty"`

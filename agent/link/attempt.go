@@ -28,7 +28,9 @@ func (l *Link) attempt(ctx context.Context) outcome {
 	conn, err := l.connect(ctx)
 	if err != nil {
 		l.metrics.attempts.WithLabelValues("unreachable").Inc()
-		return l.classify(err, conn)
+		end := l.classify(err, conn)
+		end.nobody = conn == nil
+		return end
 	}
 	defer conn.Close()
 	client, err := grpc.NewClient("passthrough:///hub", l.grpcOptions(conn)...)

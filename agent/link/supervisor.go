@@ -10,6 +10,7 @@ import (
 // BackoffSettings say how long to wait between attempts. The zero value of a field means its default.
 type BackoffSettings struct {
 	// Least and Most: the wait is drawn between 0 and a ceiling that doubles from Least to Most. Defaults 1 s and 60 s.
+	// While nobody is there at all, it stays at twice Least for a while.
 	Least, Most time.Duration
 	// Stable is how long a session must have lasted for the ceiling to fall back to Least. Default 2 min.
 	Stable time.Duration
@@ -60,6 +61,8 @@ type outcome struct {
 	retryAfter time.Duration
 	// lasted is how long the agent was let in.
 	lasted time.Duration
+	// nobody: no connection came about, so the attempt was no load for anybody.
+	nobody bool
 	// atOnce: the hub asks for a new session, and that is no failure.
 	atOnce bool
 }
@@ -74,9 +77,14 @@ type supervisor struct {
 	waiting func(problem error, next time.Time)
 }
 
+// absence is for how long attempts stay close together while nobody is there. A hub that restarts is back by then, and
+// its agents with it, instead of half a minute later.
+const absence = 2 * time.Minute
+
 func (s *supervisor) run(ctx context.Context) error {
 	ceiling := s.settings.Least
-	before := false // the attempt before ended with a request for another at once
+	var lost time.Time // when the hub was, or the first attempt
+	before := false    // the attempt before ended with a request for another at once
 	for {
 		end := s.attempt(ctx)
 		switch {
@@ -85,12 +93,15 @@ func (s *supervisor) run(ctx context.Context) error {
 		case end.verdict != Retry:
 			return &Stopped{Verdict: end.verdict, Err: end.err}
 		case end.lasted >= s.settings.Stable:
-			ceiling = s.settings.Least
+			ceiling, lost = s.settings.Least, time.Now()
+		case lost.IsZero():
+			lost = time.Now()
 		}
 		// A hub that asks for it again and again is not in order.
 		end.atOnce, before = end.atOnce && !before, end.atOnce
 		wait := s.wait(end, ceiling)
-		if !end.atOnce {
+		awaited := end.nobody && ceiling >= 2*s.settings.Least && time.Since(lost) < absence
+		if !end.atOnce && !awaited {
 			ceiling = min(s.settings.Most, 2*ceiling)
 		}
 		if end.err == nil {

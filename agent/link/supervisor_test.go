@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,7 +14,9 @@ import (
 // TestWaitsBetweenAttempts plays the ends of attempts and looks at when the next ones begin. The draw is always the
 // highest, so that a wait is its ceiling.
 func TestWaitsBetweenAttempts(t *testing.T) {
-	failure := outcome{err: errors.New("connection refused")}
+	failure := outcome{err: errors.New("no answer to the hello")}
+	nobody := outcome{err: errors.New("connection refused"), nobody: true}
+	whole := outcome{err: errors.New("broke"), lasted: 2 * time.Minute}
 	cases := map[string]struct {
 		reason string
 		ends   []outcome
@@ -43,6 +46,25 @@ func TestWaitsBetweenAttempts(t *testing.T) {
 			ends:   []outcome{failure, failure, failure, {err: errors.New("broke"), lasted: 2 * time.Minute}, failure},
 			draw:   1,
 			want:   []time.Duration{1 * time.Second, 2 * time.Second, 4 * time.Second, 1 * time.Second, 2 * time.Second},
+		},
+		"while nobody is there attempts stay close together": {
+			reason: "a hub that restarts has its agents back at once",
+			ends:   []outcome{whole, nobody, nobody, nobody, nobody, nobody, nobody},
+			draw:   1,
+			want:   []time.Duration{1 * time.Second, 2 * time.Second, 2 * time.Second, 2 * time.Second, 2 * time.Second, 2 * time.Second, 2 * time.Second},
+		},
+		"but not for ever": {
+			reason: "after two minutes nobody may come back for long",
+			ends:   append(append([]outcome{whole}, slices.Repeat([]outcome{nobody}, 60)...), nobody, nobody, nobody, nobody, nobody),
+			draw:   1,
+			want: append(append([]time.Duration{1 * time.Second}, slices.Repeat([]time.Duration{2 * time.Second}, 61)...),
+				4*time.Second, 8*time.Second, 16*time.Second, 32*time.Second),
+		},
+		"a hub that is there and can't take them in is spared": {
+			reason: "a handshake that fails costs it something",
+			ends:   []outcome{whole, nobody, nobody, failure, failure, nobody},
+			draw:   1,
+			want:   []time.Duration{1 * time.Second, 2 * time.Second, 2 * time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second},
 		},
 		"the hub's wish is a lower bound": {
 			reason: "20 s and up to a quarter more, although the ceiling is 1 s",
