@@ -53,9 +53,9 @@ func (c *churn) run(ctx context.Context, env *environment) (rows []row, err erro
 		return nil, err
 	}
 	updates := int(c.rate * c.long.Seconds())
-	var late []float64
+	var answers []float64
 	spent, err := h.measured(ctx, func() (err error) {
-		if late, err = c.stream(ctx, h, updates); err != nil {
+		if answers, err = c.stream(ctx, h, updates); err != nil {
 			return err
 		}
 		// Whatever was overtaken on its way comes no more: all have the newest when nothing comes.
@@ -77,9 +77,14 @@ func (c *churn) run(ctx context.Context, env *environment) (rows []row, err erro
 		return nil, err
 	}
 	var delays []float64
+	slow := map[int64]bool{} // the seconds in which something was sent that came late: one pause, or always
 	for _, e := range events {
-		if !e.Gone && e.Sent > 0 {
-			delays = append(delays, float64(e.At-e.Sent))
+		if e.Gone || e.Sent == 0 {
+			continue
+		}
+		delays = append(delays, float64(e.At-e.Sent))
+		if e.At-e.Sent > int64(late) {
+			slow[e.Sent/int64(time.Second)] = true
 		}
 	}
 	came := float64(after.Puts - before.Puts)
@@ -87,15 +92,16 @@ func (c *churn) run(ctx context.Context, env *environment) (rows []row, err erro
 	one := func(v float64) []float64 { return []float64{v} }
 	rows = []row{
 		{at: at, what: "updates", unit: count, values: one(float64(updates))},
-		{at: at, what: "updates that failed", unit: count, values: one(float64(updates - len(late))), goals: atMost(0)},
+		{at: at, what: "updates that failed", unit: count, values: one(float64(updates - len(answers))), goals: atMost(0)},
 		{at: at, what: "deliveries; what is overtaken on its way is left out", unit: count, values: one(came)},
 		{at: at, what: "etcd puts for an update, without leases", unit: count, values: one((spent.puts - spent.writes("leases")) / float64(updates))},
 		{at: at, what: "messages for a delivery, both ways", unit: count, values: one((spent.messages("in", "works", "reports") + spent.messages("out", "works", "reports")) / came)},
 		{at: at, what: "allocations of the hub for an update", unit: allocations, values: one(spent.allocations() / float64(updates))},
 		{at: at, what: "hub CPU for an update, over an idle hub", unit: cpu, values: one(float64(h.over(spent)) / float64(updates))},
 		{at: at, what: "the simulated agents' own CPU for a delivery", unit: cpu, values: one(float64(cpuAfter-cpuBefore) / came)},
-		{at: at, what: "the API server's answer, from the moment an update was due", unit: duration, values: late, samples: true},
-		{at: at, what: "an agent has it, from the moment an update was due", unit: duration, values: delays, samples: true, goals: []goal{{99, float64(100 * time.Millisecond)}}},
+		{at: at, what: "the API server's answer, from the moment an update was due", unit: duration, values: answers, samples: true},
+		{at: at, what: "an agent has it, from the moment an update was due", unit: duration, values: delays, samples: true, goals: []goal{{99, float64(late)}}},
+		{at: at, what: fmt.Sprintf("seconds, of %.0f, with an update that took longer than that", c.long.Seconds()), unit: count, values: one(float64(len(slow)))},
 	}
 	return rows, c.clear(ctx, h)
 }
@@ -108,6 +114,9 @@ func (c *churn) clear(ctx context.Context, h *herd) error {
 	}
 	return many(ctx, c.agents, func(ctx context.Context, i int) error { return h.delete(ctx, policies, churned(i)) })
 }
+
+// late is how long an update may take, of 99 in 100.
+const late = 100 * time.Millisecond
 
 func churned(i int) string { return fmt.Sprintf("settings-%05d", i) }
 

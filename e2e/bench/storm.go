@@ -91,6 +91,7 @@ func (s *storm) once(ctx context.Context, h *herd, run int, t *stormTable) error
 	}
 	// Both answers wait for their turn among those to the agents: the link was ready when the first of them came.
 	ready := time.Now()
+	profiled := h.profile(ctx)
 	t.apiReady = append(t.apiReady, float64(ready.Sub(began)))
 	linkReady := <-link
 	if ready.Before(linkReady) {
@@ -101,7 +102,7 @@ func (s *storm) once(ctx context.Context, h *herd, run int, t *stormTable) error
 	if err != nil {
 		return err
 	}
-	if err := h.quiet(ctx); err != nil {
+	if err := errors.Join(h.quiet(ctx), profiled()); err != nil {
 		return err
 	}
 	after, err := h.state(ctx)
