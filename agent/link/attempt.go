@@ -80,6 +80,9 @@ func (l *Link) connect(ctx context.Context) (*observedConn, error) {
 	return &observedConn{Conn: conn}, nil
 }
 
+// receiveWindow bounds what the hub may have sent and this agent not read: half a second away from its hub it gets 2 MB/s.
+const receiveWindow = 1 << 20
+
 func (l *Link) grpcOptions(conn *observedConn) []grpc.DialOption {
 	var used sync.Once
 	return []grpc.DialOption{
@@ -99,6 +102,9 @@ func (l *Link) grpcOptions(conn *observedConn) []grpc.DialOption {
 		grpc.WithReadBufferSize(8 << 10),
 		grpc.WithWriteBufferSize(8 << 10),
 		grpc.WithSharedWriteBuffer(true),
+		// As the hub does: with windows that it sizes itself, gRPC sends a ping of its own for every message.
+		grpc.WithStaticStreamWindowSize(receiveWindow),
+		grpc.WithStaticConnWindowSize(receiveWindow),
 	}
 }
 

@@ -314,8 +314,14 @@ func (s *Server) grpcOptions() []grpc.ServerOption {
 		grpc.ReadBufferSize(4 << 10),
 		grpc.WriteBufferSize(4 << 10),
 		grpc.SharedWriteBuffer(true),
+		// With windows that it sizes itself, gRPC answers every message with a ping of its own to measure the path.
+		grpc.StaticStreamWindowSize(receiveWindow),
+		grpc.StaticConnWindowSize(receiveWindow),
 	}
 }
+
+// receiveWindow bounds what an agent may have sent and the hub not read. An agent half a second away can send 512 KB/s.
+const receiveWindow = 256 << 10
 
 // ErrNotConnected is returned for a member that has no session with this process.
 var ErrNotConnected = errors.New("the member is not connected to this hub process")
