@@ -293,6 +293,7 @@ func (h *hub) serveControllers(ctx context.Context) error {
 	if !cache.WaitForCacheSync(ctx.Done(), ready) {
 		return nil
 	}
+	store.LetStandingWait(time.Now().Add(headStart(len(h.kinds.clusters.List()))))
 	h.api.Stores.PlaceBy(deciders.place)
 	h.api.Stores.ExplainBy(deciders.explain)
 	h.api.ClaimBy(deciders.claim)
@@ -316,6 +317,12 @@ func (h *hub) serveControllers(ctx context.Context) error {
 	h.log.Info("the hub is ready", "api", h.api.Address(), "link", h.linkListener.Addr(),
 		"kubeconfig", h.adminKubeconfig())
 	return ignoreCancelled(ctx, group.Wait())
+}
+
+// headStart is how long agents that come back to a new process have the processors before everything that stands in the
+// store is looked at once more: about what it takes to let each of them in.
+func headStart(agents int) time.Duration {
+	return min(3*time.Second, time.Duration(agents)*3*time.Millisecond)
 }
 
 func ignoreCancelled(ctx context.Context, err error) error {

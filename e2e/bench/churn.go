@@ -20,7 +20,7 @@ type churn struct {
 
 func (c *churn) scenario() scenario {
 	return scenario{
-		name: "churn", what: "a steady stream of updates of ConfigMaps over simulated agents", takes: "8 minutes",
+		name: "churn", what: "a steady stream of updates of ConfigMaps over simulated agents", takes: "7 minutes",
 		flags: func(flags *flag.FlagSet) {
 			flags.IntVar(&c.agents, "churn.agents", 1000, "how many agents, and how many objects")
 			flags.IntVar(&c.each, "churn.each", 1, "to how many agents each object goes")

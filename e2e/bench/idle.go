@@ -15,7 +15,7 @@ type idle struct {
 
 func (i *idle) scenario() scenario {
 	return scenario{
-		name: "idle", what: "simulated agents to which nothing happens, over the same hub before they came", takes: "13 minutes",
+		name: "idle", what: "simulated agents to which nothing happens, over the same hub before they came", takes: "15 minutes",
 		flags: func(flags *flag.FlagSet) {
 			flags.IntVar(&i.agents, "idle.agents", 1000, "how many agents")
 			flags.DurationVar(&i.long, "idle.for", 5*time.Minute, "how long nothing happens, without agents and with them")

@@ -17,7 +17,7 @@ type status struct{ agents, objects int }
 
 func (s *status) scenario() scenario {
 	return scenario{
-		name: "status", what: "every simulated agent changes the status of all its Deployments at once", takes: "15 minutes",
+		name: "status", what: "every simulated agent changes the status of all its Deployments at once", takes: "7 minutes",
 		flags: func(flags *flag.FlagSet) {
 			flags.IntVar(&s.agents, "status.agents", 1000, "how many agents")
 			flags.IntVar(&s.objects, "status.objects", 100, "how many Deployments each of them has")

@@ -4,6 +4,8 @@ package store
 
 import (
 	"context"
+	"sync/atomic"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -191,6 +193,13 @@ func Source[T any, K comparable](informer cache.SharedIndexInformer, keys func(o
 	})
 }
 
+// standing is until when what was there at the start waits, in nanoseconds since 1970.
+var standing atomic.Int64
+
+// LetStandingWait has what was there at the start of this process wait until a time; what changes does not wait. Call it
+// before the controllers start.
+func LetStandingWait(until time.Time) { standing.Store(until.UnixNano()) }
+
 // Enqueue adds keys to a controller's queue, with low priority for what was there at the start.
 func Enqueue[K comparable](queue workqueue.TypedRateLimitingInterface[K], initial bool, keys ...K) {
 	ranked, ok := queue.(priorityqueue.PriorityQueue[K])
@@ -201,7 +210,8 @@ func Enqueue[K comparable](queue workqueue.TypedRateLimitingInterface[K], initia
 		return
 	}
 	low := handler.LowPriority
-	ranked.AddWithOpts(priorityqueue.AddOpts{Priority: &low}, keys...)
+	wait := max(0, time.Until(time.Unix(0, standing.Load())))
+	ranked.AddWithOpts(priorityqueue.AddOpts{Priority: &low, After: wait}, keys...)
 }
 
 // Key is the namespaced name of an object.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -171,6 +172,38 @@ func TestWhatChangesNowOvertakesWhatWasThereAtTheStart(t *testing.T) {
 	s.PropagationBindings.Drop("shop", "old")
 	if diff := cmp.Diff([]string{"new old", "new fresh", "changed fresh", "gone old"}, events); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatWasThereAtTheStartWaitsForItsTimeUnlessItChanges(t *testing.T) {
+	store.LetStandingWait(time.Now().Add(time.Hour))
+	t.Cleanup(func() { store.LetStandingWait(time.Time{}) })
+	s := storetest.New()
+	for _, name := range []string{"old", "older"} {
+		s.PropagationBindings.Put(binding("shop", name, "p"))
+	}
+	queue := priorityqueue.New[string]("test")
+	defer queue.ShutDown()
+	source := store.Source(s.PropagationBindings.Kind().Informer, func(_, new *workv1alpha1.PropagationBinding) []string { return []string{new.Name} })
+	var mailbox store.Mailbox[string]
+	mailbox.Add("letter", false) // before the controller starts
+	if err := errors.Join(source.Start(t.Context(), queue), mailbox.Start(t.Context(), queue)); err != nil {
+		t.Fatal(err)
+	}
+	s.PropagationBindings.Put(binding("shop", "fresh", "p"))
+	s.PropagationBindings.Change("shop", "old", func(b *workv1alpha1.PropagationBinding) { b.Generation++ })
+	mailbox.Add("news", false)
+	got := []string{}
+	for range 3 {
+		key, _ := queue.Get()
+		got = append(got, key)
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff([]string{"fresh", "news", "old"}, got); diff != "" {
+		t.Errorf("taken (-want +got):\n%s", diff)
+	}
+	if queue.Len() != 0 {
+		t.Errorf("%d of those that were there do not wait", queue.Len())
 	}
 }
 
