@@ -86,13 +86,18 @@ func (h *herd) fill(ctx context.Context, objects int, do func(ctx context.Contex
 	if err != nil {
 		return err
 	}
-	select {
-	case <-known:
-	case <-time.After(10 * time.Minute):
-		return fmt.Errorf("not all bindings came to say that they are applied")
+	for deadline := time.Now().Add(10 * time.Minute); ; {
+		select {
+		case <-known:
+			_, err = h.events(ctx)
+			return err
+		case <-time.After(10 * time.Second):
+			h.env.progress("the agents have all works; not all bindings say so yet")
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("not all bindings came to say that they are applied")
+		}
 	}
-	_, err = h.events(ctx)
-	return err
 }
 
 // change changes the status of everything and waits until the hub tells it right.
