@@ -219,8 +219,9 @@ func TestAnOverridePolicyNamesTheRulesThatAreForNoCluster(t *testing.T) {
 	f.Hub().Eventually(t, overridePolicy(namespace, "slip"), fleet.ConditionIs("Effective", "True"))
 }
 
-// An override policy for a kind that the hub does not serve says so, in the status of the hub as well, until the kind is mended.
-func TestAnOverridePolicyForAKindThatIsNotServedSaysSo(t *testing.T) {
+// An override policy for a kind that the hub does not serve says so, in the status of the hub as well, until the kind is mended;
+// and then that there is nothing of that kind, until something is propagated.
+func TestAnOverridePolicyThatSelectsNothingSaysSo(t *testing.T) {
 	f := fleet.Shared(t)
 	namespace := f.Hub().Namespace(t)
 	selects := func(kind string) string {
@@ -229,13 +230,27 @@ func TestAnOverridePolicyForAKindThatIsNotServedSaysSo(t *testing.T) {
 	f.Hub().Apply(t, selects("Configmap"))
 	f.Hub().Eventually(t, overridePolicy(namespace, "slip"), fleet.ConditionIs("Effective", "False"),
 		fleet.ConditionSays("Effective", "KindNotFound: the hub does not serve v1 Configmap (v1 ConfigMap is probably meant)"))
-	status, err := f.Hub().CLI(t.Context(), "status")
-	if err != nil {
-		t.Fatal(err)
+	told := func(why string) {
+		t.Helper()
+		status, err := f.Hub().CLI(t.Context(), "status")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := "override policy " + namespace + "/slip: " + why; !strings.Contains(status, want) {
+			t.Errorf("the status does not say %q:\n%s", want, status)
+		}
 	}
-	if want := "override policy " + namespace + "/slip: the hub does not serve v1 Configmap"; !strings.Contains(status, want) {
-		t.Errorf("the status does not say %q:\n%s", want, status)
-	}
-	f.Hub().Apply(t, selects("ConfigMap"))
+	told("the hub does not serve v1 Configmap")
+
+	const none = "the resource selectors select nothing that is propagated: "
+	f.Hub().Apply(t, selects("ConfigMap, name: setings"))
+	f.Hub().Apply(t, fill(namespace, settings)+"---"+policyFor(configMap(namespace, "settings")))
+	f.Hub().Eventually(t, overridePolicy(namespace, "slip"), fleet.ConditionIs("Effective", "False"),
+		fleet.ConditionSays("Effective", "NothingSelected: "+none+"no ConfigMap in namespace "+namespace+" has the name setings (1 is there)"))
+	told(none + "no ConfigMap in namespace " + namespace + " has the name setings")
+	f.Hub().Apply(t, selects("ConfigMap, name: settings"))
 	f.Hub().Eventually(t, overridePolicy(namespace, "slip"), fleet.ConditionIs("Effective", "True"))
+	f.Hub().Delete(t, configMap(namespace, "settings"))
+	f.Hub().Eventually(t, overridePolicy(namespace, "slip"), fleet.ConditionIs("Effective", "False"),
+		fleet.ConditionSays("Effective", "NothingSelected: "+none))
 }

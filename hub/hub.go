@@ -374,7 +374,9 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, asked deciders
 		Policies: h.kinds.policies, Overrides: h.kinds.overrides, Bindings: h.kinds.bindings, Kinds: h.templates, Classes: classes,
 		Every: settings.PolicyStatusInterval.Duration, Now: time.Now,
 	}
-	overrideStatuses := &status.OverrideReconciler{Overrides: h.kinds.overrides, Clusters: h.kinds.clusters, Kinds: h.templates, Now: time.Now}
+	overrideStatuses := &status.OverrideReconciler{
+		Overrides: h.kinds.overrides, Clusters: h.kinds.clusters, Kinds: h.templates, Every: settings.PolicyStatusInterval.Duration, Now: time.Now,
+	}
 	clusters := &cluster.Reconciler{
 		Clusters: h.kinds.clusters, Works: h.kinds.works, Kube: h.kube, Namespaces: h.api.Informers.Core().V1().Namespaces().Informer(), Roster: h.roster, Accepting: h.accepting, Confirm: holds.confirm, Removed: holds.removed,
 		Process: h.process, Grace: settings.ClusterGrace.Duration, Lost: settings.ClusterLost.Duration, Workers: settings.Workers, Now: time.Now, Log: h.log, Events: h.events,

@@ -169,7 +169,7 @@ var overridePolicies = &kind[*policyv1alpha1.OverridePolicy]{
 	validate:      policyv1alpha1.ValidateOverridePolicy, validateUpdate: policyv1alpha1.ValidateOverridePolicyUpdate,
 	columns: []column[*policyv1alpha1.OverridePolicy]{
 		number("Rules", "The number of rules.", func(p *policyv1alpha1.OverridePolicy) int64 { return rules(&p.Spec) }),
-		text("Effective", "Whether every selector is for a kind that is served, and every rule for some cluster.", func(p *policyv1alpha1.OverridePolicy) string {
+		text("Effective", "Whether it selects something that is propagated, every selector is for a kind that is served, and every rule for some cluster.", func(p *policyv1alpha1.OverridePolicy) string {
 			return conditionStatus(p.Status.Conditions, policyv1alpha1.OverrideEffective)
 		}),
 	},
@@ -184,7 +184,7 @@ var clusterOverridePolicies = &kind[*policyv1alpha1.ClusterOverridePolicy]{
 	validate:  policyv1alpha1.ValidateClusterOverridePolicy, validateUpdate: policyv1alpha1.ValidateClusterOverridePolicyUpdate,
 	columns: []column[*policyv1alpha1.ClusterOverridePolicy]{
 		number("Rules", "The number of rules.", func(p *policyv1alpha1.ClusterOverridePolicy) int64 { return rules(&p.Spec) }),
-		text("Effective", "Whether every selector is for a kind that is served, and every rule for some cluster.", func(p *policyv1alpha1.ClusterOverridePolicy) string {
+		text("Effective", "Whether it selects something that is propagated, every selector is for a kind that is served, and every rule for some cluster.", func(p *policyv1alpha1.ClusterOverridePolicy) string {
 			return conditionStatus(p.Status.Conditions, policyv1alpha1.OverrideEffective)
 		}),
 	},

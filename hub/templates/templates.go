@@ -133,6 +133,18 @@ func (w *Watcher) Name(kinds []schema.GroupVersionKind) {
 	ring(w.wake)
 }
 
+// Watches says whether anybody wants a kind to be watched. Of a kind that nobody wants, nothing is a template.
+func (w *Watcher) Watches(gvk schema.GroupVersionKind) bool {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	for _, kinds := range w.wanted {
+		if slices.Contains(kinds, gvk) {
+			return true
+		}
+	}
+	return false
+}
+
 // LookAgain tells that the API server may serve other kinds than before. It does not block.
 func (w *Watcher) LookAgain() { ring(w.served) }
 
@@ -293,6 +305,9 @@ func (w *Watcher) converge(ctx context.Context) {
 	for gvk, kind := range running {
 		if !wanted[gvk] && (kind.informer != nil || !slices.Contains(named, gvk)) {
 			w.drop(gvk, kind)
+			if kind.informer != nil {
+				w.tellKind(gvk)
+			}
 		}
 	}
 	for gvk := range wanted {

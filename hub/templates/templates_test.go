@@ -237,13 +237,18 @@ func TestAKindIsWatchedWhileSomebodyWantsIt(t *testing.T) {
 		w.watcher.Want("policies", nil)
 		w.watcher.Want("marker", []schema.GroupVersionKind{configMaps})
 		w.until(t, "the other kind is known", func() bool { return w.count("kind ConfigMap") == 1 })
-		if !w.known(web) {
+		if !w.known(web) || !w.watcher.Watches(deployments) {
 			t.Error("the watch was stopped")
 		}
 	})
 	t.Run("and then no more", func(t *testing.T) {
+		told := w.count("kind Deployment")
 		w.watcher.Want("bindings", nil)
 		w.until(t, "the watch stops", func() bool { return !w.known(web) })
+		w.until(t, "the handlers hear that it is not known any more", func() bool { return w.count("kind Deployment") == told+1 })
+		if w.watcher.Watches(deployments) || !w.watcher.Watches(configMaps) {
+			t.Error("it is said to be watched, or the other one is not")
+		}
 	})
 }
 

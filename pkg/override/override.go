@@ -115,6 +115,9 @@ func (p *Policy) Selects(t policy.Template) bool {
 	return selected
 }
 
+// Selectors are those of the policy.
+func (p *Policy) Selectors() policy.Selectors { return p.selectors }
+
 // means says whether the policy is for this template in particular: it selects it by name or label, and no other kinds that have
 // containers where this one has none. What is for all of a kind, or of several, need not find something in each object.
 func (p *Policy) means(t policy.Template) bool {

@@ -19,6 +19,8 @@ type Seen struct {
 	ClusterScoped bool
 	// Objects are all of the kind that the policy can reach, in any order; only read.
 	Objects []metav1.Object
+	// Unwatched is true when no policy propagates the kind, so that nobody looks at its objects.
+	Unwatched bool
 }
 
 // namedCauses is how many selectors are explained before they are only counted.
@@ -28,18 +30,24 @@ const namedCauses = 3
 // known yet, and nothing is said of them. Claimant returns the policy that made a mark, or nil when it is not there.
 func WhyIdle(p policyv1alpha1.Policy, seen map[schema.GroupVersionKind]Seen, claimant func(Mark) policyv1alpha1.Policy) string {
 	m, _ := NewMatcher(p)
+	causes := whyEach(m.rules, seen, func(r *rule, objects Seen) string { return r.idle(objects, claimant) })
+	if causes == "" {
+		return "nothing that the resource selectors match is known yet"
+	}
+	return causes
+}
+
+// whyEach says of the selectors whose kind is known what is in the way, the same only once.
+func whyEach(rules []rule, seen map[schema.GroupVersionKind]Seen, why func(*rule, Seen) string) string {
 	var causes []string
-	for i := range m.rules {
-		objects, known := seen[m.rules[i].kind]
+	for i := range rules {
+		objects, known := seen[rules[i].kind]
 		if !known {
 			continue
 		}
-		if cause := m.rules[i].idle(objects, claimant); !slices.Contains(causes, cause) {
+		if cause := why(&rules[i], objects); !slices.Contains(causes, cause) {
 			causes = append(causes, cause)
 		}
-	}
-	if len(causes) == 0 {
-		return "nothing that the resource selectors match is known yet"
 	}
 	if more := len(causes) - namedCauses; more > 0 {
 		causes = append(causes[:namedCauses], fmt.Sprintf("and so on, of %d more", more))
@@ -49,21 +57,30 @@ func WhyIdle(p policyv1alpha1.Policy, seen map[schema.GroupVersionKind]Seen, cla
 
 // idle says why one selector leads to no claim.
 func (r *rule) idle(seen Seen, claimant func(Mark) policyv1alpha1.Policy) string {
-	if seen.ClusterScoped && namespaced(r.owner.policy) {
-		return fmt.Sprintf("a %s is in no namespace, and a PropagationPolicy selects in its own only: use a ClusterPropagationPolicy", r.kind.Kind)
+	matched, why := r.selected(seen, "a PropagationPolicy", "ClusterPropagationPolicy")
+	if why != "" {
+		return why
+	}
+	return r.unclaimed(matched, claimant)
+}
+
+// selected are the objects that the selector is for, or why there are none. The words are those for a policy that has a
+// namespace, and for its twin that has none.
+func (r *rule) selected(seen Seen, namespaced, twin string) (matched []matching, why string) {
+	if seen.ClusterScoped && r.own {
+		return nil, fmt.Sprintf("a %s is in no namespace, and %s selects in its own only: use a %s", r.kind.Kind, namespaced, twin)
 	}
 	if seen.ClusterScoped && r.namespace != "" {
-		return fmt.Sprintf("a %s is in no namespace: take the namespace %s out of its selector", r.kind.Kind, r.namespace)
+		return nil, fmt.Sprintf("a %s is in no namespace: take the namespace %s out of its selector", r.kind.Kind, r.namespace)
 	}
 	there := slices.DeleteFunc(slices.Clone(seen.Objects), func(o metav1.Object) bool { return r.namespace != "" && r.namespace != o.GetNamespace() })
 	if len(there) == 0 {
-		return fmt.Sprintf("there is no %s", r.where(seen))
+		return nil, fmt.Sprintf("there is no %s", r.where(seen))
 	}
-	matched := r.matched(there)
-	if len(matched) == 0 {
-		return r.missed(seen, there)
+	if matched = r.matched(there); len(matched) == 0 {
+		return nil, r.missed(seen, there)
 	}
-	return r.unclaimed(matched, claimant)
+	return matched, ""
 }
 
 // matched are the objects that the selector is for, in the order of names. There may be many that it is not for: of

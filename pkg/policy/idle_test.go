@@ -118,3 +118,51 @@ func TestAPolicyThatClaimsNothingIsToldTheCauseThatHolds(t *testing.T) {
 		})
 	}
 }
+
+func TestWhyNothingThatSelectorsSelectIsPropagated(t *testing.T) {
+	claimer := pp("shop", "base", 0, all(deployment))
+	web, wild := object("shop", "web", nil, claimer), object("shop", "wild", nil)
+	for _, test := range []struct {
+		reason    string
+		namespace string
+		selectors []policyv1alpha1.ResourceSelector
+		seen      map[schema.GroupVersionKind]Seen
+		found     string
+		why       string
+	}{
+		{"one is there", "shop", []policyv1alpha1.ResourceSelector{byName(deployment, "web")}, map[schema.GroupVersionKind]Seen{deployment: seen(wild, web)},
+			"Deployment shop/web", ""},
+		{"the second selector selects one", "", []policyv1alpha1.ResourceSelector{byName(service, "web"), all(deployment)},
+			map[schema.GroupVersionKind]Seen{deployment: seen(wild, web), service: {}}, "Deployment shop/web", ""},
+		{"one is there though another kind is not known", "", []policyv1alpha1.ResourceSelector{byName(service, "web"), all(deployment)},
+			map[schema.GroupVersionKind]Seen{deployment: seen(web)}, "Deployment shop/web", ""},
+		{"a kind is not known yet", "", []policyv1alpha1.ResourceSelector{byName(service, "web"), byName(deployment, "wbe")},
+			map[schema.GroupVersionKind]Seen{deployment: seen(web)}, "", ""},
+		{"a name is misspelt", "shop", []policyv1alpha1.ResourceSelector{byName(deployment, "wbe")}, map[schema.GroupVersionKind]Seen{deployment: seen(wild, web)},
+			"", "no Deployment in namespace shop has the name wbe (2 are there)"},
+		{"a namespace is misspelt", "", []policyv1alpha1.ResourceSelector{in("shpo", all(deployment))}, map[schema.GroupVersionKind]Seen{deployment: seen(web)},
+			"", "there is no Deployment in namespace shpo"},
+		{"a label is misspelt", "shop", []policyv1alpha1.ResourceSelector{byLabel(deployment, "app", "wbe")}, map[schema.GroupVersionKind]Seen{deployment: seen(web)},
+			"", "no Deployment in namespace shop meets app=wbe of the labelSelector (1 is there)"},
+		{"what it selects goes nowhere", "shop", []policyv1alpha1.ResourceSelector{all(deployment)}, map[schema.GroupVersionKind]Seen{deployment: seen(wild)},
+			"", "no policy propagates Deployment shop/wild"},
+		{"nor do all of the kind", "shop", []policyv1alpha1.ResourceSelector{all(deployment)}, map[schema.GroupVersionKind]Seen{deployment: {Unwatched: true}},
+			"", "no policy propagates kind Deployment of apps/v1"},
+		{"the kind is in no namespace", "shop", []policyv1alpha1.ResourceSelector{all(clusterRole)}, map[schema.GroupVersionKind]Seen{clusterRole: {ClusterScoped: true}},
+			"", "a ClusterRole is in no namespace, and an OverridePolicy selects in its own only: use a ClusterOverridePolicy"},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			selectors, err := CompileSelectors(test.namespace, test.selectors)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found, why := selectors.Propagated(test.seen)
+			if (found != nil) != (test.found != "") || found != nil && found.String() != test.found {
+				t.Errorf("found %v, want %q", found, test.found)
+			}
+			if why != test.why {
+				t.Errorf("got  %s\nwant %s", why, test.why)
+			}
+		})
+	}
+}

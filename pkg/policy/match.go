@@ -32,6 +32,7 @@ type rule struct {
 	owner     *Matcher
 	kind      schema.GroupVersionKind
 	namespace string          // empty: any
+	own       bool            // the namespace is that of the policy, which selects in no other
 	name      string          // empty: any
 	labels    labels.Selector // nil: any
 }
@@ -95,7 +96,7 @@ func compile(namespace string, selector *policyv1alpha1.ResourceSelector) (rule,
 		if r.namespace != "" && r.namespace != namespace {
 			return r, fmt.Errorf("namespace %q is not the policy's own", r.namespace)
 		}
-		r.namespace = namespace
+		r.namespace, r.own = namespace, true
 	}
 	groupVersion, err := schema.ParseGroupVersion(selector.APIVersion)
 	if err != nil {

@@ -34,6 +34,50 @@ func CompileSelectors(namespace string, selectors []policyv1alpha1.ResourceSelec
 	return s, errors.Join(errs...)
 }
 
+// Propagated finds a template that an override policy's selectors select and that a policy claims, or says of each selector
+// why there is none. It says nothing while that is not known: seen lacks kinds that are not known yet.
+func (s Selectors) Propagated(seen map[schema.GroupVersionKind]Seen) (found *Template, why string) {
+	known := true
+	for i := range s.rules {
+		objects, there := seen[s.rules[i].kind]
+		if known = known && there; there {
+			found = s.rules[i].propagated(objects)
+		}
+		if found != nil {
+			return found, ""
+		}
+	}
+	if !known {
+		return nil, ""
+	}
+	return nil, whyEach(s.rules, seen, (*rule).unpropagated)
+}
+
+// propagated is the first object that the selector is for and a policy claims, or nil.
+func (r *rule) propagated(seen Seen) *Template {
+	for _, object := range seen.Objects {
+		if r.name != "" && r.name != object.GetName() {
+			continue
+		}
+		if template := TemplateOf(object, r.kind); r.matches(&template) != selectsNot && !ClaimOf(template.Labels, template.Annotations).Empty() {
+			return &template
+		}
+	}
+	return nil
+}
+
+// unpropagated says why the selector is for nothing that a policy claims.
+func (r *rule) unpropagated(seen Seen) string {
+	if seen.Unwatched {
+		return fmt.Sprintf("no policy propagates kind %s of %s", r.kind.Kind, r.kind.GroupVersion())
+	}
+	matched, why := r.selected(seen, "an OverridePolicy", "ClusterOverridePolicy")
+	if why != "" {
+		return why
+	}
+	return among(len(matched), "no policy propagates "+matched[0].String())
+}
+
 // Match says whether a selector selects the template, and how narrow the narrowest of those is: a
 // higher rank is narrower.
 func (s Selectors) Match(t Template) (rank int, selected bool) {

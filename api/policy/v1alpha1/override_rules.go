@@ -24,8 +24,8 @@ func (s *OverrideSpec) Rules() iter.Seq2[*field.Path, *RuleWithCluster] {
 	}
 }
 
-// OverrideEffective is the type of an override policy's condition: it is True when every selector of the policy is for a kind
-// that the hub serves, and every rule for some cluster.
+// OverrideEffective is the type of an override policy's condition: it is True when the policy selects something that is
+// propagated, every selector is for a kind that the hub serves, and every rule for some cluster.
 const OverrideEffective = "Effective"
 
 // reservedMarks are labels and annotations by which hub and agents know whose an object is.

@@ -9,11 +9,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
-	"windlass.dev/windlass/hub/store"
 	"windlass.dev/windlass/hub/templates"
 )
 
-// idle are the policies that claim nothing. Why they do depends on objects and policies with which no binding connects
+// idle are the policies that claim nothing, or override nothing. Why they do depends on objects and policies with which no binding connects
 // them, so whatever happens to their kinds wakes them; and as the answer takes a look at every such object, no policy is
 // looked at more often than once in an interval. The zero value is ready.
 type idle struct {
@@ -36,26 +35,36 @@ type place struct {
 
 // wait is how long to wait before the policy may be looked at. It is not at first: most policies claim something in a
 // moment.
-func (i *idle) wait(policy policyv1alpha1.Policy, every time.Duration, now time.Time) time.Duration {
+func (i *idle) wait(key types.NamespacedName, selectors []policyv1alpha1.ResourceSelector, every time.Duration, now time.Time) time.Duration {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	key := store.Key(policy)
 	before, there := i.looked[key]
 	if wait := before.at.Add(every).Sub(now); there && wait > 0 {
 		return wait
 	}
 	i.drop(key)
-	i.add(key, look{now, places(policy)})
+	i.add(key, look{now, places(key.Namespace, selectors)})
 	if !there {
 		return every
 	}
 	return 0
 }
 
-func places(policy policyv1alpha1.Policy) []place {
+// left is what is left of that wait, of a policy that was looked at.
+func (i *idle) left(key types.NamespacedName, every time.Duration, now time.Time) time.Duration {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	before, there := i.looked[key]
+	if !there {
+		return 0
+	}
+	return before.at.Add(every).Sub(now)
+}
+
+func places(namespace string, selectors []policyv1alpha1.ResourceSelector) []place {
 	var all []place
-	for _, kind := range selectedKinds(policy) {
-		all = append(all, place{kind, policy.GetNamespace()})
+	for _, kind := range kindsOf(selectors) {
+		all = append(all, place{kind, namespace})
 	}
 	return all
 }
@@ -89,7 +98,7 @@ func (i *idle) forget(key types.NamespacedName) {
 	i.drop(key)
 }
 
-// lookingFor are the policies that might claim a template.
+// lookingFor are the policies that might claim a template, or override it.
 func (i *idle) lookingFor(key templates.Key) []types.NamespacedName {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -28,22 +29,33 @@ import (
 	"windlass.dev/windlass/hub/templates"
 	"windlass.dev/windlass/pkg/aggregate"
 	"windlass.dev/windlass/pkg/override"
+	"windlass.dev/windlass/pkg/policy"
 )
 
-// NamedKinds says of kinds that nobody needs to watch whether they are served.
-type NamedKinds interface {
+// OverriddenKinds shows the kinds that override policies select, and says of those that nobody needs to watch whether they
+// are served.
+type OverriddenKinds interface {
 	Handle(templates.Handler)
 	Name(kinds []schema.GroupVersionKind)
 	Problem(schema.GroupVersionKind) error
+	Watches(schema.GroupVersionKind) bool
+	Scope(schema.GroupVersionKind) (cluster, known bool)
+	Get(templates.Key) (obj *unstructured.Unstructured, known bool)
+	List(kind schema.GroupVersionKind, namespace string) []*unstructured.Unstructured
 }
 
-// OverrideReconciler writes the status of override policies: whether their selectors are for any kind, and their rules for any
-// cluster. Its key is a policy.
+// OverrideReconciler writes the status of override policies: whether their selectors select anything that is propagated, and
+// their rules any cluster. Its key is a policy.
 type OverrideReconciler struct {
 	Overrides store.Scoped[policyv1alpha1.Override]
 	Clusters  store.Kind[*clusterv1alpha1.MemberCluster]
-	Kinds     NamedKinds
-	Now       func() time.Time
+	Kinds     OverriddenKinds
+	// Every is the least time between two looks at all objects that a policy might select.
+	Every time.Duration
+	Now   func() time.Time
+
+	proofs proofs
+	idle   idle
 }
 
 // Setup adds the controller to the manager.
@@ -54,8 +66,12 @@ func (r *OverrideReconciler) Setup(mgr manager.Manager) error {
 	}
 	wake := &store.Mailbox[types.NamespacedName]{}
 	r.Kinds.Handle(templates.Handler{
-		Changed: func(templates.Key, bool) {},
-		Kind:    func(kind schema.GroupVersionKind) { r.kindChanged(wake, kind) },
+		Changed: func(key templates.Key, initial bool) {
+			for _, policy := range r.affected(key) {
+				wake.Add(policy, initial)
+			}
+		},
+		Kind: func(kind schema.GroupVersionKind) { r.kindChanged(wake, kind) },
 	})
 	sources := append(store.Sources(r.Overrides, r.overrideChanged), store.Source(r.Clusters.Informer, r.clusterChanged), source.TypedSource[types.NamespacedName](wake))
 	for _, source := range sources {
@@ -96,6 +112,22 @@ func (r *OverrideReconciler) kindChanged(wake *store.Mailbox[types.NamespacedNam
 	}
 }
 
+// affected are the policies that a template which has changed may matter to: those that select nothing, and those of which
+// only this one was known to be selected.
+func (r *OverrideReconciler) affected(template templates.Key) []types.NamespacedName {
+	return append(r.idle.lookingFor(template), r.proofs.lost(template, r.stands)...)
+}
+
+// stands says whether a policy's selectors still select the template, and a policy still propagates it.
+func (r *OverrideReconciler) stands(proof proof) bool {
+	object, known := r.Kinds.Get(proof.template)
+	if !known || object == nil {
+		return false
+	}
+	found, _ := proof.selectors.Propagated(map[schema.GroupVersionKind]policy.Seen{proof.template.GroupVersionKind: {Objects: []metav1.Object{object}}})
+	return found != nil
+}
+
 // clusterChanged wakes all policies when rules may choose the cluster otherwise than before.
 func (r *OverrideReconciler) clusterChanged(old, new *clusterv1alpha1.MemberCluster) []types.NamespacedName {
 	if old != nil && new != nil && override.SameCluster(old, new) {
@@ -112,11 +144,17 @@ func (r *OverrideReconciler) clusterChanged(old, new *clusterv1alpha1.MemberClus
 func (r *OverrideReconciler) Reconcile(ctx context.Context, key types.NamespacedName) (ctrl.Result, error) {
 	p, ok := r.Overrides.Get(key)
 	if !ok || p.GetDeletionTimestamp() != nil {
+		r.proofs.forget(key)
+		r.idle.forget(key)
 		return ctrl.Result{}, nil
+	}
+	condition, wait := r.effective(p)
+	if condition == nil {
+		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	updated := p.DeepCopyObject().(policyv1alpha1.Override)
 	status := updated.GetStatus()
-	if changed := meta.SetStatusCondition(&status.Conditions, r.effective(p)); !changed && status.ObservedGeneration == p.GetGeneration() {
+	if changed := meta.SetStatusCondition(&status.Conditions, *condition); !changed && status.ObservedGeneration == p.GetGeneration() {
 		return ctrl.Result{}, nil
 	}
 	status.ObservedGeneration = p.GetGeneration()
@@ -126,34 +164,95 @@ func (r *OverrideReconciler) Reconcile(ctx context.Context, key types.Namespaced
 	return ctrl.Result{}, nil
 }
 
-// effective is the condition of a policy.
-func (r *OverrideReconciler) effective(p policyv1alpha1.Override) metav1.Condition {
-	condition := metav1.Condition{
+// effective is the condition of a policy. It is nil while nothing can be said; what is not known yet wakes the policy when it
+// is, unless there is a time to wait.
+func (r *OverrideReconciler) effective(p policyv1alpha1.Override) (*metav1.Condition, time.Duration) {
+	condition := &metav1.Condition{
 		Type: policyv1alpha1.OverrideEffective, Status: metav1.ConditionFalse,
 		ObservedGeneration: p.GetGeneration(), LastTransitionTime: metav1.NewTime(r.Now()),
 	}
 	compiled, err := override.Compile(p)
 	if err != nil {
 		condition.Reason, condition.Message = "Invalid", err.Error()
-		return condition
+		return condition, 0
 	}
 	if missing := missingKinds(r.Kinds, p.GetSpec().ResourceSelectors); len(missing) > 0 {
 		condition.Reason = aggregate.ReasonKindNotFound
 		condition.Message = fmt.Sprintf("the hub does not serve %s: check apiVersion and kind of the resource selectors, or apply the CRD", few(missing))
-		return condition
+		return condition, 0
+	}
+	selected, why, wait := r.selects(p, compiled.Selectors())
+	if !selected {
+		if why == "" {
+			return nil, wait
+		}
+		condition.Reason = aggregate.ReasonNothingSelected
+		condition.Message = "the resource selectors select nothing that is propagated: " + why
+		return condition, 0
 	}
 	clusters := r.Clusters.List()
 	if idle := compiled.WithoutCluster(clusters); len(idle) > 0 {
 		condition.Reason = "NoClusterSelected"
 		condition.Message = fmt.Sprintf("no cluster is selected by the targetCluster of %s", few(idle))
-		return condition
+		return condition, 0
 	}
 	condition.Status, condition.Reason, condition.Message = metav1.ConditionTrue, "ClustersSelected", "every rule is for some cluster"
 	if strangers := compiled.Strangers(clusters); len(strangers) > 0 {
 		condition.Reason = workv1alpha1.ScheduledClustersLeftOut
 		condition.Message += fmt.Sprintf("; no cluster is called %s", few(strangers))
 	}
-	return condition
+	return condition, 0
+}
+
+// selects says whether a policy selects something that another policy propagates, or why it does not. It says neither while it
+// is not known, or too soon to tell: a template or its claim may be about to come. A policy without selectors selects all.
+func (r *OverrideReconciler) selects(p policyv1alpha1.Override, selectors policy.Selectors) (selected bool, why string, wait time.Duration) {
+	key, wanted := store.Key(p), p.GetSpec().ResourceSelectors
+	template, proven := r.proofs.get(key)
+	if len(wanted) == 0 {
+		r.proofs.forget(key)
+		r.idle.forget(key)
+		return true, "", 0
+	}
+	if proven && r.prove(key, proof{template, selectors}) {
+		return true, "", 0
+	}
+	if wait := r.idle.left(key, r.Every, r.Now()); wait > 0 {
+		return false, "", wait
+	}
+	kinds := kindsOf(wanted)
+	seen := seenOf(r.Kinds, kinds, p.GetNamespace())
+	for _, kind := range kinds {
+		if !r.Kinds.Watches(kind) {
+			seen[kind] = policy.Seen{Unwatched: true}
+		}
+	}
+	found, why := selectors.Propagated(seen)
+	if found != nil {
+		template = templates.Key{GroupVersionKind: found.Kind, NamespacedName: types.NamespacedName{Namespace: found.Namespace, Name: found.Name}}
+		if !r.prove(key, proof{template, selectors}) {
+			return false, "", r.Every // it went a moment ago
+		}
+		r.idle.forget(key)
+		return true, "", 0
+	}
+	if why == "" {
+		return false, "", 0
+	}
+	if wait := r.idle.wait(key, wanted, r.Every, r.Now()); wait > 0 {
+		return false, "", wait
+	}
+	return false, why, 0
+}
+
+// prove remembers a proof before it looks whether it stands, so that no change is missed.
+func (r *OverrideReconciler) prove(key types.NamespacedName, by proof) bool {
+	r.proofs.set(key, by)
+	if r.stands(by) {
+		return true
+	}
+	r.proofs.forget(key)
+	return false
 }
 
 // few names the first of what a message lists.

@@ -199,7 +199,7 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, key types.NamespacedNa
 	idle := len(facts.Bindings) == 0 && len(facts.MissingKinds) == 0 && len(facts.MissingOverrides) == 0 && facts.MissingClass == ""
 	if !idle {
 		r.idle.forget(key)
-	} else if wait := r.idle.wait(p, r.Every, r.Now()); wait > 0 {
+	} else if wait := r.idle.wait(key, p.GetSpec().ResourceSelectors, r.Every, r.Now()); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	} else {
 		facts.WhyIdle = r.whyIdle(p)
@@ -293,25 +293,33 @@ func (r *PolicyReconciler) missingClass(policy policyv1alpha1.Policy) string {
 
 // whyIdle reads every object that the policy might claim.
 func (r *PolicyReconciler) whyIdle(p policyv1alpha1.Policy) string {
+	return policy.WhyIdle(p, seenOf(r.Kinds, selectedKinds(p), p.GetNamespace()), func(mark policy.Mark) policyv1alpha1.Policy {
+		if claimant, ok := r.Policies.Get(types.NamespacedName{Namespace: mark.Namespace, Name: mark.Name}); ok {
+			return claimant
+		}
+		return nil
+	})
+}
+
+// seenOf is what the hub has of the kinds that it watches, in one namespace or in all.
+func seenOf(watched interface {
+	Scope(schema.GroupVersionKind) (cluster, known bool)
+	List(kind schema.GroupVersionKind, namespace string) []*unstructured.Unstructured
+}, kinds []schema.GroupVersionKind, namespace string) map[schema.GroupVersionKind]policy.Seen {
 	seen := map[schema.GroupVersionKind]policy.Seen{}
-	for _, kind := range selectedKinds(p) {
-		cluster, known := r.Kinds.Scope(kind)
+	for _, kind := range kinds {
+		cluster, known := watched.Scope(kind)
 		if !known {
 			continue
 		}
-		list := r.Kinds.List(kind, p.GetNamespace())
+		list := watched.List(kind, namespace)
 		objects := make([]metav1.Object, len(list))
 		for i := range list {
 			objects[i] = list[i]
 		}
 		seen[kind] = policy.Seen{ClusterScoped: cluster, Objects: objects}
 	}
-	return policy.WhyIdle(p, seen, func(mark policy.Mark) policyv1alpha1.Policy {
-		if claimant, ok := r.Policies.Get(types.NamespacedName{Namespace: mark.Namespace, Name: mark.Name}); ok {
-			return claimant
-		}
-		return nil
-	})
+	return seen
 }
 
 func permanentID(policy policyv1alpha1.Policy) string {

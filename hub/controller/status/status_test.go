@@ -3,6 +3,7 @@ package status
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -888,9 +889,77 @@ func TestATroubleIsToldOnceOnTheTemplate(t *testing.T) {
 	}
 }
 
+func (w *world) overrideReconciler() *OverrideReconciler {
+	return &OverrideReconciler{Overrides: w.Overrides(), Clusters: w.MemberClusters.Kind(), Kinds: w.templates, Every: time.Second, Now: func() time.Time { return w.now }}
+}
+
+func TestAnOverridePolicyThatSelectsNothingSaysWhyAndIsWokenByWhatMayChangeIt(t *testing.T) {
+	w := newWorld(t)
+	overrides := w.overrideReconciler()
+	sizes := types.NamespacedName{Namespace: "shop", Name: "sizes"}
+	w.OverridePolicies.Put(&policyv1alpha1.OverridePolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "sizes"},
+		Spec: policyv1alpha1.OverrideSpec{ResourceSelectors: []policyv1alpha1.ResourceSelector{{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}}}})
+	says := func() string {
+		t.Helper()
+		if _, err := overrides.Reconcile(t.Context(), sizes); err != nil {
+			t.Fatal(err)
+		}
+		p, _ := w.OverridePolicies.Get("shop", "sizes")
+		if effective := meta.FindStatusCondition(p.Status.Conditions, policyv1alpha1.OverrideEffective); effective != nil {
+			return fmt.Sprintf("%s %s: %s", effective.Status, effective.Reason, effective.Message)
+		}
+		return ""
+	}
+	claimed := deployment("u1")
+	labels, annotations := policy.Marks(basePolicy())
+	claimed.SetLabels(labels)
+	claimed.SetAnnotations(annotations)
+	const (
+		fine    = "True ClustersSelected: every rule is for some cluster"
+		nothing = "False NothingSelected: the resource selectors select nothing that is propagated: "
+	)
+	for _, step := range []struct {
+		reason string
+		change func()
+		wakes  bool
+		want   string
+	}{
+		{"nobody propagates it yet", func() {}, false, ""},
+		{"nor a moment later", func() { w.now = w.now.Add(time.Second) }, true, nothing + "no policy propagates Deployment shop/web"},
+		{"it is claimed", func() { w.templates.Put(claimed); w.now = w.now.Add(time.Second) }, true, fine},
+		{"its status changes", func() { w.templates.Put(claimed) }, false, fine},
+		{"another of its kind comes", func() { other := claimed.DeepCopy(); other.SetName("db"); w.templates.Put(other) }, false, fine},
+		{"it goes", func() { w.templates.Delete(web) }, true, fine},
+		{"and does not come back in a moment", func() { w.now = w.now.Add(time.Second) }, true, nothing + "no Deployment in namespace shop has the name web (1 is there)"},
+		{"it comes back, and is not looked for all the time", func() { w.templates.Put(claimed) }, true, nothing + "no Deployment in namespace shop has the name web (1 is there)"},
+		{"but once in an interval", func() { w.now = w.now.Add(time.Second) }, true, fine},
+		{"it is released", func() { w.templates.Put(deployment("u1")) }, true, fine},
+		{"for good", func() { w.now = w.now.Add(time.Second) }, true, nothing + "no policy propagates Deployment shop/web"},
+		{"nobody propagates the kind any more", func() { w.templates.Unwatched[deployments] = true; w.now = w.now.Add(time.Second) }, true,
+			nothing + "no policy propagates kind Deployment of apps/v1"},
+		{"the kind is not listed yet, as after a start", func() {
+			w.templates.Unwatched[deployments], w.templates.Unlisted[deployments] = false, true
+			w.now = w.now.Add(time.Second)
+		}, true, nothing + "no policy propagates kind Deployment of apps/v1"},
+	} {
+		step.change()
+		if woken := slices.Contains(overrides.affected(web), sizes); woken != step.wakes {
+			t.Errorf("%s: woken by it: %t", step.reason, woken)
+		}
+		if got := says(); got != step.want {
+			t.Errorf("%s: it says %q, want %q", step.reason, got, step.want)
+		}
+	}
+	w.OverridePolicies.Drop("shop", "sizes")
+	result, err := overrides.Reconcile(t.Context(), sizes)
+	if err != nil || result.RequeueAfter > 0 || len(overrides.affected(web)) > 0 {
+		t.Errorf("of one that is gone, something is left: %v, %v", result, err)
+	}
+}
+
 func TestAnOverridePolicySaysWhichOfItsRulesAreForNoCluster(t *testing.T) {
 	w := newWorld(t)
-	overrides := &OverrideReconciler{Overrides: w.Overrides(), Clusters: w.MemberClusters.Kind(), Kinds: w.templates, Now: func() time.Time { return w.now }}
+	overrides := w.overrideReconciler()
 	only := func(cluster string) *policyv1alpha1.ClusterAffinity {
 		return &policyv1alpha1.ClusterAffinity{ClusterNames: []string{cluster}}
 	}

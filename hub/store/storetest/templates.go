@@ -27,6 +27,10 @@ type Templates struct {
 	Problems map[schema.GroupVersionKind]error
 	// ClusterScoped are the kinds whose objects are in no namespace.
 	ClusterScoped map[schema.GroupVersionKind]bool
+	// Unwatched are the kinds that nobody wants to be watched; of them the cache knows nothing.
+	Unwatched map[schema.GroupVersionKind]bool
+	// Unlisted are the kinds whose first list is not complete.
+	Unlisted map[schema.GroupVersionKind]bool
 	// RefuseStatus, when set, is the error of the next write of a status.
 	RefuseStatus error
 
@@ -47,6 +51,8 @@ func NewTemplates() *Templates {
 		Unproven:      map[schema.GroupVersionKind]bool{},
 		Problems:      map[schema.GroupVersionKind]error{},
 		ClusterScoped: map[schema.GroupVersionKind]bool{},
+		Unwatched:     map[schema.GroupVersionKind]bool{},
+		Unlisted:      map[schema.GroupVersionKind]bool{},
 		cached:        map[templates.Key]*unstructured.Unstructured{},
 		live:          map[templates.Key]*unstructured.Unstructured{},
 		wanted:        map[string][]schema.GroupVersionKind{},
@@ -157,14 +163,22 @@ func (t *Templates) Problem(kind schema.GroupVersionKind) error { return t.Probl
 
 // Scope says whether objects of a kind are in no namespace.
 func (t *Templates) Scope(kind schema.GroupVersionKind) (cluster, known bool) {
-	return t.ClusterScoped[kind], t.Problems[kind] == nil
+	return t.ClusterScoped[kind], !t.unknown(kind)
 }
+
+// unknown says whether the cache can't tell what there is of a kind.
+func (t *Templates) unknown(kind schema.GroupVersionKind) bool {
+	return t.Problems[kind] != nil || t.Unwatched[kind] || t.Unlisted[kind]
+}
+
+// Watches says whether anybody wants a kind to be watched.
+func (t *Templates) Watches(kind schema.GroupVersionKind) bool { return !t.Unwatched[kind] }
 
 // Get returns a template from the cache.
 func (t *Templates) Get(key templates.Key) (*unstructured.Unstructured, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.Problems[key.GroupVersionKind] != nil {
+	if t.unknown(key.GroupVersionKind) {
 		return nil, false
 	}
 	return t.cached[key], true
