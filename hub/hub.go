@@ -353,7 +353,7 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, asked deciders
 	settings := h.config.Controllers
 	classes := priorityClasses{h.api.Informers.Scheduling().V1().PriorityClasses()}
 	policies := &policy.Reconciler{
-		Templates: h.templates, Classes: classes, Policies: h.kinds.policies, Overrides: h.kinds.overrides, Bindings: h.kinds.bindings,
+		Templates: h.templates, Classes: classes, Policies: h.kinds.policies, Stored: h.storedPolicy, Overrides: h.kinds.overrides, Bindings: h.kinds.bindings,
 		Workers: settings.Workers, Log: h.log, Events: h.events,
 	}
 	placing := &scheduler.Reconciler{Bindings: h.kinds.bindings, Clusters: h.kinds.clusters, Templates: h.templates, Workers: settings.Workers, KeepEmpty: settings.KeepEmptyWorkloads, Room: h.capacity, Now: time.Now}

@@ -78,6 +78,14 @@ func newKinds(stores *apiserver.Stores) *kinds {
 	return k
 }
 
+// storedPolicy reads a policy from the store; one without namespace is a ClusterPropagationPolicy.
+func (h *hub) storedPolicy(ctx context.Context, namespace, name string) (policyv1alpha1.Policy, error) {
+	if namespace == "" {
+		return h.api.Stores.ClusterPropagationPolicies.Get(ctx, "", name)
+	}
+	return h.api.Stores.PropagationPolicies.Get(ctx, namespace, name)
+}
+
 func newKind[T apiserver.Object](k *kinds, s *apiserver.Store[T], example T, indexers cache.Indexers) store.Kind[T] {
 	return kindOf(k, s, s.ListerWatcher(), example, indexers)
 }

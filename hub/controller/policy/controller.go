@@ -62,6 +62,8 @@ type Reconciler struct {
 	Templates Templates
 	Classes   Classes
 	Policies  store.Scoped[policyv1alpha1.Policy]
+	// Stored reads a policy from the store, past the cache.
+	Stored    func(ctx context.Context, namespace, name string) (policyv1alpha1.Policy, error)
 	Overrides store.Scoped[policyv1alpha1.Override]
 	Bindings  store.Bindings
 	Workers   int
@@ -368,18 +370,20 @@ func (r *Reconciler) unbind(ctx context.Context, key templates.Key) error {
 
 // bind creates the binding of a template, or brings it up to date.
 func (r *Reconciler) bind(ctx context.Context, key templates.Key, template *unstructured.Unstructured, p policyv1alpha1.Policy) error {
+	activated, err := activatedBy(template, p)
+	if err != nil {
+		return err
+	}
 	name := r.bindingName(key, template)
 	writer := r.Bindings.For(key.Namespace)
 	existing, ok := writer.Get(key.Namespace, name)
 	if !ok {
 		created := newBinding(template, name)
-		if err := r.fill(created, template, p, false); err != nil {
-			return err
-		}
+		r.fill(created, template, p, activated, false)
 		if p.GetSpec().SchedulePriority != nil && created.GetSpec().SchedulePriority == nil {
 			return nil // its class is not there, which the policy says; the class wakes the template
 		}
-		_, err := writer.Create(ctx, created)
+		_, err = writer.Create(ctx, created)
 		if apierrors.IsAlreadyExists(err) {
 			return nil // made a moment ago; its event wakes the template again
 		}
@@ -393,15 +397,32 @@ func (r *Reconciler) bind(ctx context.Context, key templates.Key, template *unst
 		// before the new template gets its own.
 		return writer.Delete(ctx, existing)
 	}
-	desired := existing.DeepCopyObject().(workv1alpha1.Binding)
-	if err := r.fill(desired, template, p, true); err != nil {
-		return err
+	if policy.Lazy(p) && !policy.Waits(p, existing, activated) {
+		if known, err := r.isStored(ctx, p); err != nil || !known {
+			return err // the policy's event wakes the template
+		}
 	}
+	desired := existing.DeepCopyObject().(workv1alpha1.Binding)
+	r.fill(desired, template, p, activated, true)
 	if sameButResourceVersion(existing, desired) {
 		return nil
 	}
-	_, err := writer.Update(ctx, desired)
+	_, err = writer.Update(ctx, desired)
 	return err
+}
+
+// isStored says whether a policy is what the store has. Policies and templates come by separate watches, so the cache may not show
+// yet what was changed before the template. Of most policies that does not matter; a Lazy one takes effect with this change of the
+// template, and what of it is missed now would wait for the next.
+func (r *Reconciler) isStored(ctx context.Context, p policyv1alpha1.Policy) (bool, error) {
+	stored, err := r.Stored(ctx, p.GetNamespace(), p.GetName())
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading policy %s: %w", store.Key(p), err)
+	}
+	return stored.GetUID() == p.GetUID() && stored.GetGeneration() == p.GetGeneration(), nil
 }
 
 // bindingName is the plain name unless a binding of another object has it. A binding that once got
@@ -509,12 +530,8 @@ func newBinding(template *unstructured.Unstructured, name string) workv1alpha1.B
 }
 
 // fill writes into a binding what its template and policy say. Everything that only others write
-// stays as it is, and in a binding that exists also what a Lazy policy lets wait.
-func (r *Reconciler) fill(binding workv1alpha1.Binding, template *unstructured.Unstructured, p policyv1alpha1.Policy, exists bool) error {
-	activated, err := activatedBy(template, p)
-	if err != nil {
-		return err
-	}
+// stays as it is, and in a binding that exists also what a Lazy policy lets wait. Activated names the template's content: activatedBy.
+func (r *Reconciler) fill(binding workv1alpha1.Binding, template *unstructured.Unstructured, p policyv1alpha1.Policy, activated string, exists bool) {
 	if !exists || !policy.Waits(p, binding, activated) {
 		policy.Activate(p, binding.GetSpec())
 		r.rank(binding.GetSpec(), p)
@@ -533,7 +550,6 @@ func (r *Reconciler) fill(binding workv1alpha1.Binding, template *unstructured.U
 	}
 	spec.Replicas, spec.ReplicaRequirements = interpret.Replicas(template)
 	spec.WorkloadAffinityGroups = groupsOf(template, spec.Placement.WorkloadAffinity)
-	return nil
 }
 
 // rank writes the priority that a policy asks for by a class. While that does not exist, a binding keeps what it has.

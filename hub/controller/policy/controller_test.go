@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"maps"
@@ -54,7 +55,7 @@ func (w *world) Event(about runtime.Object, kind, reason, message string) {
 
 func newWorld(policies ...policyv1alpha1.Policy) *world {
 	w := &world{Store: storetest.New(), templates: storetest.NewTemplates(), classes: &storetest.Classes{}, woken: &store.Mailbox[templates.Key]{}}
-	w.controller = &Reconciler{Templates: w.templates, Classes: w.classes, Policies: w.Policies(), Overrides: w.Overrides(), Bindings: w.Bindings(), Log: slog.New(slog.DiscardHandler), Events: w, index: policy.NewIndex()}
+	w.controller = &Reconciler{Templates: w.templates, Classes: w.classes, Policies: w.Policies(), Stored: w.stored, Overrides: w.Overrides(), Bindings: w.Bindings(), Log: slog.New(slog.DiscardHandler), Events: w, index: policy.NewIndex()}
 	w.releaser = &releaser{policies: w.Policies(), bindings: w.Bindings(), templates: w.templates}
 	for _, p := range policies {
 		w.put(p)
@@ -69,6 +70,15 @@ func (w *world) put(p policyv1alpha1.Policy) {
 		p = w.ClusterPropagationPolicies.Put(p.(*policyv1alpha1.ClusterPropagationPolicy))
 	}
 	w.controller.policyChanged(w.woken, w.controller.index.Get(store.Key(p)), p)
+}
+
+// stored is what the store has, whatever the controller has seen.
+func (w *world) stored(_ context.Context, namespace, name string) (policyv1alpha1.Policy, error) {
+	p, ok := w.Policies().Get(types.NamespacedName{Namespace: namespace, Name: name})
+	if !ok {
+		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "policies"}, name)
+	}
+	return p, nil
 }
 
 // remove is the end of a policy, from its finalizer on.
@@ -537,6 +547,20 @@ func TestALazyPolicyIsFollowedWhenItsTemplateIsChangedNext(t *testing.T) {
 	live.SetAnnotations(map[string]string{"team": "blue"})
 	w.templates.Put(live)
 	goesTo("b", "when somebody annotates it")
+
+	next := w.PropagationPolicies.Put(lazyTo("z"))
+	live.SetAnnotations(map[string]string{"team": "green"})
+	w.templates.Put(live)
+	goesTo("b", "when it is changed a moment after the policy, of which the controller has not heard")
+	w.controller.policyChanged(w.woken, w.controller.index.Get(store.Key(next)), next)
+	goesTo("z", "when it has")
+	w.put(lazyTo("b"))
+	live.SetAnnotations(map[string]string{"team": "red"})
+	w.templates.Put(live)
+	w.PropagationPolicies.Drop("shop", "base")
+	goesTo("z", "when the policy is gone, of which the controller has not heard")
+	w.put(lazyTo("b"))
+	goesTo("b", "when it is there again")
 
 	w.put(lazyTo("c"))
 	goesTo("b", "when the policy is changed again")
