@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/client-go/metadata/metadatainformer"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 	"k8s.io/kubernetes/pkg/controller/bootstrap"
 	"k8s.io/kubernetes/pkg/controller/clusterroleaggregation"
@@ -112,7 +114,7 @@ func (s *Server) garbageCollector(ctx context.Context, config *rest.Config, clie
 	started := make(chan struct{})
 	close(started)
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(client.Discovery()))
-	sources := metadataInformers{metadatainformer.NewSharedInformerFactory(namingMetadata{objects}, 0)}
+	sources := metadataInformers{namingMetadata{objects}}
 	controller, err := garbagecollector.NewGarbageCollector(ctx, client, objects, mapper, notCollected, sources, started)
 	if err != nil {
 		return nil, err
@@ -165,15 +167,54 @@ func (l namingLists) name(err error) error {
 	return fmt.Errorf("%s of %s: %w", l.resource.Resource, l.resource.GroupVersion(), err)
 }
 
-// metadataInformers are the informers that the garbage collector takes, of metadata only.
-type metadataInformers struct {
-	metadatainformer.SharedInformerFactory
-}
+// metadataInformers are the informers that the garbage collector takes, of metadata only. Nobody shares them, so each lives as
+// long as the collector's monitor of the resource: those of a shared factory never end, and go on asking for a kind whose
+// CustomResourceDefinition is gone.
+type metadataInformers struct{ client metadata.Interface }
 
 // ForResource never fails: metadata of any resource can be watched.
 func (f metadataInformers) ForResource(resource schema.GroupVersionResource) (informers.GenericInformer, error) {
-	return f.SharedInformerFactory.ForResource(resource), nil
+	informer := metadatainformer.NewFilteredMetadataInformer(f.client, resource, metav1.NamespaceAll, 0,
+		cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}, nil)
+	if err := informer.Informer().SetWatchErrorHandlerWithContext(withoutMissing); err != nil {
+		return nil, err
+	}
+	return ownInformer{informer}, nil
 }
+
+// Start does nothing: the collector runs what it is given.
+func (metadataInformers) Start(<-chan struct{}) {}
+
+// withoutMissing leaves out that a resource is not served. The collector finds that out from the list of resources, and ends the
+// informer; until then it is no error.
+func withoutMissing(ctx context.Context, r *cache.Reflector, err error) {
+	if !apierrors.IsNotFound(err) {
+		cache.DefaultWatchErrorHandler(ctx, r, err)
+	}
+}
+
+// ownInformer is run by its controller, and not by a factory.
+type ownInformer struct{ informers.GenericInformer }
+
+func (o ownInformer) Informer() cache.SharedIndexInformer {
+	return selfRun{o.GenericInformer.Informer()}
+}
+
+type selfRun struct{ cache.SharedIndexInformer }
+
+func (s selfRun) GetController() cache.Controller {
+	return informerController{s.SharedIndexInformer.GetController(), s.SharedIndexInformer}
+}
+
+// informerController runs an informer; the one that the informer gives does nothing.
+type informerController struct {
+	cache.Controller
+	informer cache.SharedIndexInformer
+}
+
+func (c informerController) Run(stop <-chan struct{}) { c.informer.Run(stop) }
+
+func (c informerController) RunWithContext(ctx context.Context) { c.informer.RunWithContext(ctx) }
 
 func (s *Server) tokensController(ctx context.Context, _ *rest.Config, client kubernetes.Interface) (func(context.Context), error) {
 	generator, err := serviceaccount.JWTTokenGenerator(serviceaccount.LegacyIssuer, s.pki.ServiceAccountKey)
