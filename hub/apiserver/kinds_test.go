@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -189,6 +190,11 @@ func TestKubectlShowsTheColumnsOfEachKind(t *testing.T) {
 	}
 }
 
+func with(labels map[string]string, key, value string) map[string]string {
+	labels[key] = value
+	return labels
+}
+
 func second[T any](_ T, err error) error { return err }
 
 func TestWhatIsValidAndHasNoEffectIsAWarning(t *testing.T) {
@@ -268,12 +274,26 @@ func TestAPolicyIsIdentifiedForAsLongAsItLives(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		// As if that was an hour ago: times have seconds, and within one of them nothing could differ.
+		fields := applied.GetManagedFields()
+		for i := range fields {
+			fields[i].Time = &metav1.Time{Time: fields[i].Time.Add(-time.Hour)}
+		}
+		applied.SetManagedFields(fields)
+		applied.SetLabels(with(applied.GetLabels(), "aged", "true")) // times alone would not be written
+		aged, err := policies.Update(ctx, applied, metav1.UpdateOptions{FieldManager: "test"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(aged.GetManagedFields(), func(f metav1.ManagedFieldsEntry) bool { return f.Time.Equal(fields[0].Time) }) {
+			t.Fatalf("nothing is of an hour ago: %v", aged.GetManagedFields())
+		}
 		again, err := policies.Apply(ctx, "applied", newPolicy("identified", "applied"), metav1.ApplyOptions{FieldManager: "test"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if applied.GetResourceVersion() != again.GetResourceVersion() {
-			t.Error("applying the same again changed the object")
+		if aged.GetResourceVersion() != again.GetResourceVersion() {
+			t.Errorf("applying the same again changed the object (-before +after):\n%s", cmp.Diff(aged.Object, again.Object))
 		}
 	})
 	t.Run("the finalizer keeps it until its controller is done, and is not put back then", func(t *testing.T) {

@@ -58,6 +58,7 @@ func (s *strategy[T]) PrepareForCreate(_ context.Context, obj runtime.Object) {
 // PrepareForUpdate keeps the status and counts a change of the spec.
 func (s *strategy[T]) PrepareForUpdate(_ context.Context, obj, old runtime.Object) {
 	object, before := obj.(T), old.(T)
+	sameType(object, before)
 	s.kind.setStatus(object, before)
 	legacyscheme.Scheme.Default(object)
 	if s.kind.prepareUpdate != nil {
@@ -112,6 +113,7 @@ type statusStrategy[T Object] struct{ *strategy[T] }
 // PrepareForUpdate takes back everything but the status.
 func (s *statusStrategy[T]) PrepareForUpdate(_ context.Context, obj, old runtime.Object) {
 	object, before := obj.(T), old.(T)
+	sameType(object, before)
 	keepMetadata(object, before)
 	s.kind.setSpec(object, before)
 	object.SetGeneration(before.GetGeneration())
@@ -138,6 +140,12 @@ func (s *statusStrategy[T]) GetResetFields() map[fieldpath.APIVersion]*fieldpath
 			fieldpath.MakePathOrDie("metadata", "annotations"), fieldpath.MakePathOrDie("metadata", "finalizers"),
 			fieldpath.MakePathOrDie("metadata", "ownerReferences")),
 	}
+}
+
+// sameType has both say their kind, or neither. A server-side apply leaves it out of the new object, which its own internal version
+// would do, and the store keeps it; then an apply of the same seconds later would not be known as such, and be a write.
+func sameType[T Object](object, before T) {
+	object.GetObjectKind().SetGroupVersionKind(before.GetObjectKind().GroupVersionKind())
 }
 
 func keepMetadata[T Object](object, before T) {
