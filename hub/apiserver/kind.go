@@ -47,8 +47,9 @@ type kind[T Object] struct {
 	// validateStatusUpdate may be nil.
 	validate                             func(T) field.ErrorList
 	validateUpdate, validateStatusUpdate func(object, before T) field.ErrorList
-	// warnings are told to whoever writes the object, which is stored all the same; it may be nil.
-	warnings func(T) []string
+	// warnings are told to whoever writes the object, which is stored all the same; exists says whether there is a cluster of a
+	// name. It may be nil.
+	warnings func(object T, exists func(cluster string) bool) []string
 	// sameSpec may be nil; it is for kinds whose specs are too large to compare by reflection.
 	sameSpec func(a, b T) bool
 

@@ -54,7 +54,7 @@ func (s *Stores) ExplainBy(explainer Explainer) { s.explainer.Store(&explainer) 
 
 // installOwnKinds makes the stores and serves them from the server of the native kinds.
 func installOwnKinds(server *genericapiserver.GenericAPIServer, options generic.RESTOptionsGetter) (*Stores, error) {
-	i := &installer{options: options, groups: map[string]map[string]rest.Storage{}, placer: &atomic.Pointer[Placer]{}, explainer: &atomic.Pointer[Explainer]{}}
+	i := &installer{options: options, groups: map[string]map[string]rest.Storage{}, clusters: &clusterNames{}, placer: &atomic.Pointer[Placer]{}, explainer: &atomic.Pointer[Explainer]{}}
 	stores := &Stores{
 		placer:                     i.placer,
 		explainer:                  i.explainer,
@@ -72,6 +72,7 @@ func installOwnKinds(server *genericapiserver.GenericAPIServer, options generic.
 	if i.err != nil {
 		return nil, i.err
 	}
+	i.clusters.store = stores.MemberClusters
 	for _, version := range []string{
 		policyv1alpha1.GroupName, workv1alpha1.GroupName, clusterv1alpha1.GroupName, windlassv1alpha1.GroupName, appsv1alpha1.GroupName,
 	} {
@@ -88,13 +89,14 @@ func installOwnKinds(server *genericapiserver.GenericAPIServer, options generic.
 type installer struct {
 	options   generic.RESTOptionsGetter
 	groups    map[string]map[string]rest.Storage
+	clusters  *clusterNames
 	placer    *atomic.Pointer[Placer]
 	explainer *atomic.Pointer[Explainer]
 	err       error
 }
 
 func install[T Object](i *installer, k *kind[T]) *Store[T] {
-	r, err := newRegistry(k, i.options)
+	r, err := newRegistry(k, i.options, i.clusters)
 	if err != nil {
 		if i.err == nil {
 			i.err = err
@@ -136,8 +138,10 @@ var propagationPolicies = &kind[*policyv1alpha1.PropagationPolicy]{
 		preparePolicy(p, workv1alpha1.PropagationPolicyFinalizer)
 	},
 	validate: policyv1alpha1.ValidatePropagationPolicy, validateUpdate: policyv1alpha1.ValidatePropagationPolicyUpdate,
-	warnings: func(p *policyv1alpha1.PropagationPolicy) []string { return policyv1alpha1.Warnings(p) },
-	columns:  policyColumns[*policyv1alpha1.PropagationPolicy](),
+	warnings: func(p *policyv1alpha1.PropagationPolicy, exists func(string) bool) []string {
+		return policyv1alpha1.Warnings(p, exists)
+	},
+	columns: policyColumns[*policyv1alpha1.PropagationPolicy](),
 }
 
 var clusterPropagationPolicies = &kind[*policyv1alpha1.ClusterPropagationPolicy]{
@@ -154,8 +158,10 @@ var clusterPropagationPolicies = &kind[*policyv1alpha1.ClusterPropagationPolicy]
 		preparePolicy(p, workv1alpha1.ClusterPropagationPolicyFinalizer)
 	},
 	validate: policyv1alpha1.ValidateClusterPropagationPolicy, validateUpdate: policyv1alpha1.ValidateClusterPropagationPolicyUpdate,
-	warnings: func(p *policyv1alpha1.ClusterPropagationPolicy) []string { return policyv1alpha1.Warnings(p) },
-	columns:  policyColumns[*policyv1alpha1.ClusterPropagationPolicy](),
+	warnings: func(p *policyv1alpha1.ClusterPropagationPolicy, exists func(string) bool) []string {
+		return policyv1alpha1.Warnings(p, exists)
+	},
+	columns: policyColumns[*policyv1alpha1.ClusterPropagationPolicy](),
 }
 
 var overridePolicies = &kind[*policyv1alpha1.OverridePolicy]{
@@ -167,6 +173,9 @@ var overridePolicies = &kind[*policyv1alpha1.OverridePolicy]{
 	prepareNew:    policyv1alpha1.DefaultOverrideSelectorNamespaces,
 	prepareUpdate: func(p, _ *policyv1alpha1.OverridePolicy) { policyv1alpha1.DefaultOverrideSelectorNamespaces(p) },
 	validate:      policyv1alpha1.ValidateOverridePolicy, validateUpdate: policyv1alpha1.ValidateOverridePolicyUpdate,
+	warnings: func(p *policyv1alpha1.OverridePolicy, exists func(string) bool) []string {
+		return policyv1alpha1.OverrideWarnings(p, exists)
+	},
 	columns: []column[*policyv1alpha1.OverridePolicy]{
 		number("Rules", "The number of rules.", func(p *policyv1alpha1.OverridePolicy) int64 { return rules(&p.Spec) }),
 		text("Effective", "Whether it selects something that is propagated, every selector is for a kind that is served, and every rule for some cluster.", func(p *policyv1alpha1.OverridePolicy) string {
@@ -182,6 +191,9 @@ var clusterOverridePolicies = &kind[*policyv1alpha1.ClusterOverridePolicy]{
 	newList:   func() runtime.Object { return &policyv1alpha1.ClusterOverridePolicyList{} },
 	parts:     func(p *policyv1alpha1.ClusterOverridePolicy) (any, any) { return &p.Spec, &p.Status },
 	validate:  policyv1alpha1.ValidateClusterOverridePolicy, validateUpdate: policyv1alpha1.ValidateClusterOverridePolicyUpdate,
+	warnings: func(p *policyv1alpha1.ClusterOverridePolicy, exists func(string) bool) []string {
+		return policyv1alpha1.OverrideWarnings(p, exists)
+	},
 	columns: []column[*policyv1alpha1.ClusterOverridePolicy]{
 		number("Rules", "The number of rules.", func(p *policyv1alpha1.ClusterOverridePolicy) int64 { return rules(&p.Spec) }),
 		text("Effective", "Whether it selects something that is propagated, every selector is for a kind that is served, and every rule for some cluster.", func(p *policyv1alpha1.ClusterOverridePolicy) string {

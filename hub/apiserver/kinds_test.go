@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/ptr"
 
@@ -199,28 +200,59 @@ func second[T any](_ T, err error) error { return err }
 
 func TestWhatIsValidAndHasNoEffectIsAWarning(t *testing.T) {
 	makeNamespace(t, "warned")
-	policy := newPolicy("warned", "p")
-	if err := unstructured.SetNestedStringMap(policy.Object, map[string]string{
-		"replicaSchedulingType": "Duplicated", "replicaDivisionPreference": "Aggregated",
-	}, "spec", "placement", "replicaScheduling"); err != nil {
+	if _, err := hub.server.Stores.MemberClusters.Create(t.Context(), newCluster("warned")); err != nil {
 		t.Fatal(err)
 	}
-	body, err := policy.MarshalJSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	result := hub.client.CoreV1().RESTClient().Post().AbsPath("/apis/policy.karmada.io/v1alpha1/namespaces/warned/propagationpolicies").
-		SetHeader("Content-Type", "application/json").Body(body).Do(t.Context())
-	if err := result.Error(); err != nil {
-		t.Fatal(err)
-	}
-	var said []string
-	for _, warning := range result.Warnings() {
-		said = append(said, warning.Text)
-	}
-	want := []string{"spec.placement.replicaScheduling.replicaDivisionPreference has no effect: with replicaSchedulingType Duplicated every cluster gets all replicas"}
-	if diff := cmp.Diff(want, said); diff != "" {
-		t.Errorf("warnings (-want +got):\n%s", diff)
+	eventually(t, "the cluster is known", func(ctx context.Context) (bool, error) {
+		known, _, err := hub.server.Stores.MemberClusters.List(ctx, apiserver.ListOptions{Cached: true})
+		return slices.ContainsFunc(known, func(c *clusterv1alpha1.MemberCluster) bool { return c.Name == "warned" }), err
+	})
+	const policies = "/apis/policy.karmada.io/v1alpha1/namespaces/warned/"
+	selectors := `"resourceSelectors":[{"apiVersion":"v1","kind":"ConfigMap"}]`
+	for _, test := range []struct {
+		reason, path, body string
+		want               []string
+	}{
+		{"a field beside another", policies + "propagationpolicies", `{"metadata":{"name":"a"},"spec":{` + selectors + `,
+			"placement":{"replicaScheduling":{"replicaSchedulingType":"Duplicated","replicaDivisionPreference":"Aggregated"}}}}`,
+			[]string{"spec.placement.replicaScheduling.replicaDivisionPreference has no effect: with replicaSchedulingType Duplicated every cluster gets all replicas"}},
+		{"a cluster that is not there", policies + "propagationpolicies", `{"metadata":{"name":"b"},"spec":{` + selectors + `,
+			"suspension":{"dispatchingOnClusters":{"clusterNames":["warned","wraned"]}}}}`,
+			[]string{"spec.suspension.dispatchingOnClusters.clusterNames[1] pauses nothing yet: no cluster is called wraned"}},
+		{"the same for all namespaces", "/apis/policy.karmada.io/v1alpha1/clusterpropagationpolicies", `{"metadata":{"name":"warned"},"spec":{` + selectors + `,
+			"placement":{"clusterAffinity":{"exclude":["wraned"]}}}}`,
+			[]string{"spec.placement.clusterAffinity.exclude[0] excludes nothing yet: no cluster is called wraned"}},
+		{"an overrider", policies + "overridepolicies", `{"metadata":{"name":"a"},"spec":{"overrideRules":[{"overriders":{"argsOverrider":[{"containerName":"c","operator":"remove"}]}}]}}`,
+			[]string{"spec.overrideRules[0].overriders.argsOverrider[0] changes nothing: its value names nothing to remove"}},
+		{"one for all namespaces", "/apis/policy.karmada.io/v1alpha1/clusteroverridepolicies", `{"metadata":{"name":"warned"},"spec":{}}`,
+			[]string{"spec.overrideRules is empty: the policy changes nothing"}},
+		{"a mark of a template", "/api/v1/namespaces/warned/configmaps", `{"metadata":{"name":"a","annotations":{"work.karmada.io/conflict-resolution":"overwirte"}}}`,
+			[]string{`metadata.annotations[work.karmada.io/conflict-resolution] has no effect, for it says "overwirte": it may say overwrite or abort`}},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			client := hub.client.CoreV1().RESTClient()
+			name := &metav1.PartialObjectMetadata{}
+			if err := json.Unmarshal([]byte(test.body), name); err != nil {
+				t.Fatal(err)
+			}
+			writes := map[string]*rest.Request{
+				"created": client.Post().AbsPath(test.path).SetHeader("Content-Type", "application/json").Body([]byte(test.body)),
+				"changed": client.Patch(types.MergePatchType).AbsPath(test.path, name.Name).Body([]byte(`{"metadata":{"labels":{"changed":"true"}}}`)),
+			}
+			for _, when := range []string{"created", "changed"} {
+				result := writes[when].Do(t.Context())
+				if err := result.Error(); err != nil {
+					t.Fatal(err)
+				}
+				var said []string
+				for _, warning := range result.Warnings() {
+					said = append(said, warning.Text)
+				}
+				if diff := cmp.Diff(test.want, said); diff != "" {
+					t.Errorf("warnings when it is %s (-want +got):\n%s", when, diff)
+				}
+			}
+		})
 	}
 }
 

@@ -102,6 +102,7 @@ func newOptions(c Config, listener net.Listener, claims *claims) (options.Comple
 	o.Authorization.Modes = []string{modes.ModeRBAC}
 	o.Admission.GenericAdmission.DisablePlugins = slices.Clone(actsForNobodyHere)
 	claims.addTo(o.Admission.GenericAdmission)
+	newHints().addTo(o.Admission.GenericAdmission)
 
 	// Templates may ask for anything that a member may grant.
 	o.AllowPrivileged = true

@@ -71,8 +71,9 @@ type registries struct {
 // encryption at rest, the watch cache and the counting of objects into it. As theirs, its keys bear
 // no group: those of custom resources do, so a CRD that somebody applies for one of these kinds
 // never shares keys with it, and deleting that CRD deletes nothing here.
-func newRegistry[T Object](k *kind[T], options generic.RESTOptionsGetter) (*registries, error) {
+func newRegistry[T Object](k *kind[T], options generic.RESTOptionsGetter, clusters *clusterNames) (*registries, error) {
 	whole := newStrategy(k)
+	whole.clusters = clusters
 	main := &registry.Store{
 		NewFunc:                   func() runtime.Object { return k.newObject() },
 		NewListFunc:               k.newList,

@@ -24,7 +24,8 @@ import (
 type strategy[T Object] struct {
 	runtime.ObjectTyper
 	names.NameGenerator
-	kind *kind[T]
+	kind     *kind[T]
+	clusters *clusterNames // which warnings are about
 }
 
 func newStrategy[T Object](k *kind[T]) *strategy[T] {
@@ -84,12 +85,12 @@ func (s *strategy[T]) ValidateUpdate(_ context.Context, obj, old runtime.Object)
 	return s.kind.validateUpdate(obj.(T), old.(T))
 }
 
-// WarningsOnCreate tells what is valid and has no effect.
-func (s *strategy[T]) WarningsOnCreate(_ context.Context, obj runtime.Object) []string {
-	if s.kind.warnings == nil {
+// WarningsOnCreate tells what is valid and has no effect; the hub itself nobody needs to tell.
+func (s *strategy[T]) WarningsOnCreate(ctx context.Context, obj runtime.Object) []string {
+	if caller, _ := request.UserFrom(ctx); s.kind.warnings == nil || caller == self {
 		return nil
 	}
-	return s.kind.warnings(obj.(T))
+	return s.kind.warnings(obj.(T), s.clusters.exists(ctx))
 }
 
 // WarningsOnUpdate tells the same as long as it holds.

@@ -192,11 +192,8 @@ func permanentID(binding workv1alpha1.Binding) (map[string]string, error) {
 // nothing.
 func conflictResolution(template *unstructured.Unstructured, otherwise policyv1alpha1.ConflictResolution) (resolution policyv1alpha1.ConflictResolution, unknown string) {
 	said := template.GetAnnotations()[workv1alpha1.ConflictResolutionAnnotation]
-	switch strings.ToLower(said) {
-	case "overwrite":
-		return policyv1alpha1.ConflictOverwrite, ""
-	case "abort":
-		return policyv1alpha1.ConflictAbort, ""
+	if resolution, known := policyv1alpha1.AnnotatedConflictResolution(said); known {
+		return resolution, ""
 	}
 	return cmp.Or(otherwise, policyv1alpha1.ConflictAbort), said
 }

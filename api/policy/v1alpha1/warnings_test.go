@@ -10,6 +10,8 @@ import (
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 )
 
+func anyCluster(string) bool { return true }
+
 func TestAFieldWithoutEffectBesideTheOthersIsWarnedOf(t *testing.T) {
 	const (
 		scheduling = "spec.placement.replicaScheduling."
@@ -41,7 +43,94 @@ func TestAFieldWithoutEffectBesideTheOthersIsWarnedOf(t *testing.T) {
 		if err := yaml.UnmarshalStrict([]byte(test.placement), &policy.Spec.Placement); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(test.want, policyv1alpha1.Warnings(policy), cmpopts.EquateEmpty()); diff != "" {
+		if diff := cmp.Diff(test.want, policyv1alpha1.Warnings(policy, anyCluster), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.reason, diff)
+		}
+	}
+}
+
+func TestANameThatNoClusterHasIsWarnedOf(t *testing.T) {
+	exists := func(cluster string) bool { return cluster == "a" || cluster == "b" }
+	const yet = "nothing yet: no cluster is called c"
+	for _, test := range []struct {
+		reason, spec string
+		want         []string
+	}{
+		{"all are there", "{placement: {clusterAffinity: {clusterNames: [a, b]}}, suspension: {dispatchingOnClusters: {clusterNames: [a]}}}", nil},
+		{"one of those that are paused", "{suspension: {dispatchingOnClusters: {clusterNames: [a, c]}}}", []string{"spec.suspension.dispatchingOnClusters.clusterNames[1] pauses " + yet}},
+		{"none is paused", "{suspension: {dispatchingOnClusters: {}}}", []string{"spec.suspension.dispatchingOnClusters pauses nothing: it names no cluster"}},
+		{"one that is excluded", "{placement: {clusterAffinity: {exclude: [c]}}}", []string{"spec.placement.clusterAffinity.exclude[0] excludes " + yet}},
+		{"one in each group", "{placement: {clusterAffinities: [{affinityName: g, clusterNames: [c], overflowAffinities: [{affinityName: o, clusterNames: [c]}]}]}}", []string{
+			"spec.placement.clusterAffinities[0].clusterNames[0] selects " + yet, "spec.placement.clusterAffinities[0].overflowAffinities[0].clusterNames[0] selects " + yet}},
+		{"one of the weights", "{placement: {replicaScheduling: {weightPreference: {staticWeightList: [{targetCluster: {clusterNames: [c]}, weight: 1}]}}}}",
+			[]string{"spec.placement.replicaScheduling.weightPreference.staticWeightList[0].targetCluster.clusterNames[0] selects " + yet}},
+		{"one that is excluded as well", "{placement: {clusterAffinity: {clusterNames: [a, b], exclude: [b]}}}",
+			[]string{"spec.placement.clusterAffinity.clusterNames[1] has no effect: exclude names b, too"}},
+		{"labels beside a name", "{resourceSelectors: [{apiVersion: v1, kind: ConfigMap, name: a, labelSelector: {matchLabels: {a: b}}}]}",
+			[]string{"spec.resourceSelectors[0].labelSelector has no effect: the name alone selects"}},
+	} {
+		policy := &policyv1alpha1.PropagationPolicy{}
+		if err := yaml.UnmarshalStrict([]byte(test.spec), &policy.Spec); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(test.want, policyv1alpha1.Warnings(policy, exists), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.reason, diff)
+		}
+	}
+}
+
+func TestAnOverriderWithoutEffectIsWarnedOf(t *testing.T) {
+	const rule = "spec.overrideRules[0].overriders."
+	for _, test := range []struct {
+		reason, spec string
+		want         []string
+	}{
+		{"no rule at all", "{}", []string{"spec.overrideRules is empty: the policy changes nothing"}},
+		{"a rule that is not for a cluster yet, and empty", "{overrideRules: [{targetCluster: {clusterNames: [c]}, overriders: {}}]}", []string{
+			"spec.overrideRules[0].targetCluster.clusterNames[0] selects nothing yet: no cluster is called c", "spec.overrideRules[0].overriders is empty: it changes nothing"}},
+		{"rules as they were once written", "{overriders: {labelsOverrider: [{operator: add, value: {a: b}}]}}", nil},
+		{"a selector", "{resourceSelectors: [{apiVersion: v1, kind: ConfigMap, name: a, labelSelector: {}}], overriders: {labelsOverrider: [{operator: add, value: {a: b}}]}}",
+			[]string{"spec.resourceSelectors[0].labelSelector has no effect: the name alone selects"}},
+		{"all as it should be", overriders(`{imageOverrider: [{component: Tag, operator: remove}], argsOverrider: [{containerName: a, operator: remove, value: [b]}],
+			labelsOverrider: [{operator: remove, value: {a: ""}}], plaintext: [{path: /a, operator: remove}, {path: /b, operator: add, value: 0}]}`), nil},
+		{"an image", overriders("{imageOverrider: [{component: Tag, operator: remove, value: v1}]}"),
+			[]string{rule + "imageOverrider[0].value has no effect: remove takes away the whole Tag"}},
+		{"words", overriders("{commandOverrider: [{containerName: a, operator: add}], argsOverrider: [{containerName: a, operator: remove, value: []}]}"), []string{
+			rule + "commandOverrider[0] changes nothing: its value names nothing to add", rule + "argsOverrider[0] changes nothing: its value names nothing to remove"}},
+		{"marks", overriders("{labelsOverrider: [{operator: remove}], annotationsOverrider: [{operator: replace, value: {}}]}"), []string{
+			rule + "labelsOverrider[0] changes nothing: its value names nothing to remove", rule + "annotationsOverrider[0] changes nothing: its value names nothing to replace"}},
+		{"a value beside remove, and none", overriders("{plaintext: [{path: /a, operator: remove, value: 1}, {path: /b, operator: replace}]}"), []string{
+			rule + "plaintext[0].value has no effect: remove takes away all that is at path", rule + "plaintext[1] has no value and writes null: say remove to take away what is at path"}},
+		{"a conflict that is resolved", overriders("{annotationsOverrider: [{operator: add, value: {work.karmada.io/conflict-resolution: Overwrite}}]}"), nil},
+		{"one that is not", overriders("{annotationsOverrider: [{operator: add, value: {work.karmada.io/conflict-resolution: replace}}]}"), []string{
+			rule + `annotationsOverrider[0].value[work.karmada.io/conflict-resolution] has no effect, for it says "replace": it may say overwrite or abort`}},
+	} {
+		policy := &policyv1alpha1.OverridePolicy{}
+		if err := yaml.UnmarshalStrict([]byte(test.spec), &policy.Spec); err != nil {
+			t.Fatalf("%s: %v", test.reason, err)
+		}
+		if diff := cmp.Diff(test.want, policyv1alpha1.OverrideWarnings(policy, func(cluster string) bool { return cluster != "c" }), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.reason, diff)
+		}
+	}
+}
+
+func overriders(list string) string { return "{overrideRules: [{overriders: " + list + "}]}" }
+
+func TestAMarkOfATemplateThatMeansNothingIsWarnedOf(t *testing.T) {
+	const resolution, retain = "work.karmada.io/conflict-resolution", "resourcetemplate.karmada.io/retain-replicas"
+	for _, test := range []struct {
+		reason              string
+		labels, annotations map[string]string
+		want                []string
+	}{
+		{"there is none", map[string]string{"a": "b"}, nil, nil},
+		{"all mean something", map[string]string{retain: "true"}, map[string]string{resolution: "OVERWRITE"}, nil},
+		{"none does", map[string]string{retain: "yes"}, map[string]string{resolution: "overwirte"}, []string{
+			`metadata.annotations[work.karmada.io/conflict-resolution] has no effect, for it says "overwirte": it may say overwrite or abort`,
+			`metadata.labels[resourcetemplate.karmada.io/retain-replicas] has no effect, for it says "yes": true leaves the replicas to the members`}},
+	} {
+		if diff := cmp.Diff(test.want, policyv1alpha1.TemplateWarnings(test.labels, test.annotations), cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.reason, diff)
 		}
 	}
