@@ -120,25 +120,34 @@ spec: {size: 1}
 	f.Hub().Eventually(t, claims, fleet.ConditionIs("Ready", "True"))
 }
 
-func TestTheHubIsToldOfAKindThatComes(t *testing.T) {
+func TestTheHubIsToldOfAKindThatComesAndGoes(t *testing.T) {
 	f := fleet.Shared(t)
 	// It would not look again by itself before the test has given up.
 	f.RestartHubWith(t, "controllers: {clusterGrace: 2s, policyStatusInterval: 200ms, kindRetryInterval: 1h, kindRetryMost: 1h}")
 	namespace := f.Hub().Namespace(t)
 	gadget := fleet.Object{APIVersion: "told.example.test/v1", Kind: "Gadget", Namespace: namespace, Name: "one"}
-	f.Hub().Apply(t, policyFor(gadget))
+	f.Hub().Apply(t, policyFor(gadget)+overrideFor(namespace, "sizes", "  resourceSelectors: [{apiVersion: told.example.test/v1, kind: Gadget, name: one}]\n  overrideRules: [{overriders: {}}]"))
 	f.Hub().Eventually(t, policy(namespace, "gadget-one"), fleet.ConditionSays("Ready", "KindNotFound"))
 
 	definition := fleet.Object{APIVersion: "apiextensions.k8s.io/v1", Kind: "CustomResourceDefinition", Name: "gadgets.told.example.test"}
 	f.Hub().RemoveAfter(t, definition)
-	f.Hub().Apply(t, strings.ReplaceAll(gadgetDefinition, "late.example.test", "told.example.test"))
-	f.Hub().Eventually(t, definition, fleet.ConditionIs("Established", "True"))
-	f.Hub().Apply(t, fill(namespace, `
+	comes := func() {
+		t.Helper()
+		f.Hub().Apply(t, strings.ReplaceAll(gadgetDefinition, "late.example.test", "told.example.test"))
+		f.Hub().Eventually(t, definition, fleet.ConditionIs("Established", "True"))
+		f.Hub().Apply(t, fill(namespace, `
 apiVersion: told.example.test/v1
 kind: Gadget
 metadata: {name: one, namespace: NAMESPACE}
 `))
-	f.Hub().Eventually(t, fleet.Binding(gadget))
+		f.Hub().Eventually(t, fleet.Binding(gadget))
+		f.Hub().Eventually(t, overridePolicy(namespace, "sizes"), fleet.ConditionIs("Effective", "True"))
+	}
+	comes()
+	f.Hub().Delete(t, definition)
+	f.Hub().Eventually(t, policy(namespace, "gadget-one"), fleet.ConditionSays("Ready", "KindNotFound"))
+	f.Hub().Eventually(t, overridePolicy(namespace, "sizes"), fleet.ConditionSays("Effective", "KindNotFound"))
+	comes()
 }
 
 // forbid makes a member refuse ConfigMaps of a namespace that have data.forbidden, and waits until it does.
