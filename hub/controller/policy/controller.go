@@ -72,6 +72,7 @@ type Reconciler struct {
 	Events Events
 
 	index *policy.Index
+	bound boundKinds
 }
 
 // Setup adds the controller to the manager. Before the manager starts, the caller waits until the
@@ -216,9 +217,7 @@ func (r *Reconciler) overrideExists(namespace, name string) bool {
 // bindingChanged keeps the templates of all bindings watched, whatever becomes of their policies,
 // and wakes the template of a binding that somebody else has written.
 func (r *Reconciler) bindingChanged(old, new workv1alpha1.Binding) []templates.Key {
-	if old == nil || new == nil {
-		r.Templates.Want("bindings", r.boundKinds())
-	}
+	r.bound.changed(old, new, func(kinds []schema.GroupVersionKind) { r.Templates.Want("bindings", kinds) })
 	if old != nil && new != nil && old.GetGeneration() == new.GetGeneration() && old.GetDeletionTimestamp() == nil && new.GetDeletionTimestamp() == nil &&
 		maps.Equal(old.GetLabels(), new.GetLabels()) && maps.Equal(old.GetAnnotations(), new.GetAnnotations()) {
 		return nil
@@ -227,21 +226,6 @@ func (r *Reconciler) bindingChanged(old, new workv1alpha1.Binding) []templates.K
 		return []templates.Key{store.TemplateKey(old)}
 	}
 	return []templates.Key{store.TemplateKey(new)}
-}
-
-func (r *Reconciler) boundKinds() []schema.GroupVersionKind {
-	kinds := []schema.GroupVersionKind{}
-	seen := map[schema.GroupVersionKind]bool{}
-	for _, binding := range r.Bindings.List() {
-		if kind := store.TemplateKey(binding).GroupVersionKind; !seen[kind] {
-			seen[kind] = true
-			kinds = append(kinds, kind)
-		}
-	}
-	slices.SortFunc(kinds, func(a, b schema.GroupVersionKind) int {
-		return slices.Compare([]string{a.Group, a.Kind, a.Version}, []string{b.Group, b.Kind, b.Version})
-	})
-	return kinds
 }
 
 // Reconcile finds the policy of a template and makes its binding.

@@ -860,6 +860,53 @@ func TestTheKindsOfPoliciesAndBindingsAreWatched(t *testing.T) {
 	}
 }
 
+// counted counts how often all bindings are looked through.
+type counted struct {
+	store.Face[workv1alpha1.Binding]
+	lists int
+}
+
+func (c *counted) List() []workv1alpha1.Binding {
+	c.lists++
+	return c.Face.List()
+}
+
+func TestAKindIsWatchedUntilItsLastBindingIsGoneAndNoBindingIsLookedForThen(t *testing.T) {
+	w := newWorld(pp("base", nil, all(deployments), all(otherApps)))
+	all := &counted{Face: w.controller.Bindings.Namespaced}
+	w.controller.Bindings.Namespaced = all
+	bindings := map[string]workv1alpha1.Binding{}
+	for _, of := range []*unstructured.Unstructured{
+		template(deployments, "shop", "web", "u1"), template(deployments, "shop", "api", "u2"), template(otherApps, "shop", "other", "u3"),
+	} {
+		w.templates.Put(of)
+		w.reconcile(t, templates.KeyOf(of))
+		bindings[of.GetName()] = w.binding(t, of.GetName()+"-deployment")
+	}
+	for _, step := range []struct {
+		reason   string
+		old, new workv1alpha1.Binding
+		want     []schema.GroupVersionKind
+	}{
+		{"the first of a kind", nil, bindings["web"], []schema.GroupVersionKind{deployments}},
+		{"another of it", nil, bindings["api"], []schema.GroupVersionKind{deployments}},
+		{"one of another kind", nil, bindings["other"], []schema.GroupVersionKind{deployments, otherApps}},
+		{"a change", bindings["web"], bindings["web"], []schema.GroupVersionKind{deployments, otherApps}},
+		{"the end of one of two", bindings["web"], nil, []schema.GroupVersionKind{deployments, otherApps}},
+		{"the template's kind is another", bindings["api"], bindings["other"], []schema.GroupVersionKind{otherApps}},
+		{"one of two again", bindings["other"], nil, []schema.GroupVersionKind{otherApps}},
+		{"the end of the last", bindings["other"], nil, nil},
+	} {
+		w.controller.bindingChanged(step.old, step.new)
+		if diff := cmp.Diff(step.want, w.templates.Wanted("bindings"), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s: wanted (-want +got):\n%s", step.reason, diff)
+		}
+	}
+	if all.lists > 0 {
+		t.Errorf("all bindings were looked through %d times", all.lists)
+	}
+}
+
 func TestWhatAPolicyChangeWakes(t *testing.T) {
 	api := all(deployments)
 	api.Name = "api"
