@@ -2,6 +2,7 @@ package interpret
 
 import (
 	"encoding/json"
+	"fmt"
 	"math/rand"
 	"testing"
 
@@ -404,6 +405,23 @@ func TestTheOrderOfReportsDoesNotMatter(t *testing.T) {
 		if got, _, _ := AggregateStatus(template, reports); !cmp.Equal(want, got) {
 			t.Fatalf("-want +got:\n%s", cmp.Diff(want, got))
 		}
+	}
+}
+
+func TestWhatClustersSayAlikeIsDecodedOnce(t *testing.T) {
+	const clusters = 200
+	var reports []Report
+	for i := range clusters {
+		reports = append(reports, said(fmt.Sprintf("c%03d", i), `{replicas: 2, readyReplicas: 2, availableReplicas: 2, updatedReplicas: 2, observedGeneration: 1}`))
+	}
+	reports[7].Status, reports[8].Status = []byte(`{"replicas": "two"}`), []byte(`{"replicas": "two"}`)
+	template := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"name": "web"}}}
+	status, _, _ := AggregateStatus(template, reports)
+	if status["replicas"] != int64(2*(clusters-2)) {
+		t.Errorf("of %d clusters, two of which can't be read, the status is %v", clusters, status)
+	}
+	if allocations := testing.AllocsPerRun(5, func() { AggregateStatus(template, reports) }); allocations > clusters {
+		t.Errorf("%v allocations for %d clusters", allocations, clusters)
 	}
 }
 
