@@ -252,6 +252,13 @@ const quickRemoval = 5 * time.Second
 // tellRemoval says of a binding that is being deleted from where it is not gone yet: a cluster may not be connected, or a person
 // may have to confirm it.
 func (r *BindingReconciler) tellRemoval(ctx context.Context, key types.NamespacedName, binding workv1alpha1.Binding) (ctrl.Result, error) {
+	// Before the works are looked at: the end of each of them wakes it.
+	if wait := quickRemoval - r.Now().Sub(binding.GetDeletionTimestamp().Time); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
+	if wait := r.passes.next(key, len(binding.GetSpec().Clusters), r.Now()); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
 	var held []string
 	works := map[string]*workv1alpha1.PropagationWork{}
 	for _, work := range r.Works.ByIndex(store.ByBinding, store.BindingIndex(key)) {
@@ -263,12 +270,6 @@ func (r *BindingReconciler) tellRemoval(ctx context.Context, key types.Namespace
 	}
 	if len(works) == 0 {
 		return ctrl.Result{}, nil
-	}
-	if wait := quickRemoval - r.Now().Sub(binding.GetDeletionTimestamp().Time); wait > 0 {
-		return ctrl.Result{RequeueAfter: wait}, nil
-	}
-	if wait := r.passes.next(key, len(works), r.Now()); wait > 0 {
-		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	status, changed := aggregate.Removal(binding.GetGeneration(), works, held).Status(binding.GetStatus(), metav1.NewTime(r.Now()))
 	if !changed {

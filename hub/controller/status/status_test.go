@@ -1026,6 +1026,32 @@ func TestAnOverridePolicySaysWhichOfItsRulesAreForNoCluster(t *testing.T) {
 	}
 }
 
+func TestTheWorksOfARemovalAreNotLookedAtForTheEndOfEach(t *testing.T) {
+	const clusters = 100
+	w := newWorld(t)
+	w.spread(t, clusters)
+	w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) {
+		b.DeletionTimestamp, b.Finalizers = &metav1.Time{Time: storetest.Began}, []string{workv1alpha1.BindingFinalizer}
+	})
+	perPass := func() float64 {
+		return testing.AllocsPerRun(10, func() {
+			if result := w.reconcile(t); result.RequeueAfter <= 0 {
+				t.Fatal("it does not come back")
+			}
+		})
+	}
+	if allocations := perPass(); allocations > clusters {
+		t.Errorf("while it may be done in a moment, a pass allocates %v times for %d clusters", allocations, clusters)
+	}
+	w.now = storetest.Began.Add(quickRemoval)
+	if result := w.reconcile(t); result.RequeueAfter > 0 {
+		t.Fatal("it does not say from where it is not gone")
+	}
+	if allocations := perPass(); allocations > clusters {
+		t.Errorf("right after one, a pass allocates %v times for %d clusters", allocations, clusters)
+	}
+}
+
 func TestARemovalThatTakesLongSaysFromWhereItIsNotDone(t *testing.T) {
 	w := newWorld(t)
 	w.report("a", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
