@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -420,5 +421,49 @@ func TestWhatPeopleAddedIsTakenBack(t *testing.T) {
 	}
 	if _, _, err := TakeBack([]metav1.ManagedFieldsEntry{entry("kubectl", "Update", "", "{")}, "windlass", nil); err == nil {
 		t.Error("broken fields are taken back without an error")
+	}
+}
+
+func TestTheIdentityOfAManifestIsWhatParsingItGives(t *testing.T) {
+	for _, c := range []struct{ reason, raw string }{
+		{"of a group", `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web","namespace":"shop"},"spec":{"replicas":2}}`},
+		{"of no group", `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"settings"},"data":{"kind":"other"}}`},
+		{"in other letters", `{"APIVersion":"v1","Kind":"ConfigMap","Metadata":{"Name":"settings"}}`},
+		{"in other letters, too", `{"apiVersion":"v1","kind":"ConfigMap","Kind":"Secret","metadata":{"name":"settings","Name":"other"}}`},
+		{"a list", `{"apiVersion":"v1","kind":"List","metadata":{"name":"all"},"items":[]}`},
+		{"an object with a field called items", `{"apiVersion":"v1","kind":"Menu","metadata":{"name":"lunch"},"items":"soup"}`},
+		{"no group before the slash", `{"apiVersion":"/v1","kind":"ConfigMap","metadata":{"name":"settings"}}`},
+		{"too many slashes", `{"apiVersion":"a/b/v1","kind":"ConfigMap","metadata":{"name":"settings"}}`},
+		{"no version", `{"kind":"ConfigMap","metadata":{"name":"settings"}}`},
+		{"no kind", `{"apiVersion":"v1","metadata":{"name":"settings"}}`},
+		{"no name", `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"generateName":"settings-"}}`},
+		{"a name that is a number", `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":7}}`},
+		{"a namespace that is a number", `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"settings","namespace":7}}`},
+		{"metadata of another form", `{"apiVersion":"v1","kind":"ConfigMap","metadata":[]}`},
+		{"cut off", `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"settings"},"data":{`},
+		{"no object", `[]`},
+		{"nothing", ``},
+	} {
+		want := []Object{}
+		if parsed, err := Parse([]byte(c.raw)); err == nil {
+			want = append(want, ObjectOf(parsed))
+		}
+		if diff := cmp.Diff(want, Objects([][]byte{[]byte(c.raw)})); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.reason, diff)
+		}
+	}
+}
+
+func TestTheRestOfAManifestIsNotDecodedForItsIdentity(t *testing.T) {
+	data := map[string]string{}
+	for i := range 100 {
+		data[fmt.Sprint("key-", i)] = "value"
+	}
+	raw, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "settings", "labels": data}, "data": data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if allocations := testing.AllocsPerRun(10, func() { Objects([][]byte{raw}) }); allocations > 50 {
+		t.Errorf("%v allocations", allocations)
 	}
 }
