@@ -1,0 +1,67 @@
+package garbage
+
+import (
+	"context"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"testing"
+	"time"
+)
+
+func TestAnAmountMayGatherUntilThatIsLessThanWhatIsInUse(t *testing.T) {
+	for _, c := range []struct {
+		reason string
+		used   uint64
+		want   int
+	}{
+		{"nothing is known yet", 0, most},
+		{"a program that has just begun", 10 << 20, most},
+		{"a small hub", 128 << 20, 200},
+		{"one that holds as much", room, usual},
+		{"one that holds more", 4 * room, usual},
+	} {
+		if got := share(c.used); got != c.want {
+			t.Errorf("%s: %d %%, want %d", c.reason, got, c.want)
+		}
+	}
+}
+
+func present() int {
+	sample := []metrics.Sample{{Name: "/gc/gogc:percent"}}
+	metrics.Read(sample)
+	return int(sample[0].Value.Uint64())
+}
+
+// until collects until the share is what is wanted.
+func until(t *testing.T, what string, wanted func(int) bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !wanted(present()); runtime.GC() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: the share stays %d %%", what, present())
+		}
+	}
+}
+
+func TestTheShareFollowsWhatIsInUse(t *testing.T) {
+	before := present()
+	t.Cleanup(func() { debug.SetGCPercent(before) })
+	ctx, stop := context.WithCancel(t.Context())
+	Gather(ctx, func(string) string { return "" })
+	until(t, "a program that uses little", func(share int) bool { return share == most })
+	held := make([]byte, room/2)
+	until(t, "one that uses half of the room", func(share int) bool { return share > usual && share <= 200 })
+	runtime.KeepAlive(held)
+	until(t, "and little again", func(share int) bool { return share == most })
+	stop()
+	until(t, "at the end", func(share int) bool { return share == usual })
+}
+
+func TestWhoSetsTheShareHasDecided(t *testing.T) {
+	before := present()
+	t.Cleanup(func() { debug.SetGCPercent(before) })
+	Gather(t.Context(), func(name string) string { return map[string]string{"GOGC": "50"}[name] })
+	if got := present(); got != before {
+		t.Errorf("it became %d %%", got)
+	}
+}
