@@ -228,9 +228,19 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, key types.NamespacedN
 	return ctrl.Result{}, nil
 }
 
-// settles says how long a status that is still moving waits for more reports.
+const (
+	// movingPause is how long a status that is still moving waits for each one that is, at least: of many that move together so
+	// many are written in a second, however many reports come.
+	movingPause = 10 * time.Millisecond
+	// mostSettle bounds the wait for others.
+	mostSettle = 5 * time.Second
+)
+
+// settles says how long a status that is still moving waits for more reports. The more of them move, the longer: each step of
+// each of hundreds of rollouts would be written, in the way of those that have not begun, and be untrue a moment later.
 func (r *BindingReconciler) settles(key types.NamespacedName) time.Duration {
-	return r.Settle - r.moving.since(key, r.Now())
+	since := r.moving.since(key, r.Now())
+	return max(r.Settle, min(time.Duration(r.moving.count())*movingPause, mostSettle)) - since
 }
 
 func (r *BindingReconciler) writeTemplate(ctx context.Context, key types.NamespacedName, template *unstructured.Unstructured, status map[string]any) error {
@@ -415,6 +425,13 @@ func (m *moving) since(key types.NamespacedName, now time.Time) time.Duration {
 	}
 	m.began[key] = now
 	return 0
+}
+
+// count says how many statuses are moving.
+func (m *moving) count() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.began)
 }
 
 func (m *moving) forget(key types.NamespacedName) {

@@ -216,6 +216,38 @@ func TestAStatusThatStillMovesWaitsForMoreReports(t *testing.T) {
 	})
 }
 
+func TestTheMoreStatusesMoveTheLongerEachWaitsForMoreReports(t *testing.T) {
+	for _, c := range []struct {
+		reason string
+		others int
+		want   time.Duration
+	}{
+		{"alone", 0, settle},
+		{"with a few", int(settle/movingPause) - 1, settle},
+		{"with hundreds", 299, 300 * movingPause},
+		{"with thousands", 5000, mostSettle},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			w := newWorld(t)
+			for i := range c.others {
+				w.bindings.moving.since(types.NamespacedName{Namespace: "shop", Name: fmt.Sprint("other-", i)}, w.now)
+			}
+			w.report("a", metav1.ConditionTrue, workv1alpha1.ResourceUnhealthy, "1")
+			if result := w.reconcile(t); result.RequeueAfter != c.want {
+				t.Errorf("it waits %s, want %s", result.RequeueAfter, c.want)
+			}
+			w.report("a", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+			w.report("b", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+			if result := w.reconcile(t); result.RequeueAfter > 0 || w.status().Summary.Healthy != 2 {
+				t.Errorf("settled, it waits %s with %+v", result.RequeueAfter, w.status().Summary)
+			}
+			if left := w.bindings.moving.count(); left != c.others {
+				t.Errorf("settled, it counts: %d, want %d", left, c.others)
+			}
+		})
+	}
+}
+
 // counted counts how often a template is looked up, with which each sum of a binding begins.
 type counted struct {
 	Templates
