@@ -64,6 +64,7 @@ type BindingReconciler struct {
 	passes  passes
 	moving  moving
 	unshown unshown
+	hashes  hashes
 }
 
 // Setup adds the controller to the manager.
@@ -178,6 +179,7 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, key types.NamespacedN
 	if !ok || binding.GetDeletionTimestamp() != nil || binding.GetStatus().SchedulerObservedGeneration == 0 {
 		r.moving.forget(key)
 		r.unshown.forget(key)
+		r.hashes.forget(key)
 		if ok && binding.GetDeletionTimestamp() != nil {
 			return r.tellRemoval(ctx, key, binding)
 		}
@@ -334,7 +336,7 @@ func (r *BindingReconciler) gather(key types.NamespacedName, binding workv1alpha
 	if !known || template == nil || template.GetUID() != binding.GetSpec().Resource.UID {
 		return aggregate.Input{}, nil, nil
 	}
-	hash, err := render.TemplateHash(template)
+	hash, err := r.hashes.of(key, template)
 	if err != nil {
 		return aggregate.Input{}, nil, err
 	}
@@ -476,4 +478,43 @@ func (u *unshown) forget(key types.NamespacedName) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	delete(u.written, key)
+}
+
+// hashes remembers what names the content of the template of each binding: to find out costs as much as to render it, and
+// every report of a cluster asks.
+type hashes struct {
+	mu    sync.Mutex
+	known map[types.NamespacedName]hashed
+}
+
+// hashed is the hash of one state of a template. The cache has the same object for as long as that state lasts.
+type hashed struct {
+	template *unstructured.Unstructured
+	hash     string
+}
+
+func (h *hashes) of(key types.NamespacedName, template *unstructured.Unstructured) (string, error) {
+	h.mu.Lock()
+	known, ok := h.known[key]
+	h.mu.Unlock()
+	if ok && known.template == template {
+		return known.hash, nil
+	}
+	hash, err := render.TemplateHash(template)
+	if err != nil {
+		return "", err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.known == nil {
+		h.known = map[types.NamespacedName]hashed{}
+	}
+	h.known[key] = hashed{template, hash}
+	return hash, nil
+}
+
+func (h *hashes) forget(key types.NamespacedName) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.known, key)
 }

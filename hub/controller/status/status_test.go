@@ -1058,6 +1058,31 @@ func TestAnOverridePolicySaysWhichOfItsRulesAreForNoCluster(t *testing.T) {
 	}
 }
 
+func TestATemplateIsHashedOnceForAllReportsOfIt(t *testing.T) {
+	w := newWorld(t)
+	large := deployment("u1")
+	labels := map[string]string{}
+	for i := range 300 {
+		labels[fmt.Sprint("label-", i)] = "value"
+	}
+	large.SetLabels(labels)
+	w.templates.Put(large)
+	pass := func() { w.reconcile(t) }
+	pass()
+	if allocations := testing.AllocsPerRun(10, pass); allocations > 300 {
+		t.Errorf("a pass over a template that has not changed allocates %v times", allocations)
+	}
+	changed := large.DeepCopy()
+	changed.SetLabels(nil)
+	before, err := w.bindings.hashes.of(key, large)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after, err := w.bindings.hashes.of(key, changed); err != nil || after == before {
+		t.Errorf("the hash stays when the template changes: %v", err)
+	}
+}
+
 func TestTheWorksOfARemovalAreNotLookedAtForTheEndOfEach(t *testing.T) {
 	const clusters = 100
 	w := newWorld(t)
