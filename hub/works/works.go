@@ -318,9 +318,9 @@ func (v *View) Record(ctx context.Context, cluster string, report *linkv1.Report
 		if equality.Semantic.DeepEqual(&work.Status, status) {
 			return nil
 		}
-		updated := work.DeepCopy()
+		updated := *work // the store copies what it is given
 		updated.Status = *status
-		stored, err := v.config.Works.UpdateStatus(ctx, updated)
+		stored, err := v.config.Works.UpdateStatus(ctx, &updated)
 		if err == nil {
 			v.wrote(stored)
 		}
@@ -331,11 +331,12 @@ func (v *View) Record(ctx context.Context, cluster string, report *linkv1.Report
 // Removed lets a work go whose removal the member has carried out.
 func (v *View) Removed(ctx context.Context, cluster, key, uid string) error {
 	return v.write(ctx, cluster, key, uid, func(work *workv1alpha1.PropagationWork) error {
-		released := work.DeepCopy()
-		if work.DeletionTimestamp == nil || !controllerutil.RemoveFinalizer(released, workv1alpha1.WorkFinalizer) {
+		released := *work // the store copies what it is given
+		released.Finalizers = slices.Clone(work.Finalizers)
+		if work.DeletionTimestamp == nil || !controllerutil.RemoveFinalizer(&released, workv1alpha1.WorkFinalizer) {
 			return nil
 		}
-		_, err := v.config.Works.Update(ctx, released)
+		_, err := v.config.Works.Update(ctx, &released)
 		return err
 	})
 }
