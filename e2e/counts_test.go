@@ -61,10 +61,11 @@ var costs = []cost{
 	{writes("configmaps", "delete"), countedObjects, "the user's own"},
 	{writes("propagationbindings", "create"), countedObjects + races, "the binding, with its clusters and Scheduled"},
 	{writes("propagationbindings", "update"), 2*countedObjects + 2*races, "the aggregated status; the mark of deletion"},
-	{writes("propagationbindings", "delete"), countedObjects, "the finalizer's end"},
+	{writes("propagationbindings", "delete"), countedObjects + races, "the finalizer's end"},
 	{writes("propagationworks", "create"), countedWorks + races, "the work"},
 	{writes("propagationworks", "update"), 2*countedWorks + races, "its status; the mark of deletion with the cause"},
-	{writes("propagationworks", "delete"), countedWorks, "the finalizer's end"},
+	{writes("propagationworks", "delete"), countedWorks + races, "the finalizer's end"},
+	{reads("propagationworks"), races, "none is read before it is marked or ends: the cache shows it"},
 	{writes("events", "create", "update"), 0, "nothing went wrong"},
 	{writes("memberclusters", "create", "update"), 2 * countedMembers, "what a cluster says of itself after the hub's restart; nothing for any object"},
 	{writes("namespaces", "create", "update"), 0, "the test's own namespace is there before"},
@@ -86,6 +87,9 @@ var costs = []cost{
 func writes(resource string, operations ...string) string {
 	return fmt.Sprintf(`etcd_request_duration_seconds_count\{.*operation="(%s)",resource="%s"\}`, strings.Join(operations, "|"), resource)
 }
+
+// reads are requests of the API server to etcd for one object.
+func reads(resource string) string { return writes(resource, "get") }
 
 func messages(family, direction string) string {
 	return fmt.Sprintf(`windlass_hub_link_messages_total\{direction="%s",family="%s"\}`, direction, family)

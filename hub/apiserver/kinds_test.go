@@ -646,10 +646,70 @@ func TestTheCauseOfARemovalIsWrittenWithTheDeletion(t *testing.T) {
 		if event.Type != watch.Modified || work.DeletionTimestamp == nil || work.Spec.RemovalCause != workv1alpha1.RemovalNotSelected {
 			t.Errorf("the first change is %s with deletion timestamp %v and cause %q", event.Type, work.DeletionTimestamp, work.Spec.RemovalCause)
 		}
+		// As what the registry itself deletes.
+		if work.Generation != created.Generation+1 || work.DeletionGracePeriodSeconds == nil || *work.DeletionGracePeriodSeconds != 0 {
+			t.Errorf("generation %d (before %d), grace %v", work.Generation, created.Generation, work.DeletionGracePeriodSeconds)
+		}
 		break
 	}
 	if _, err := hub.server.Stores.Works.Get(ctx, "karmada-es-caused", "free"); !apierrors.IsNotFound(err) {
 		t.Errorf("the work that nothing keeps is still there: %v", err)
+	}
+}
+
+func TestAnObjectThatIsBeingDeletedGoesWithItsLastFinalizer(t *testing.T) {
+	ctx := t.Context()
+	works := hub.server.Stores.Works
+	makeNamespace(t, "karmada-es-ended")
+	for _, c := range []struct {
+		reason string
+		change func(said *workv1alpha1.PropagationWork)
+		refuse func(error) bool // nil for one that goes
+	}{
+		{"the last one is removed", func(said *workv1alpha1.PropagationWork) { said.Finalizers = nil }, nil},
+		{"the decision was made on an older state", func(said *workv1alpha1.PropagationWork) {
+			said.Finalizers, said.ResourceVersion = nil, "1"
+		}, apierrors.IsConflict},
+		{"it is another object of the name", func(said *workv1alpha1.PropagationWork) {
+			said.Finalizers, said.UID = nil, "another"
+		}, apierrors.IsConflict},
+		{"it is gone", func(said *workv1alpha1.PropagationWork) {
+			said.Finalizers, said.Name = nil, "gone"
+		}, apierrors.IsNotFound},
+	} {
+		work := newWork("ended", fmt.Sprintf("w-%d", time.Now().UnixNano()), configMapManifest)
+		work.Finalizers = []string{workv1alpha1.WorkFinalizer}
+		if _, err := works.Create(ctx, work); err != nil {
+			t.Fatal(err)
+		}
+		if err := works.DeleteMarked(ctx, work.Namespace, work.Name, apiserver.DeleteOptions{}, func(*workv1alpha1.PropagationWork) {}); err != nil {
+			t.Fatal(err)
+		}
+		stored, err := works.Get(ctx, work.Namespace, work.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := stored.DeepCopy()
+		c.change(said)
+		_, err = works.Update(ctx, said)
+		_, there := works.Get(ctx, work.Namespace, work.Name)
+		switch {
+		case c.refuse == nil && (err != nil || !apierrors.IsNotFound(there)):
+			t.Errorf("%s: error %v, and it is there: %v", c.reason, err, there)
+		case c.refuse != nil && (!c.refuse(err) || there != nil):
+			t.Errorf("%s: error %v, and it is there: %v", c.reason, err, there)
+		}
+	}
+	kept := newWork("ended", "kept", configMapManifest)
+	kept.Finalizers = []string{workv1alpha1.WorkFinalizer}
+	stored, err := works.Create(ctx, kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored = stored.DeepCopy()
+	stored.Finalizers, stored.DeletionTimestamp = nil, &metav1.Time{Time: time.Now()}
+	if _, err := works.Update(ctx, stored); !apierrors.IsConflict(err) {
+		t.Errorf("one that nobody deletes: error %v", err)
 	}
 }
 

@@ -147,7 +147,29 @@ func (s *Store[T]) Replace(ctx context.Context, leaving, object T) (T, error) {
 // decision to change it was made on. Removing the last finalizer of an object that is being deleted
 // deletes it.
 func (s *Store[T]) Update(ctx context.Context, object T) (T, error) {
+	if object.GetDeletionTimestamp() != nil && len(object.GetFinalizers()) == 0 && object.GetResourceVersion() != "" {
+		return object, s.end(ctx, object)
+	}
 	return s.update(ctx, s.main, object)
+}
+
+// end deletes an object that is being deleted and that nothing keeps any more. The registry's update would do the same, after
+// it has prepared a state that is never written and read the object anew.
+func (s *Store[T]) end(ctx context.Context, object T) error {
+	ctx = in(ctx, object.GetNamespace())
+	key, err := s.main.KeyFunc(ctx, object.GetName())
+	if err != nil {
+		return err
+	}
+	uid, version := object.GetUID(), object.GetResourceVersion()
+	deleted := func(_ context.Context, existing runtime.Object) error {
+		if existing.(T).GetDeletionTimestamp() == nil {
+			return apierrors.NewConflict(s.kind.resource(), object.GetName(), errors.New("nobody deletes the object"))
+		}
+		return nil
+	}
+	err = s.main.Storage.Delete(ctx, key, s.main.NewFunc(), &apistorage.Preconditions{UID: &uid, ResourceVersion: &version}, deleted, false, nil, apistorage.DeleteOptions{})
+	return storeerr.InterpretDeleteError(err, s.kind.resource(), object.GetName())
 }
 
 // UpdateStatus writes the status and nothing else. One that is the same as before costs no write.
@@ -165,24 +187,50 @@ func (s *BindingStore[T]) UpdateSchedule(ctx context.Context, object T) (T, erro
 
 // Delete marks the object as being deleted, or removes it when no finalizer keeps it.
 func (s *Store[T]) Delete(ctx context.Context, namespace, name string, options DeleteOptions) error {
-	return s.DeleteMarked(ctx, namespace, name, options, nil)
+	_, _, err := s.main.Delete(in(ctx, namespace), name, rest.ValidateAllObjectFunc, options.meta())
+	return err
 }
 
 // DeleteMarked deletes like Delete, and in the same write lets mark change the object: what it
 // leaves there is seen together with the deletion timestamp. An object that no finalizer keeps is
 // removed without the mark being seen, and one that is being deleted already is marked again.
 func (s *Store[T]) DeleteMarked(ctx context.Context, namespace, name string, options DeleteOptions, mark func(T)) error {
-	// The registry shows the object to its validation right before it writes the deletion, and
-	// writes that very object.
-	validation := rest.ValidateAllObjectFunc
-	if mark != nil {
-		validation = func(_ context.Context, existing runtime.Object) error {
-			mark(existing.(T))
-			return nil
-		}
+	ctx = in(ctx, namespace)
+	key, err := s.main.KeyFunc(ctx, name)
+	if err != nil {
+		return err
 	}
-	_, _, err := s.main.Delete(in(ctx, namespace), name, validation, options.meta())
-	return err
+	preconditions := options.meta().Preconditions
+	if preconditions == nil {
+		preconditions = &metav1.Preconditions{}
+	}
+	// The registry's deletion ends in the same write, after it has read the object from the store.
+	err = s.main.Storage.GuaranteedUpdate(ctx, key, s.main.NewFunc(), false, &apistorage.Preconditions{UID: preconditions.UID, ResourceVersion: preconditions.ResourceVersion},
+		apistorage.SimpleUpdate(func(existing runtime.Object) (runtime.Object, error) {
+			object := existing.(T)
+			if len(object.GetFinalizers()) == 0 {
+				return nil, errNothingKeepsIt
+			}
+			mark(object)
+			markDeleted(object)
+			return object, nil
+		}), false, nil)
+	if errors.Is(err, errNothingKeepsIt) {
+		return s.Delete(ctx, namespace, name, options)
+	}
+	return storeerr.InterpretUpdateError(err, s.kind.resource(), name)
+}
+
+var errNothingKeepsIt = errors.New("no finalizer keeps the object")
+
+// markDeleted marks an object as being deleted, as the registry does.
+func markDeleted(object metav1.Object) {
+	if object.GetDeletionTimestamp() == nil {
+		now := metav1.Now()
+		object.SetDeletionTimestamp(&now)
+		object.SetGeneration(object.GetGeneration() + 1)
+	}
+	object.SetDeletionGracePeriodSeconds(new(int64))
 }
 
 // Guard makes every Create and Replace in this process ask check first. It must be called before the store is used.
