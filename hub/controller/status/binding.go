@@ -223,10 +223,12 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, key types.NamespacedN
 		}
 		r.tell(template, binding.GetStatus(), status)
 	}
+	if !apierrors.IsConflict(failure) { // what can't be written does not move, and others do not wait for it
+		r.moving.forget(key)
+	}
 	if failure != nil {
 		return store.Outcome(fmt.Errorf("writing the status of %s: %w", store.TemplateKey(binding), failure))
 	}
-	r.moving.forget(key)
 	return ctrl.Result{}, nil
 }
 

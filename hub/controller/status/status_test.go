@@ -402,6 +402,22 @@ func TestAStatusThatTheTemplateCannotTakeIsInItsBinding(t *testing.T) {
 	if w.status().Summary.Healthy != 2 {
 		t.Errorf("the summary is %+v", w.status().Summary)
 	}
+
+	t.Run("and others do not wait for one that moves", func(t *testing.T) {
+		w.report("b", metav1.ConditionTrue, workv1alpha1.ResourceUnhealthy, "1")
+		w.reconcile(t)
+		if moving := w.bindings.moving.count(); moving != 1 {
+			t.Fatalf("%d move", moving)
+		}
+		w.now = w.now.Add(settle)
+		w.templates.RefuseStatus = errors.New("it is not valid")
+		if _, err := w.bindings.Reconcile(t.Context(), key); err == nil {
+			t.Error("nobody hears of it")
+		}
+		if moving := w.bindings.moving.count(); moving != 0 {
+			t.Errorf("%d move", moving)
+		}
+	})
 }
 
 func TestNothingIsSaidOfABindingThatIsNotUnderWay(t *testing.T) {
