@@ -283,6 +283,7 @@ func (r *BindingReconciler) tellRemoval(ctx context.Context, key types.Namespace
 		}
 	}
 	if len(works) == 0 {
+		r.passes.forget(key) // nothing wakes it any more
 		return ctrl.Result{}, nil
 	}
 	status, changed := aggregate.Removal(binding.GetGeneration(), works, held).Status(binding.GetStatus(), metav1.NewTime(r.Now()))

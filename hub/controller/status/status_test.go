@@ -1123,6 +1123,13 @@ func TestTheWorksOfARemovalAreNotLookedAtForTheEndOfEach(t *testing.T) {
 	if allocations := perPass(); allocations > clusters {
 		t.Errorf("right after one, a pass allocates %v times for %d clusters", allocations, clusters)
 	}
+	for _, work := range w.PropagationWorks.List() {
+		w.PropagationWorks.Drop(work.Namespace, work.Name)
+	}
+	w.now = w.now.Add(clusters * passPause)
+	if result := w.reconcile(t); result.RequeueAfter > 0 || len(w.bindings.passes.began) > 0 {
+		t.Errorf("when all are gone, it comes back after %s and remembers %v", result.RequeueAfter, w.bindings.passes.began)
+	}
 }
 
 func TestARemovalThatTakesLongSaysFromWhereItIsNotDone(t *testing.T) {
