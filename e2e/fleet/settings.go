@@ -10,6 +10,9 @@ controllers:
 link:
   heartbeatInterval: 1s
   heartbeatTimeout: 4s
+# Longer than for users: a test that expects a division by what agents say must not get one by what is known without them.
+capacity:
+  timeout: 20s
 `
 
 	agentConfig = `
