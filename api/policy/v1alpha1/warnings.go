@@ -59,6 +59,8 @@ func OverrideWarnings(policy Override, exists func(cluster string) bool) []strin
 }
 
 // warnings are gathered one by one.
+//
+// +k8s:openapi-gen=false
 type warnings struct {
 	said   []string
 	exists func(cluster string) bool
