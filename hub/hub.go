@@ -293,6 +293,7 @@ func (h *hub) serveControllers(ctx context.Context) error {
 	if !cache.WaitForCacheSync(ctx.Done(), ready) {
 		return nil
 	}
+	deciders.stand()
 	store.LetStandingWait(time.Now().Add(headStart(len(h.kinds.clusters.List()))))
 	h.api.Stores.PlaceBy(deciders.place)
 	h.api.Stores.ExplainBy(deciders.explain)
@@ -337,6 +338,8 @@ type deciders struct {
 	place   apiserver.Placer
 	explain apiserver.Explainer
 	claim   apiserver.Claimer
+	// stand is called once, before the controllers start.
+	stand func()
 }
 
 // makeControllers makes all controllers. They may start, and the deciders may be asked, when ready says so.
@@ -411,13 +414,13 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, asked deciders
 		bindings.Explain(binding, answer)
 		return answer
 	}
-	return mgr, deciders{place: placing.Place, explain: explain, claim: policies.Claim}, func() bool {
+	return mgr, deciders{place: placing.Place, explain: explain, claim: policies.Claim, stand: clusters.Stand}, func() bool {
 		for _, informer := range h.kinds.informers {
 			if !informer.HasSynced() {
 				return false
 			}
 		}
-		return policiesKnown() && clustersKnown() && h.view.Synced()
+		return policiesKnown() && clustersKnown() && h.view.Synced() && clusters.Namespaces.HasSynced()
 	}, nil
 }
 

@@ -20,6 +20,16 @@ func (a *Accepting) Accepts(cluster string) bool {
 	return a.clusters[cluster]
 }
 
+// stand accepts what was accepted before the process began: that is no beginning.
+func (a *Accepting) stand(cluster string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.clusters == nil {
+		a.clusters = map[string]bool{}
+	}
+	a.clusters[cluster] = true
+}
+
 func (a *Accepting) set(cluster string, accepts bool) {
 	a.mu.Lock()
 	if a.clusters == nil {

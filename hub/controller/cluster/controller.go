@@ -73,6 +73,15 @@ func (r *Reconciler) Setup(mgr manager.Manager) error {
 	if err != nil {
 		return err
 	}
+	// From now on, and not from the controller's start: see Stand.
+	if _, err := r.Namespaces.AddEventHandler(cache.ResourceEventHandlerFuncs{DeleteFunc: func(obj any) {
+		if unknown, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+			obj = unknown.Obj
+		}
+		r.namespaceGone(obj.(*corev1.Namespace), nil)
+	}, UpdateFunc: func(old, new any) { r.namespaceGone(old.(*corev1.Namespace), new.(*corev1.Namespace)) }}); err != nil {
+		return err
+	}
 	sessions := &store.Mailbox[string]{}
 	r.Roster.Listen(func(cluster string) { sessions.Add(cluster, false) })
 	if err := c.Watch(sessions); err != nil {
@@ -87,6 +96,18 @@ func (r *Reconciler) Setup(mgr manager.Manager) error {
 		return err
 	}
 	return c.Watch(store.Source(r.Works.Informer, r.workGone))
+}
+
+// Stand accepts works for all clusters that had their namespace before this process began. Call it when the caches are
+// filled and before the controllers start. Found out about one by one, each would wake all bindings that go there, and a
+// thousand clusters would have every binding rendered again and again for a thousand clusters.
+func (r *Reconciler) Stand() {
+	for _, cluster := range r.Clusters.List() {
+		namespace, there, _ := r.Namespaces.GetIndexer().GetByKey(workv1alpha1.ExecutionNamespace(cluster.Name))
+		if there && namespace.(*corev1.Namespace).DeletionTimestamp == nil && cluster.DeletionTimestamp == nil {
+			r.Accepting.stand(cluster.Name)
+		}
+	}
 }
 
 // namespaceGone wakes a cluster whose execution namespace somebody deletes, and has no works written

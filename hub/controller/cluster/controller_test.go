@@ -350,6 +350,42 @@ func TestAClusterGetsItsNamespaceOnceAndThenAcceptsWorks(t *testing.T) {
 	}
 }
 
+func TestWhatStoodBeforeTheProcessIsAcceptedAndWakesNobody(t *testing.T) {
+	w := newWorld()
+	namespace := func(cluster string, leaving bool) {
+		n := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "karmada-es-" + cluster}}
+		if leaving {
+			n.DeletionTimestamp = &metav1.Time{Time: now}
+		}
+		if err := w.controller.Namespaces.GetIndexer().Add(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"a", "b", "c", "d"} {
+		w.MemberClusters.Put(member(func(c *clusterv1alpha1.MemberCluster) {
+			c.Name = name
+			if name == "d" {
+				c.DeletionTimestamp, c.Finalizers = &metav1.Time{Time: now}, []string{workv1alpha1.ClusterFinalizer}
+			}
+		}))
+	}
+	namespace("a", false)
+	namespace("b", true)
+	namespace("d", false)
+	w.controller.Stand()
+	got := map[string]bool{}
+	for _, name := range []string{"a", "b", "c", "d"} {
+		got[name] = w.controller.Accepting.Accepts(name)
+	}
+	if diff := cmp.Diff(map[string]bool{"a": true, "b": false, "c": false, "d": false}, got); diff != "" {
+		t.Errorf("accepted (-want +got):\n%s", diff)
+	}
+	w.reconcile(t)
+	if asked := w.requests(); len(asked) > 0 || len(w.began) > 0 {
+		t.Errorf("it was asked for %v, and %v began", asked, w.began)
+	}
+}
+
 func TestNoWorksAreAcceptedWithoutANamespace(t *testing.T) {
 	t.Run("it is there from before", func(t *testing.T) {
 		w := newWorld()
