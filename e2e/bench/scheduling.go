@@ -47,7 +47,8 @@ var strategies = []strategy{
 		return map[string]any{"clusterAffinity": affinity, "spreadConstraints": []any{spreadBy("region", 3), spreadBy("cluster", 3)}}
 	}},
 	{"Divided by static weights", func(affinity map[string]any) map[string]any {
-		return map[string]any{"clusterAffinity": affinity, "spreadConstraints": []any{spreadBy("cluster", 3)}, "replicaScheduling": divided("Weighted", nil)}
+		// Without spread constraints: beside static weights they choose nothing.
+		return map[string]any{"clusterAffinity": affinity, "replicaScheduling": divided("Weighted", nil)}
 	}},
 	{"Divided by room (dynamic weights)", func(affinity map[string]any) map[string]any {
 		return map[string]any{"clusterAffinity": affinity, "spreadConstraints": []any{spreadBy("cluster", 3)},
