@@ -10,12 +10,16 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"time"
 )
 
 const (
 	// room is what may gather. It is an amount and no share, so that a hub pays for it once, and not for each agent.
 	room = 256 << 20
-	// usual is Go's own share, in percent; a hub that holds more than room has it.
+	// busy is how many bytes a hub allocates in a second that has much to do. One with less is collected so seldom that it
+	// costs nothing, and its memory stays small.
+	busy = 16 << 20
+	// usual is Go's own share, in percent; a hub that holds more than room has it, and one that is not busy.
 	usual = 100
 	// most bounds the share: it holds until the first look after a collection, and what is in use then may be many times more.
 	most = 400
@@ -23,8 +27,11 @@ const (
 	byUser = "GOGC"
 )
 
-// share is how much may gather over what is in use, in percent.
-func share(used uint64) int {
+// share is how much may gather over what is in use, in percent, when so many bytes are allocated in a second.
+func share(used uint64, perSecond float64) int {
+	if perSecond < busy {
+		return usual
+	}
 	return int(min(most, max(usual, math.Ceil(room*100/float64(max(used, 1))))))
 }
 
@@ -34,14 +41,16 @@ func Gather(ctx context.Context, getenv func(string) string) {
 	if getenv(byUser) != "" {
 		return
 	}
-	g := &gatherer{ctx: ctx, present: usual}
+	g := &gatherer{ctx: ctx, present: usual, at: time.Now()}
 	g.look()
 }
 
 // gatherer sets the share anew after each collection.
 type gatherer struct {
-	ctx     context.Context
-	present int
+	ctx       context.Context
+	present   int
+	at        time.Time // of the last look
+	allocated uint64    // until then, since the start
 }
 
 // A mark is garbage from the beginning: that it is collected tells of a collection.
@@ -52,16 +61,14 @@ func (g *gatherer) look() {
 		debug.SetGCPercent(usual)
 		return
 	}
-	if wanted := share(used()); wanted != g.present { // setting it stops everything for a moment
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	now, used, allocated := time.Now(), sample[0].Value.Uint64(), sample[1].Value.Uint64()
+	perSecond := float64(allocated-g.allocated) / max(now.Sub(g.at), time.Millisecond).Seconds()
+	g.at, g.allocated = now, allocated
+	if wanted := share(used, perSecond); wanted != g.present { // setting it stops everything for a moment
 		debug.SetGCPercent(wanted)
 		g.present = wanted
 	}
 	runtime.SetFinalizer(&mark{g}, func(m *mark) { m.of.look() })
-}
-
-// used is what the last collection has found to be in use.
-func used() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(sample)
-	return sample[0].Value.Uint64()
 }

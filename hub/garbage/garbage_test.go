@@ -13,15 +13,17 @@ func TestAnAmountMayGatherUntilThatIsLessThanWhatIsInUse(t *testing.T) {
 	for _, c := range []struct {
 		reason string
 		used   uint64
+		rate   float64
 		want   int
 	}{
-		{"nothing is known yet", 0, most},
-		{"a program that has just begun", 10 << 20, most},
-		{"a small hub", 128 << 20, 200},
-		{"one that holds as much", room, usual},
-		{"one that holds more", 4 * room, usual},
+		{"nothing is known yet", 0, busy, most},
+		{"a program that has just begun", 10 << 20, busy, most},
+		{"a small hub", 128 << 20, busy, 200},
+		{"one that holds as much", room, busy, usual},
+		{"one that holds more", 4 * room, busy, usual},
+		{"a small hub that has little to do", 128 << 20, busy / 2, usual},
 	} {
-		if got := share(c.used); got != c.want {
+		if got := share(c.used, c.rate); got != c.want {
 			t.Errorf("%s: %d %%, want %d", c.reason, got, c.want)
 		}
 	}
@@ -33,10 +35,14 @@ func present() int {
 	return int(sample[0].Value.Uint64())
 }
 
-// until collects until the share is what is wanted.
-func until(t *testing.T, what string, wanted func(int) bool) {
+var garbage []byte
+
+// until makes so much garbage and collects it, again and again, until the share is what is wanted.
+func until(t *testing.T, what string, made int, wanted func(int) bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); !wanted(present()); runtime.GC() {
+		garbage = make([]byte, made)
+		garbage = nil
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: the share stays %d %%", what, present())
 		}
@@ -48,13 +54,15 @@ func TestTheShareFollowsWhatIsInUse(t *testing.T) {
 	t.Cleanup(func() { debug.SetGCPercent(before) })
 	ctx, stop := context.WithCancel(t.Context())
 	Gather(ctx, func(string) string { return "" })
-	until(t, "a program that uses little", func(share int) bool { return share == most })
+	until(t, "a program that uses little and makes much garbage", 4*busy, func(share int) bool { return share == most })
 	held := make([]byte, room/2)
-	until(t, "one that uses half of the room", func(share int) bool { return share > usual && share <= 200 })
+	until(t, "one that uses half of the room", 4*busy, func(share int) bool { return share > usual && share <= 200 })
 	runtime.KeepAlive(held)
-	until(t, "and little again", func(share int) bool { return share == most })
+	until(t, "and little again", 4*busy, func(share int) bool { return share == most })
+	until(t, "when it has nothing to do", 0, func(share int) bool { return share == usual })
+	until(t, "and again much", 4*busy, func(share int) bool { return share == most })
 	stop()
-	until(t, "at the end", func(share int) bool { return share == usual })
+	until(t, "at the end", 4*busy, func(share int) bool { return share == usual })
 }
 
 func TestWhoSetsTheShareHasDecided(t *testing.T) {
