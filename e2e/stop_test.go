@@ -65,13 +65,19 @@ func TestAHubThatIsAskedToStopSaysSoAndEndsItsWatches(t *testing.T) {
 	}
 	log := hub.Process().Tail(1000)
 	lines := strings.Split(strings.TrimSpace(log), "\n")
-	for _, line := range lines {
+	hasNoErrors(t, log)
+	if !strings.Contains(log, `msg="the hub is stopping"`) || !strings.Contains(lines[len(lines)-1], `msg="the hub has stopped"`) {
+		t.Errorf("the log does not say that the hub is stopping, or not in the end that it has stopped:\n%s", log)
+	}
+}
+
+// hasNoErrors makes sure that a log has none, and no line that did not go through the log.
+func hasNoErrors(t *testing.T, log string) {
+	t.Helper()
+	for line := range strings.Lines(log) {
 		if !strings.HasPrefix(line, "time=") || strings.Contains(line, "level=ERROR") && !ofTheMachine(line) {
 			t.Errorf("the log has a line that should not be there: %s", line)
 		}
-	}
-	if !strings.Contains(log, `msg="the hub is stopping"`) || !strings.Contains(lines[len(lines)-1], `msg="the hub has stopped"`) {
-		t.Errorf("the log does not say that the hub is stopping, or not in the end that it has stopped:\n%s", log)
 	}
 }
 
@@ -143,11 +149,7 @@ func TestAHubThatIsAskedToStopWhileItStartsStopsAndSaysNothingElse(t *testing.T)
 	if code != 0 || !strings.Contains(log, "the hub has stopped") {
 		t.Errorf("it ended with code %d:\n%s", code, log)
 	}
-	for line := range strings.Lines(log) {
-		if !strings.HasPrefix(line, "time=") || strings.Contains(line, "level=ERROR") {
-			t.Errorf("the log has a line that should not be there: %s", line)
-		}
-	}
+	hasNoErrors(t, log)
 }
 
 func TestProgramsSayTheirVersionAndTheirOwnFlagsOnly(t *testing.T) {
