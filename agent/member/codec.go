@@ -3,6 +3,7 @@ package member
 import (
 	"fmt"
 	"net/http"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -33,7 +34,8 @@ type readsOnce struct{ runtime.NegotiatedSerializer }
 
 // SupportedMediaTypes are those of the dynamic client.
 func (s readsOnce) SupportedMediaTypes() []runtime.SerializerInfo {
-	infos := s.NegotiatedSerializer.SupportedMediaTypes()
+	// The dynamic client gives everybody the same list.
+	infos := slices.Clone(s.NegotiatedSerializer.SupportedMediaTypes())
 	for i, info := range infos {
 		if info.MediaType != runtime.ContentTypeJSON {
 			continue

@@ -88,6 +88,18 @@ func TestWhatIsReadOnceIsReadAsTheDynamicClientReadsIt(t *testing.T) {
 	}
 }
 
+func TestTheSerializersOfTheDynamicClientAreNotChangedForOthers(t *testing.T) {
+	own := dynamic.ConfigFor(&rest.Config{}).NegotiatedSerializer
+	for range 3 {
+		readsOnce{own}.SupportedMediaTypes()
+	}
+	for _, info := range own.SupportedMediaTypes() {
+		if _, changed := info.Serializer.(objectDecoder); changed {
+			t.Errorf("what client-go has for %s decodes by ours", info.MediaType)
+		}
+	}
+}
+
 func TestADynamicClientUnderstandsAnAPIServer(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		w.Header().Set("Content-Type", runtime.ContentTypeJSON)
