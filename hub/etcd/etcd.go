@@ -130,6 +130,8 @@ func embedded(dataDir, socket string, log *slogCore) *embed.Config {
 	c.InitialCluster = c.InitialClusterFromName(memberName)
 	c.InitialClusterToken = memberName
 	c.QuotaBackendBytes = quotaBytes
+	// So many of the last writes are kept in memory for followers that have fallen behind. There are none.
+	c.SnapshotCatchUpEntries = 100
 	// A member that is alone has nobody to wait for when it elects itself.
 	c.TickMs, c.ElectionMs = 50, 500
 	c.EnableGRPCGateway = false

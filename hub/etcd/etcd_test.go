@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,43 @@ func TestWhatIsWrittenIsFoundAfterARestart(t *testing.T) {
 				t.Errorf("read %q after the restart, want 1", got)
 			}
 		})
+	}
+}
+
+// etcd keeps thousands of writes for followers, if it is not told otherwise.
+func TestOldWritesAreNotKeptInMemory(t *testing.T) {
+	dir := shortTempDir(t)
+	e := start(t, dir)
+	client := e.InProcess()
+	const writes, size = 1000, 64 << 10
+	inUse := func() uint64 {
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	before := inUse()
+	for i := range writes {
+		value := strings.Repeat(string(rune('a'+i%26)), size)
+		if _, err := client.Put(t.Context(), "/a", value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// What was written last is in memory until it is moved into the database.
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		after := inUse()
+		if after < before+writes*size/2 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("%d MB are in use after %d MB were written, %d MB before", after>>20, writes*size>>20, before>>20)
+			break
+		}
+	}
+	_ = client.Close()
+	e.Close()
+	if got, want := get(t, start(t, dir), "/a"), strings.Repeat(string(rune('a'+(writes-1)%26)), size); got != want {
+		t.Errorf("after a restart %d bytes were read, want the %d that were written last", len(got), len(want))
 	}
 }
 
