@@ -52,6 +52,9 @@ type kind[T Object] struct {
 	warnings func(object T, exists func(cluster string) bool) []string
 	// sameSpec may be nil; it is for kinds whose specs are too large to compare by reflection.
 	sameSpec func(a, b T) bool
+	// share gives what many objects have alike one copy. It is called with objects that nobody else has yet, when they are decoded and
+	// when the hub's own informers get theirs; it may be nil.
+	share func(object T)
 
 	columns []column[T]
 }

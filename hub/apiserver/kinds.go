@@ -261,6 +261,9 @@ var memberClusters = &kind[*clusterv1alpha1.MemberCluster]{
 	prepareNew:    func(c *clusterv1alpha1.MemberCluster) { clusterv1alpha1.StampTaints(c, nil, time.Now()) },
 	prepareUpdate: func(c, before *clusterv1alpha1.MemberCluster) { clusterv1alpha1.StampTaints(c, before, time.Now()) },
 	validate:      clusterv1alpha1.ValidateMemberCluster, validateUpdate: clusterv1alpha1.ValidateMemberClusterUpdate, validateStatusUpdate: clusterv1alpha1.ValidateMemberClusterStatusUpdate,
+	share: func(c *clusterv1alpha1.MemberCluster) {
+		c.Status.APIEnablements = enablements.Of(c.Status.APIEnablements)
+	},
 	columns: []column[*clusterv1alpha1.MemberCluster]{
 		text("Version", "The version of the cluster's API server.", func(c *clusterv1alpha1.MemberCluster) string { return c.Status.KubernetesVersion }),
 		text("Mode", "How works get to the cluster.", func(c *clusterv1alpha1.MemberCluster) string { return string(c.Spec.SyncMode) }),

@@ -85,6 +85,9 @@ func newRegistry[T Object](k *kind[T], options generic.RESTOptionsGetter, cluste
 		ResetFieldsStrategy:       whole,
 		TableConvertor:            &table[T]{kind: k},
 	}
+	if k.share != nil {
+		options = sharing[T]{RESTOptionsGetter: options, share: k.share}
+	}
 	if err := main.CompleteWithOptions(&generic.StoreOptions{RESTOptions: options}); err != nil {
 		return nil, fmt.Errorf("making the store of %s: %w", k.resource(), err)
 	}

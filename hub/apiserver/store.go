@@ -265,7 +265,7 @@ func (s *Store[T]) watch(ctx context.Context, namespace string, options *metaint
 	if err != nil {
 		return nil, err
 	}
-	return watch.Filter(events, unwrapped), nil
+	return watch.Filter(events, s.own), nil
 }
 
 func (s *Store[T]) result(object runtime.Object, err error) (T, error) {
@@ -280,10 +280,13 @@ func (s *Store[T]) result(object runtime.Object, err error) (T, error) {
 	return typed, nil
 }
 
-// unwrapped gives the object of an event that the watch cache wrapped to encode it only once.
-func unwrapped(event watch.Event) (watch.Event, bool) {
+// own gives the object of an event that the watch cache wrapped to encode it only once. Wrapped or not, it is a copy for this watch.
+func (s *Store[T]) own(event watch.Event) (watch.Event, bool) {
 	if wrapped, ok := event.Object.(runtime.CacheableObject); ok {
 		event.Object = wrapped.GetObject()
+	}
+	if object, ok := event.Object.(T); ok && s.kind.share != nil {
+		s.kind.share(object)
 	}
 	return event, true
 }

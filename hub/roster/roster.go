@@ -3,10 +3,13 @@
 package roster
 
 import (
+	"hash/maphash"
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	linkv1 "windlass.dev/windlass/api/link/v1"
+	"windlass.dev/windlass/hub/alike"
 	"windlass.dev/windlass/pkg/session"
 )
 
@@ -33,6 +36,8 @@ type Member struct {
 type Roster struct {
 	began time.Time
 	now   func() time.Time
+	// apis are what members serve: the same in nearly all of them.
+	apis *alike.Lists[*linkv1.ServedAPI]
 
 	mu        sync.Mutex
 	members   map[string]Member
@@ -41,7 +46,13 @@ type Roster struct {
 
 // New makes a roster on which nobody has been seen since the process began.
 func New(now func() time.Time) *Roster {
-	return &Roster{began: now(), now: now, members: map[string]Member{}}
+	return &Roster{began: now(), now: now, members: map[string]Member{}, apis: alike.New(writeAPI, func(a, b *linkv1.ServedAPI) bool { return proto.Equal(a, b) })}
+}
+
+func writeAPI(hash *maphash.Hash, api *linkv1.ServedAPI) {
+	for _, part := range []string{api.GetGroup(), api.GetVersion(), api.GetResource(), api.GetKind()} {
+		maphash.WriteComparable(hash, part)
+	}
 }
 
 // Listen adds a function that is called after every change, without a lock held. It must not block
@@ -107,8 +118,9 @@ func (r *Roster) Disconnected(cluster string, epoch int64) {
 	})
 }
 
-// Facts records what a member says of itself.
+// Facts records what a member says of itself. The message is the roster's from then on.
 func (r *Roster) Facts(cluster string, facts *linkv1.ClusterFacts) {
+	facts.Apis = r.apis.Of(facts.Apis)
 	r.change(cluster, func(member *Member) bool {
 		member.Facts = facts
 		return true

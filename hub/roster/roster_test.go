@@ -108,3 +108,18 @@ func TestMembersAreKeptApart(t *testing.T) {
 		t.Error("one member's end is another's")
 	}
 }
+
+func TestMembersThatServeTheSameShareTheListOfIt(t *testing.T) {
+	r := roster.New(func() time.Time { return began })
+	for _, cluster := range []string{"a", "b"} {
+		r.Facts(cluster, &linkv1.ClusterFacts{Apis: []*linkv1.ServedAPI{{Group: "apps", Version: "v1", Kind: "Deployment", Resource: "deployments", Namespaced: true}}})
+	}
+	r.Facts("c", &linkv1.ClusterFacts{Apis: []*linkv1.ServedAPI{{Group: "apps", Version: "v1", Kind: "Deployment", Resource: "deployments"}}})
+	a, b, c := r.Get("a").Facts.Apis, r.Get("b").Facts.Apis, r.Get("c").Facts.Apis
+	if a[0] != b[0] {
+		t.Error("what two members serve alike is held twice")
+	}
+	if c[0].Namespaced {
+		t.Error("a member is said to serve what another one does")
+	}
+}

@@ -20,8 +20,8 @@ type Cluster struct {
 	region   string
 	zones    []string
 	taints   []taint
-	apis     map[schema.GroupVersionKind]struct{}
-	apisDone bool // apis are all that the cluster serves
+	apis     map[schema.GroupVersionKind]struct{} // shared
+	apisDone bool                                 // apis are all that the cluster serves
 	joined   bool
 	deleting bool
 }
@@ -36,13 +36,69 @@ type taint struct {
 // CompileCluster takes from a MemberCluster what scheduling looks at. The object must not be changed
 // afterwards.
 func CompileCluster(cluster *clusterv1alpha1.MemberCluster) *Cluster {
+	var alone Compiler
+	return alone.Cluster(cluster)
+}
+
+// mostServed bounds the lists whose compiled form is remembered.
+const mostServed = 256
+
+// A Compiler compiles clusters, and those that share one list of what they serve share its compiled form, too. The zero value is
+// ready. Not safe for concurrent use.
+type Compiler struct {
+	// served is by the list's first element, which stays where it is for as long as it is a key here.
+	served map[*clusterv1alpha1.APIEnablement]served
+}
+
+// served is the compiled form of a list of what a cluster serves.
+type served struct {
+	length int
+	apis   map[schema.GroupVersionKind]struct{}
+}
+
+// Cluster is CompileCluster.
+func (c *Compiler) Cluster(cluster *clusterv1alpha1.MemberCluster) *Cluster {
+	compiled := compileCluster(cluster)
+	compiled.apis = c.apis(cluster.Status.APIEnablements)
+	return compiled
+}
+
+func (c *Compiler) apis(list []clusterv1alpha1.APIEnablement) map[schema.GroupVersionKind]struct{} {
+	if len(list) == 0 {
+		return nil
+	}
+	if known, found := c.served[&list[0]]; found && known.length == len(list) {
+		return known.apis
+	}
+	if c.served == nil || len(c.served) >= mostServed {
+		c.served = map[*clusterv1alpha1.APIEnablement]served{}
+	}
+	apis := compileAPIs(list)
+	c.served[&list[0]] = served{len(list), apis}
+	return apis
+}
+
+func compileAPIs(list []clusterv1alpha1.APIEnablement) map[schema.GroupVersionKind]struct{} {
+	apis := map[schema.GroupVersionKind]struct{}{}
+	for _, enabled := range list {
+		groupVersion, err := schema.ParseGroupVersion(enabled.GroupVersion)
+		if err != nil {
+			continue // what has no name can't be asked for
+		}
+		for _, resource := range enabled.Resources {
+			apis[groupVersion.WithKind(resource.Kind)] = struct{}{}
+		}
+	}
+	return apis
+}
+
+func compileCluster(cluster *clusterv1alpha1.MemberCluster) *Cluster {
 	c := &Cluster{
 		name:     cluster.Name,
 		labels:   cluster.Labels,
 		provider: cluster.Spec.Provider,
 		region:   cluster.Spec.Region,
 		zones:    cluster.Spec.Zones,
-		apis:     map[schema.GroupVersionKind]struct{}{},
 		apisDone: meta.IsStatusConditionTrue(cluster.Status.Conditions, clusterv1alpha1.ClusterCompleteAPIEnablements),
 		joined:   meta.IsStatusConditionTrue(cluster.Status.Conditions, clusterv1alpha1.ClusterJoined),
 		deleting: cluster.DeletionTimestamp != nil,
@@ -50,15 +106,6 @@ func CompileCluster(cluster *clusterv1alpha1.MemberCluster) *Cluster {
 	for _, t := range cluster.Spec.Taints {
 		if t.Effect == corev1.TaintEffectNoSchedule || t.Effect == corev1.TaintEffectNoExecute {
 			c.taints = append(c.taints, compileTaint(t))
-		}
-	}
-	for _, enabled := range cluster.Status.APIEnablements {
-		groupVersion, err := schema.ParseGroupVersion(enabled.GroupVersion)
-		if err != nil {
-			continue // what has no name can't be asked for
-		}
-		for _, resource := range enabled.Resources {
-			c.apis[groupVersion.WithKind(resource.Kind)] = struct{}{}
 		}
 	}
 	return c

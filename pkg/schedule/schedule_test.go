@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -1102,5 +1103,35 @@ func TestClustersThatDoNotExistAreNamed(t *testing.T) {
 				t.Errorf("message %q, want %q", decision.Message, test.want)
 			}
 		})
+	}
+}
+
+func TestClustersThatShareAListOfWhatTheyServeShareItsCompiledForm(t *testing.T) {
+	list := func() []clusterv1alpha1.APIEnablement {
+		return []clusterv1alpha1.APIEnablement{{GroupVersion: "apps/v1", Resources: []clusterv1alpha1.APIResource{{Name: "deployments", Kind: "Deployment"}}}}
+	}
+	var compiler Compiler
+	compile := func(served []clusterv1alpha1.APIEnablement) map[schema.GroupVersionKind]struct{} {
+		return compiler.Cluster(&clusterv1alpha1.MemberCluster{Status: clusterv1alpha1.ClusterStatus{APIEnablements: served}}).apis
+	}
+	same := func(a, b map[schema.GroupVersionKind]struct{}) bool {
+		return reflect.ValueOf(a).UnsafePointer() == reflect.ValueOf(b).UnsafePointer()
+	}
+	one := list()
+	a, b := compile(one), compile(one)
+	if !same(a, b) {
+		t.Error("one list was compiled twice")
+	}
+	if _, serves := a[schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}]; !serves || len(a) != 1 {
+		t.Errorf("it became %v", a)
+	}
+	if len(compile(one[:0])) != 0 {
+		t.Error("a part of a list is taken for all of it")
+	}
+	for range 2 * mostServed {
+		compile(list())
+	}
+	if len(compiler.served) > mostServed {
+		t.Errorf("%d lists are remembered", len(compiler.served))
 	}
 }

@@ -504,14 +504,15 @@ func later(a, b time.Time) time.Time {
 // A fleet is the compiled form of all clusters.
 type fleet struct {
 	mu       sync.Mutex
+	compiler schedule.Compiler
 	clusters map[string]*schedule.Cluster
 	current  *schedule.Fleet // nil when clusters has changed since
 }
 
 func (f *fleet) put(cluster *clusterv1alpha1.MemberCluster) {
-	compiled := schedule.CompileCluster(cluster)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	compiled := f.compiler.Cluster(cluster)
 	if f.clusters == nil {
 		f.clusters = map[string]*schedule.Cluster{}
 	}
