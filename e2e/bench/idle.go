@@ -39,6 +39,10 @@ func (i *idle) run(ctx context.Context, env *environment) (rows []row, err error
 	if err := h.heapProfile(ctx, "without"); err != nil {
 		return nil, err
 	}
+	aliveBefore, err := h.meter.collected(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if err := h.join(ctx, i.agents); err != nil {
 		return nil, err
 	}
@@ -60,11 +64,16 @@ func (i *idle) run(ctx context.Context, env *environment) (rows []row, err error
 	if err := h.heapProfile(ctx, "with"); err != nil {
 		return nil, err
 	}
+	aliveAfter, err := h.meter.collected(ctx)
+	if err != nil {
+		return nil, err
+	}
 	agents, at := float64(i.agents), grouped(int64(i.agents))+" agents"
 	perHour := func(n int64) float64 { return float64(n) / hours / agents }
-	live := func(r reading) float64 {
+	inUse := func(r reading) float64 {
 		return r.counters.sum("go_memstats_heap_inuse_bytes") + r.counters.sum("go_memstats_stack_inuse_bytes")
 	}
+	perAgent := func(metric string) float64 { return (aliveAfter.counters.sum(metric) - aliveBefore.counters.sum(metric)) / agents }
 	goroutines := after.counters.sum("go_goroutines") - before.counters.sum("go_goroutines")
 	one := func(v float64) []float64 { return []float64{v} }
 	// The hub renews its own leases by time, once more or less often in a stretch.
@@ -79,7 +88,9 @@ func (i *idle) run(ctx context.Context, env *environment) (rows []row, err error
 		{at: at, what: "  of them messages, before TLS", unit: bytes, values: one((with.linkBytes("in") + with.linkBytes("out")) / with.took.Hours() / agents)},
 		{at: at, what: "goroutines of the hub for an agent", unit: allocations, values: one(goroutines / agents)},
 		{at: at, what: "hub resident for an agent, over the hub without", unit: memory, values: one((float64(after.resident) - float64(before.resident)) / agents), goals: atMost(100e3)},
-		{at: at, what: "  of it heap and stacks in use", unit: memory, values: one((live(after) - live(before)) / agents)},
+		{at: at, what: "  of it heap and stacks in use", unit: memory, values: one((inUse(after) - inUse(before)) / agents)},
+		{at: at, what: "  alive after a collection: heap", unit: memory, values: one(perAgent("go_memstats_alloc_bytes"))},
+		{at: at, what: "  alive after a collection: stacks", unit: memory, values: one(perAgent("go_memstats_stack_inuse_bytes"))},
 		{at: at, what: "hub CPU over the hub without, of one processor", unit: share, values: one(float64(with.cpu)/float64(with.took) - float64(without.cpu)/float64(without.took)), goals: atMost(0.01)},
 	}, nil
 }

@@ -64,6 +64,16 @@ func (m *meter) end(ctx context.Context) (r reading, err error) {
 	return r, m.readCounts(ctx, &r)
 }
 
+// collected reads right after the hub has collected its garbage. What pools hold goes with the second time.
+func (m *meter) collected(ctx context.Context) (r reading, err error) {
+	for range 2 {
+		if _, err := m.raw.Get().AbsPath("/debug/pprof/heap").Param("gc", "1").DoRaw(ctx); err != nil {
+			return r, fmt.Errorf("having the hub collect its garbage: %w", err)
+		}
+	}
+	return r, m.readCounts(ctx, &r)
+}
+
 func (m *meter) readProcess(r *reading) error {
 	process := m.process()
 	total, shared, err := process.ResidentBytes()
