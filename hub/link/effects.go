@@ -59,11 +59,9 @@ func (st *stream) carryOut(effects []session.HubEffect) {
 	}
 }
 
-// enqueue hands a message to the sender. The queue is larger than anything that an agent which reads can leave in it.
+// enqueue has a message sent. The outbox is larger than anything that an agent which reads can leave in it.
 func (st *stream) enqueue(m *linkv1.FromHub) {
-	select {
-	case st.out <- m:
-	default:
+	if !st.out.put(m) {
 		st.server.log.Warn("A member was cut off: its agent does not read.", "cluster", st.cluster)
 		_ = st.conn.Close()
 	}

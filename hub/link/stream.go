@@ -19,7 +19,7 @@ import (
 )
 
 // A stream is one session with one agent. One goroutine, run, owns the machine and everything that is not said to be
-// shared; a second one only receives and a third one only sends.
+// shared; a second one only receives, and while there is something to send a third one sends.
 type stream struct {
 	server *Server
 	rpc    linkv1.Link_SessionServer
@@ -31,10 +31,9 @@ type stream struct {
 
 	// Shared.
 	done  chan struct{} // closed when the loop has ended: no event is taken in any more
-	gone  chan struct{} // closed when the stream is given up: nothing is sent any more
 	inbox chan event
 	dirty dirtyKeys
-	out   chan *linkv1.FromHub
+	out   *outbox
 	mu    sync.Mutex // guards info
 	info  SessionInfo
 
@@ -112,12 +111,12 @@ func (s *Server) streamOf(rpc linkv1.Link_SessionServer, conn net.Conn, leaf *x5
 	now := time.Now()
 	st := &stream{
 		server: s, rpc: rpc, conn: conn, cluster: cluster, clusterID: id, address: address, presented: leaf,
-		done: make(chan struct{}), gone: make(chan struct{}), inbox: make(chan event), dirty: dirtyKeys{signal: make(chan struct{}, 1)},
-		// The window bounds works, the other families are a few messages each; an agent that does not read fills it.
-		out:       make(chan *linkv1.FromHub, 2*s.config.Settings.Window+64),
+		done: make(chan struct{}), inbox: make(chan event), dirty: dirtyKeys{signal: make(chan struct{}, 1)},
 		questions: map[uint64]chan<- *linkv1.Answer{},
 		info:      SessionInfo{Cluster: cluster, ClusterID: id, Address: address, State: session.Admit, Since: now},
 	}
+	// The window bounds works, the other families are a few messages each; an agent that does not read fills it.
+	st.out = newOutbox(2*s.config.Settings.Window+64, st.send)
 	st.machine = session.NewHub(session.HubConfig{
 		Settings: s.config.Settings, Version: s.config.Version,
 		Source: sourceOf{works: s.config.Works, cluster: cluster}, Brake: s.members.brake(cluster),
@@ -140,17 +139,14 @@ func (s sourceOf) Look(key string) (session.Item, bool) { return s.works.Get(s.c
 func (st *stream) run(ctx context.Context) error {
 	received := make(chan *linkv1.FromAgent, 8)
 	broken := make(chan error, 1)
-	sent := make(chan struct{})
 	go st.receive(received, broken)
-	go st.send(sent)
-	defer close(st.gone)
+	defer st.out.drop()
 	st.talk(ctx, received, broken)
 	if st.ended == nil {
 		return nil
 	}
-	close(st.out)
 	select {
-	case <-sent: // the goodbye is on its way
+	case <-st.out.finish(): // the goodbye is on its way
 	case <-time.After(stopGrace):
 	case <-ctx.Done():
 	}
@@ -254,32 +250,21 @@ func (st *stream) receive(received chan<- *linkv1.FromAgent, broken chan<- error
 	}
 }
 
-// send writes what the loop has queued. An agent that does not read is cut: closing the connection ends everything.
-func (st *stream) send(sent chan<- struct{}) {
-	defer close(sent)
+// send writes a message that the loop has queued. An agent that does not read is cut: closing the connection ends everything.
+func (st *stream) send(m *linkv1.FromHub) bool {
 	limit := st.server.config.Limits.WriteTimeout
-	for {
-		var m *linkv1.FromHub
-		var more bool
-		select {
-		case m, more = <-st.out:
-		case <-st.gone:
-		}
-		if !more {
-			return
-		}
-		cut := time.AfterFunc(limit, func() {
-			st.server.log.Warn("A member was cut off: its agent does not read.", "cluster", st.cluster, "after", limit)
-			st.server.metrics.ended.WithLabelValues(reasonLabel(linkv1.GoodbyeReason_GOODBYE_REASON_TOO_SLOW)).Inc()
-			_ = st.conn.Close()
-		})
-		err := st.rpc.Send(m)
-		cut.Stop()
-		if err != nil {
-			return // Recv fails, too, and ends the session
-		}
-		st.server.metrics.count(familyFromHub(m), directionOut, m)
+	cut := time.AfterFunc(limit, func() {
+		st.server.log.Warn("A member was cut off: its agent does not read.", "cluster", st.cluster, "after", limit)
+		st.server.metrics.ended.WithLabelValues(reasonLabel(linkv1.GoodbyeReason_GOODBYE_REASON_TOO_SLOW)).Inc()
+		_ = st.conn.Close()
+	})
+	err := st.rpc.Send(m)
+	cut.Stop()
+	if err != nil {
+		return false // Recv fails, too, and ends the session
 	}
+	st.server.metrics.count(familyFromHub(m), directionOut, m)
+	return true
 }
 
 // post has an event taken in by the loop; false when the session is over.
