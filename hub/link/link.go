@@ -310,8 +310,8 @@ func (s *Server) grpcOptions() []grpc.ServerOption {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		// The agent pings; the hub does so only to find connections on which nobody does.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 2 * time.Minute, Timeout: 20 * time.Second}),
-		// A thousand idle agents must not cost a thousand large buffers.
-		grpc.ReadBufferSize(4 << 10),
+		// A thousand idle agents must not cost a thousand buffers. TLS has one of its own to read from, a record at a time.
+		grpc.ReadBufferSize(0),
 		grpc.WriteBufferSize(4 << 10),
 		grpc.SharedWriteBuffer(true),
 		// With windows that it sizes itself, gRPC answers every message with a ping of its own to measure the path.
