@@ -70,10 +70,13 @@ func (i *idle) run(ctx context.Context, env *environment) (rows []row, err error
 	}
 	agents, at := float64(i.agents), grouped(int64(i.agents))+" agents"
 	perHour := func(n int64) float64 { return float64(n) / hours / agents }
+	allocated := func(s spending) float64 { return s.counters.sum("go_memstats_alloc_bytes_total") / s.took.Seconds() }
 	inUse := func(r reading) float64 {
 		return r.counters.sum("go_memstats_heap_inuse_bytes") + r.counters.sum("go_memstats_stack_inuse_bytes")
 	}
-	perAgent := func(metric string) float64 { return (aliveAfter.counters.sum(metric) - aliveBefore.counters.sum(metric)) / agents }
+	perAgent := func(metric string) float64 {
+		return (aliveAfter.counters.sum(metric) - aliveBefore.counters.sum(metric)) / agents
+	}
 	goroutines := after.counters.sum("go_goroutines") - before.counters.sum("go_goroutines")
 	one := func(v float64) []float64 { return []float64{v} }
 	// The hub renews its own leases by time, once more or less often in a stretch.
@@ -82,6 +85,7 @@ func (i *idle) run(ctx context.Context, env *environment) (rows []row, err error
 		{at: "no agents", what: "etcd puts in an hour", unit: count, values: one(without.puts / without.took.Hours())},
 		{at: "no agents", what: "hub resident, without its program", unit: memory, values: one(float64(before.resident))},
 		{at: "no agents", what: "hub CPU, of one processor", unit: share, values: one(float64(without.cpu) / float64(without.took))},
+		{at: "no agents", what: "allocated by the hub in a second", unit: memory, values: one(allocated(without))},
 		{at: at, what: "etcd puts in an hour, without leases, over the hub without agents", unit: count, values: one(max(0, puts(with)-puts(without))), goals: atMost(0)},
 		{at: at, what: "messages of an agent in an hour, both ways", unit: count, values: one((with.messages("in") + with.messages("out")) / with.took.Hours() / agents)},
 		{at: at, what: "bytes of an agent in an hour, both ways", unit: bytes, values: one(perHour(wire.Received + wire.Sent - wireBefore.Received - wireBefore.Sent)), goals: atMost(200e3)},
@@ -89,8 +93,9 @@ func (i *idle) run(ctx context.Context, env *environment) (rows []row, err error
 		{at: at, what: "goroutines of the hub for an agent", unit: allocations, values: one(goroutines / agents)},
 		{at: at, what: "hub resident for an agent, over the hub without", unit: memory, values: one((float64(after.resident) - float64(before.resident)) / agents), goals: atMost(100e3)},
 		{at: at, what: "  of it heap and stacks in use", unit: memory, values: one((inUse(after) - inUse(before)) / agents)},
-		{at: at, what: "  alive after a collection: heap", unit: memory, values: one(perAgent("go_memstats_alloc_bytes"))},
+		{at: at, what: "  alive after a collection: heap", unit: memory, values: one(perAgent("go_memstats_heap_inuse_bytes"))},
 		{at: at, what: "  alive after a collection: stacks", unit: memory, values: one(perAgent("go_memstats_stack_inuse_bytes"))},
+		{at: at, what: "allocated by the hub in a second, over the hub without", unit: memory, values: one(allocated(with) - allocated(without))},
 		{at: at, what: "hub CPU over the hub without, of one processor", unit: share, values: one(float64(with.cpu)/float64(with.took) - float64(without.cpu)/float64(without.took)), goals: atMost(0.01)},
 	}, nil
 }
