@@ -1,7 +1,8 @@
 // Package garbage alone decides how much garbage a hub lets gather before Go's collector runs.
 //
 // By default as much gathers as there is memory in use, and each time all that is in use has to be looked through. A hub with
-// little to hold is collected every few moments of a burst then, which takes a quarter of what it does.
+// little to hold is collected every few moments of a burst then, which takes a quarter of what it does. And with one that holds
+// much for its agents, and has nothing to do, each agent counts twice.
 package garbage
 
 import (
@@ -16,11 +17,15 @@ import (
 const (
 	// room is what may gather. It is an amount and no share, so that a hub pays for it once, and not for each agent.
 	room = 256 << 20
-	// busy is how many bytes a hub allocates in a second that has much to do. One with less is collected so seldom that it
-	// costs nothing, and its memory stays small.
+	// busy is how many bytes a hub allocates in a second that has much to do.
 	busy = 16 << 20
 	// usual is Go's own share, in percent; a hub that holds more than room has it, and one that is not busy.
 	usual = 100
+	// looks is how many bytes of what is in use may be looked through in a second, some thousandths of a processor, to have less than the
+	// usual share gather. What a hub looks through is what it allocates, divided by the share, however much it holds.
+	looks = 4 << 20
+	// least is the share of a hub with next to nothing to do.
+	least = 20
 	// most bounds the share: it holds until the first look after a collection, and what is in use then may be many times more.
 	most = 400
 	// byUser is the variable of the environment by which users set the share.
@@ -30,7 +35,7 @@ const (
 // share is how much may gather over what is in use, in percent, when so many bytes are allocated in a second.
 func share(used uint64, perSecond float64) int {
 	if perSecond < busy {
-		return usual
+		return int(min(usual, max(least, math.Ceil(perSecond*100/looks))))
 	}
 	return int(min(most, max(usual, math.Ceil(room*100/float64(max(used, 1))))))
 }
