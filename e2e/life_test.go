@@ -314,6 +314,13 @@ func TestTheWayBackFromADrainIsAsCarefulAsTheWayOut(t *testing.T) {
 	f.Hub().Eventually(t, fleet.Binding(web), fleet.Field("spec.gracefulEvictionTasks", nil), fleet.ConditionIs("FullyApplied", "True"))
 }
 
+const twoPods = `
+apiVersion: v1
+kind: ResourceQuota
+metadata: {name: two-pods, namespace: NAMESPACE}
+spec: {hard: {pods: "2"}}
+`
+
 // A copy that is there already, and healthy with the replicas that it had, does not stand for those that it is to take over. When it
 // has them, the drain ends, though its policy is gone by then.
 func TestADrainWaitsForTheReplicasThatAnotherCopyTakesOver(t *testing.T) {
@@ -325,12 +332,7 @@ func TestADrainWaitsForTheReplicasThatAnotherCopyTakesOver(t *testing.T) {
 	f.Hub().Apply(t, webDeployment(namespace, 4)+"---"+policyFor(web, name, "member2")+"    replicaScheduling: {replicaSchedulingType: Divided}\n")
 	uid := member.Eventually(t, web, fleet.Field("status.readyReplicas", 2)).GetUID()
 	other.Eventually(t, web, fleet.Field("status.readyReplicas", 2))
-	other.Apply(t, fill(namespace, `
-apiVersion: v1
-kind: ResourceQuota
-metadata: {name: two-pods, namespace: NAMESPACE}
-spec: {hard: {pods: "2"}}
-`))
+	other.Apply(t, fill(namespace, twoPods))
 
 	taint(t, f, name, drain)
 	other.Eventually(t, web, fleet.Field("spec.replicas", 4), fleet.Field("status.readyReplicas", 2))
@@ -344,6 +346,26 @@ spec: {hard: {pods: "2"}}
 	other.Delete(t, fleet.Object{APIVersion: "v1", Kind: "ResourceQuota", Namespace: namespace, Name: "two-pods"})
 	other.Eventually(t, web, fleet.Field("status.readyReplicas", 4))
 	member.EventuallyGone(t, web)
+}
+
+// The replicas that another cluster could never run are given back at once: they are not waited for.
+func TestADrainThatIsTakenBackEndsThoughWhatItMovedFoundNoRoom(t *testing.T) {
+	f := fleet.Shared(t)
+	member, name := f.Spare(t), unique("drained")
+	attach(t, f, member, name)
+	namespace := f.Hub().Namespace(t)
+	web, other := deployment(namespace, "web"), f.Member("member2")
+	f.Hub().Apply(t, webDeployment(namespace, 4)+"---"+policyFor(web, name, "member2")+"    replicaScheduling: {replicaSchedulingType: Divided}\n")
+	uid := member.Eventually(t, web, fleet.Field("status.readyReplicas", 2)).GetUID()
+	other.Eventually(t, web, fleet.Field("status.readyReplicas", 2))
+	other.Apply(t, fill(namespace, twoPods))
+	taint(t, f, name, drain)
+	other.Eventually(t, web, fleet.Field("spec.replicas", 4), fleet.Field("status.readyReplicas", 2), fleet.Field("status.unavailableReplicas", 2))
+
+	taint(t, f, name, "")
+	other.Eventually(t, web, fleet.Field("spec.replicas", 2), fleet.Field("status.readyReplicas", 2))
+	member.Eventually(t, web, fleet.Field("metadata.uid", uid), fleet.Field("spec.replicas", 2), fleet.Field("status.readyReplicas", 2))
+	f.Hub().Eventually(t, fleet.Binding(web), fleet.Field("spec.gracefulEvictionTasks", nil), fleet.ConditionIs("FullyApplied", "True"))
 }
 
 // cordonNodes keeps new pods off all nodes of a member, or lets them come again.

@@ -14,6 +14,7 @@ package evict
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -283,8 +284,8 @@ func matches(toleration *corev1.Toleration, taint *corev1.Taint) bool {
 
 // replaced says whether the copy that a task is about may go, and otherwise after which time to ask again; 0 when
 // something has to change first. It may when the scheduler has found other clusters, and all of them have the present
-// content and are healthy. An unhealthy copy replaces nothing, however long it takes: perhaps there is no room for its
-// pods, and the old one is all that serves. Only where nobody says how a new copy is, the grace bounds the wait; but not
+// content and are healthy, but for the replicas that they keep themselves only for a while. An unhealthy copy replaces
+// nothing, however long it takes: perhaps there is no room for its pods, and the old one is all that serves. Only where nobody says how a new copy is, the grace bounds the wait; but not
 // for what has replicas, of which a member that works does say it, and one that has gone silent must not cost the copy
 // that runs.
 //
@@ -306,7 +307,7 @@ func (f *Facts) replaced(task *workv1alpha1.GracefulEvictionTask) (yes bool, wai
 	if whole == nil || whole.ObservedGeneration != f.Binding.GetGeneration() || sum.Clusters != wanted || sum.Applied != wanted {
 		return false, 0
 	}
-	if sum.Healthy == wanted {
+	if sum.Healthy+f.unhealthyInSurplus(task.FromCluster) == wanted {
 		return true, 0
 	}
 	if sum.Unhealthy > 0 || spec.Replicas != nil {
@@ -318,6 +319,35 @@ func (f *Facts) replaced(task *workv1alpha1.GracefulEvictionTask) (yes bool, wai
 	}
 	left := since.Add(f.Grace).Sub(f.Now)
 	return left <= 0, max(0, left)
+}
+
+// unhealthyInSurplus counts the clusters that need not be healthy for a copy to go: they keep more replicas for a while than they shall
+// have, and as many as they shall have are available. What is missing is what they give back; if it finds no room there, to wait for it is
+// to wait for ever. Of the cluster itself that gives replicas back nothing is asked: it does not stand in for them.
+func (f *Facts) unhealthyInSurplus(from string) int32 {
+	spec, count := f.Binding.GetSpec(), int32(0)
+	for i := range f.Binding.GetStatus().AggregatedStatus {
+		item := &f.Binding.GetStatus().AggregatedStatus[i]
+		target := targetOf(spec.Clusters, item.ClusterName)
+		if item.Health == workv1alpha1.ResourceHealthy || target == nil || Keeping(spec, *target).Replicas <= target.Replicas {
+			continue
+		}
+		if item.ClusterName == from || item.Health == workv1alpha1.ResourceUnhealthy && available(item) >= target.Replicas {
+			count++
+		}
+	}
+	return count
+}
+
+// available are the replicas that a cluster says are available, of every kind whose replicas can be divided and never come to an end.
+func available(item *workv1alpha1.AggregatedStatusItem) int32 {
+	var status struct {
+		AvailableReplicas int32 `json:"availableReplicas"`
+	}
+	if item.Status == nil || json.Unmarshal(item.Status.Raw, &status) != nil {
+		return 0
+	}
+	return status.AvailableReplicas
 }
 
 func timeOf(t *metav1.Time) time.Time {

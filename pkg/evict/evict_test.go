@@ -1,6 +1,7 @@
 package evict
 
 import (
+	"fmt"
 	"math"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/ptr"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
@@ -68,7 +70,8 @@ func comingBack(binding *workv1alpha1.PropagationBinding, cluster string) *workv
 
 // moved is a binding of which the hub has moved replicas away from a cluster.
 func moved(binding *workv1alpha1.PropagationBinding, cluster string, replicas int32) *workv1alpha1.PropagationBinding {
-	task := &leaving(binding, cluster).Spec.GracefulEvictionTasks[0]
+	leaving(binding, cluster)
+	task := &binding.Spec.GracefulEvictionTasks[len(binding.Spec.GracefulEvictionTasks)-1]
 	task.Reason, task.Replicas = ReasonRescheduled, &replicas
 	return binding
 }
@@ -92,6 +95,17 @@ func changed(binding *workv1alpha1.PropagationBinding, changes ...func(*workv1al
 func unhealthy(binding *workv1alpha1.PropagationBinding) {
 	binding.Status.Summary.Healthy--
 	binding.Status.Summary.Unhealthy++
+}
+
+// lacking is a binding one of whose clusters is said to be unhealthy with so many replicas available.
+func lacking(cluster string, available int) func(*workv1alpha1.PropagationBinding) {
+	return func(binding *workv1alpha1.PropagationBinding) {
+		unhealthy(binding)
+		binding.Status.AggregatedStatus = append(binding.Status.AggregatedStatus, workv1alpha1.AggregatedStatusItem{
+			ClusterName: cluster, Applied: true, Health: workv1alpha1.ResourceUnhealthy,
+			Status: &runtime.RawExtension{Raw: fmt.Appendf(nil, `{"availableReplicas": %d, "conditions": []}`, available)},
+		})
+	}
 }
 
 // unknown is a binding without replicas, of one of whose copies nobody says how it is.
@@ -221,6 +235,21 @@ func TestWhichClustersATemplateIsLeaving(t *testing.T) {
 		{reason: "and now they are", binding: moved(settled("a"), "b", 2), clusters: fleet(tainted("a"), tainted("b"))},
 		{reason: "a part of its replicas was moved, and they are not healthy yet", binding: changed(moved(dividedBetween("a", "b"), "b", 4), unhealthy), clusters: fleet(tainted("a"), tainted("b")), now: 9999, want: []string{"b"}},
 		{reason: "and now they are, too", binding: moved(dividedBetween("a", "b"), "b", 4), clusters: fleet(tainted("a"), tainted("b"))},
+		{reason: "of those that are given back some never found room", binding: changed(moved(dividedBetween("a", "b"), "b", 4), lacking("b", 2)), clusters: fleet(tainted("a"), tainted("b"))},
+		{reason: "nothing else runs there, either, and what is given back does not", binding: changed(moved(dividedBetween("a", "b"), "b", 4), lacking("b", 0)), clusters: fleet(tainted("a"), tainted("b"))},
+		{reason: "some of them never found room, and another cluster does not have all that it shall have", binding: changed(moved(dividedBetween("a", "b"), "b", 4), lacking("b", 2), lacking("a", 1)),
+			clusters: fleet(tainted("a"), tainted("b")), now: 9999, want: []string{"b"}},
+		{reason: "two clusters give back what never found room", binding: changed(moved(moved(dividedBetween("a", "b", "c"), "a", 3), "b", 4), lacking("a", 2), lacking("b", 2)),
+			clusters: fleet(tainted("a"), tainted("b"), tainted("c"))},
+		{reason: "one that gives something back does not have what it shall keep, and others wait for that", binding: changed(moved(moved(dividedBetween("a", "b", "c"), "a", 3), "b", 4), lacking("a", 1), lacking("b", 2)),
+			clusters: fleet(tainted("a"), tainted("b"), tainted("c")), now: 9999, want: []string{"b"}},
+		{reason: "of one that gives something back nobody says how it is, and what it said before does not count", binding: changed(moved(moved(dividedBetween("a", "b", "c"), "a", 3), "b", 4), lacking("a", 2), func(b *workv1alpha1.PropagationBinding) {
+			b.Status.AggregatedStatus[0].Health = workv1alpha1.ResourceUnknown
+		}), clusters: fleet(tainted("a"), tainted("b"), tainted("c")), now: 9999, want: []string{"b"}},
+		{reason: "a drain waits for no replica that a new place gives back", binding: changed(leaving(moved(dividedBetween("a", "c"), "a", 4), "b"), lacking("a", 2)),
+			clusters: fleet(tainted("a"), tainted("b", "drain"), tainted("c"))},
+		{reason: "a drain waits for all replicas of a new place that gives none back", binding: changed(leaving(dividedBetween("a", "c"), "b"), lacking("a", 1)),
+			clusters: fleet(tainted("a"), tainted("b", "drain"), tainted("c")), now: 9999, want: []string{"b"}},
 		{reason: "its user has scaled it down, and the scheduler has not said yet to where", binding: changed(moved(dividedBetween("a", "b"), "b", 4), unhealthy, func(b *workv1alpha1.PropagationBinding) {
 			b.Spec.Replicas = ptr.To[int32](1)
 			b.Generation++
