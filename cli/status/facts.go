@@ -105,7 +105,7 @@ type Binding struct {
 	Scheduled bool     `json:"scheduled"`
 	Removing  bool     `json:"removing,omitempty"`
 	// Released is true when no policy claims the template any more: what the clusters have stays as it
-	// is, and what goes wrong with it is nobody's wish that was not fulfilled.
+	// is, and what goes wrong with it is nobody's wish that was not fulfilled. Only a copy that is not gone yet is a problem.
 	Released   bool        `json:"released,omitempty"`
 	Applied    int         `json:"applied"`
 	Healthy    int         `json:"healthy"`

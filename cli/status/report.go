@@ -283,16 +283,7 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 	scheduled := meta.FindStatusCondition(b.status.Conditions, workv1alpha1.BindingScheduled)
 	described.Scheduled = scheduled != nil && scheduled.Status == metav1.ConditionTrue
 	described.Released = described.Policy == "" && !described.Removing
-	if described.Released {
-		described.Leaving = leaving(b.spec)
-		described.Message = "released: no policy claims it any more, and what its clusters have stays as it is"
-		for _, left := range []string{drain(b.spec, described.Leaving), keeping(b.spec)} {
-			if left != "" {
-				described.Message += "; " + left
-			}
-		}
-		return described, nil
-	}
+	described.Leaving = leaving(b.spec)
 	for _, cluster := range slices.Sorted(maps.Keys(works)) {
 		if left := notGone(works[cluster].object); described.left == "" && left != "" {
 			described.left = left + " (" + cluster + ")"
@@ -301,8 +292,10 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 			}
 		}
 	}
+	if described.Released {
+		return describeReleased(b, described, scheduled)
+	}
 	described.still = stillIn(works, connected)
-	described.Leaving = leaving(b.spec)
 	problem := bindingProblem(b, described, scheduled)
 	notes := notesOn(b, described, scheduled, heldNote(described, works, holds))
 	if problem != nil && problem.Message != "" {
@@ -312,6 +305,28 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 		notes = append([]string{left}, notes...) // first: that others are not healthy is a step on its way
 	}
 	described.Message = strings.Join(notes, "; ")
+	if described.told = problem != nil; described.told {
+		problem.Message = described.Message
+	}
+	return described, problem
+}
+
+// describeReleased says of a template that no policy claims any more what is left of a move. What goes wrong with it is nobody's wish that
+// was not fulfilled, but a copy that is not gone yet, and what that waits for, is a problem as it is of every template.
+func describeReleased(b binding, described Binding, scheduled *metav1.Condition) (Binding, *Problem) {
+	var problem *Problem
+	switch {
+	case len(described.Leaving) > 0:
+		problem = bindingProblem(b, described, scheduled)
+	case described.left != "":
+		problem = notGoneProblem(described)
+	}
+	notes := []string{"released: no policy claims it any more, and what its clusters have stays as it is", drain(b.spec, described.Leaving)}
+	if problem != nil {
+		notes = append(notes, problem.Message)
+	}
+	notes = append(notes, keeping(b.spec))
+	described.Message = strings.Join(slices.DeleteFunc(notes, func(note string) bool { return note == "" }), "; ")
 	if described.told = problem != nil; described.told {
 		problem.Message = described.Message
 	}
@@ -551,9 +566,13 @@ func unfinished(object string, described Binding, scheduled *metav1.Condition) *
 	case len(described.Leaving) > 0:
 		return &Problem{object, "Leaving", ""}
 	case described.left != "":
-		return &Problem{object, "NotGone", "where it shall not be any more it is " + strings.TrimPrefix(described.left, "; ")}
+		return notGoneProblem(described)
 	}
 	return nil
+}
+
+func notGoneProblem(described Binding) *Problem {
+	return &Problem{described.Template.String(), "NotGone", "where it shall not be any more it is " + strings.TrimPrefix(described.left, "; ")}
 }
 
 // stillIn says from which clusters a template that is being removed is not gone, and whether they can be asked at present.

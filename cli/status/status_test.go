@@ -521,16 +521,49 @@ func TestAClusterScopedBindingFindsItsWorks(t *testing.T) {
 	}
 }
 
-func TestAReleasedBindingSaysWhatItIsStillLeaving(t *testing.T) {
-	facts := sample()
+// Whoever drains a cluster switches it off when all is fine, whether the policy is there still or not.
+func TestThatAReleasedBindingIsNotGoneYetIsAProblem(t *testing.T) {
+	const released = "released: no policy claims it any more, and what its clusters have stays as it is; "
+	const leaves = "leaves member2, and runs there until its other copies are healthy"
 	config := boundTo(template("ConfigMap", "settings"), nil, to("member1", 0))
 	config.Annotations = nil
-	config.Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: "member2", Reason: "Rescheduled"}}
-	facts.Bindings, facts.Works = append(facts.Bindings, config), append(facts.Works, workOf(config, "member1", ""))
-	report := Make(facts)
-	const want = "what its clusters have stays as it is; leaves member2, and runs there until its other copies are healthy"
-	if i := slices.IndexFunc(report.Bindings, func(b Binding) bool { return b.Released }); !report.Fine || i < 0 || !strings.HasSuffix(report.Bindings[i].Message, want) {
-		t.Errorf("reported as %+v, want the message %q", report, want)
+	moving := *config.DeepCopy()
+	moving.Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: "member2", Reason: "Rescheduled"}}
+	stuck := func(w *workv1alpha1.PropagationWork) {
+		w.DeletionTimestamp = &metav1.Time{Time: now}
+		w.Status.Conditions = []metav1.Condition{{Type: workv1alpha1.WorkApplied, Status: metav1.ConditionTrue, Reason: "Removing", Message: "not gone yet: it has a finalizer"}}
+	}
+	for _, test := range []struct {
+		reason  string
+		binding workv1alpha1.PropagationBinding
+		works   []workv1alpha1.PropagationWork
+		want    Problem
+	}{
+		{"it is leaving a cluster", moving, []workv1alpha1.PropagationWork{workOf(config, "member1", ""), workOf(config, "member2", "")},
+			Problem{"ConfigMap default/settings", "Leaving", released + leaves}},
+		{"what that waits for is told", moving, []workv1alpha1.PropagationWork{workOf(config, "member1", "", refused("Conflict", "it exists in the member")), workOf(config, "member2", "")},
+			Problem{"ConfigMap default/settings", "NotApplied", released + leaves + "; applied in 0 of 1 cluster: member1: Conflict: it exists in the member"}},
+		{"its removal does not come to its end", config, []workv1alpha1.PropagationWork{workOf(config, "member1", ""), workOf(config, "member2", "", stuck)},
+			Problem{"ConfigMap default/settings", "NotGone", released + "where it shall not be any more it is not gone yet: it has a finalizer (member2)"}},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			facts := sample()
+			facts.Bindings, facts.Works = []workv1alpha1.PropagationBinding{test.binding}, test.works
+			report := Make(facts)
+			if diff := cmp.Diff([]Problem{test.want}, report.Problems); diff != "" || report.Fine || !report.Bindings[0].Released {
+				t.Errorf("fine: %v, bindings %+v, problems (-want +got):\n%s", report.Fine, report.Bindings, diff)
+			}
+
+			facts = crowd()
+			facts.Bindings, facts.Works = append(facts.Bindings, test.binding), append(facts.Works, test.works...)
+			var out strings.Builder
+			if err := Make(facts).Text(&out, now, false); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(out.String(), "default/settings-configmap ") {
+				t.Errorf("it is not listed among many:\n%s", out.String())
+			}
+		})
 	}
 }
 

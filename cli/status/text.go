@@ -225,7 +225,7 @@ func (r Report) shown(wide bool) (bindings []Binding, fine, released int) {
 	}
 	for _, b := range r.Bindings {
 		switch {
-		case b.Released:
+		case b.Released && !b.told:
 			released++
 		case b.Message == "":
 			fine++
