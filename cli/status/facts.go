@@ -113,6 +113,8 @@ type Binding struct {
 	Placements []Placement `json:"placements"`
 	// Leaving are the clusters where it still runs, and which it is leaving because of a taint.
 	Leaving []string `json:"leaving,omitempty"`
+	// LeavingPlacements are what it has in those of them that have a copy. Nothing is wanted there any more.
+	LeavingPlacements []Placement `json:"leavingPlacements,omitempty"`
 
 	left  string // what keeps its removal from its end
 	still string // from where it is not gone
@@ -145,6 +147,8 @@ type Placement struct {
 	Message string `json:"message,omitempty"`
 	// Stale is true when the cluster is not connected: this is its last word.
 	Stale bool `json:"stale,omitempty"`
+
+	leaving bool // what is there is on its way out
 }
 
 // binding is either kind of binding.

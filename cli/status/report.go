@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/duration"
+	"k8s.io/utils/ptr"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
@@ -284,6 +285,12 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 	described.Scheduled = scheduled != nil && scheduled.Status == metav1.ConditionTrue
 	described.Released = described.Policy == "" && !described.Removing
 	described.Leaving = leaving(b.spec)
+	for _, cluster := range described.Leaving {
+		if w := works[cluster].object; w != nil {
+			isConnected, there := connected[cluster]
+			described.LeavingPlacements = append(described.LeavingPlacements, describeLeaving(cluster, b, w, there && !isConnected))
+		}
+	}
 	for _, cluster := range slices.Sorted(maps.Keys(works)) {
 		if left := notGone(works[cluster].object); described.left == "" && left != "" {
 			described.left = left + " (" + cluster + ")"
@@ -418,6 +425,13 @@ func describePlacement(target workv1alpha1.TargetCluster, b binding, w *workv1al
 	if placement.Applied && placement.Health == string(workv1alpha1.ResourceUnhealthy) {
 		placement.Message = whyNotHealthy(w, manifest, placement.Wanted == nil)
 	}
+	return placement
+}
+
+// describeLeaving is what a template has in a cluster that it is leaving: it may be all that serves.
+func describeLeaving(cluster string, b binding, w *workv1alpha1.PropagationWork, stale bool) Placement {
+	placement := describePlacement(workv1alpha1.TargetCluster{Name: cluster, Replicas: ptr.Deref(w.Spec.Replicas, 0)}, b, w)
+	placement.Wanted, placement.Stale, placement.leaving = nil, stale, true
 	return placement
 }
 

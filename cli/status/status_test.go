@@ -189,6 +189,19 @@ func held() Facts {
 	return facts
 }
 
+// draining is a fleet whose Deployment "web" moves from member1, and has not begun to run where it goes.
+func draining() Facts {
+	facts := sample()
+	web := &facts.Bindings[1]
+	web.Spec.Clusters = []workv1alpha1.TargetCluster{to("member2", 6)}
+	web.Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: "gone", Reason: "TaintUntolerated"}, {FromCluster: "member1", Reason: "TaintUntolerated"}}
+	facts.Works[1] = workOf(*web, "member2", `{"replicas":6,"unavailableReplicas":6}`, unhealthy)
+
+	service := &facts.Bindings[0]
+	service.Spec.Clusters, service.Spec.GracefulEvictionTasks = service.Spec.Clusters[1:], web.Spec.GracefulEvictionTasks
+	return facts
+}
+
 // forgotten is a fleet whose Deployment "web" was released, and beside it workloads that nobody wrote a policy for.
 func forgotten() Facts {
 	facts := sample()
@@ -225,6 +238,7 @@ func TestTextIsAsInTheGoldenFile(t *testing.T) {
 		{name: "trouble", reason: "what is not fine comes first, with its cause", facts: trouble()},
 		{name: "crowd", reason: "of many bindings only those are listed that are not fine", facts: crowd()},
 		{name: "held", reason: "deletions that wait for a person are a problem of the cluster, with what to type", facts: held()},
+		{name: "draining", reason: "a cluster that is left has what serves", facts: draining()},
 		{name: "unclaimed", reason: "a workload without a policy runs nowhere, and that is said; a released one has its binding", facts: forgotten()},
 		{name: "empty", reason: "a new hub says what to do", facts: Facts{Now: now}},
 	} {
@@ -498,6 +512,16 @@ func TestADrainIsToldBeforeTheProblemsOfTheCopiesThatItWaitsFor(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), " member1,member2 (leaving old) ") {
 		t.Errorf("the table does not say beside the clusters which one is left:\n%s", out.String())
+	}
+}
+
+func TestWhatAClusterThatIsLeftStillHasIsToldApart(t *testing.T) {
+	facts := draining()
+	facts.Clusters[1] = cluster("member1", lost)
+	web := Make(facts).Bindings[0]
+	want := []Placement{{Cluster: "member1", Ready: new(int32(4)), Applied: true, Health: "Healthy", Stale: true, leaving: true}}
+	if diff := cmp.Diff(want, web.LeavingPlacements, cmp.AllowUnexported(Placement{})); diff != "" || len(web.Placements) != 1 {
+		t.Errorf("placements %+v, of those that are left (-want +got):\n%s", web.Placements, diff)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/duration"
+	"k8s.io/utils/ptr"
 )
 
 const (
@@ -322,10 +323,13 @@ func alike(placements []Placement, apart bool) []inClusters {
 	var groups []inClusters
 	at := map[[4]string]int{}
 	for _, p := range placements {
-		if p.Wanted == nil {
-			continue
+		group := inClusters{wanted: "-", ready: "-", health: p.Health, note: staleNote(p)}
+		if p.leaving {
+			group.note = " (leaving)" + group.note
 		}
-		group := inClusters{wanted: fmt.Sprint(*p.Wanted), ready: "-", health: p.Health, note: staleNote(p)}
+		if p.Wanted != nil {
+			group.wanted = fmt.Sprint(*p.Wanted)
+		}
 		if p.Ready != nil {
 			group.ready = fmt.Sprint(*p.Ready)
 		}
@@ -354,7 +358,19 @@ func (g inClusters) row(template string) []string {
 	if ready != "-" {
 		ready += each
 	}
-	return []string{template, clusterNames(g.placements, false) + g.note, g.wanted + each, ready, g.health}
+	wanted := g.wanted
+	if wanted != "-" {
+		wanted += each
+	}
+	return []string{template, clusterNames(g.placements, false) + g.note, wanted, ready, g.health}
+}
+
+// withReplicas are the clusters of a workload that has replicas, and those that it is leaving: there it has what serves until the others
+// do.
+func withReplicas(b Binding) []Placement {
+	return slices.DeleteFunc(slices.Concat(b.Placements, b.LeavingPlacements), func(p Placement) bool {
+		return p.Wanted == nil && (!p.leaving || p.Ready == nil)
+	})
 }
 
 // replicaRows lists the workloads that have replicas, a row for each cluster, or for those that are alike where there are
@@ -362,19 +378,14 @@ func (g inClusters) row(template string) []string {
 func replicaRows(bindings []Binding, wide bool) [][]string {
 	rows := [][]string{{"REPLICAS", "CLUSTER", "WANTED", "READY", "HEALTH"}}
 	for _, b := range bindings {
+		placements := withReplicas(b)
 		var wanted, ready int64 // the sum over many clusters may be more than one can have
-		n := 0
-		for _, p := range b.Placements {
-			if p.Wanted == nil {
-				continue
-			}
-			n++
-			wanted += int64(*p.Wanted)
-			if p.Ready != nil {
-				ready += int64(*p.Ready)
-			}
+		for _, p := range placements {
+			wanted += int64(ptr.Deref(p.Wanted, 0))
+			ready += int64(ptr.Deref(p.Ready, 0))
 		}
-		for _, group := range alike(b.Placements, wide || n <= singleClusters) {
+		n := len(placements)
+		for _, group := range alike(placements, wide || n <= singleClusters) {
 			rows = append(rows, group.row(b.Template.String()))
 		}
 		if n > 1 {
