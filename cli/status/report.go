@@ -41,7 +41,7 @@ func Make(facts Facts) Report {
 		report.Clusters = append(report.Clusters, cluster)
 		report.Problems = append(report.Problems, problems...)
 	}
-	report.Problems = append(report.Problems, idlePolicies(facts)...)
+	report.Problems = append(report.Problems, policyProblems(facts)...)
 	report.Problems = append(report.Problems, idleOverrides(facts)...)
 	works := facts.worksByBinding()
 	for _, b := range facts.bindings() {
@@ -176,16 +176,16 @@ func lifeProblems(c *clusterv1alpha1.MemberCluster, described Cluster, ready *me
 
 func ago(now, then time.Time) string { return duration.HumanDuration(now.Sub(then)) }
 
-// idlePolicies are those that claim nothing, or name a kind that is not there: the usual reason is a slip in
-// a selector. What goes wrong further on is told where it goes wrong, on the binding.
-func idlePolicies(facts Facts) []Problem {
+// toldOnBindings are the reasons for which a policy is not Ready that its bindings tell, each for itself.
+var toldOnBindings = []string{aggregate.ReasonNotScheduled, aggregate.ReasonNotApplied, aggregate.ReasonNowhereElse}
+
+// policyProblems are what no binding tells: a policy claims nothing, for which the usual reason is a slip in a selector, or
+// can't take effect for what is new.
+func policyProblems(facts Facts) []Problem {
 	var problems []Problem
 	add := func(object string, generation int64, status policyv1alpha1.PropagationStatus) {
-		ready := meta.FindStatusCondition(status.Conditions, "Ready")
-		if status.Templates > 0 && (ready == nil || ready.Reason != aggregate.ReasonKindNotFound) {
-			return
-		}
-		if ready == nil || ready.Status == metav1.ConditionTrue || status.ObservedGeneration != generation {
+		ready := meta.FindStatusCondition(status.Conditions, aggregate.PolicyReady)
+		if ready == nil || ready.Status == metav1.ConditionTrue || status.ObservedGeneration != generation || slices.Contains(toldOnBindings, ready.Reason) {
 			return
 		}
 		problems = append(problems, Problem{object, ready.Reason, cmp.Or(ready.Message, "it claims no template")})

@@ -23,6 +23,7 @@ import (
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/pkg/aggregate"
 )
 
 var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
@@ -806,6 +807,36 @@ func TestWhatHasNoEffectIsToldBesideAProblem(t *testing.T) {
 	facts.Works[0] = workOf(facts.Bindings[1], "member1", `{"replicas":4,"readyReplicas":1}`, unhealthy)
 	if report := Make(facts); !slices.ContainsFunc(report.Problems, func(p Problem) bool { return p.Reason == "Unhealthy" && strings.HasSuffix(p.Message, "; "+want) }) {
 		t.Errorf("problems %+v, want one that ends with %q", report.Problems, want)
+	}
+}
+
+func TestAPolicyThatIsNotReadyIsAProblemUnlessItsBindingsTellWhy(t *testing.T) {
+	for _, test := range []struct {
+		reason    string
+		templates int32
+		because   string
+		told      bool
+	}{
+		{"it claims nothing", 0, aggregate.ReasonNothingSelected, true},
+		{"one of its kinds is not there", 1, aggregate.ReasonKindNotFound, true},
+		{"what is new waits for a PriorityClass", 1, aggregate.ReasonClassNotFound, true},
+		{"what is new waits for override policies", 1, aggregate.ReasonOverrideMissing, true},
+		{"a binding is not scheduled", 1, aggregate.ReasonNotScheduled, false},
+		{"a binding is not applied", 1, aggregate.ReasonNotApplied, false},
+		{"a binding can't leave a cluster", 1, aggregate.ReasonNowhereElse, false},
+	} {
+		status := policyv1alpha1.PropagationStatus{ObservedGeneration: 1, Templates: test.templates,
+			Conditions: []metav1.Condition{{Type: "Ready", Status: metav1.ConditionFalse, Reason: test.because, Message: "why"}}}
+		facts := sample()
+		facts.Policies = []policyv1alpha1.PropagationPolicy{{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "p", Generation: 1}, Status: status}}
+		facts.ClusterPolicies = []policyv1alpha1.ClusterPropagationPolicy{{ObjectMeta: metav1.ObjectMeta{Name: "cp", Generation: 1}, Status: status}}
+		want := []Problem{}
+		if test.told {
+			want = []Problem{{"policy default/p", test.because, "why"}, {"policy cp", test.because, "why"}}
+		}
+		if diff := cmp.Diff(want, Make(facts).Problems); diff != "" {
+			t.Errorf("%s: problems (-want +got):\n%s", test.reason, diff)
+		}
 	}
 }
 
