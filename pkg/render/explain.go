@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/utils/ptr"
 
@@ -77,8 +79,25 @@ func (p *Placed) target(target workv1alpha1.TargetCluster) workv1alpha1.Placemen
 	if leaving := p.Leaving[target.Name]; leaving != "" {
 		reasons = append(reasons, leaving)
 	}
+	if refused := whyNotApplied(work); refused != "" {
+		reasons = append(reasons, refused)
+	}
 	detail.Message = strings.Join(reasons, "; ")
 	return detail
+}
+
+// whyNotApplied is what a cluster says of the present content of its work when that is not applied there. One that has not said
+// anything of it yet is about to.
+func whyNotApplied(work *workv1alpha1.PropagationWork) string {
+	applied := meta.FindStatusCondition(work.Status.Conditions, workv1alpha1.WorkApplied)
+	if applied == nil || applied.Status != metav1.ConditionFalse || applied.ObservedGeneration != 0 && applied.ObservedGeneration != work.Generation {
+		return ""
+	}
+	why := applied.Reason
+	if applied.Message != "" {
+		why += ": " + applied.Message
+	}
+	return "has not applied it: " + why
 }
 
 // whyOtherReplicas says why a work has another number of replicas than the placement says.

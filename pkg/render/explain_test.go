@@ -35,6 +35,12 @@ func TestWhatAWorkHasOtherThanThePlacementIsExplained(t *testing.T) {
 	metav1.SetMetaDataAnnotation(&byTwo.ObjectMeta, workv1alpha1.AppliedClusterOverridesAnnotation, `[{"policyName":"x"},{"policyName":"x"}]`)
 	spoiled := written(2, nine)
 	spoiled.Spec.Workload.Manifests[0].Raw = []byte("{")
+	refused := func(generation int64, status metav1.ConditionStatus) *workv1alpha1.PropagationWork {
+		refused := work(2)
+		refused.Generation = 3
+		refused.Status.Conditions = []metav1.Condition{{Type: workv1alpha1.WorkApplied, Status: status, ObservedGeneration: generation, Reason: "Conflict", Message: "it is there already"}}
+		return refused
+	}
 	keeping := func(replicas int32) func(*Placed) {
 		return func(placed *Placed) {
 			placed.Keeping = func(target workv1alpha1.TargetCluster) workv1alpha1.TargetCluster {
@@ -71,6 +77,10 @@ func TestWhatAWorkHasOtherThanThePlacementIsExplained(t *testing.T) {
 		}, work(2), 0, ""},
 		{"it has to be left, and there is nowhere else", true, leaving("has to be left"), work(2), 0, "has to be left"},
 		{"and an override sets another number", true, leaving("has to be left"), written(2, nine), 9, "gets the replicas that OverridePolicy p says; has to be left"},
+		{"the cluster has one that is not the hub's", true, nil, refused(3, metav1.ConditionFalse), 0, "has not applied it: Conflict: it is there already"},
+		{"and it has to be left", true, leaving("has to be left"), refused(3, metav1.ConditionFalse), 0, "has to be left; has not applied it: Conflict: it is there already"},
+		{"it has not spoken of what it was sent since", true, nil, refused(2, metav1.ConditionFalse), 0, ""},
+		{"it is about to apply it", true, nil, refused(3, metav1.ConditionUnknown), 0, ""},
 		{"it is being left", false, leaving("is being left"), work(4), 4, "is being left"},
 		{"it is deselected", false, nil, work(4), 4, "is left in a moment"},
 		{"its removal is under way", false, nil, removed, 2, "is left, and the removal there is not over yet"},
