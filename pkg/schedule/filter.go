@@ -245,13 +245,18 @@ var (
 		"fit, but all replicas are placed, and stay where they are until a WorkloadRebalancer places them anew")
 	fewerWanted = newCause(RuleReplicaDivision, "fits, but fewer replicas are wanted than are placed, so none comes to a cluster that has none",
 		"fit, but fewer replicas are wanted than are placed, so none comes to a cluster that has none")
-	othersSuffice = newCause(RuleReplicaDivision, "fits, but all replicas are in fewer clusters", "fit, but all replicas are in fewer clusters")
 	shareTooSmall = newCause(RuleReplicaDivision, "fits, but its share is less than a replica", "fit, but their share is less than a replica")
 )
 
 // notOverflowing is the refusal of clusters of a group that takes only what the groups before it have no room for.
 func notOverflowing(group string) *cause {
 	text := ", but nothing overflows to the group " + group + ": those before it have the room"
+	return newCause(RuleReplicaDivision, "fits"+text, "fit"+text)
+}
+
+// othersSuffice is the refusal of clusters that replicas need not be spread to, for they are aggregated in others.
+func othersSuffice(others []string) *cause {
+	text := ", but all replicas fit into " + few(others, maxCauses)
 	return newCause(RuleReplicaDivision, "fits"+text, "fit"+text)
 }
 
@@ -294,7 +299,49 @@ func (p *problem) emptiness(chosen []int) func(i int) *cause {
 
 func (p *problem) emptinessByRoom(chosen []int) func(i int) *cause {
 	shares, toGive, stays := p.toGive(chosen, p.Fresh)
-	fewer := !p.Fresh && !stays && !slices.ContainsFunc(shares, func(s share) bool { return s.keeps })
+	if stays {
+		return p.emptinessOfStaying(chosen)
+	}
+	p.fill(shares, toGive)
+	fewer := !p.Fresh && !slices.ContainsFunc(shares, func(s share) bool { return s.keeps })
+	why := p.emptinessOf(chosen, shares, toGive)
+	return func(i int) *cause {
+		if fewer && shares[i].room == 0 {
+			return fewerWanted
+		}
+		return why(i)
+	}
+}
+
+// emptinessOfStaying says of clusters without a replica of a template that stays what would keep replicas from them if it was
+// placed anew. Only where nothing would, or where that can't be told, it is because the template stays.
+func (p *problem) emptinessOfStaying(chosen []int) func(i int) *cause {
+	afresh := *p.Facts
+	afresh.Fresh = true
+	anew := *p
+	anew.Facts = &afresh
+	fit, _ := anew.filter(filters)
+	chosenAnew, why := anew.choose(fit)
+	if why != nil {
+		return func(int) *cause { return allPlaced }
+	}
+	shares, toGive, _ := anew.toGive(chosenAnew, true)
+	anew.fill(shares, toGive)
+	whyAnew := anew.emptinessOf(chosenAnew, shares, toGive)
+	return func(i int) *cause {
+		at, found := slices.BinarySearch(chosenAnew, chosen[i])
+		switch {
+		case !found:
+			return notChosen
+		case shares[at].got > 0 || anew.available(chosen[i]) == CapacityUnknown:
+			return allPlaced
+		}
+		return whyAnew(at)
+	}
+}
+
+// emptinessOf says why those of the chosen clusters that got nothing in a division did not.
+func (p *problem) emptinessOf(chosen []int, shares []share, given int64) func(i int) *cause {
 	roomBefore := func(tier uint16) (room int64) {
 		for _, s := range shares {
 			if s.tier < tier {
@@ -303,18 +350,21 @@ func (p *problem) emptinessByRoom(chosen []int) func(i int) *cause {
 		}
 		return room
 	}
+	var used []string
+	for i, at := range chosen {
+		if s := &shares[i]; s.got > 0 || s.keeps && p.assigned(at) > 0 {
+			used = append(used, p.Fleet.clusters[at].name)
+		}
+	}
+	suffice := othersSuffice(used)
 	return func(i int) *cause {
 		switch {
-		case stays:
-			return allPlaced
-		case shares[i].room == 0 && fewer:
-			return fewerWanted
 		case shares[i].room == 0:
 			return noRoom
-		case shares[i].tier > 0 && roomBefore(shares[i].tier) >= toGive:
+		case shares[i].tier > 0 && roomBefore(shares[i].tier) >= given:
 			return notOverflowing(p.group.names[shares[i].tier])
 		case p.Placement.strategy == aggregated:
-			return othersSuffice
+			return suffice
 		}
 		return shareTooSmall
 	}

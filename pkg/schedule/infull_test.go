@@ -55,7 +55,7 @@ func TestInFullEveryClusterWithoutAReplicaSaysWhy(t *testing.T) {
 		},
 		{
 			reason: "as few clusters as have the room", kind: deployment, replicas: 2, placement: aggregated, available: []int32{3, 2},
-			rule: RuleReplicaDivision, want: "fits, but all replicas are in fewer clusters",
+			rule: RuleReplicaDivision, want: "fits, but all replicas fit into a",
 		},
 		{
 			reason: "a Job is not divided anew", kind: job, replicas: 2, placement: weighted(), current: "a",
@@ -104,6 +104,7 @@ func TestInFullItIsSaidWhyClustersThatFitByRoomGetNothing(t *testing.T) {
 		fewer    = "fits, but fewer replicas are wanted than are placed, so none comes to a cluster that has none"
 		noRoom   = "fits, but has no room for a replica"
 		small    = "fits, but its share is less than a replica"
+		fitInto  = "fits, but all replicas fit into a"
 		overflow = "fits, but nothing overflows to the group own-1: those before it have the room"
 	)
 	tests := []struct {
@@ -111,9 +112,15 @@ func TestInFullItIsSaidWhyClustersThatFitByRoomGetNothing(t *testing.T) {
 		refused map[string]string
 	}{
 		{golden{reason: "a cluster that comes back when all replicas are placed gets none", fleet: "a:9 b:9", place: dynamic, replicas: 3, has: "a=3"}, map[string]string{"b": placed}},
-		{golden{reason: "room makes no difference then", fleet: "a:9 b:0", place: dynamic, replicas: 3, has: "a=3"}, map[string]string{"b": placed}},
-		{golden{reason: "nor does aggregation", fleet: "a:9 b:9", place: few, replicas: 3, has: "a=3"}, map[string]string{"b": placed}},
-		{golden{reason: "nor overflow", fleet: "a:9 b:9 c:9", place: overflowing, replicas: 3, has: "c=3", last: "own"}, map[string]string{"a": placed, "b": placed}},
+		{golden{reason: "a cluster without room would get none anew, either", fleet: "a:9 b:0", place: dynamic, replicas: 3, has: "a=3"}, map[string]string{"b": noRoom}},
+		{golden{reason: "nor one whose share would be none", fleet: "a:9 b:1", place: dynamic, replicas: 3, has: "a=3"}, map[string]string{"b": small}},
+		{golden{reason: "nor one that aggregation does not need", fleet: "a:9 b:9", place: few, replicas: 3, has: "a=3"}, map[string]string{"b": fitInto}},
+		{golden{reason: "also where it is placed for the first time", fleet: "a:9 b:8", place: few, replicas: 3}, map[string]string{"b": fitInto}},
+		{golden{reason: "and where some are added", fleet: "a:9 b:20", place: few, replicas: 4, has: "a=3"}, map[string]string{"b": fitInto}},
+		{golden{reason: "one with more room would get all anew", fleet: "a:1 b:9", place: few, replicas: 3, has: "a=3"}, map[string]string{"b": placed}},
+		{golden{reason: "of one whose room is not known it can't be told", fleet: "a:9 b:?", place: dynamic, replicas: 3, has: "a=3 b=0"}, map[string]string{"b": placed}},
+		{golden{reason: "to a group that nothing overflows to nothing would overflow anew", fleet: "a:9 b:9 c:9", place: overflowing, replicas: 4, has: "a=2 b=2", last: "own"}, map[string]string{"c": overflow}},
+		{golden{reason: "those before the group that it overflowed to would get all anew", fleet: "a:9 b:9 c:9", place: overflowing, replicas: 3, has: "c=3", last: "own"}, map[string]string{"a": placed, "b": placed}},
 		{golden{reason: "fewer replicas are taken from those that there are", fleet: "a:9 b:9", place: dynamic, replicas: 2, has: "a=3"}, map[string]string{"b": fewer}},
 		{golden{reason: "a small part of fewer may be none", fleet: "a:9 b:9", place: dynamic, replicas: 2, has: "a=9 b=1"}, map[string]string{"b": small}},
 		{golden{reason: "one replica more goes to one cluster", fleet: "a:9 b:9", place: dynamic, replicas: 4, has: "a=3"}, map[string]string{"b": small}},
