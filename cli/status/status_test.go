@@ -413,7 +413,7 @@ func TestADrainThatIsNotOverIsAProblem(t *testing.T) {
 			}
 		}
 	}
-	const nowhere = "3 replicas in each of 1 cluster; that it has to leave because of a taint NoExecute waits, for nothing else fits: 0 of 2 clusters fit"
+	const nowhere = "must leave a because of the taint maintenance:NoExecute, but no other cluster fits: 1 is not named by clusterNames; its 3 replicas stay in a until one does"
 	for _, test := range []struct {
 		reason string
 		change func(*Facts)

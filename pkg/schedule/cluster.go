@@ -112,13 +112,18 @@ func compileCluster(cluster *clusterv1alpha1.MemberCluster) *Cluster {
 }
 
 func compileTaint(t corev1.Taint) taint {
-	text := t.Key
-	if t.Value != "" {
-		text += "=" + t.Value
+	compiled := taint{key: t.Key, value: t.Value, effect: t.Effect}
+	compiled.untold = newCause(RuleTaintToleration, "has the untolerated taint "+compiled.String(), "have the untolerated taint "+compiled.String())
+	return compiled
+}
+
+// String is how a taint is written.
+func (t *taint) String() string {
+	text := t.key
+	if t.value != "" {
+		text += "=" + t.value
 	}
-	text += ":" + string(t.Effect)
-	return taint{key: t.Key, value: t.Value, effect: t.Effect,
-		untold: newCause(RuleTaintToleration, "has the untolerated taint "+text, "have the untolerated taint "+text)}
+	return text + ":" + string(t.effect)
 }
 
 // Name of the cluster.

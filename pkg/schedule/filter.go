@@ -371,7 +371,11 @@ func (p *problem) emptinessOf(chosen []int, shares []share, given int64) func(i 
 }
 
 func noClusterFits(p *problem, out []refused) Decision {
-	return Decision{Reason: ReasonNoClusterFit, Message: summary(p.Fleet.Len(), out) + p.strangers(), Refused: p.refusals(out)}
+	message := summary(p.Fleet.Len(), out)
+	if others := withoutLeft(out); len(others) < len(out) {
+		message = noOtherFits(others)
+	}
+	return Decision{Reason: ReasonNoClusterFit, Message: message + p.strangers(), Refused: p.refusals(out)}
 }
 
 // strangers names the clusters that the placement calls by name and the fleet does not have. What the
@@ -412,6 +416,14 @@ func summary(clusters int, out []refused) string {
 	return fmt.Sprintf("0 of %s %s: %s", plural(clusters, "cluster"), fits(clusters), counted(out))
 }
 
+// noOtherFits says the same of a template that has to leave clusters, of which there is no need to say so again.
+func noOtherFits(others []refused) string {
+	if len(others) == 0 {
+		return "no other cluster fits, for there is none"
+	}
+	return "no other cluster fits: " + counted(others)
+}
+
 func fits(clusters int) string {
 	if clusters == 1 {
 		return "fits"
@@ -420,9 +432,9 @@ func fits(clusters int) string {
 }
 
 // others says where some clusters fit, and are too few or have too little room, what is with the rest. Those that the affinity does
-// not select were not meant.
+// not select were not meant, and those that the template has to leave are named elsewhere.
 func others(out []refused) string {
-	meant := slices.DeleteFunc(slices.Clone(out), func(r refused) bool { return r.cause.rule == RuleClusterAffinity })
+	meant := slices.DeleteFunc(slices.Clone(out), func(r refused) bool { return r.cause.rule == RuleClusterAffinity || r.cause == beingLeft })
 	if len(meant) == 0 {
 		return ""
 	}

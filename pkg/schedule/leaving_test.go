@@ -15,6 +15,8 @@ import (
 func TestATemplateThatHasToLeaveAClusterGoesWhereItFitsAndOtherwiseStays(t *testing.T) {
 	drained := member("b", tainted("drain", "", corev1.TaintEffectNoExecute))
 	cordoned := member("c", tainted("cordon", "", corev1.TaintEffectNoSchedule))
+	byRoom := placement(aggregating)
+	byRoom.ClusterTolerations = []corev1.Toleration{{Key: "old", Operator: corev1.TolerationOpExists}}
 	shares := func(a, b int32) []workv1alpha1.TargetCluster {
 		return []workv1alpha1.TargetCluster{{Name: "a", Replicas: a}, {Name: "b", Replicas: b}}
 	}
@@ -41,8 +43,32 @@ func TestATemplateThatHasToLeaveAClusterGoesWhereItFitsAndOtherwiseStays(t *test
 			reason: "nothing else fits: it goes on, follows its template, and says so",
 			facts:  Facts{Fleet: fleet(drained, cordoned), Replicas: ptr.To[int32](3), Current: shares(0, 2)[1:], Leaving: []string{"b"}},
 			want: Decision{Clusters: shares(0, 3)[1:], Scheduled: true, Reason: ReasonNowhereElse,
-				Message: "3 replicas in 1 cluster; that it has to leave because of a taint NoExecute waits, for nothing else fits: " +
-					"0 of 2 clusters fit: 1 is being left because of a taint NoExecute, 1 has the untolerated taint cordon:NoSchedule"},
+				Message: "must leave b because of the taint drain:NoExecute, but no other cluster fits: 1 has the untolerated taint cordon:NoSchedule; " +
+					"its 3 replicas stay in b until one does"},
+		},
+		{
+			reason: "there is no other cluster, and the taint is gone by now",
+			facts:  Facts{Fleet: fleet(member("b")), Current: shares(0, 0)[1:], Leaving: []string{"b"}},
+			want: Decision{Clusters: shares(0, 0)[1:], Scheduled: true, Reason: ReasonNowhereElse,
+				Message: "must leave b because of a taint NoExecute, but no other cluster fits, for there is none; it stays in b until one does"},
+		},
+		{
+			reason: "the others have too little room, and what is tolerated is no reason",
+			place:  byRoom,
+			facts: Facts{Fleet: fleet(member("a"), member("b", tainted("old", "", corev1.TaintEffectNoExecute), tainted("drain", "now", corev1.TaintEffectNoExecute), tainted("fire", "", corev1.TaintEffectNoExecute))),
+				Replicas: ptr.To[int32](4), Current: shares(2, 2), Leaving: []string{"b"}, Available: []int32{1, 9}},
+			want: Decision{Clusters: shares(2, 2), Scheduled: true, Reason: ReasonNowhereElse,
+				Message: "must leave b because of the taints drain=now:NoExecute, fire:NoExecute, but can't be placed elsewhere: " +
+					"2 replicas more, which makes 4 wanted, and the cluster that fits has room for 1: a has 1; its 4 replicas stay divided among a, b until that changes"},
+		},
+		{
+			reason: "of several groups each says why it has none",
+			place: &policyv1alpha1.Placement{ClusterAffinities: []policyv1alpha1.ClusterAffinityTerm{
+				{AffinityName: "first", ClusterAffinity: *named("b")}, {AffinityName: "second", ClusterAffinity: *named("c")}}},
+			facts: Facts{Fleet: fleet(drained, cordoned), Replicas: ptr.To[int32](1), Current: shares(0, 1)[1:], Leaving: []string{"b"}, Group: "first"},
+			want: Decision{Clusters: shares(0, 1)[1:], Group: "first", Scheduled: true, Reason: ReasonNowhereElse,
+				Message: "must leave b because of the taint drain:NoExecute, but no affinity group fits: first: no other cluster fits: 1 is not named by clusterNames; " +
+					"second: no other cluster fits: 1 has the untolerated taint cordon:NoSchedule; its 1 replica stays in b until one does"},
 		},
 		{
 			reason: "it was not there, and can't come",

@@ -123,11 +123,12 @@ func Decide(facts Facts) Decision {
 		decision.Message += "; leaves " + few(facts.Leaving, maxCauses)
 		return decision
 	}
-	facts.Leaving = nil
-	staying := decide(facts)
+	has := facts
+	has.Leaving = nil
+	staying := decide(has)
 	if staying.Scheduled {
 		staying.Reason, staying.Refused = ReasonNowhereElse, decision.Refused
-		staying.Message += "; that it has to leave because of a taint NoExecute waits, for nothing else fits: " + decision.Message
+		staying.Message = nowhereElse(&facts, decision, staying)
 	}
 	return staying
 }
