@@ -178,6 +178,21 @@ func (p *problem) weightsOf(chosen []int) []int64 {
 	return weights
 }
 
+// allWeighTheSame says that none of the clusters that fit has a weight, though there are weights. Karmada then gives all of them the
+// same weight, and says nothing; whoever gave weights expects none of it.
+func (p *problem) allWeighTheSame(fit []int) string {
+	if len(p.Placement.weights) == 0 || p.wanted() == 0 || len(fit) == 0 || slices.ContainsFunc(fit, func(at int) bool { return p.view.weights[at] > 0 }) {
+		return ""
+	}
+	if p.Template.Kind.GroupKind() == jobs && len(p.having(fit)) > 0 {
+		return "" // it keeps its parts
+	}
+	if len(fit) == 1 {
+		return "; no static weight names the cluster that fits, so it gets all"
+	}
+	return fmt.Sprintf("; no static weight names any of the %d clusters that fit, so all weigh the same", len(fit))
+}
+
 // mostLeftOut bounds the clusters that a message names because no weight does.
 const mostLeftOut = 3
 

@@ -186,7 +186,7 @@ func (p *problem) decideIn(group *groupView) Decision {
 		if group.name != "" && len(decision.Clusters) > 0 {
 			decision.Message += ", in the affinity group " + group.name + p.overflows(&decision)
 		}
-		if doubts := p.leftOut(refused) + p.leftWithout(fit, decision.Clusters) + p.withoutEffect() + p.strangers(); doubts != "" {
+		if doubts := p.leftOut(refused) + p.leftWithout(fit, decision.Clusters) + p.allWeighTheSame(fit) + p.withoutEffect() + p.strangers(); doubts != "" {
 			decision.Reason = ReasonClustersLeftOut
 			decision.Message += doubts
 		}

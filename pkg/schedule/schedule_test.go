@@ -377,7 +377,7 @@ func TestTheDecisionSaysWhereAndHowMany(t *testing.T) {
 			place:  &policyv1alpha1.Placement{ReplicaScheduling: divided(weighs(9, "gone"))},
 			want: Decision{
 				Clusters:  []workv1alpha1.TargetCluster{{Name: "a", Replicas: 2}, {Name: "b", Replicas: 1}, {Name: "c", Replicas: 1}},
-				Scheduled: true, Reason: ReasonClustersLeftOut, Message: "4 replicas divided among 3 clusters; no cluster is called gone, which a static weight names",
+				Scheduled: true, Reason: ReasonClustersLeftOut, Message: "4 replicas divided among 3 clusters; no static weight names any of the 3 clusters that fit, so all weigh the same; no cluster is called gone, which a static weight names",
 			},
 		},
 		{
@@ -701,8 +701,14 @@ func TestWhatMayBeASlipOfThePenIsToldWithAReasonOfItsOwn(t *testing.T) {
 		},
 		{
 			reason: "no weight selects a cluster, so all weigh the same", affinity: named("a", "b"), weights: []policyv1alpha1.StaticClusterWeight{weighs(1, "aa")}, replicas: ptr.To[int32](1),
-			doubts: "; no cluster is called aa, which a static weight names",
+			doubts: "; no static weight names any of the 2 clusters that fit, so all weigh the same; no cluster is called aa, which a static weight names",
 		},
+		{
+			reason: "the only cluster that fits has no weight, and gets all", affinity: named("b"), weights: []policyv1alpha1.StaticClusterWeight{weighs(3, "a")},
+			doubts: "; no static weight names the cluster that fits, so it gets all",
+		},
+		{reason: "without weights all weigh the same anyway", affinity: named("a", "b"), weights: []policyv1alpha1.StaticClusterWeight{}},
+		{reason: "nothing is asked for, whatever the weights", affinity: named("b"), weights: []policyv1alpha1.StaticClusterWeight{weighs(3, "a")}, replicas: ptr.To[int32](0)},
 	}
 	for _, test := range tests {
 		t.Run(test.reason, func(t *testing.T) {
