@@ -551,7 +551,7 @@ func bindingProblem(b binding, described Binding, scheduled *metav1.Condition) *
 		message := "not scheduled yet"
 		reason := "NotScheduled"
 		if scheduled != nil && scheduled.Status != metav1.ConditionTrue {
-			reason, message = scheduled.Reason, "not scheduled: "+cmp.Or(scheduled.Message, scheduled.Reason)
+			reason, message = scheduled.Reason, described.notScheduled()+cmp.Or(scheduled.Message, scheduled.Reason)
 		}
 		return &Problem{object, reason, message}
 	case described.Applied < clusters:
@@ -569,6 +569,22 @@ func bindingProblem(b binding, described Binding, scheduled *metav1.Condition) *
 		return &Problem{object, "Unhealthy", fmt.Sprintf("healthy in %d of %s: %s", described.Healthy, count(clusters, "cluster"), unhealthy)}
 	}
 	return unfinished(object, described, scheduled)
+}
+
+// notScheduled says what becomes of a template that is not scheduled: where it is already, it stays, and runs.
+func (b Binding) notScheduled() string {
+	if len(b.Placements) == 0 {
+		return "not scheduled: "
+	}
+	var names []string
+	for _, p := range b.Placements[:min(len(b.Placements), namedClusters)] {
+		names = append(names, p.Cluster)
+	}
+	where := strings.Join(names, ", ")
+	if more := len(b.Placements) - len(names); more > 0 {
+		where += fmt.Sprintf(" and %d more", more)
+	}
+	return "stays in " + where + ", not scheduled anew: "
 }
 
 // unfinished is what a template has still to do away from where it is to be: whoever switches off a cluster that he has drained

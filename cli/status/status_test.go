@@ -450,6 +450,20 @@ func TestADrainThatIsNotOverIsAProblem(t *testing.T) {
 	}
 }
 
+func TestATemplateThatCantBePlacedAnewIsSaidToStayWhereItIs(t *testing.T) {
+	facts := sample()
+	const unmet = "spreadConstraints ask for at least 2 clusters, and there is 1 that fits"
+	facts.Bindings[1].Spec.Clusters = nil
+	for _, name := range []string{"a", "b", "c", "d"} {
+		facts.Bindings[1].Spec.Clusters = append(facts.Bindings[1].Spec.Clusters, workv1alpha1.TargetCluster{Name: name, Replicas: 1})
+	}
+	facts.Bindings[1].Status.Conditions[0] = metav1.Condition{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionFalse, Reason: "Unschedulable", Message: unmet}
+	want := []Problem{{"Deployment default/web", "Unschedulable", "stays in a, b, c and 1 more, not scheduled anew: " + unmet}}
+	if diff := cmp.Diff(want, Make(facts).Problems); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+}
+
 func TestARemarkThatIsNoProblemIsNotCut(t *testing.T) {
 	facts := sample()
 	const remark = "6 replicas divided among 2 clusters; no cluster is called membr3, and clusterNames names it"
