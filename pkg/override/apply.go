@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -47,6 +48,8 @@ type application struct {
 	at   string   // the overrider of it
 	idle []string // what found nothing to change, and why
 
+	failed []*Error // what can't be done
+
 	template *policy.Template // what policies see of the manifest; nil: nobody has asked
 	meant    map[*Policy]bool // for this manifest in particular
 }
@@ -79,13 +82,16 @@ func (a *application) document(format format, text string) ([]byte, error) {
 	return document, err
 }
 
+// maxFailed bounds the overriders that are told at a time because they can't be followed.
+const maxFailed = 5
+
 // maxIdle bounds the overriders that are told because they find nothing to change.
 const maxIdle = 100
 
 // Apply returns the manifest as the clusters of this Choice get it, as a new object, and a sentence for each overrider that is
 // meant for this manifest and finds nothing in it to change, such as a container whose name is misspelt. The manifest is
 // what a template sends to members: of its metadata only name, namespace, labels and annotations. Every
-// error is an *Error.
+// error is an *Error, or an Errors of the first few.
 func (c Choice) Apply(manifest *unstructured.Unstructured) (overridden *unstructured.Unstructured, idle []string, err error) {
 	a := &application{object: runtime.DeepCopyJSON(manifest.Object), original: manifest, values: c.values, shared: c.shared}
 	if a.shared == nil {
@@ -93,16 +99,34 @@ func (c Choice) Apply(manifest *unstructured.Unstructured) (overridden *unstruct
 	}
 	for _, r := range c.rules {
 		a.rule = r
-		if err := a.apply(r.overriders); err != nil {
-			err.Policy, err.Path = r.policy.called, r.path+".overriders."+err.Path
-			return nil, nil, err
-		}
+		goOn := a.apply(r.overriders)
 		if err := a.stillTheSame(manifest.Object); err != nil {
-			return nil, nil, &Error{Policy: r.policy.called, Path: r.path + ".overriders", Err: err}
+			a.at = ""
+			a.fail(err)
+			goOn = false // all rules that follow would be told of it
 		}
+		if !goOn {
+			break
+		}
+	}
+	if err := joined(a.failed); err != nil {
+		return nil, nil, err
 	}
 	return &unstructured.Unstructured{Object: a.object}, a.idle, nil
 }
+
+// fail notes that the present overrider can't be followed. It says whether to look for more that can't.
+func (a *application) fail(err error) (goOn bool) {
+	path := a.rule.path + ".overriders"
+	if a.at != "" {
+		path += "." + a.at
+	}
+	a.failed = append(a.failed, &Error{Policy: a.rule.policy.called, Path: path, Err: err})
+	return !errors.Is(err, errTooMuch) && len(a.failed) < maxFailed
+}
+
+// maxKeys bounds the labels or annotations that a sentence names.
+const maxKeys = 3
 
 // noteIdle notes that the present overrider finds nothing to change, if its policy is for this manifest in particular.
 func (a *application) noteIdle(why string) {
@@ -125,50 +149,64 @@ func (a *application) isMeant(p *Policy) bool {
 	return a.meant[p]
 }
 
-// apply makes the changes of one rule, kind by kind in the order in which Karmada makes them. The path in
-// the error begins below the overriders.
-func (a *application) apply(o *policyv1alpha1.Overriders) *Error {
+// apply makes the changes of one rule, kind by kind in the order in which Karmada makes them. What can't be made is left out, and
+// noted; it says whether to go on after that.
+func (a *application) apply(o *policyv1alpha1.Overriders) (goOn bool) {
 	for i := range o.ImageOverrider {
 		a.at = fmt.Sprintf("imageOverrider[%d]", i)
-		if err := a.overrideImages(&o.ImageOverrider[i]); err != nil {
-			return &Error{Path: a.at, Err: err}
+		if err := a.overrideImages(&o.ImageOverrider[i]); err != nil && !a.fail(err) {
+			return false
 		}
 	}
 	for i := range o.CommandOverrider {
 		a.at = fmt.Sprintf("commandOverrider[%d]", i)
-		if err := a.overrideWords("command", &o.CommandOverrider[i]); err != nil {
-			return &Error{Path: a.at, Err: err}
+		if err := a.overrideWords("command", &o.CommandOverrider[i]); err != nil && !a.fail(err) {
+			return false
 		}
 	}
 	for i := range o.ArgsOverrider {
 		a.at = fmt.Sprintf("argsOverrider[%d]", i)
-		if err := a.overrideWords("args", &o.ArgsOverrider[i]); err != nil {
-			return &Error{Path: a.at, Err: err}
+		if err := a.overrideWords("args", &o.ArgsOverrider[i]); err != nil && !a.fail(err) {
+			return false
 		}
 	}
 	for i := range o.LabelsOverrider {
-		if err := a.overrideMap("labels", &o.LabelsOverrider[i]); err != nil {
-			return &Error{Path: fmt.Sprintf("labelsOverrider[%d]", i), Err: err}
+		a.at = fmt.Sprintf("labelsOverrider[%d]", i)
+		if err := a.overrideMap("labels", &o.LabelsOverrider[i]); err != nil && !a.fail(err) {
+			return false
 		}
 	}
 	for i := range o.AnnotationsOverrider {
-		if err := a.overrideMap("annotations", &o.AnnotationsOverrider[i]); err != nil {
-			return &Error{Path: fmt.Sprintf("annotationsOverrider[%d]", i), Err: err}
+		a.at = fmt.Sprintf("annotationsOverrider[%d]", i)
+		if err := a.overrideMap("annotations", &o.AnnotationsOverrider[i]); err != nil && !a.fail(err) {
+			return false
 		}
 	}
 	for from := 0; from < len(o.FieldOverrider); {
 		upTo := endOfDocument(o.FieldOverrider, from)
 		if failed, at, err := a.overrideDocument(o.FieldOverrider[from:upTo]); err != nil {
-			return &Error{Path: fmt.Sprintf("fieldOverrider[%d]", from+failed) + at, Err: err}
+			a.at = fmt.Sprintf("fieldOverrider[%d]", from+failed) + at
+			if !a.fail(err) {
+				return false
+			}
 		}
 		from = upTo
 	}
-	if len(o.Plaintext) > 0 {
-		if failed, err := a.overridePlaintext(o.Plaintext); err != nil {
-			return &Error{Path: fmt.Sprintf("plaintext[%d]", failed), Err: err}
+	for left := o.Plaintext; len(left) > 0; {
+		failed, err := a.overridePlaintext(left)
+		if err == nil {
+			break
 		}
+		a.at = fmt.Sprintf("plaintext[%d]", len(o.Plaintext)-len(left)+failed)
+		if !a.fail(err) {
+			return false
+		}
+		if _, err := a.overridePlaintext(left[:failed]); err != nil { // what follows may stand on it
+			return false
+		}
+		left = left[failed+1:]
 	}
-	return nil
+	return true
 }
 
 // expand puts the cluster's values in the place of references.
@@ -203,15 +241,18 @@ func (a *application) overrideMap(which string, o *policyv1alpha1.LabelAnnotatio
 	entries, _ := metadata[which].(map[string]any)
 	if entries == nil {
 		if o.Operator != policyv1alpha1.OverriderOpAdd {
+			a.noteAbsent(which, o)
 			return nil
 		}
 		entries = map[string]any{}
 		metadata[which] = entries
 	}
+	found := false
 	for _, key := range sortedKeys(o.Value) {
 		if _, there := entries[key]; !there && o.Operator != policyv1alpha1.OverriderOpAdd {
 			continue
 		}
+		found = true
 		if o.Operator == policyv1alpha1.OverriderOpRemove {
 			delete(entries, key)
 			continue
@@ -227,7 +268,24 @@ func (a *application) overrideMap(which string, o *policyv1alpha1.LabelAnnotatio
 		}
 		entries[key] = value
 	}
+	if !found {
+		a.noteAbsent(which, o)
+	}
 	return nil
+}
+
+// noteAbsent notes that none of the labels or annotations is there that are to be replaced or removed. One without any was
+// a warning when it was applied.
+func (a *application) noteAbsent(which string, o *policyv1alpha1.LabelAnnotationOverrider) {
+	keys := sortedKeys(o.Value)
+	if len(keys) == 0 {
+		return
+	}
+	named := strings.Join(keys[:min(len(keys), maxKeys)], ", ")
+	if more := len(keys) - maxKeys; more > 0 {
+		named += fmt.Sprintf(" and %d more", more)
+	}
+	a.noteIdle(fmt.Sprintf("the object has none of the %s to %s: %s", which, o.Operator, named))
 }
 
 // stillTheSame refuses changes by which the object would be another one, or would carry what is not for

@@ -63,7 +63,7 @@ func (a *application) overrideWords(which string, o *policyv1alpha1.CommandArgsO
 	if err := a.costs(costOfItem * (len(containers) + len(words))); err != nil {
 		return err
 	}
-	found := false
+	found, changed := false, o.Operator == policyv1alpha1.OverriderOpAdd || len(words) == 0
 	for _, container := range containers {
 		if container["name"] != o.ContainerName {
 			continue
@@ -77,14 +77,19 @@ func (a *application) overrideWords(which string, o *policyv1alpha1.CommandArgsO
 		case o.Operator == policyv1alpha1.OverriderOpAdd:
 			container[which] = append(slices.Clone(present), words...)
 		case present != nil:
-			container[which] = slices.DeleteFunc(slices.Clone(present), func(item any) bool {
+			left := slices.DeleteFunc(slices.Clone(present), func(item any) bool {
 				text, ok := item.(string)
 				return ok && taken[text]
 			})
+			changed = changed || len(left) < len(present)
+			container[which] = left
 		}
 	}
-	if !found {
+	switch {
+	case !found:
 		a.noteIdle(fmt.Sprintf("no container is called %s", o.ContainerName))
+	case !changed:
+		a.noteIdle(fmt.Sprintf("none of the words to remove is in the %s of the container %s", which, o.ContainerName))
 	}
 	return nil
 }

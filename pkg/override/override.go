@@ -41,8 +41,8 @@ type rule struct {
 	targets    schedule.Affinity
 	anywhere   bool // it is for all clusters
 	overriders *policyv1alpha1.Overriders
-	references []string // what its values refer to, sorted
-	invalid    error    // why it can't be followed: then no cluster gets anything
+	references []referral // what its values refer to, sorted, each once
+	invalid    *Error     // why it can't be followed: then no cluster gets anything
 }
 
 // Compile prepares a policy, which must not be changed afterwards. Selectors that don't compile select
@@ -183,32 +183,43 @@ type Choice struct {
 	shared *shared
 }
 
-// For chooses the rules for a cluster. It fails when one of them is invalid, or refers to what the cluster
-// does not have.
+// For chooses the rules for a cluster. It fails when some of them are invalid, or refer to what the cluster
+// does not have: the error tells of the first few.
 func (s *Set) For(cluster *clusterv1alpha1.MemberCluster) (Choice, error) {
 	if s == nil {
 		return Choice{}, nil
 	}
 	choice := Choice{shared: s.shared}
+	var failed []*Error
 	for _, r := range s.rules {
+		if len(failed) == maxFailed {
+			break
+		}
 		if r.invalid != nil {
-			return Choice{}, r.invalid
+			failed = append(failed, r.invalid)
+			continue
 		}
 		if !r.anywhere && !r.targets.Selects(cluster) {
 			continue
 		}
 		choice.rules = append(choice.rules, r)
 		for _, reference := range r.references {
-			value := valueOf(reference, cluster)
+			value := valueOf(reference.name, cluster)
 			if value == "" {
-				return Choice{}, &Error{Policy: r.policy.called, Path: r.path + ".overriders",
-					Err: fmt.Errorf("${%s} is empty: %s", reference, whatToSet(reference, cluster.Name))}
+				if len(failed) < maxFailed {
+					failed = append(failed, &Error{Policy: r.policy.called, Path: r.path + ".overriders." + reference.at,
+						Err: fmt.Errorf("${%s} is empty: %s", reference.name, whatToSet(reference.name, cluster.Name))})
+				}
+				continue
 			}
 			if choice.values == nil {
 				choice.values = map[string]string{}
 			}
-			choice.values[reference] = value
+			choice.values[reference.name] = value
 		}
+	}
+	if err := joined(failed); err != nil {
+		return Choice{}, err
 	}
 	choice.Key = s.key(choice)
 	return choice, nil
@@ -239,3 +250,35 @@ func (e *Error) Error() string { return fmt.Sprintf("%s: %s: %v", e.Policy, e.Pa
 
 // Unwrap returns the reason.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Errors are several changes that can't be made.
+type Errors []*Error
+
+// Error says all of them.
+func (e Errors) Error() string {
+	texts := make([]string, len(e))
+	for i, err := range e {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+// Unwrap returns each of them.
+func (e Errors) Unwrap() []error {
+	list := make([]error, len(e))
+	for i, err := range e {
+		list[i] = err
+	}
+	return list
+}
+
+// joined is what there is to say of failures; nil where there are none.
+func joined(failed []*Error) error {
+	switch len(failed) {
+	case 0:
+		return nil
+	case 1:
+		return failed[0]
+	}
+	return Errors(failed)
+}

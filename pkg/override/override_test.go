@@ -133,6 +133,13 @@ func TestAnOverriderThatIsMeantForAnObjectAndFindsNothingIsTold(t *testing.T) {
 		{"what is for all Deployments need not find something in each", ofAKind + args, web, ""},
 		{"nor does what is for everything", args, web, ""},
 		{"images are found", named + image, web, ""},
+		{"a label that is to be replaced is not there", named + "overriders: {labelsOverrider: [{operator: replace, value: {teir: a, b: c}}, {operator: replace, value: {tier: a}}, {operator: add, value: {new: a}}]}", web,
+			"OverridePolicy shop/p: spec.overriders.labelsOverrider[0] changes nothing: the object has none of the labels to replace: b, teir"},
+		{"nor are the annotations to remove", named + "overriders: {annotationsOverrider: [{operator: remove, value: {a: '', b: '', c: '', d: ''}}]}", web,
+			"OverridePolicy shop/p: spec.overriders.annotationsOverrider[0] changes nothing: the object has none of the annotations to remove: a, b, c and 1 more"},
+		{"one of several is there", named + "overriders: {labelsOverrider: [{operator: remove, value: {gone: '', tier: ''}}]}", web, ""},
+		{"a word to remove is misspelt", named + "overriders: {argsOverrider: [{containerName: web, operator: remove, value: [--prot]}, {containerName: web, operator: add, value: [-x]}, {containerName: web, operator: remove, value: [-x, -y]}]}", web,
+			"OverridePolicy shop/p: spec.overriders.argsOverrider[0] changes nothing: none of the words to remove is in the args of the container web"},
 		{"a ConfigMap has no images", data + image, settings,
 			"OverridePolicy shop/p: spec.overriders.imageOverrider[0] changes nothing: it has no containers that are known; predicate.path may name an image of any kind"},
 		{"they are for the other kind of the policy", both + image, settings, ""},
@@ -349,7 +356,7 @@ func TestWhatCannotBeDoneIsSaidWithPolicyAndPath(t *testing.T) {
 		{"a label that the cluster's name makes too long", web, `labelsOverrider: [{operator: add, value: {site: "${cluster.name}-` + strings.Repeat("x", 60) + `"}}]`, "labelsOverrider[0]: label site would be"},
 		{"a tag that the cluster makes none", web, `imageOverrider: [{component: Tag, operator: replace, value: "-${cluster.name}"}]`, `imageOverrider[0]: "-eu-1" is neither a tag nor a digest`},
 		{"a label that the cluster does not have", web, `labelsOverrider: [{operator: add, value: {site: "${cluster.labels.site}"}}]`,
-			"overriders: ${cluster.labels.site} is empty: MemberCluster eu-1 has no label site"},
+			"labelsOverrider[0]: ${cluster.labels.site} is empty: MemberCluster eu-1 has no label site"},
 	} {
 		t.Run(test.reason, func(t *testing.T) {
 			spec := "overrideRules:\n- overriders: {labelsOverrider: [{operator: add, value: {first: ok}}]}\n- overriders:\n    " + test.overriders
@@ -364,6 +371,66 @@ func TestWhatCannotBeDoneIsSaidWithPolicyAndPath(t *testing.T) {
 			}
 			if want = "OverridePolicy shop/p: spec.overrideRules[1]." + want; !strings.HasPrefix(err.Error(), want) {
 				t.Errorf("the error says\n%s\nand not\n%s", err, want)
+			}
+		})
+	}
+}
+
+func TestAllThatAClusterCantGetIsToldAtOnce(t *testing.T) {
+	const (
+		rules = "overrideRules:\n"
+		fails = "- overriders: {plaintext: [{path: /spec/none/%s, operator: remove}]}\n"
+	)
+	fail := func(names ...string) (spec string) {
+		for _, name := range names {
+			spec += fmt.Sprintf(fails, name)
+		}
+		return rules + spec
+	}
+	for _, test := range []struct {
+		reason, spec string
+		want         []string // after the policy
+	}{
+		{"one rule each", fail("a", "b"), []string{
+			"spec.overrideRules[0].overriders.plaintext[0]: can't remove /spec/none/a: there is nothing at this path",
+			"spec.overrideRules[1].overriders.plaintext[0]: can't remove /spec/none/b: there is nothing at this path"}},
+		{"in one rule, where some can be followed, which others stand on", rules + `- overriders:
+    imageOverrider: [{predicate: {path: /spec/none}, component: Tag, operator: replace, value: v2}]
+    fieldOverrider: [{fieldPath: /spec/none, yaml: [{subPath: /a, operator: remove}]}]
+    plaintext: [{path: /spec/new, operator: add, value: {}}, {path: /spec/none, operator: remove}, {path: /spec/new/a, operator: add, value: 1}, {path: /spec/old, operator: replace, value: 1}]
+`, []string{
+			"spec.overrideRules[0].overriders.imageOverrider[0]: there is nothing at /spec/none",
+			"spec.overrideRules[0].overriders.fieldOverrider[0].fieldPath: there is nothing at /spec/none",
+			"spec.overrideRules[0].overriders.plaintext[1]: can't remove /spec/none: there is nothing at this path",
+			"spec.overrideRules[0].overriders.plaintext[3]: can't replace /spec/old: there is nothing at this path"}},
+		{"what the cluster does not say", rules + `- overriders: {labelsOverrider: [{operator: add, value: {a: "${cluster.labels.one}"}}]}
+- overriders: {annotationsOverrider: [{operator: add, value: {a: "${cluster.labels.two} ${cluster.labels.three}"}}]}
+`, []string{
+			"spec.overrideRules[0].overriders.labelsOverrider[0]: ${cluster.labels.one} is empty: MemberCluster eu-1 has no label one",
+			"spec.overrideRules[1].overriders.annotationsOverrider[0]: ${cluster.labels.three} is empty: MemberCluster eu-1 has no label three",
+			"spec.overrideRules[1].overriders.annotationsOverrider[0]: ${cluster.labels.two} is empty: MemberCluster eu-1 has no label two"}},
+		{"the first five", fail("a", "b", "c", "d", "e", "f", "g"), []string{
+			"spec.overrideRules[0].overriders.plaintext[0]: can't remove /spec/none/a: there is nothing at this path",
+			"spec.overrideRules[1].overriders.plaintext[0]: can't remove /spec/none/b: there is nothing at this path",
+			"spec.overrideRules[2].overriders.plaintext[0]: can't remove /spec/none/c: there is nothing at this path",
+			"spec.overrideRules[3].overriders.plaintext[0]: can't remove /spec/none/d: there is nothing at this path",
+			"spec.overrideRules[4].overriders.plaintext[0]: can't remove /spec/none/e: there is nothing at this path"}},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			_, err := render(compile(t, overridePolicy(t, "p", test.spec)), manifest(t, web), eu1)
+			if err == nil {
+				t.Fatal("it can be made")
+			}
+			var failed override.Errors
+			if !errors.As(err, &failed) {
+				t.Fatalf("the error is %v", err)
+			}
+			var got []string
+			for _, one := range failed {
+				got = append(got, strings.TrimPrefix(one.Error(), "OverridePolicy shop/p: "))
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
 	}

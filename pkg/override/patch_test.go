@@ -75,6 +75,15 @@ func change(asYAML bool, operator policyv1alpha1.OverriderOperator, pointer, val
 	return o
 }
 
+// firstFailure applies overriders as those of a rule.
+func (a *application) firstFailure(o *policyv1alpha1.Overriders) *Error {
+	a.rule, a.failed = &rule{policy: &Policy{}}, nil
+	if a.apply(o); len(a.failed) > 0 {
+		return a.failed[0]
+	}
+	return nil
+}
+
 func TestADocumentIsReadOnceForTheChangesOfARule(t *testing.T) {
 	for _, asYAML := range []bool{true, false} {
 		cost := func(changes int) int {
@@ -83,7 +92,7 @@ func TestADocumentIsReadOnceForTheChangesOfARule(t *testing.T) {
 			for i := range changes {
 				o.FieldOverrider = append(o.FieldOverrider, change(asYAML, policyv1alpha1.OverriderOpAdd, fmt.Sprintf("/k%d", i), "1"))
 			}
-			if err := a.apply(&o); err != nil {
+			if err := a.firstFailure(&o); err != nil {
 				t.Fatal(err)
 			}
 			return a.cost
@@ -107,10 +116,10 @@ func TestChangesOfADocumentDoTogetherWhatTheyDoOneByOne(t *testing.T) {
 				pick("1", `"yes"`, "null", "[]", `{"b": [3]}`, "1e3", "12345678901234567890", "1.50", `"2026-01-01"`)))
 		}
 		together, apart := applicationOn(configMap(start)), applicationOn(configMap(start))
-		err := together.apply(&o)
+		err := together.firstFailure(&o)
 		var want *Error
 		for i := range o.FieldOverrider {
-			if want = apart.apply(&policyv1alpha1.Overriders{FieldOverrider: o.FieldOverrider[i : i+1]}); want != nil {
+			if want = apart.firstFailure(&policyv1alpha1.Overriders{FieldOverrider: o.FieldOverrider[i : i+1]}); want != nil {
 				want.Path = strings.Replace(want.Path, "[0]", fmt.Sprintf("[%d]", i), 1)
 				break
 			}
@@ -183,7 +192,7 @@ func TestAChangeDeepInALargeDocumentIsCountedByItsDepth(t *testing.T) {
 		document := strings.Repeat(`{"a":`, test.depth) + `"` + strings.Repeat("x", 900_000) + `"` + strings.Repeat("}", test.depth)
 		for _, asYAML := range []bool{true, false} {
 			a := applicationOn(configMap(document))
-			err := a.apply(&policyv1alpha1.Overriders{FieldOverrider: []policyv1alpha1.FieldOverrider{
+			err := a.firstFailure(&policyv1alpha1.Overriders{FieldOverrider: []policyv1alpha1.FieldOverrider{
 				change(asYAML, policyv1alpha1.OverriderOpAdd, strings.Repeat("/a", test.depth-1)+"/b", "1")}})
 			if tooMuch := err != nil && errors.Is(err.Err, errTooMuch); tooMuch == test.allowed {
 				t.Errorf("yaml %t, depth %d: %v", asYAML, test.depth, err)
@@ -203,7 +212,7 @@ func TestADocumentIsReadOnceForAllClusters(t *testing.T) {
 		together := &application{object: configMap(text), values: values, shared: common}
 		alone := applicationOn(configMap(text))
 		alone.values = values
-		if err := errors.Join(asError(together.apply(o)), asError(alone.apply(o))); err != nil {
+		if err := errors.Join(asError(together.firstFailure(o)), asError(alone.firstFailure(o))); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(alone.object, together.object); diff != "" {
@@ -235,7 +244,7 @@ func TestDocumentsThatAreSharedAreBounded(t *testing.T) {
 func TestWhatIsTooMuchForAllClustersTogetherIsRefused(t *testing.T) {
 	o := policyv1alpha1.Overriders{AnnotationsOverrider: []policyv1alpha1.LabelAnnotationOverrider{{
 		Operator: policyv1alpha1.OverriderOpAdd, Value: map[string]string{"region": "${cluster.name}"}}}}
-	set := &Set{shared: newShared(), rules: []*rule{{policy: &Policy{}, anywhere: true, overriders: &o, references: []string{policyv1alpha1.ClusterNameReference}}}}
+	set := &Set{shared: newShared(), rules: []*rule{{policy: &Policy{}, anywhere: true, overriders: &o, references: []referral{{name: policyv1alpha1.ClusterNameReference}}}}}
 	apply := func(name string) error {
 		choice, err := set.For(&clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: name}})
 		if err != nil {

@@ -33,50 +33,70 @@ func whatToSet(reference, cluster string) string {
 	return fmt.Sprintf("MemberCluster %s has no spec.%s", cluster, strings.TrimPrefix(reference, "cluster."))
 }
 
+// A referral is a reference to the cluster, and where in the overriders it stands first.
+type referral struct{ name, at string }
+
 // referencesIn are all references in the values of overriders, sorted.
-func referencesIn(o *policyv1alpha1.Overriders) ([]string, error) {
-	var found []string
-	err := eachText(o, func(text string) error {
-		return policyv1alpha1.FindReferences(text, func(reference string) { found = append(found, reference) })
+func referencesIn(o *policyv1alpha1.Overriders) ([]referral, error) {
+	var found []referral
+	err := eachText(o, func(at, text string) error {
+		return policyv1alpha1.FindReferences(text, func(name string) { found = append(found, referral{name, at}) })
 	})
-	slices.Sort(found)
-	return slices.Compact(found), err
+	slices.SortStableFunc(found, func(a, b referral) int { return strings.Compare(a.name, b.name) })
+	return slices.CompactFunc(found, func(a, b referral) bool { return a.name == b.name }), err
 }
 
-// eachText visits all strings in which an overrider may refer to the cluster, and that are used.
-func eachText(o *policyv1alpha1.Overriders, visit func(string) error) error {
-	var texts []string
+// eachText visits all strings in which an overrider may refer to the cluster, and that are used, each with the place of its
+// overrider.
+func eachText(o *policyv1alpha1.Overriders, visit func(at, text string) error) error {
+	type text struct{ at, text string }
+	var texts []text
 	for i := range o.ImageOverrider {
 		if o.ImageOverrider[i].Operator != policyv1alpha1.OverriderOpRemove {
-			texts = append(texts, o.ImageOverrider[i].Value)
+			texts = append(texts, text{fmt.Sprintf("imageOverrider[%d]", i), o.ImageOverrider[i].Value})
 		}
 	}
-	for _, some := range [][]policyv1alpha1.CommandArgsOverrider{o.CommandOverrider, o.ArgsOverrider} {
-		for i := range some {
-			texts = append(texts, some[i].Value...)
+	for _, some := range []struct {
+		called string
+		words  []policyv1alpha1.CommandArgsOverrider
+	}{{"commandOverrider", o.CommandOverrider}, {"argsOverrider", o.ArgsOverrider}} {
+		for i := range some.words {
+			for _, word := range some.words[i].Value {
+				texts = append(texts, text{fmt.Sprintf("%s[%d]", some.called, i), word})
+			}
 		}
 	}
-	for _, some := range [][]policyv1alpha1.LabelAnnotationOverrider{o.LabelsOverrider, o.AnnotationsOverrider} {
-		for i := range some {
-			if some[i].Operator == policyv1alpha1.OverriderOpRemove {
+	for _, some := range []struct {
+		called string
+		maps   []policyv1alpha1.LabelAnnotationOverrider
+	}{{"labelsOverrider", o.LabelsOverrider}, {"annotationsOverrider", o.AnnotationsOverrider}} {
+		for i := range some.maps {
+			if some.maps[i].Operator == policyv1alpha1.OverriderOpRemove {
 				continue
 			}
-			for _, key := range sortedKeys(some[i].Value) {
-				texts = append(texts, some[i].Value[key])
+			for _, key := range sortedKeys(some.maps[i].Value) {
+				texts = append(texts, text{fmt.Sprintf("%s[%d]", some.called, i), some.maps[i].Value[key]})
 			}
 		}
 	}
-	for _, text := range texts {
-		if err := visit(text); err != nil {
+	for _, t := range texts {
+		if err := visit(t.at, t.text); err != nil {
 			return err
 		}
 	}
-	var operations []operation
-	for i := range o.FieldOverrider {
-		operations = append(operations, documentOperations(&o.FieldOverrider[i])...)
+	visitIn := func(at string, op operation) error {
+		_, err := mapStrings(op.value, func(text string) (string, error) { return text, visit(at, text) })
+		return err
 	}
-	for _, op := range append(operations, plaintextOperations(o.Plaintext)...) {
-		if _, err := mapStrings(op.value, func(text string) (string, error) { return text, visit(text) }); err != nil {
+	for i := range o.FieldOverrider {
+		for _, op := range documentOperations(&o.FieldOverrider[i]) {
+			if err := visitIn(fmt.Sprintf("fieldOverrider[%d]", i), op); err != nil {
+				return err
+			}
+		}
+	}
+	for i, op := range plaintextOperations(o.Plaintext) {
+		if err := visitIn(fmt.Sprintf("plaintext[%d]", i), op); err != nil {
 			return err
 		}
 	}
