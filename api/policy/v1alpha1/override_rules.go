@@ -24,7 +24,12 @@ func (s *OverrideSpec) Rules() iter.Seq2[*field.Path, *RuleWithCluster] {
 	}
 }
 
-// OverrideEffective is the type of an override policy's condition: it is True when the policy selects something that is
+// HasRules says whether there is anything in a policy that may change something.
+func (s *OverrideSpec) HasRules() bool {
+	return len(s.OverrideRules) > 0 || s.Overriders.operations() > 0
+}
+
+// OverrideEffective is the type of an override policy's condition: it is True when the policy has rules, selects something that is
 // propagated, every selector is for a kind that the hub serves, and every rule for some cluster.
 const OverrideEffective = "Effective"
 

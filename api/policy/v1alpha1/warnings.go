@@ -47,7 +47,7 @@ func OverrideWarnings(policy Override, exists func(cluster string) bool) []strin
 	w := &warnings{exists: exists}
 	spec, path := policy.GetSpec(), field.NewPath("spec")
 	w.ofSelectors(spec.ResourceSelectors, path.Child("resourceSelectors"))
-	if len(spec.OverrideRules) == 0 && spec.Overriders.operations() == 0 {
+	if !spec.HasRules() {
 		w.say(path.Child("overrideRules"), "is empty: the policy changes nothing")
 		return w.said
 	}

@@ -176,6 +176,10 @@ func (r *OverrideReconciler) effective(p policyv1alpha1.Override) (*metav1.Condi
 		condition.Reason, condition.Message = "Invalid", err.Error()
 		return condition, 0
 	}
+	if !p.GetSpec().HasRules() {
+		condition.Reason, condition.Message = "NoRules", "it changes nothing, for it has no rules: write them into spec.overrideRules"
+		return condition, 0
+	}
 	if missing := missingKinds(r.Kinds, p.GetSpec().ResourceSelectors); len(missing) > 0 {
 		condition.Reason = aggregate.ReasonKindNotFound
 		condition.Message = fmt.Sprintf("the hub does not serve %s: check apiVersion and kind of the resource selectors, or apply the CRD", few(missing))

@@ -946,7 +946,7 @@ func TestAnOverridePolicyThatSelectsNothingSaysWhyAndIsWokenByWhatMayChangeIt(t 
 	overrides := w.overrideReconciler()
 	sizes := types.NamespacedName{Namespace: "shop", Name: "sizes"}
 	w.OverridePolicies.Put(&policyv1alpha1.OverridePolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "sizes"},
-		Spec: policyv1alpha1.OverrideSpec{ResourceSelectors: []policyv1alpha1.ResourceSelector{{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}}}})
+		Spec: policyv1alpha1.OverrideSpec{OverrideRules: []policyv1alpha1.RuleWithCluster{{}}, ResourceSelectors: []policyv1alpha1.ResourceSelector{{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}}}})
 	says := func() string {
 		t.Helper()
 		if _, err := overrides.Reconcile(t.Context(), sizes); err != nil {
@@ -1051,6 +1051,12 @@ func TestAnOverridePolicySaysWhichOfItsRulesAreForNoCluster(t *testing.T) {
 	if got := effective(); got.Status != metav1.ConditionTrue || got.Reason != "ClustersLeftOut" || got.Message != "every rule is for some cluster; no cluster is called membr2" {
 		t.Errorf("with a slip in one of the names Effective is %+v", got)
 	}
+
+	p = w.OverridePolicies.Change("shop", "p", func(p *policyv1alpha1.OverridePolicy) { p.Spec.OverrideRules = nil })
+	if got := effective(); got.Status != metav1.ConditionFalse || got.Reason != "NoRules" {
+		t.Errorf("without rules Effective is %+v", got)
+	}
+	p = w.OverridePolicies.Change("shop", "p", func(p *policyv1alpha1.OverridePolicy) { p.Spec.OverrideRules = []policyv1alpha1.RuleWithCluster{{}} })
 
 	w.templates.Problems[deployments] = errors.New("not served")
 	selects := w.OverridePolicies.Change("shop", "p", func(p *policyv1alpha1.OverridePolicy) {
