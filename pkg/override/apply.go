@@ -99,14 +99,13 @@ func (c Choice) Apply(manifest *unstructured.Unstructured) (overridden *unstruct
 	}
 	for _, r := range c.rules {
 		a.rule = r
-		goOn := a.apply(r.overriders)
+		if !a.apply(r.overriders) {
+			break
+		}
 		if err := a.stillTheSame(manifest.Object); err != nil {
 			a.at = ""
 			a.fail(err)
-			goOn = false // all rules that follow would be told of it
-		}
-		if !goOn {
-			break
+			break // all rules that follow would be told of it
 		}
 	}
 	if err := joined(a.failed); err != nil {
