@@ -743,6 +743,17 @@ func TestWhatMayBeASlipOfThePenIsToldWithAReasonOfItsOwn(t *testing.T) {
 	}
 }
 
+func TestOfWeightsNothingIsSaidToAJobThatKeepsItsParts(t *testing.T) {
+	placement := &policyv1alpha1.Placement{ClusterAffinity: named("b"), ReplicaScheduling: divided(weighs(3, "a"))}
+	decision := Decide(Facts{
+		Template: Template{Kind: schema.GroupVersionKind{Group: "batch", Version: "v1", Kind: "Job"}}, Replicas: ptr.To[int32](2),
+		Placement: compiled(t, placement), Fleet: fleet(member("a"), member("b")), Current: []workv1alpha1.TargetCluster{{Name: "b", Replicas: 2}},
+	})
+	if decision.Reason != ReasonSuccess || decision.Message != "2 replicas in 1 cluster" {
+		t.Errorf("it says %s: %s", decision.Reason, decision.Message)
+	}
+}
+
 func TestAClusterThatIsNamedAndDoesNotFitIsTold(t *testing.T) {
 	cordoned := tainted("node.kubernetes.io/unschedulable", "", corev1.TaintEffectNoSchedule)
 	gold := &policyv1alpha1.ClusterAffinity{LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"tier": "gold"}}}
