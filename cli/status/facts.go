@@ -48,6 +48,8 @@ type Report struct {
 	// Fine is true when there are no problems.
 	Fine     bool      `json:"fine"`
 	Problems []Problem `json:"problems"`
+	// Remarks are about policies, are worth a look and are no problem: it may be meant so. Those about bindings are their messages.
+	Remarks  []Problem `json:"remarks,omitempty"`
 	Clusters []Cluster `json:"clusters"`
 	Bindings []Binding `json:"bindings"`
 	// Unclaimed are workloads on the hub that no policy claims, so that they run nowhere. That is no
@@ -57,9 +59,9 @@ type Report struct {
 	Waiting []Template `json:"waiting,omitempty"`
 }
 
-// Problem is one thing that is not fine, and where.
+// Problem is one thing that is not fine, or worth a look, and where.
 type Problem struct {
-	// Object is the kind and name of what has the problem.
+	// Object is the kind and name of what it is about.
 	Object string `json:"object"`
 	// Reason is a word for scripts; it may be empty.
 	Reason string `json:"reason,omitempty"`

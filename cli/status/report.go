@@ -41,7 +41,8 @@ func Make(facts Facts) Report {
 		report.Clusters = append(report.Clusters, cluster)
 		report.Problems = append(report.Problems, problems...)
 	}
-	report.Problems = append(report.Problems, policyProblems(facts)...)
+	problems, remarks := onPolicies(facts)
+	report.Problems, report.Remarks = append(report.Problems, problems...), remarks
 	report.Problems = append(report.Problems, idleOverrides(facts)...)
 	works := facts.worksByBinding()
 	for _, b := range facts.bindings() {
@@ -179,16 +180,18 @@ func ago(now, then time.Time) string { return duration.HumanDuration(now.Sub(the
 // toldOnBindings are the reasons for which a policy is not Ready that its bindings tell, each for itself.
 var toldOnBindings = []string{aggregate.ReasonNotScheduled, aggregate.ReasonNotApplied, aggregate.ReasonNowhereElse}
 
-// policyProblems are what no binding tells: a policy claims nothing, for which the usual reason is a slip in a selector, or
-// can't take effect for what is new.
-func policyProblems(facts Facts) []Problem {
-	var problems []Problem
+// onPolicies are the problems that no binding tells: a policy claims nothing, for which the usual reason is a slip in a selector,
+// or can't take effect for what is new. A remark is of one that claims something, and nothing by some of its selectors.
+func onPolicies(facts Facts) (problems, remarks []Problem) {
 	add := func(object string, generation int64, status policyv1alpha1.PropagationStatus) {
 		ready := meta.FindStatusCondition(status.Conditions, aggregate.PolicyReady)
-		if ready == nil || ready.Status == metav1.ConditionTrue || status.ObservedGeneration != generation || slices.Contains(toldOnBindings, ready.Reason) {
-			return
+		switch {
+		case ready == nil || status.ObservedGeneration != generation || slices.Contains(toldOnBindings, ready.Reason):
+		case ready.Status != metav1.ConditionTrue:
+			problems = append(problems, Problem{object, ready.Reason, cmp.Or(ready.Message, "it claims no template")})
+		case ready.Reason == aggregate.ReasonSelectorsUnused:
+			remarks = append(remarks, Problem{object, ready.Reason, ready.Message})
 		}
-		problems = append(problems, Problem{object, ready.Reason, cmp.Or(ready.Message, "it claims no template")})
 	}
 	for i := range facts.Policies {
 		p := &facts.Policies[i]
@@ -198,7 +201,7 @@ func policyProblems(facts Facts) []Problem {
 		p := &facts.ClusterPolicies[i]
 		add("policy "+p.Name, p.Generation, p.Status)
 	}
-	return problems
+	return problems, remarks
 }
 
 // idleOverrides are the override policies of which a part is for nothing that is there. What goes wrong when they are applied

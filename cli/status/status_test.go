@@ -854,6 +854,38 @@ func TestAPolicyThatIsNotReadyIsAProblemUnlessItsBindingsTellWhy(t *testing.T) {
 	}
 }
 
+func TestSelectorsByWhichAPolicyClaimsNothingAreARemark(t *testing.T) {
+	const said = "All templates are scheduled and applied: 1. Nothing is claimed by 1 of the resource selectors: ConfigMap crat."
+	ready := func(generation int64) policyv1alpha1.PropagationStatus {
+		return policyv1alpha1.PropagationStatus{ObservedGeneration: generation, Templates: 1,
+			Conditions: []metav1.Condition{{Type: "Ready", Status: metav1.ConditionTrue, Reason: aggregate.ReasonSelectorsUnused, Message: said}}}
+	}
+	facts := sample()
+	facts.Policies = []policyv1alpha1.PropagationPolicy{
+		{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "p", Generation: 2}, Status: ready(2)},
+		{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "mended", Generation: 2}, Status: ready(1)},
+	}
+	facts.ClusterPolicies = []policyv1alpha1.ClusterPropagationPolicy{{ObjectMeta: metav1.ObjectMeta{Name: "cp", Generation: 1}, Status: ready(1)}}
+	var out strings.Builder
+	report := Make(facts)
+	if err := report.Text(&out, now, false); err != nil {
+		t.Fatal(err)
+	}
+	want := "All fine: 2 clusters ready, 2 bindings applied, 2 remarks below.\n  policy default/p, policy cp: " + said + "\n"
+	if !report.Fine || !strings.HasPrefix(out.String(), want) {
+		t.Errorf("fine: %t; want it to begin with %q:\n%s", report.Fine, want, out.String())
+	}
+	facts.Bindings[1].Spec.Clusters = nil
+	facts.Bindings[1].Status.Conditions[0].Status = metav1.ConditionFalse
+	out.Reset()
+	if err := Make(facts).Text(&out, now, false); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(out.String(), "NOT FINE\n") || !strings.Contains(out.String(), "\nWorth a look:\n  policy default/p, policy cp: "+said+"\n") {
+		t.Errorf("beside a problem it says:\n%s", out.String())
+	}
+}
+
 func TestAnOverridePolicyWithoutEffectIsAProblem(t *testing.T) {
 	effective := func(status metav1.ConditionStatus) policyv1alpha1.OverrideStatus {
 		return policyv1alpha1.OverrideStatus{ObservedGeneration: 2, Conditions: []metav1.Condition{

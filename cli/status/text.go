@@ -26,6 +26,10 @@ const (
 func (r Report) Text(out io.Writer, now time.Time, wide bool) error {
 	w := &writer{out: out}
 	r.headline(w, wide)
+	if !r.Fine && len(r.Remarks) > 0 {
+		w.line("Worth a look:")
+	}
+	w.problems(r.Remarks, "remark", wide)
 	enumerate(w, "Claimed by no policy, so in no cluster", r.Unclaimed, wide)
 	enumerate(w, "In no cluster before the override policies are there that their policy names", r.Waiting, wide)
 	clusters, fineClusters := r.shownClusters(wide)
@@ -70,7 +74,7 @@ func (r Report) headline(w *writer, wide bool) {
 		return
 	}
 	if r.Fine {
-		released, remarked := 0, 0
+		released, remarked := 0, len(r.Remarks)
 		for _, b := range r.Bindings {
 			switch {
 			case b.Released:
@@ -90,7 +94,7 @@ func (r Report) headline(w *writer, wide bool) {
 		return
 	}
 	w.line("NOT FINE")
-	r.problems(w, wide)
+	w.problems(r.Problems, "problem", wide)
 }
 
 const (
@@ -100,11 +104,11 @@ const (
 	shownObjects = 5
 )
 
-// problems says once what is the same for several objects.
-func (r Report) problems(w *writer, wide bool) {
+// problems says once what is the same for several objects. What names one of them.
+func (w *writer) problems(problems []Problem, what string, wide bool) {
 	var messages []string
 	objects := map[string][]string{}
-	for _, problem := range r.Problems {
+	for _, problem := range problems {
 		message := oneLine(problem.Message)
 		if objects[message] == nil {
 			messages = append(messages, message)
@@ -113,7 +117,7 @@ func (r Report) problems(w *writer, wide bool) {
 	}
 	for i, message := range messages {
 		if i == shownProblems && !wide {
-			w.line("  and %s more; -o wide shows them, and so does -o json", count(len(messages)-i, "problem"))
+			w.line("  and %s more; -o wide shows them, and so does -o json", count(len(messages)-i, what))
 			return
 		}
 		w.line("  %s: %s", firstNamed(objects[message], shownObjects, wide), message)

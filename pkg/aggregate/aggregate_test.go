@@ -513,6 +513,11 @@ func TestAPolicyIsReadyWhenAllItClaimsIsScheduledAndApplied(t *testing.T) {
 		{"all is well, and some wait for their next change", PolicyInput{Bindings: []workv1alpha1.Binding{aBinding("a", true, scheduled, applied)}, Lagging: 1},
 			policyv1alpha1.PropagationStatus{Templates: 1, Scheduled: 1, Applied: 1, Healthy: 1},
 			metav1.ConditionTrue, ReasonReady, "All templates are scheduled and applied: 1. 1 of them will follow this policy as it is now when they are changed next, for it is Lazy."},
+		{"all is well, and some selectors are for nothing", PolicyInput{Bindings: []workv1alpha1.Binding{aBinding("a", true, scheduled, applied)},
+			Unused: []string{"ConfigMap crat", "every Secret with " + strings.Repeat("a", 300), "Service b", "Service c"}},
+			policyv1alpha1.PropagationStatus{Templates: 1, Scheduled: 1, Applied: 1, Healthy: 1},
+			metav1.ConditionTrue, ReasonSelectorsUnused, "All templates are scheduled and applied: 1. Nothing is claimed by 4 of the resource selectors: ConfigMap crat, every Secret with " +
+				strings.Repeat("a", 256-18-3) + "..., Service b, and 1 more."},
 		{"all is well, and a part of the placement has no effect", PolicyInput{Bindings: []workv1alpha1.Binding{
 			aBinding("a", true, remarked(workv1alpha1.ScheduledClustersLeftOut, "no cluster is called x"), applied), aBinding("b", true, scheduled, applied), aBinding("c", true, remarked(workv1alpha1.ScheduledSpreadNotMet, "1 by cluster"), applied)}},
 			policyv1alpha1.PropagationStatus{Templates: 3, Scheduled: 3, Applied: 3, Healthy: 3},

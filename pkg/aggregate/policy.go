@@ -26,6 +26,7 @@ const (
 	ReasonNotApplied      = "NotApplied"
 	ReasonNowhereElse     = workv1alpha1.ScheduledNowhereElse
 	ReasonReady           = "Ready"
+	ReasonSelectorsUnused = "SelectorsUnused" // it is True all the same
 )
 
 // PolicyInput is what a policy has brought about.
@@ -42,6 +43,8 @@ type PolicyInput struct {
 	MissingClass string
 	// Lagging is how many of the bindings do not follow yet what the policy says now, because it is Lazy.
 	Lagging int
+	// Unused are the resource selectors by which nothing is claimed: policy.Unused.
+	Unused []string
 	// WhyIdle says why there are no bindings: policy.WhyIdle.
 	WhyIdle string
 }
@@ -112,6 +115,10 @@ func Policy(in PolicyInput, old *policyv1alpha1.PropagationStatus, now metav1.Ti
 		if in.Lagging > 0 {
 			ready.Message += fmt.Sprintf(" %d of them will follow this policy as it is now when they are changed next, for it is Lazy.", in.Lagging)
 		}
+		if len(in.Unused) > 0 {
+			ready.Reason = ReasonSelectorsUnused
+			ready.Message += " " + unused(in.Unused)
+		}
 		if len(remarked) > 0 {
 			ready.Message += fmt.Sprintf(" Not all of the placement has an effect for %d of them: %s", len(remarked), remarked)
 		}
@@ -121,6 +128,15 @@ func Policy(in PolicyInput, old *policyv1alpha1.PropagationStatus, now metav1.Ti
 		return old, false
 	}
 	return status, true
+}
+
+// unused names the first few selectors by which nothing is claimed.
+func unused(selectors []string) string {
+	first := make([]string, min(len(selectors), namedFirst))
+	for i := range first {
+		first[i] = truncate(selectors[i], maxNamed)
+	}
+	return fmt.Sprintf("Nothing is claimed by %d of the resource selectors: %s.", len(selectors), enumerate(", ", first, len(selectors)))
 }
 
 // troubles are bindings that lack a condition.

@@ -32,6 +32,7 @@ import (
 type Kinds interface {
 	Handle(templates.Handler)
 	Scope(schema.GroupVersionKind) (cluster, known bool)
+	Get(templates.Key) (obj *unstructured.Unstructured, known bool)
 	List(kind schema.GroupVersionKind, namespace string) []*unstructured.Unstructured
 	Problem(schema.GroupVersionKind) error
 }
@@ -196,6 +197,7 @@ func (r *PolicyReconciler) Reconcile(ctx context.Context, key types.NamespacedNa
 		MissingClass:     r.missingClass(p),
 	}
 	facts.Lagging = lagging(p, facts.Bindings)
+	facts.Unused = policy.Unused(p, facts.Bindings, r.labelsOf)
 	idle := len(facts.Bindings) == 0 && len(facts.MissingKinds) == 0 && len(facts.MissingOverrides) == 0 && facts.MissingClass == ""
 	if !idle {
 		r.idle.forget(key)
@@ -249,7 +251,7 @@ func underWay(before, now *policyv1alpha1.PropagationStatus) bool {
 
 func undisturbed(status *policyv1alpha1.PropagationStatus) bool {
 	ready := meta.FindStatusCondition(status.Conditions, aggregate.PolicyReady)
-	return ready != nil && (ready.Reason == aggregate.ReasonReady || ready.Reason == aggregate.ReasonNotApplied)
+	return ready != nil && (ready.Status == metav1.ConditionTrue || ready.Reason == aggregate.ReasonNotApplied)
 }
 
 func lagging(p policyv1alpha1.Policy, bindings []workv1alpha1.Binding) int {
@@ -260,6 +262,15 @@ func lagging(p policyv1alpha1.Policy, bindings []workv1alpha1.Binding) int {
 		}
 	}
 	return count
+}
+
+// labelsOf are those of a binding's template. Of one that the cache does not have it is not known which it has.
+func (r *PolicyReconciler) labelsOf(binding workv1alpha1.Binding) (labels map[string]string, known bool) {
+	template, _ := r.Kinds.Get(store.TemplateKey(binding))
+	if template == nil {
+		return nil, false
+	}
+	return template.GetLabels(), true
 }
 
 // missingKinds are those that selectors name and the hub does not serve, with what is probably meant.

@@ -712,6 +712,46 @@ func TestAPolicyTellsOfKindsThatTheHubDoesNotServe(t *testing.T) {
 	})
 }
 
+func TestAReadyPolicyNamesTheSelectorsByWhichItClaimsNothing(t *testing.T) {
+	w := newWorld(t)
+	labelled := deployment("u1")
+	labelled.SetLabels(map[string]string{"app": "web"})
+	base := basePolicy()
+	byLabel := func(app string) policyv1alpha1.ResourceSelector {
+		return policyv1alpha1.ResourceSelector{APIVersion: "apps/v1", Kind: "Deployment", LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": app}}}
+	}
+	base.Spec.ResourceSelectors = []policyv1alpha1.ResourceSelector{byLabel("web"), byLabel("wbe"), {APIVersion: "v1", Kind: "ConfigMap", Name: "crat"}}
+	w.PropagationPolicies.Put(base)
+	w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) {
+		b.Status.Conditions = append(b.Status.Conditions, metav1.Condition{Type: workv1alpha1.BindingFullyApplied, Status: metav1.ConditionTrue})
+		b.Status.Summary = workv1alpha1.ClusterSummary{Clusters: 2, Healthy: 2}
+	})
+	for _, step := range []struct {
+		reason  string
+		given   func()
+		because string
+		want    string
+	}{
+		{"labels are not known yet", func() { w.templates.Delete(web) }, aggregate.ReasonSelectorsUnused, "Nothing is claimed by 1 of the resource selectors: ConfigMap crat."},
+		{"they are", func() { w.templates.Put(labelled) }, aggregate.ReasonSelectorsUnused, "Nothing is claimed by 2 of the resource selectors: every Deployment with app=wbe, ConfigMap crat."},
+		{"the slips are mended", func() {
+			w.PropagationPolicies.Change("shop", "base", func(p *policyv1alpha1.PropagationPolicy) {
+				p.Generation++
+				p.Spec.ResourceSelectors = p.Spec.ResourceSelectors[:1]
+			})
+		}, aggregate.ReasonReady, "All templates are scheduled and applied: 1."},
+	} {
+		step.given()
+		w.now = w.now.Add(time.Second)
+		w.reconcilePolicy(t)
+		p, _ := w.PropagationPolicies.Get("shop", "base")
+		ready := meta.FindStatusCondition(p.Status.Conditions, aggregate.PolicyReady)
+		if ready == nil || ready.Status != metav1.ConditionTrue || ready.Reason != step.because || !strings.HasSuffix(ready.Message, step.want) {
+			t.Errorf("%s: Ready is %+v", step.reason, ready)
+		}
+	}
+}
+
 func TestAPolicyTellsOfTheOverridesThatItWaitsFor(t *testing.T) {
 	w := newWorld(t)
 	w.PropagationBindings.Drop(key.Namespace, key.Name)
