@@ -35,17 +35,18 @@ import (
 
 // fakeHub is an API server that answers from its fields over TLS, and keeps the tokens it is sent.
 type fakeHub struct {
-	server   *httptest.Server
-	info     map[string]string // data of kube-public/windlass-hub; nil when there is none
-	refuse   int               // a status code to refuse the creation of a token, the explanation of a placement, with
-	ahead    time.Duration     // of its clock
-	created  []windlassv1alpha1.JoinToken
-	deleted  []string
-	bodies   []string
-	clusters []string       // names of the clusters that it knows
-	joined   []string       // those of them that have joined
-	lists    map[string]any // of our other kinds, by their resource; nil for a server that does not have them
-	objects  map[string]any // what else it has, by the path; it says of what lies beside them that it is not there
+	server    *httptest.Server
+	info      map[string]string // data of kube-public/windlass-hub; nil when there is none
+	refuse    int               // a status code to refuse the creation of a token, the explanation of a placement, with
+	ahead     time.Duration     // of its clock
+	created   []windlassv1alpha1.JoinToken
+	deleted   []string
+	bodies    []string
+	clusters  []string       // names of the clusters that it knows
+	joined    []string       // those of them that have joined
+	lists     map[string]any // of our other kinds, by their resource; nil for a server that does not have them
+	forbidden string         // a path that may not be read
+	objects   map[string]any // what else it has, by the path; it says of what lies beside them that it is not there
 }
 
 const (
@@ -101,6 +102,9 @@ func (f *fakeHub) serve(w http.ResponseWriter, r *http.Request) {
 	case f.refuse != 0 && strings.HasSuffix(r.URL.Path, "/placement"):
 		answer(w, f.refuse, &metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure,
 			Code: int32(f.refuse), Reason: metav1.StatusReasonForbidden, Message: "propagationbindings/placement is forbidden"})
+	case f.forbidden != "" && r.URL.Path == f.forbidden:
+		answer(w, http.StatusForbidden, &metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure,
+			Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden, Message: "that is forbidden"})
 	case f.objects[r.URL.Path] != nil:
 		answer(w, http.StatusOK, f.objects[r.URL.Path])
 	case f.objects != nil:

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -19,9 +20,9 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/cli/status"
-	"windlass.dev/windlass/pkg/policy"
 	"windlass.dev/windlass/pkg/render"
 )
 
@@ -189,10 +190,43 @@ func (h *hub) whyNoBinding(ctx context.Context, mapping *meta.RESTMapping, templ
 	case err != nil:
 		return h.describe(fmt.Errorf("reading %s: %w", called, err))
 	}
-	if !policy.ClaimOf(object.Labels, object.Annotations).Empty() {
-		return &Failure{Code: CodeNotFound, Err: fmt.Errorf("%s is claimed by a policy, and its binding is not there: it was just claimed or is being made anew; ask again in a moment", called)}
+	unplaced := status.Unplaced{Object: object, Kind: mapping.GroupVersionKind}
+	if err := h.policiesFor(ctx, &unplaced); err != nil {
+		return err
 	}
-	return &Failure{Code: CodeNotFound, Err: fmt.Errorf("%s is in no cluster: no policy claims it; `windlass status` says of every policy that claims nothing why", called)}
+	return &Failure{Code: CodeNotFound, Err: errors.New(unplaced.Why())}
+}
+
+// policiesFor reads the policies that could claim an object, as far as the user may.
+func (h *hub) policiesFor(ctx context.Context, unplaced *status.Unplaced) error {
+	read := func(resource schema.GroupVersionResource, err error) error {
+		if apierrors.IsForbidden(err) {
+			unplaced.Unread = append(unplaced.Unread, resource.GroupResource().String())
+			return nil
+		}
+		return err
+	}
+	if namespace := unplaced.Object.GetNamespace(); namespace != "" {
+		resource := policyv1alpha1.SchemeGroupVersion.WithResource("propagationpolicies")
+		policies, err := list(ctx, h, namespace, resource, func(l *policyv1alpha1.PropagationPolicyList) []policyv1alpha1.PropagationPolicy { return l.Items })
+		if err := read(resource, err); err != nil {
+			return err
+		}
+		for i := range policies {
+			unplaced.Policies = append(unplaced.Policies, &policies[i])
+		}
+	}
+	resource := policyv1alpha1.SchemeGroupVersion.WithResource("clusterpropagationpolicies")
+	policies, err := list(ctx, h, "", resource, func(l *policyv1alpha1.ClusterPropagationPolicyList) []policyv1alpha1.ClusterPropagationPolicy {
+		return l.Items
+	})
+	if err := read(resource, err); err != nil {
+		return err
+	}
+	for i := range policies {
+		unplaced.Policies = append(unplaced.Policies, &policies[i])
+	}
+	return nil
 }
 
 // placement asks the hub's scheduler about a binding.

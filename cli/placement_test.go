@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/cli/status"
 	"windlass.dev/windlass/pkg/render"
@@ -60,6 +61,14 @@ func TestThePlacementOfAnObjectIsThatOfItsBinding(t *testing.T) {
 	}
 	hub.objects["/apis/apps/v1/namespaces/shop/deployments/free"] = objects("free", nil)
 	hub.objects["/apis/apps/v1/namespaces/shop/deployments/new"] = objects("new", map[string]string{workv1alpha1.PropagationPolicyPermanentIDLabel: "id"})
+	late := policyv1alpha1.PropagationPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "late"}}
+	late.Spec.ResourceSelectors = []policyv1alpha1.ResourceSelector{{APIVersion: "apps/v1", Kind: "Deployment", Name: "new"}}
+	late.Status.Conditions = []metav1.Condition{{Type: "Ready", Status: metav1.ConditionFalse, Reason: "PriorityClassNotFound", Message: "The hub has no PriorityClass urgent."}}
+	policies := "/apis/policy.karmada.io/v1alpha1/"
+	hub.objects[policies+"namespaces/shop/propagationpolicies"] = policyv1alpha1.PropagationPolicyList{
+		TypeMeta: metav1.TypeMeta{APIVersion: "policy.karmada.io/v1alpha1", Kind: "PropagationPolicyList"}, Items: []policyv1alpha1.PropagationPolicy{late}}
+	hub.objects[policies+"clusterpropagationpolicies"] = policyv1alpha1.ClusterPropagationPolicyList{
+		TypeMeta: metav1.TypeMeta{APIVersion: "policy.karmada.io/v1alpha1", Kind: "ClusterPropagationPolicyList"}}
 	config := hub.kubeconfig(t)
 
 	for _, called := range []string{"deployment/web", "deploy/web", "Deployment/web", "deployments.apps/web", "deployments.v1.apps/web", "pb/web-deployment"} {
@@ -86,8 +95,8 @@ func TestThePlacementOfAnObjectIsThatOfItsBinding(t *testing.T) {
 		code   int
 		want   string
 	}{
-		{"nobody wants it anywhere", []string{"deploy/free", "-n", "shop"}, CodeNotFound, "Deployment shop/free is in no cluster: no policy claims it"},
-		{"its binding is on the way", []string{"deploy/new", "-n", "shop"}, CodeNotFound, "Deployment shop/new is claimed by a policy, and its binding is not there"},
+		{"nobody wants it anywhere", []string{"deploy/free", "-n", "shop"}, CodeNotFound, "Deployment shop/free is in no cluster: none of the PropagationPolicies in namespace shop (1) and"},
+		{"its policy lacks something", []string{"deploy/new", "-n", "shop"}, CodeNotFound, "PropagationPolicy shop/late selects it, and is not Ready: PriorityClassNotFound: The hub has no PriorityClass urgent."},
 		{"a slip in the name", []string{"deploy/wbe", "-n", "shop"}, CodeNotFound, "the hub has no Deployment shop/wbe"},
 		{"a slip in the kind", []string{"deployer/web", "-n", "shop"}, CodeNotFound, `no kind "deployer"`},
 		{"a binding that is not there", []string{"pb/web", "-n", "shop"}, CodeNotFound, "binding shop/web"},
@@ -98,6 +107,9 @@ func TestThePlacementOfAnObjectIsThatOfItsBinding(t *testing.T) {
 		r := windlass(t, append([]string{"placement", "--kubeconfig", config}, test.args...)...)
 		t.Run(test.reason, func(t *testing.T) { r.want(t, test.code, test.want) })
 	}
+
+	hub.forbidden = policies + "clusterpropagationpolicies"
+	windlass(t, "placement", "deploy/free", "-n", "shop", "--kubeconfig", config).want(t, CodeNotFound, "no policy claims it; to be told why it takes the right to list clusterpropagationpolicies.policy.karmada.io")
 
 	r = windlass(t, "placement", "deploy/web", "-n", "shop", "--cluster", "a", "--kubeconfig", config)
 	r.want(t, CodeFine)
