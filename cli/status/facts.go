@@ -56,7 +56,16 @@ type Report struct {
 	// problem by itself: a policy may be about to come.
 	Unclaimed []Template `json:"unclaimed"`
 	// Waiting are those of them that a policy selects and will claim as soon as the override policies are there that it names.
-	Waiting []Template `json:"waiting,omitempty"`
+	Waiting []Waiting `json:"waiting,omitempty"`
+}
+
+// Waiting is a template that a policy will claim when the override policies are there that it waits for.
+type Waiting struct {
+	Template
+	// Policy is the name of the policy, with its namespace if it has one.
+	Policy string `json:"policy"`
+	// For are the override policies, with their kinds.
+	For []string `json:"for"`
 }
 
 // Problem is one thing that is not fine, or worth a look, and where.

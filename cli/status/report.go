@@ -55,8 +55,9 @@ func Make(facts Facts) Report {
 	unclaimed := withoutBinding(facts.Unclaimed, report.Bindings)
 	waiting := waitingPolicies(facts)
 	for _, w := range unclaimed {
-		if slices.ContainsFunc(waiting, func(m *policy.Matcher) bool { return m.Matches(w.asPolicySees()) }) {
-			report.Waiting = append(report.Waiting, w.Template)
+		if i := slices.IndexFunc(waiting, func(p waitingPolicy) bool { return p.Matches(w.asPolicySees()) }); i >= 0 {
+			p := waiting[i].Policy()
+			report.Waiting = append(report.Waiting, Waiting{w.Template, qualified(p.GetNamespace(), p.GetName()), waiting[i].missing})
 		} else {
 			report.Unclaimed = append(report.Unclaimed, w.Template)
 		}
@@ -238,13 +239,18 @@ func withoutBinding(unclaimed []Workload, bindings []Binding) []Workload {
 	return rest
 }
 
-// waitingPolicies are those that claim nothing new before override policies are there that they name.
-func waitingPolicies(facts Facts) []*policy.Matcher {
-	var waiting []*policy.Matcher
+// waitingPolicy claims nothing new before override policies are there that it names.
+type waitingPolicy struct {
+	*policy.Matcher
+	missing []string
+}
+
+func waitingPolicies(facts Facts) []waitingPolicy {
+	var waiting []waitingPolicy
 	add := func(p policyv1alpha1.Policy) {
-		if ready := meta.FindStatusCondition(p.GetStatus().Conditions, "Ready"); ready != nil && ready.Reason == aggregate.ReasonOverrideMissing {
+		if missing := policy.MissingOverrides(p, facts.overrideExists); len(missing) > 0 {
 			m, _ := policy.NewMatcher(p) // a selector that can't be compiled selects nothing
-			waiting = append(waiting, m)
+			waiting = append(waiting, waitingPolicy{m, missing})
 		}
 	}
 	for i := range facts.Policies {
@@ -254,6 +260,13 @@ func waitingPolicies(facts Facts) []*policy.Matcher {
 		add(&facts.ClusterPolicies[i])
 	}
 	return waiting
+}
+
+func (f Facts) overrideExists(namespace, name string) bool {
+	if namespace == "" {
+		return slices.ContainsFunc(f.ClusterOverrides, func(p policyv1alpha1.ClusterOverridePolicy) bool { return p.Name == name })
+	}
+	return slices.ContainsFunc(f.Overrides, func(p policyv1alpha1.OverridePolicy) bool { return p.Namespace == namespace && p.Name == name })
 }
 
 func (w Workload) asPolicySees() policy.Template {

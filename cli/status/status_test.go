@@ -779,20 +779,24 @@ func TestTheSumOfReplicasIsNoneBelowNothing(t *testing.T) {
 
 func TestAWorkloadWhosePolicyWaitsForOverridesIsNotOneThatNobodyClaims(t *testing.T) {
 	facts := sample()
-	for _, name := range []string{"alone", "waits"} {
+	for _, name := range []string{"alone", "waits", "also"} {
 		facts.Unclaimed = append(facts.Unclaimed, Workload{
 			Template: Template{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "default", Name: name}, Labels: map[string]string{"app": name}})
 	}
-	p := policyv1alpha1.PropagationPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "p"}}
-	p.Spec.ResourceSelectors = []policyv1alpha1.ResourceSelector{{APIVersion: "apps/v1", Kind: "Deployment", LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "waits"}}}}
-	p.Status.Conditions = []metav1.Condition{{Type: "Ready", Status: metav1.ConditionFalse, Reason: "OverrideMissing", Message: "OverridePolicy default/sizes is not there"}}
-	facts.Policies = append(facts.Policies, p)
+	spec := policyv1alpha1.PropagationSpec{DependentOverrides: []string{"sizes", "there", "labels"}}
+	spec.ResourceSelectors = []policyv1alpha1.ResourceSelector{{APIVersion: "apps/v1", Kind: "Deployment", LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "waits"}}}}
+	facts.Policies = append(facts.Policies, policyv1alpha1.PropagationPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "p"}, Spec: spec})
+	facts.Overrides = []policyv1alpha1.OverridePolicy{{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "there"}}, {ObjectMeta: metav1.ObjectMeta{Namespace: "else", Name: "labels"}}}
+	spec.ResourceSelectors = []policyv1alpha1.ResourceSelector{{APIVersion: "apps/v1", Kind: "Deployment", Name: "also"}}
+	facts.ClusterPolicies = []policyv1alpha1.ClusterPropagationPolicy{{ObjectMeta: metav1.ObjectMeta{Name: "cp"}, Spec: spec}}
+	facts.ClusterOverrides = []policyv1alpha1.ClusterOverridePolicy{{ObjectMeta: metav1.ObjectMeta{Name: "sizes"}}, {ObjectMeta: metav1.ObjectMeta{Name: "there"}}}
 	var out strings.Builder
 	if err := Make(facts).Text(&out, now, false); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"\nClaimed by no policy, so in no cluster: Deployment default/alone\n",
-		"\nIn no cluster before the override policies are there that their policy names: Deployment default/waits\n"} {
+		"\nIn no cluster, for policy default/p waits for OverridePolicy default/sizes, OverridePolicy default/labels: Deployment default/waits\n",
+		"\nIn no cluster, for policy cp waits for ClusterOverridePolicy labels: Deployment default/also\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("it does not say %q:\n%s", want, out.String())
 		}

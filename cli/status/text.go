@@ -31,7 +31,7 @@ func (r Report) Text(out io.Writer, now time.Time, wide bool) error {
 	}
 	w.problems(r.Remarks, "remark", wide)
 	enumerate(w, "Claimed by no policy, so in no cluster", r.Unclaimed, wide)
-	enumerate(w, "In no cluster before the override policies are there that their policy names", r.Waiting, wide)
+	r.waiting(w, wide)
 	clusters, fineClusters := r.shownClusters(wide)
 	if len(clusters) > 0 {
 		w.table(clusterRows(clusters, now, wide))
@@ -149,6 +149,26 @@ func enumerate(w *writer, what string, templates []Template, wide bool) {
 		names = append(names, t.String())
 	}
 	w.line("%s: %s", what, strings.Join(names, ", "))
+}
+
+// waiting names templates by the policy that waits, and says for what.
+func (r Report) waiting(w *writer, wide bool) {
+	var causes []string
+	templates := map[string][]Template{}
+	for _, t := range r.Waiting {
+		cause := fmt.Sprintf("In no cluster, for policy %s waits for %s", t.Policy, firstNamed(t.For, shownObjects, wide))
+		if templates[cause] == nil {
+			causes = append(causes, cause)
+		}
+		templates[cause] = append(templates[cause], t.Template)
+	}
+	for i, cause := range causes {
+		if i == shownProblems && !wide {
+			w.line("Other policies wait, too: %d; -o wide names them.", len(causes)-i)
+			return
+		}
+		enumerate(w, cause, templates[cause], wide)
+	}
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
