@@ -300,6 +300,9 @@ data: {greeting: mine, note: keep}
 		fleet.ConditionSays("FullyApplied", namespace+"/settings"),
 		fleet.ConditionSays("FullyApplied", "delete it there, or set spec.conflictResolution: Overwrite in the policy to take it over"))
 	f.Hub().EventuallyWarned(t, object, "Conflict", "Overwrite")
+	if said, err := f.Hub().CLI(t.Context(), "placement", "configmap/settings", "-n", namespace); err != nil || !strings.Contains(said, "has not applied it: Conflict: ") {
+		t.Errorf("of where it is, it is said (%v):\n%s", err, said)
+	}
 	othersArrive(t, f, namespace)
 	member.Eventually(t, object, fleet.Field("data.greeting", "mine"), fleet.Field("metadata.resourceVersion", theirs.GetResourceVersion()))
 
@@ -568,4 +571,38 @@ func listen(t *testing.T, greet func(net.Conn)) (address string) {
 		}
 	}()
 	return listener.Addr().String()
+}
+
+// What a policy can't do beside what it does is told by its own condition, by the status of the hub, and to whoever asks where an
+// object is.
+func TestWhatAPolicyCannotDoBesideWhatItDoesIsTold(t *testing.T) {
+	f := fleet.Shared(t)
+	namespace := f.Hub().Namespace(t)
+	selecting := func(selectors string, more string) string {
+		return fmt.Sprintf("\napiVersion: policy.karmada.io/v1alpha1\nkind: PropagationPolicy\nmetadata: {name: some, namespace: %s}\nspec:\n  placement: {}\n%s  resourceSelectors:\n"+
+			"  - {apiVersion: v1, kind: ConfigMap, name: settings}\n%s", namespace, more, selectors)
+	}
+	told := func(args []string, wants ...string) {
+		t.Helper()
+		out, err := f.Hub().CLI(t.Context(), args...)
+		said := fmt.Sprint(out, err)
+		for _, want := range wants {
+			if !strings.Contains(said, want) {
+				t.Errorf("%q does not say %q:\n%s", args, want, said)
+			}
+		}
+	}
+	f.Hub().Apply(t, fill(namespace, settings)+"---"+strings.ReplaceAll(fill(namespace, settings), "name: settings", "name: cart")+"---"+
+		selecting("  - {apiVersion: v1, kind: ConfigMap, name: crat}\n  - {apiVersion: v1, kind: Secret, labelSelector: {matchLabels: {app: nobody}}}\n", ""))
+	const unused = "All templates are scheduled and applied: 1. Nothing is claimed by 2 of the resource selectors: ConfigMap crat, every Secret with app=nobody."
+	f.Hub().Eventually(t, policy(namespace, "some"), fleet.ConditionIs("Ready", "True"), fleet.ConditionSays("Ready", "SelectorsUnused: "+unused))
+	told([]string{"status"}, "policy "+namespace+"/some: "+unused)
+	told([]string{"placement", "configmap/cart", "-n", namespace}, "ConfigMap "+namespace+"/cart is in no cluster: none of the PropagationPolicies in namespace "+namespace+" (1)")
+	told([]string{"placement", "propagationpolicy/some", "-n", namespace}, "objects of kind PropagationPolicy are never propagated")
+	told([]string{"placement", "namespace/" + namespace}, "it is made in a cluster when something in it arrives there")
+
+	f.Hub().Apply(t, selecting("  - {apiVersion: v1, kind: ConfigMap, name: cart}\n", "  schedulePriority: {priorityClassSource: KubePriorityClass, priorityClassName: no-such-class}\n"))
+	f.Hub().Eventually(t, policy(namespace, "some"), fleet.ConditionIs("Ready", "False"), fleet.ConditionSays("Ready", "PriorityClassNotFound: The hub has no PriorityClass no-such-class"))
+	told([]string{"status"}, "policy "+namespace+"/some: The hub has no PriorityClass no-such-class")
+	told([]string{"placement", "configmap/cart", "-n", namespace}, "PropagationPolicy "+namespace+"/some selects it, and is not Ready: PriorityClassNotFound")
 }
