@@ -362,6 +362,11 @@ func (r *Reconciler) bind(ctx context.Context, key templates.Key, template *unst
 	writer := r.Bindings.For(key.Namespace)
 	existing, ok := writer.Get(key.Namespace, name)
 	if !ok {
+		if policy.Lazy(p) {
+			if known, err := r.isStored(ctx, p); err != nil || !known {
+				return err // the policy's event wakes the template
+			}
+		}
 		created := newBinding(template, name)
 		r.fill(created, template, p, activated, false)
 		if p.GetSpec().SchedulePriority != nil && created.GetSpec().SchedulePriority == nil {
@@ -397,7 +402,7 @@ func (r *Reconciler) bind(ctx context.Context, key templates.Key, template *unst
 
 // isStored says whether a policy is what the store has. Policies and templates come by separate watches, so the cache may not show
 // yet what was changed before the template. Of most policies that does not matter; a Lazy one takes effect with this change of the
-// template, and what of it is missed now would wait for the next.
+// template, or with its being new, and what of it is missed now would wait for the next.
 func (r *Reconciler) isStored(ctx context.Context, p policyv1alpha1.Policy) (bool, error) {
 	stored, err := r.Stored(ctx, p.GetNamespace(), p.GetName())
 	if apierrors.IsNotFound(err) {

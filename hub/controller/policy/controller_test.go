@@ -554,6 +554,24 @@ func TestALazyPolicyIsFollowedWhenItsTemplateIsChangedNext(t *testing.T) {
 	goesTo("b", "when it is changed a moment after the policy, of which the controller has not heard")
 	w.controller.policyChanged(w.woken, w.controller.index.Get(store.Key(next)), next)
 	goesTo("z", "when it has")
+
+	next = w.PropagationPolicies.Put(lazyTo("y"))
+	w.templates.Put(template(deployments, "shop", "late", "u2"))
+	late := templates.KeyOf(template(deployments, "shop", "late", "u2"))
+	w.reconcile(t, late)
+	if _, made := w.PropagationBindings.Get("shop", "late-deployment"); made {
+		t.Error("a template that is made a moment after the policy was changed is bound by what the policy was")
+	}
+	w.keys(t)
+	w.controller.policyChanged(w.woken, w.controller.index.Get(store.Key(next)), next)
+	if !w.keys(t)["Deployment shop/late"] {
+		t.Error("a new template is not woken by the policy that it waits for")
+	}
+	w.reconcile(t, late)
+	if got := w.binding(t, "late-deployment").Spec.Placement.ClusterAffinity.ClusterNames[0]; got != "y" {
+		t.Errorf("a new template goes to %s, want y", got)
+	}
+
 	w.put(lazyTo("b"))
 	live.SetAnnotations(map[string]string{"team": "red"})
 	w.templates.Put(live)
