@@ -149,7 +149,9 @@ func (r *Reconciler) policyChanged(wake *store.Mailbox[templates.Key], old, new 
 		r.index.Delete(store.Key(old))
 	}
 	if old != nil {
-		if new != nil && equality.Semantic.DeepEqual(old.GetSpec(), new.GetSpec()) && (old.GetDeletionTimestamp() == nil) == (new.GetDeletionTimestamp() == nil) {
+		// A policy that was changed and changed back while the watch was away is new to a template that waits for it.
+		if new != nil && old.GetUID() == new.GetUID() && old.GetGeneration() == new.GetGeneration() &&
+			equality.Semantic.DeepEqual(old.GetSpec(), new.GetSpec()) && (old.GetDeletionTimestamp() == nil) == (new.GetDeletionTimestamp() == nil) {
 			return // its status has changed
 		}
 		affected = append(affected, old)

@@ -572,6 +572,14 @@ func TestALazyPolicyIsFollowedWhenItsTemplateIsChangedNext(t *testing.T) {
 		t.Errorf("a new template goes to %s, want y", got)
 	}
 
+	again := next.DeepCopy()
+	again.Generation += 2
+	w.keys(t)
+	w.put(again)
+	if !w.keys(t)["Deployment shop/late"] {
+		t.Error("a policy that was changed and changed back wakes nobody, whom the change between may have made wait")
+	}
+
 	w.put(lazyTo("b"))
 	live.SetAnnotations(map[string]string{"team": "red"})
 	w.templates.Put(live)
@@ -935,7 +943,8 @@ func TestWhatAPolicyChangeWakes(t *testing.T) {
 	}{
 		{"a new policy wakes what it selects", func(w *world) { w.put(pp("other", nil, api)) }, map[string]bool{"Deployment shop/api": true}},
 		{"its status wakes nothing", func(w *world) {
-			p := pp("base", nil, all(deployments))
+			p, _ := w.PropagationPolicies.Get("shop", "base")
+			p = p.DeepCopy()
 			p.Status.ObservedGeneration = 7
 			w.put(p)
 		}, map[string]bool{}},
