@@ -4,13 +4,15 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // Warnings are sentences for whoever writes a policy, each about a field that is valid and has no effect, or not the one that
 // somebody may expect. Such fields are accepted, for manifests that were written for Karmada have them and mean the same here.
-// Exists says whether a cluster has a name: one that has none may come later, so no policy is refused for it.
+// Exists says whether a cluster has a name: one that has none may come later, so no policy is refused for it. There are no more
+// than fit into an answer.
 func Warnings(policy Policy, exists func(cluster string) bool) []string {
 	spec, path := policy.GetSpec(), field.NewPath("spec")
 	placement, at := &spec.Placement, path.Child("placement")
@@ -39,7 +41,7 @@ func Warnings(policy Policy, exists func(cluster string) bool) []string {
 		}
 		w.ofNames(names, at.Child("clusterNames"), "pauses")
 	}
-	return w.said
+	return mostTold(w.said)
 }
 
 // OverrideWarnings are the same for an override policy.
@@ -49,13 +51,13 @@ func OverrideWarnings(policy Override, exists func(cluster string) bool) []strin
 	w.ofSelectors(spec.ResourceSelectors, path.Child("resourceSelectors"))
 	if !spec.HasRules() {
 		w.say(path.Child("overrideRules"), "is empty: the policy changes nothing")
-		return w.said
+		return mostTold(w.said)
 	}
 	for at, rule := range spec.Rules() {
 		w.ofAffinity(rule.TargetCluster, at.Child("targetCluster"))
 		w.ofOverriders(&rule.Overriders, at.Child("overriders"))
 	}
-	return w.said
+	return mostTold(w.said)
 }
 
 // warnings are gathered one by one.
@@ -84,19 +86,31 @@ func (w *warnings) ofAffinity(affinity *ClusterAffinity, path *field.Path) {
 	}
 	w.ofNames(affinity.ClusterNames, path.Child("clusterNames"), "selects")
 	w.ofNames(affinity.ExcludeClusters, path.Child("exclude"), "excludes")
-	for i, name := range affinity.ClusterNames {
-		if slices.Contains(affinity.ExcludeClusters, name) {
-			w.say(path.Child("clusterNames").Index(i), "has no effect: exclude names %s, too", name)
-		}
-	}
+	w.ofThose(affinity.ClusterNames, path.Child("clusterNames"), func(name string) bool { return slices.Contains(affinity.ExcludeClusters, name) },
+		"has no effect", "exclude names %s, too")
 }
 
 // ofNames tells of names that no cluster has; does is what such a name would do.
 func (w *warnings) ofNames(names []string, path *field.Path, does string) {
+	w.ofThose(names, path, func(name string) bool { return !w.exists(name) }, does+" nothing yet", "no cluster is called %s")
+}
+
+// ofThose tells of the names in a list that are without effect, of all at once: a policy may name many clusters before they come.
+func (w *warnings) ofThose(names []string, path *field.Path, idle func(name string) bool, what, because string) {
+	var those []string
+	at := path
 	for i, name := range names {
-		if !w.exists(name) {
-			w.say(path.Index(i), "%s nothing yet: no cluster is called %s", does, name)
+		if idle(name) {
+			those, at = append(those, name), path.Index(i)
 		}
+	}
+	switch count := len(those); {
+	case count == 1:
+		w.say(at, what+": "+because, those[0])
+	case count > mostNames:
+		w.say(path, "%s by %d of its %d names: "+because, what, count, len(names), fmt.Sprintf("%s and %d more", strings.Join(those[:mostNames], ", "), count-mostNames))
+	case count > 1:
+		w.say(path, "%s by %d of its %d names: "+because, what, count, len(names), strings.Join(those, ", "))
 	}
 }
 
@@ -186,8 +200,24 @@ func conflictResolutionWarning(said string, annotations *field.Path) []string {
 	return []string{fmt.Sprintf("%s has no effect, for it says %q: it may say overwrite or abort", annotations.Key(conflictResolutionAnnotation), said)}
 }
 
-// mostOfValue bounds what is told of a value that means nothing.
-const mostOfValue = 40
+const (
+	mostOfValue = 40 // is told of a value that means nothing, in letters
+	mostNames   = 5  // are told of a list
+	// mostOfWarnings bounds all that is told, in letters. The API server sends 4096, its own warnings among them; beyond
+	// that it cuts every single one and logs an error.
+	mostOfWarnings = 3000
+)
+
+// mostTold are the first of the warnings, as many as fit, and how many more there are.
+func mostTold(said []string) []string {
+	letters := 0
+	for i, warning := range said {
+		if letters += utf8.RuneCountInString(warning); letters > mostOfWarnings {
+			return append(slices.Clone(said[:i]), fmt.Sprintf("and %d more warnings like these: they don't fit into one answer", len(said)-i))
+		}
+	}
+	return said
+}
 
 func withoutEffectInDivision(strategy *ReplicaSchedulingStrategy, path *field.Path) []string {
 	if strategy == nil {

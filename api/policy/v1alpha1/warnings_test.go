@@ -1,7 +1,10 @@
 package v1alpha1_test
 
 import (
+	"strconv"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -66,6 +69,12 @@ func TestANameThatNoClusterHasIsWarnedOf(t *testing.T) {
 			[]string{"spec.placement.replicaScheduling.weightPreference.staticWeightList[0].targetCluster.clusterNames[0] selects " + yet}},
 		{"one that is excluded as well", "{placement: {clusterAffinity: {clusterNames: [a, b], exclude: [b]}}}",
 			[]string{"spec.placement.clusterAffinity.clusterNames[1] has no effect: exclude names b, too"}},
+		{"some of them", "{placement: {clusterAffinity: {clusterNames: [u, a, v, w]}}}",
+			[]string{"spec.placement.clusterAffinity.clusterNames selects nothing yet by 3 of its 4 names: no cluster is called u, v, w"}},
+		{"many", "{placement: {clusterAffinity: {clusterNames: [a, c, d, e, f, g, h, i]}}}",
+			[]string{"spec.placement.clusterAffinity.clusterNames selects nothing yet by 7 of its 8 names: no cluster is called c, d, e, f, g and 2 more"}},
+		{"two that are excluded as well", "{placement: {clusterAffinity: {clusterNames: [a, b], exclude: [b, a]}}}",
+			[]string{"spec.placement.clusterAffinity.clusterNames has no effect by 2 of its 2 names: exclude names a, b, too"}},
 		{"labels beside a name", "{resourceSelectors: [{apiVersion: v1, kind: ConfigMap, name: a, labelSelector: {matchLabels: {a: b}}}]}",
 			[]string{"spec.resourceSelectors[0].labelSelector has no effect: the name alone selects"}},
 	} {
@@ -75,6 +84,37 @@ func TestANameThatNoClusterHasIsWarnedOf(t *testing.T) {
 		}
 		if diff := cmp.Diff(test.want, policyv1alpha1.Warnings(policy, exists), cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.reason, diff)
+		}
+	}
+}
+
+func TestWarningsFitIntoOneAnswer(t *testing.T) {
+	const sends = 4096 // letters, by the API server, which cuts all of them when there are more
+	long := make([]string, 60)
+	for i := range long {
+		long[i] = strings.Repeat("c", 250) + strconv.Itoa(i)
+	}
+	group := policyv1alpha1.ClusterAffinityTerm{ClusterAffinity: policyv1alpha1.ClusterAffinity{ClusterNames: long}}
+	groups := &policyv1alpha1.PropagationPolicy{}
+	for range 10 {
+		groups.Spec.Placement.ClusterAffinities = append(groups.Spec.Placement.ClusterAffinities, group)
+	}
+	rules := &policyv1alpha1.OverridePolicy{}
+	rules.Spec.OverrideRules = make([]policyv1alpha1.RuleWithCluster, 100)
+	noCluster := func(string) bool { return false }
+	for _, test := range []struct {
+		reason string
+		said   []string
+		last   string
+	}{
+		{"ten groups of long names", policyv1alpha1.Warnings(groups, noCluster), "and 8 more warnings like these: they don't fit into one answer"},
+		{"a hundred empty rules", policyv1alpha1.OverrideWarnings(rules, noCluster), ""},
+	} {
+		if letters := utf8.RuneCountInString(strings.Join(test.said, "")); letters > sends {
+			t.Errorf("%s: %d letters are told of, want %d at most", test.reason, letters, sends)
+		}
+		if last := test.said[len(test.said)-1]; !strings.HasSuffix(last, test.last) {
+			t.Errorf("%s: the last warning is %q, want %q", test.reason, last, test.last)
 		}
 	}
 }
