@@ -53,6 +53,7 @@ data:
   empty: ""
   two: "a: 1\n---\nb: 2\n"
   broken: "a: [1"
+  scalar: just words
 `
 
 var eu1 = &clusterv1alpha1.MemberCluster{
@@ -330,7 +331,18 @@ func TestWhatCannotBeDoneIsSaidWithPolicyAndPath(t *testing.T) {
 		{"add below an absent path", web, `plaintext: [{path: /spec/a/b, operator: add, value: 1}]`, "plaintext[0]: can't add /spec/a/b: there is nothing at /spec/a to add to"},
 		{"a place in a list that is far beyond its end", web, `plaintext: [{path: /spec/template/spec/containers/1000000000, operator: add, value: {}}]`,
 			"plaintext[0]: can't add /spec/template/spec/containers/1000000000: the list has no such place"},
-		{"a name in a list", web, `plaintext: [{path: /spec/template/spec/containers/web, operator: replace, value: {}}]`, "plaintext[0]: can't replace /spec/template/spec/containers/web: there is nothing at this path"},
+		{"a name in a list", web, `plaintext: [{path: /spec/template/spec/containers/web, operator: replace, value: {}}]`,
+			`plaintext[0]: can't replace /spec/template/spec/containers/web: what is at /spec/template/spec/containers is a list, and "web" is not the number of an item: they are 0, 1, 2 and so on`},
+		{"a number that no item of a list has, after another change", web, `plaintext: [{path: /spec/template/spec/x, operator: add, value: [a]}, {path: /spec/template/spec/x/00, operator: replace, value: b}]`,
+			`plaintext[1]: can't replace /spec/template/spec/x/00: what is at /spec/template/spec/x is a list, and "00" is not the number of an item`},
+		{"an image at a number that no item has", web, `imageOverrider: [{predicate: {path: /spec/template/spec/containers/00/image}, component: Tag, operator: replace, value: v1}]`,
+			`imageOverrider[0]: what is at /spec/template/spec/containers is a list, and "00" is not the number of an item`},
+		{"remove of the place after a list", web, `plaintext: [{path: /spec/template/spec/containers/-, operator: remove}]`,
+			"plaintext[0]: can't remove /spec/template/spec/containers/-: what is at /spec/template/spec/containers is a list, and - is the place after its last item"},
+		{"add below a number", web, `plaintext: [{path: /spec/replicas/x, operator: add, value: 1}]`, "plaintext[0]: can't add /spec/replicas/x: what is at /spec/replicas is a number, and only an object or a list has something below it"},
+		{"a number in the place of all", web, `plaintext: [{path: "", operator: replace, value: 7}]`, "plaintext[0]: can't replace the whole document: it can only become an object or a list"},
+		{"a document that is a string", settings, `fieldOverrider: [{fieldPath: /data/scalar, yaml: [{subPath: /a, operator: add, value: 1}]}]`,
+			"fieldOverrider[0].fieldPath: the document that /data/scalar holds is a string, and only an object or a list can be changed"},
 		{"another name by a whole metadata", web, `plaintext: [{path: /metadata, operator: replace, value: {name: other, namespace: shop}}]`,
 			`overriders: metadata.name would be "other" in the place of "web", and the object another one`},
 		{"no metadata at all", web, `plaintext: [{path: /metadata, operator: remove}]`, `overriders: metadata.name would be ""`},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,9 +32,12 @@ func (a *application) patch(document []byte, operations []operation) (patched []
 		}
 		patch = append(patch, decoded...)
 	}
+	if failed, err := a.misplaced(document, operations, patch); err != nil {
+		return nil, failed, err
+	}
 	if patched, err = a.applyTo(document, patch); err != nil {
-		failed, err = a.firstFailing(document, patch, err)
-		return nil, failed, explain(operations[failed], err)
+		failed, before, err := a.firstFailing(document, patch, err)
+		return nil, failed, a.explain(before, operations[failed], err)
 	}
 	if len(patched) > maxDocument {
 		return nil, len(operations) - 1, fmt.Errorf("the result has %d bytes, and at most %d are possible", len(patched), maxDocument)
@@ -61,19 +65,20 @@ func deepest(patch jsonpatch.Patch) int {
 	return most
 }
 
-// firstFailing finds the operation of a patch that fails, and why. Each try takes the whole document anew, so
+// firstFailing finds the operation of a patch that fails, and why, and what those before it make of the document. Each try takes the whole document anew, so
 // the operations are halved again and again and not tried one by one.
-func (a *application) firstFailing(document []byte, patch jsonpatch.Patch, why error) (int, error) {
+func (a *application) firstFailing(document []byte, patch jsonpatch.Patch, why error) (failed int, before []byte, err error) {
+	before = document
 	applies, fails := 0, len(patch) // so many of the first operations do
 	for fails-applies > 1 && !errors.Is(why, errTooMuch) {
 		half := (applies + fails) / 2
-		if _, err := a.applyTo(document, patch[:half]); err != nil {
+		if patched, err := a.applyTo(document, patch[:half]); err != nil {
 			fails, why = half, err
 		} else {
-			applies = half
+			applies, before = half, patched
 		}
 	}
-	return fails - 1, why
+	return fails - 1, before, why
 }
 
 // decode makes a patch of an operation with the cluster's values.
@@ -96,10 +101,110 @@ func (a *application) decode(op operation) (jsonpatch.Patch, error) {
 	return jsonpatch.DecodePatch(encoded)
 }
 
-func explain(op operation, err error) error {
-	switch {
-	case errors.Is(err, errTooMuch):
+// misplaced finds an operation on an item of a list whose number is written as none is, such as 00. The library takes it
+// for another one; in an object it is a name like any other, so only the document tells.
+func (a *application) misplaced(document []byte, operations []operation, patch jsonpatch.Patch) (failed int, err error) {
+	done := 0
+	for i, op := range operations {
+		if !slices.ContainsFunc(strings.Split(op.pointer, "/"), looseIndex) {
+			continue
+		}
+		if document, err = a.applyTo(document, patch[done:i]); err != nil {
+			return 0, nil // whoever applies all of them says so
+		}
+		done = i
+		if said, err := a.obstacleIn(document, op); err != nil {
+			return i, err
+		} else if said != "" {
+			return i, fmt.Errorf("can't %s %s: %s", op.operator, op.pointer, said)
+		}
+	}
+	return 0, nil
+}
+
+// looseIndex says whether a name is a number that is written otherwise than that of an item.
+func looseIndex(name string) bool {
+	index, err := strconv.Atoi(name)
+	return err == nil && strconv.Itoa(index) != name
+}
+
+// obstacleIn is obstacle for an operation on a JSON document.
+func (a *application) obstacleIn(document []byte, op operation) (string, error) {
+	if err := a.costs(2 * len(document)); err != nil {
+		return "", err
+	}
+	var value any
+	if err := utiljson.Unmarshal(document, &value); err != nil {
+		return "", nil // it could be patched, so somebody else says what is wrong with it
+	}
+	return obstacle(value, op.pointer, op.operator == policyv1alpha1.OverriderOpAdd), nil
+}
+
+// obstacle says what stands on the way down a JSON pointer that is neither an object nor a list, or is a list without
+// items of such names. What is just not there is none, and what adds may name the place after the last item.
+func obstacle(value any, pointer string, adds bool) string {
+	names := strings.Split(pointer, "/")[1:]
+	for i, name := range names {
+		here := strings.Join(names[:i], "/")
+		switch parent := value.(type) {
+		case map[string]any:
+			there := false
+			if value, there = parent[unescape(name)]; !there {
+				return ""
+			}
+		case []any:
+			index, err := strconv.Atoi(name)
+			switch {
+			case name == "-" && adds && i == len(names)-1:
+				return ""
+			case name == "-":
+				return fmt.Sprintf("what is at /%s is a list, and - is the place after its last item, where nothing is", here)
+			case errors.Is(err, strconv.ErrSyntax) || looseIndex(name):
+				return fmt.Sprintf("what is at /%s is a list, and %q is not the number of an item: they are 0, 1, 2 and so on", here, name)
+			case err != nil || index < 0 || index >= len(parent):
+				return ""
+			}
+			value = parent[index]
+		default:
+			return fmt.Sprintf("what is at /%s is %s, and only an object or a list has something below it", here, called(value))
+		}
+	}
+	return ""
+}
+
+func unescape(name string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(name, "~1", "/"), "~0", "~")
+}
+
+// called names the kind of a JSON value.
+func called(value any) string {
+	switch value.(type) {
+	case nil:
+		return "null"
+	case bool:
+		return "a boolean"
+	case string:
+		return "a string"
+	case map[string]any:
+		return "an object"
+	case []any:
+		return "a list"
+	}
+	return "a number"
+}
+
+// explain says why an operation on a document fails.
+func (a *application) explain(document []byte, op operation, err error) error {
+	if errors.Is(err, errTooMuch) {
 		return err
+	}
+	if op.pointer == "" {
+		return fmt.Errorf("can't %s the whole document: it can only become an object or a list", op.operator)
+	}
+	if said, err := a.obstacleIn(document, op); err == nil && said != "" {
+		return fmt.Errorf("can't %s %s: %s", op.operator, op.pointer, said)
+	}
+	switch {
 	case errors.Is(err, jsonpatch.ErrMissing) && op.operator == policyv1alpha1.OverriderOpAdd:
 		return fmt.Errorf("can't add %s: there is nothing at %s to add to", op.pointer, op.pointer[:max(0, strings.LastIndex(op.pointer, "/"))])
 	case errors.Is(err, jsonpatch.ErrMissing):
@@ -176,6 +281,12 @@ func (a *application) overrideDocument(overriders []policyv1alpha1.FieldOverride
 		return 0, "", err
 	} else if err != nil {
 		return 0, ".fieldPath", fmt.Errorf("%s holds no %s document: %w", overriders[0].FieldPath, format.name, err)
+	}
+	if value := bytes.TrimSpace(document); value[0] != '{' && value[0] != '[' {
+		var scalar any
+		if err := json.Unmarshal(value, &scalar); err == nil && scalar != nil {
+			return 0, ".fieldPath", fmt.Errorf("the document that %s holds is %s, and only an object or a list can be changed", overriders[0].FieldPath, called(scalar))
+		}
 	}
 	patched, operation, err := a.patch(document, operations)
 	if err != nil {
@@ -267,19 +378,22 @@ func stringAt(object map[string]any, pointer string) (text string, set func(stri
 	var value any = object
 	names := strings.Split(strings.TrimPrefix(pointer, "/"), "/")
 	for i, name := range names {
-		name = strings.ReplaceAll(strings.ReplaceAll(name, "~1", "/"), "~0", "~")
+		name = unescape(name)
 		there := false
 		switch parent := value.(type) {
 		case map[string]any:
 			value, there = parent[name]
 			set = func(text string) { parent[name] = text }
 		case []any:
-			if index, err := strconv.Atoi(name); err == nil && index >= 0 && index < len(parent) {
+			if index, err := strconv.Atoi(name); err == nil && !looseIndex(name) && index >= 0 && index < len(parent) {
 				value, there = parent[index], true
 				set = func(text string) { parent[index] = text }
 			}
 		}
 		if !there {
+			if said := obstacle(object, pointer, false); said != "" {
+				return "", nil, errors.New(said)
+			}
 			return "", nil, fmt.Errorf("there is nothing at /%s", strings.Join(names[:i+1], "/"))
 		}
 	}
