@@ -357,6 +357,9 @@ func validateTarget(pointer string, path *field.Path) field.ErrorList {
 	for i := range names {
 		names[i] = strings.ReplaceAll(strings.ReplaceAll(names[i], "~1", "/"), "~0", "~")
 	}
+	if slices.Contains(names, "") {
+		return field.ErrorList{field.Invalid(path, pointer, "has a / without a name after it, and no field has an empty one: leave out the / that is too much")}
+	}
 	forbidden := func(why string) field.ErrorList {
 		return field.ErrorList{field.Forbidden(path, fmt.Sprintf("%s can't be overridden: %s", pointer, why))}
 	}
