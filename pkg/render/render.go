@@ -265,13 +265,22 @@ func (r *Renderer) divide() {
 	mode, _, _ := unstructured.NestedString(r.manifest.Object, "spec", "completionMode")
 	r.elastic = mode == "Indexed" && total == *spec.Replicas
 	clusters := byName(spec.Clusters)
-	parallelism := make([]int32, len(clusters))
+	parallelism := make([]int32, len(clusters), len(clusters)+1)
+	gone := *spec.Replicas
 	for i, cluster := range clusters {
 		parallelism[i] = cluster.Replicas
+		gone -= cluster.Replicas
 	}
+	if gone > 0 {
+		parallelism = append(parallelism, gone) // of a Job that has ended, a part may be in no cluster any more; the others stay what they are
+	}
+	parts := interpret.DivideCompletions(total, parallelism)
 	r.completions = make(map[string]int32, len(clusters))
-	for i, part := range interpret.DivideCompletions(total, parallelism) {
-		r.completions[clusters[i].Name] = part
+	for i, cluster := range clusters {
+		r.completions[cluster.Name] = parts[i]
+		if r.elastic {
+			r.completions[cluster.Name] = cluster.Replicas // a member refuses any other number
+		}
 	}
 }
 

@@ -242,12 +242,16 @@ func TestAPartOfAJobThatStandsInAClusterKeepsItsCompletions(t *testing.T) {
 		before, after *unstructured.Unstructured
 		replicas      []int32 // afterwards; before it is 2 and 2
 		want          []int64
+		anew          bool // the works are gone
 	}{
-		{"nothing has changed", job(10, ""), job(10, ""), []int32{2, 2}, []int64{5, 5}},
-		{"its replicas move from one cluster to the other", job(10, ""), job(10, ""), []int32{3, 1}, []int64{5, 5}},
-		{"a cluster is gone", job(10, ""), job(10, ""), []int32{4}, []int64{5}},
-		{"it is a work queue and has none", parseObject(t, `{apiVersion: batch/v1, kind: Job, metadata: {name: report, namespace: shop, uid: aaaa}, spec: {parallelism: 4, template: {}}}`), nil, []int32{3, 1}, []int64{0, 0}},
-		{"they go together with the replicas", job(4, "completionMode: Indexed,"), job(4, "completionMode: Indexed,"), []int32{3, 1}, []int64{3, 1}},
+		{"nothing has changed", job(10, ""), job(10, ""), []int32{2, 2}, []int64{5, 5}, false},
+		{"its replicas move from one cluster to the other", job(10, ""), job(10, ""), []int32{3, 1}, []int64{5, 5}, false},
+		{"a cluster is gone", job(10, ""), job(10, ""), []int32{4}, []int64{5}, false},
+		{"it is a work queue and has none", parseObject(t, `{apiVersion: batch/v1, kind: Job, metadata: {name: report, namespace: shop, uid: aaaa}, spec: {parallelism: 4, template: {}}}`), nil, []int32{3, 1}, []int64{0, 0}, false},
+		{"they go together with the replicas", job(4, "completionMode: Indexed,"), job(4, "completionMode: Indexed,"), []int32{3, 1}, []int64{3, 1}, false},
+		{"one that has ended does not take over what is gone", job(4, "completionMode: Indexed,"), job(4, "completionMode: Indexed,"), []int32{2}, []int64{2}, false},
+		{"one that has ended does not give up what is not asked for any more", job(4, "completionMode: Indexed,"), job(4, "completionMode: Indexed,"), []int32{3, 2}, []int64{3, 2}, false},
+		{"what is made anew is the part that it was", job(10, ""), job(10, ""), []int32{2}, []int64{5}, true},
 	}
 	for _, test := range tests {
 		t.Run(test.reason, func(t *testing.T) {
@@ -268,7 +272,9 @@ func TestAPartOfAJobThatStandsInAClusterKeepsItsCompletions(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i, target := range binding.Spec.Clusters {
-				r.Keep(target.Name, existing[i])
+				if !test.anew {
+					r.Keep(target.Name, existing[i])
+				}
 				work, err := r.Work(target, nil)
 				if err != nil {
 					t.Fatal(err)

@@ -32,24 +32,12 @@ func (p *problem) decideEnded() Decision {
 	return decision
 }
 
-// partsOfEnded keeps the parts of a Job. They always add up to what is asked for, since the completions of some Jobs are
-// changed together with them.
+// partsOfEnded are the parts of a Job as they are: what is done is not changed any more. When one of them is gone, the others do
+// not add up to what is asked for.
 func (p *problem) partsOfEnded(having []int) []int32 {
-	parts, weights := make([]int32, len(having)), make([]int64, len(having))
-	var sum int64
+	parts := make([]int32, len(having))
 	for i, at := range having {
 		parts[i] = p.assigned(at)
-		weights[i] = int64(parts[i])
-		sum += weights[i]
-	}
-	switch {
-	case p.Replicas == nil:
-	case p.Placement.strategy == duplicated:
-		for i := range parts {
-			parts[i] = *p.Replicas
-		}
-	case sum != int64(*p.Replicas):
-		return apportion(*p.Replicas, weights, descending(p.Template.UID))
 	}
 	return parts
 }
