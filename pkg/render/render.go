@@ -150,7 +150,7 @@ func New(template *unstructured.Unstructured, binding workv1alpha1.Binding, over
 	if err := r.checkSize(whole); err != nil {
 		return nil, err
 	}
-	r.divide()
+	r.divide(endedInParts(template, binding.GetSpec()))
 	return r, nil
 }
 
@@ -251,10 +251,9 @@ func (r *Renderer) unknownResolution() string {
 
 // divide finds out whether the clusters share the template's replicas, and then, of a Job, also its
 // completions. Where they don't share, each gets the template as it is.
-func (r *Renderer) divide() {
+func (r *Renderer) divide(inParts bool) {
 	spec := r.binding.GetSpec()
-	if spec.Replicas == nil || spec.Placement == nil || spec.Placement.ReplicaScheduling == nil ||
-		spec.Placement.ReplicaScheduling.ReplicaSchedulingType == policyv1alpha1.ReplicaSchedulingDuplicated {
+	if spec.Replicas == nil || !divides(spec.Placement) && !inParts {
 		return
 	}
 	r.divided = true
@@ -282,6 +281,17 @@ func (r *Renderer) divide() {
 			r.completions[cluster.Name] = cluster.Replicas // a member refuses any other number
 		}
 	}
+}
+
+func divides(placement *policyv1alpha1.Placement) bool {
+	return placement != nil && placement.ReplicaScheduling != nil && placement.ReplicaScheduling.ReplicaSchedulingType != policyv1alpha1.ReplicaSchedulingDuplicated
+}
+
+// endedInParts says whether a Job has ended and ran in parts, which it stays in whatever its placement says by now.
+func endedInParts(template *unstructured.Unstructured, spec *workv1alpha1.BindingSpec) bool {
+	return interpret.Ends(template.GroupVersionKind().GroupKind()) && interpret.Ended(template) && slices.ContainsFunc(spec.Clusters, func(target workv1alpha1.TargetCluster) bool {
+		return spec.Replicas != nil && target.Replicas != *spec.Replicas
+	})
 }
 
 func byName(clusters []workv1alpha1.TargetCluster) []workv1alpha1.TargetCluster {

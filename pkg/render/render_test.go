@@ -290,6 +290,33 @@ func TestAPartOfAJobThatStandsInAClusterKeepsItsCompletions(t *testing.T) {
 	}
 }
 
+func TestAJobThatHasEndedInPartsKeepsThemWhereItsPlacementDividesNoMore(t *testing.T) {
+	const job = `{apiVersion: batch/v1, kind: Job, metadata: {name: report, namespace: shop, uid: aaaa}, spec: {parallelism: 4, completions: 10, template: {}}, status: {conditions: [{type: %s, status: "True"}]}}`
+	for _, test := range []struct {
+		condition                string
+		parallelism, completions int64
+	}{
+		{"Complete", 2, 5},
+		{"Failed", 2, 5},
+		{"Suspended", 4, 10},
+	} {
+		binding := divided(2, 2)
+		binding.Spec.Placement = nil
+		works, err := Works(parseObject(t, fmt.Sprintf(job, test.condition)), binding)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, work := range works {
+			manifest := parseObject(t, string(work.Spec.Workload.Manifests[0].Raw))
+			completions, _, _ := unstructured.NestedInt64(manifest.Object, "spec", "completions")
+			parallelism, _, _ := unstructured.NestedInt64(manifest.Object, "spec", "parallelism")
+			if completions != test.completions || parallelism != test.parallelism {
+				t.Errorf("%s: %s has %d completions by %d, want %d by %d", test.condition, work.Namespace, completions, parallelism, test.completions, test.parallelism)
+			}
+		}
+	}
+}
+
 func TestClustersWithTheSameNumbersShareTheirManifest(t *testing.T) {
 	works, err := Works(parseObject(t, web), divided(2, 4, 2))
 	if err != nil {

@@ -1,10 +1,12 @@
 package schedule
 
+import "slices"
+
 // jobEnded refuses a cluster that may have a Job and does not, when the Job has ended.
 var jobEnded = newCause(RuleReplicaDivision, "fits, but the Job has ended and would run once more", "fit, but the Job has ended and would run once more")
 
 // decideEnded decides about a Job that has ended where clusters are chosen or replicas divided, so that one cluster could take
-// another's place. It leaves the Job in those that have it, as far as the placement still allows them, and sends it to no
+// another's place, and about one that ran in parts. It leaves the Job in those that have it, as far as the placement still allows them, and sends it to no
 // other: there it would do once more what is done. How many clusters are wanted, and what room they have, is nothing to what
 // does not run.
 func (p *problem) decideEnded() Decision {
@@ -40,4 +42,14 @@ func (p *problem) partsOfEnded(having []int) []int32 {
 		parts[i] = p.assigned(at)
 	}
 	return parts
+}
+
+// inParts says whether a cluster has another number of replicas than the template asks for: the placement divided them, and each
+// cluster that got the whole now would do once more what others have done. It can't be told from a number that was changed after
+// the end; not to run again is the lesser mistake.
+func (p *problem) inParts() bool {
+	if p.Replicas == nil {
+		return false
+	}
+	return slices.ContainsFunc(p.holds, func(holds int32) bool { return holds > 0 && holds-1 != *p.Replicas })
 }

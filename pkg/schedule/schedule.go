@@ -110,7 +110,7 @@ type Refusal struct {
 // have any longer is better than nothing, and its owner is told.
 //
 // A Job that has ended has nothing to leave a cluster for, is not placed anew, and goes to no cluster that does not have it but
-// where the placement wants it in every cluster.
+// where the placement wants it in every cluster and it has run as a whole.
 func Decide(facts Facts) Decision {
 	if facts.Ended {
 		facts.Leaving, facts.Fresh = nil, false
@@ -139,7 +139,7 @@ func decide(facts Facts) Decision {
 		return Decision{Group: facts.Group, Reason: ReasonNoClusterFit, Message: "no cluster is attached to this hub"}
 	}
 	p := newProblem(&facts)
-	if p.Ended && !p.Placement.everyCluster() {
+	if p.Ended && (p.inParts() || !p.Placement.everyCluster()) {
 		return p.decideEnded()
 	}
 	if len(p.view.groups) == 1 {
