@@ -359,7 +359,7 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, asked deciders
 		Templates: h.templates, Classes: classes, Policies: h.kinds.policies, Stored: h.storedPolicy, Overrides: h.kinds.overrides, Bindings: h.kinds.bindings,
 		Workers: settings.Workers, Log: h.log, Events: h.events,
 	}
-	placing := &scheduler.Reconciler{Bindings: h.kinds.bindings, Clusters: h.kinds.clusters, Templates: h.templates, Workers: settings.Workers, KeepEmpty: settings.KeepEmptyWorkloads, Room: h.capacity, Now: time.Now}
+	placing := &scheduler.Reconciler{Bindings: h.kinds.bindings, Clusters: h.kinds.clusters, Works: h.kinds.works, Templates: h.templates, Workers: settings.Workers, KeepEmpty: settings.KeepEmptyWorkloads, Room: h.capacity, Now: time.Now}
 	bindings := &binding.Reconciler{
 		Bindings: h.kinds.bindings, Works: h.kinds.works, Templates: h.templates, Policies: h.kinds.policies,
 		Overrides: h.kinds.overrides, Clusters: h.kinds.clusters, Accepts: h.accepting.Accepts,

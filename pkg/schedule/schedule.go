@@ -35,6 +35,10 @@ type Facts struct {
 	Returning []string                     // clusters of Current that it was leaving and need not leave any more; it runs there still
 	KeepEmpty bool                         // send a workload also to clusters where it gets no replica, and which don't have it
 
+	// Held are clusters that a Job that has ended does not go to, and in which it stands still, for its removal waits for a person. When
+	// they are selected again, it stays there as it is.
+	Held []workv1alpha1.TargetCluster
+
 	// Group is the affinity group that Current was chosen from; empty when that is not known. The search for
 	// a group that fits begins there.
 	Group string
@@ -361,13 +365,10 @@ func newProblem(facts *Facts) *problem {
 	}
 	p.view = p.Placement.on(p.Fleet)
 	p.serves = p.Fleet.serving(p.Template.Kind)
-	if len(facts.Current) > 0 {
+	if len(facts.Current)+len(facts.Held) > 0 {
 		p.holds = make([]int32, p.Fleet.Len())
-		for i := range facts.Current {
-			if at, found := p.Fleet.position(facts.Current[i].Name); found {
-				p.holds[at] = 1 + min(max(facts.Current[i].Replicas, 0), math.MaxInt32-1)
-			}
-		}
+		p.hold(facts.Held)
+		p.hold(facts.Current)
 	}
 	kind := facts.Template.Kind.GroupVersion().String() + " " + facts.Template.Kind.Kind
 	p.doesNotServe = newCause(RuleAPIEnablement, "does not serve "+kind, "do not serve "+kind)
@@ -381,6 +382,15 @@ func newProblem(facts *Facts) *problem {
 		p.far = newCause(RuleWorkloadAffinity, "has"+text, "have"+text)
 	}
 	return p
+}
+
+// hold notes what clusters have.
+func (p *problem) hold(targets []workv1alpha1.TargetCluster) {
+	for i := range targets {
+		if at, found := p.Fleet.position(targets[i].Name); found {
+			p.holds[at] = 1 + min(max(targets[i].Replicas, 0), math.MaxInt32-1)
+		}
+	}
 }
 
 // asksForNothing says whether this is a workload with 0 replicas that goes nowhere else for that.

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -30,6 +31,7 @@ import (
 	"windlass.dev/windlass/hub/capacity"
 	"windlass.dev/windlass/hub/store"
 	"windlass.dev/windlass/hub/templates"
+	"windlass.dev/windlass/pkg/aggregate"
 	"windlass.dev/windlass/pkg/evict"
 	"windlass.dev/windlass/pkg/interpret"
 	"windlass.dev/windlass/pkg/schedule"
@@ -45,6 +47,8 @@ type Templates interface {
 type Reconciler struct {
 	Bindings store.Bindings
 	Clusters store.Kind[*clusterv1alpha1.MemberCluster]
+	// Works tell of a Job that has ended from where its removal is held.
+	Works store.Works
 	// Templates tell of a Job whether it has ended.
 	Templates Templates
 	Workers   int
@@ -151,6 +155,9 @@ func scheduledCondition(binding workv1alpha1.Binding) *metav1.Condition {
 
 // clusterChanged keeps the fleet, and wakes all bindings when the change matters to placement.
 func (r *Reconciler) clusterChanged(wake *store.Mailbox[types.NamespacedName], old, new *clusterv1alpha1.MemberCluster) {
+	if old != nil && new != nil && aggregate.Holding(old) == "" && aggregate.Holding(new) != "" {
+		r.holdingBegins(wake)
+	}
 	if old != nil && new != nil && !schedule.Changed(old, new) {
 		return
 	}
@@ -322,6 +329,7 @@ func (r *Reconciler) question(binding workv1alpha1.Binding, fleet *schedule.Flee
 		Paused:    paused(spec.Suspension),
 		Ended:     r.ended(binding),
 		Returning: evict.Returning(spec),
+		Held:      r.held(binding),
 		KeepEmpty: r.KeepEmpty,
 		Group:     group(binding),
 		Fresh:     afresh(binding),
@@ -354,6 +362,36 @@ func (r *Reconciler) unknown(binding workv1alpha1.Binding) bool {
 func (r *Reconciler) ended(binding workv1alpha1.Binding) bool {
 	job, _ := r.job(binding)
 	return job != nil && interpret.Ended(job)
+}
+
+// held are the clusters that the binding of a Job that has ended does not go to, and from which it is not removed before a person
+// confirms that. What is only on its way out is none of them: sent there again, it might run once more.
+func (r *Reconciler) held(binding workv1alpha1.Binding) []workv1alpha1.TargetCluster {
+	if !r.ended(binding) {
+		return nil
+	}
+	spec := binding.GetSpec()
+	var held []workv1alpha1.TargetCluster
+	for _, work := range r.Works.ByIndex(store.ByBinding, store.BindingIndex(store.Key(binding))) {
+		name := strings.TrimPrefix(work.Namespace, workv1alpha1.ExecutionNamespacePrefix)
+		cluster, known := r.Clusters.Get("", name)
+		if !known || work.Spec.RemovalCause != workv1alpha1.RemovalNotSelected || work.Spec.Template == nil || work.Spec.Template.UID != spec.Resource.UID ||
+			!aggregate.IsHeld(work, aggregate.Holding(cluster)) {
+			continue
+		}
+		held = append(held, workv1alpha1.TargetCluster{Name: name, Replicas: ptr.Deref(work.Spec.Replicas, 0)})
+	}
+	return held
+}
+
+// holdingBegins wakes the bindings of Jobs that have ended: one whose cluster was selected again before its removal from there was
+// known to be held stays there.
+func (r *Reconciler) holdingBegins(wake *store.Mailbox[types.NamespacedName]) {
+	for _, binding := range r.Bindings.List() {
+		if r.ended(binding) {
+			wake.Add(store.Key(binding), false)
+		}
+	}
 }
 
 // handler wakes the bindings of Jobs on which nothing could be decided before the hub had seen the Job. The end of one

@@ -41,7 +41,7 @@ type world struct {
 
 func newWorld(clusters ...string) *world {
 	w := &world{Store: storetest.New(), templates: storetest.NewTemplates(), woken: &store.Mailbox[types.NamespacedName]{}, now: storetest.Began}
-	w.controller = &Reconciler{Bindings: w.Bindings(), Clusters: w.MemberClusters.Kind(), Templates: w.templates, Room: w, Now: func() time.Time { return w.now }}
+	w.controller = &Reconciler{Bindings: w.Bindings(), Clusters: w.MemberClusters.Kind(), Works: w.Works(), Templates: w.templates, Room: w, Now: func() time.Time { return w.now }}
 	for _, name := range clusters {
 		w.attach(cluster(name))
 	}
@@ -500,6 +500,60 @@ func TestAJobThatHasEndedDoesNotRunAnewWhenItsClusterIsDeselected(t *testing.T) 
 				}
 			})
 		}
+	}
+}
+
+func TestAJobThatHasEndedStaysInAClusterThatIsSelectedAgainWhileItsRemovalIsHeld(t *testing.T) {
+	holding := func(c *clusterv1alpha1.MemberCluster) *clusterv1alpha1.MemberCluster {
+		c.Status.Conditions = append(c.Status.Conditions, metav1.Condition{Type: clusterv1alpha1.ClusterDeletionsHeld, Status: metav1.ConditionTrue, Reason: clusterv1alpha1.DeletionsHeldTooMany})
+		return c
+	}
+	both := []workv1alpha1.TargetCluster{{Name: "a", Replicas: 2}, {Name: "b", Replicas: 2}}
+	for _, test := range []struct {
+		reason string
+		change func(*workv1alpha1.PropagationWork)
+		want   []workv1alpha1.TargetCluster
+	}{
+		{"it is held", func(*workv1alpha1.PropagationWork) {}, both},
+		{"its member is at it", func(work *workv1alpha1.PropagationWork) {
+			work.Status.Conditions = []metav1.Condition{{Type: workv1alpha1.WorkApplied, Status: metav1.ConditionTrue, Reason: "Removing"}}
+		}, both[:1]},
+		{"somebody has deleted the work", func(work *workv1alpha1.PropagationWork) { work.Spec.RemovalCause = workv1alpha1.RemovalForced }, both[:1]},
+		{"it is another Job's of that name", func(work *workv1alpha1.PropagationWork) { work.Spec.Template.UID = "u0" }, both[:1]},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld()
+			w.attach(thatRunsJobs("a"))
+			w.attach(cluster("b"))
+			w.templates.Put(aJob("u1", map[string]any{"type": "Complete", "status": "True"}))
+			w.PropagationBindings.Put(binding(func(b *workv1alpha1.PropagationBinding) {
+				jobBinding(b)
+				b.Spec.Replicas = ptr.To[int32](4)
+				b.Spec.Clusters = both[:1]
+			}))
+			work := &workv1alpha1.PropagationWork{
+				ObjectMeta: metav1.ObjectMeta{Namespace: workv1alpha1.ExecutionNamespace("b"), Name: "web", DeletionTimestamp: &metav1.Time{Time: storetest.Began}, Finalizers: []string{workv1alpha1.WorkFinalizer}},
+				Spec: workv1alpha1.WorkSpec{RemovalCause: workv1alpha1.RemovalNotSelected, Replicas: ptr.To[int32](2), Template: &workv1alpha1.ObjectReference{UID: "u1"},
+					Binding: &workv1alpha1.BindingReference{Kind: "PropagationBinding", Namespace: web.Namespace, Name: web.Name}},
+			}
+			test.change(work)
+			w.PropagationWorks.Put(work)
+			goesTo := func(reason string, want []workv1alpha1.TargetCluster) {
+				t.Helper()
+				w.reconcile(t, web)
+				if got, _ := w.PropagationBindings.Get("shop", web.Name); !cmp.Equal(got.Spec.Clusters, want) {
+					t.Errorf("%s it goes to %v, want %v", reason, got.Spec.Clusters, want)
+				}
+			}
+			w.attach(thatRunsJobs("b"))
+			goesTo("selected again before its removal is known to be held,", both[:1])
+			w.keys(t)
+			w.attach(holding(thatRunsJobs("b")))
+			if diff := cmp.Diff([]string{web.String()}, w.keys(t)); diff != "" {
+				t.Errorf("woken when its removal is held (-want +got):\n%s", diff)
+			}
+			goesTo("selected again", test.want)
+		})
 	}
 }
 
