@@ -366,7 +366,7 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, asked deciders
 		Terminating: h.terminating, Workers: settings.Workers, Log: h.log, Now: time.Now,
 	}
 	evictions := &eviction.Reconciler{
-		Bindings: h.kinds.bindings, Clusters: h.kinds.clusters, Templates: h.templates, Grace: settings.EvictionGrace.Duration, Workers: settings.Workers, Now: time.Now,
+		Bindings: h.kinds.bindings, Works: h.kinds.works, Clusters: h.kinds.clusters, Templates: h.templates, Grace: settings.EvictionGrace.Duration, Workers: settings.Workers, Now: time.Now,
 	}
 	rebalancers := &rebalance.Reconciler{Rebalancers: h.kinds.rebalancers, Bindings: h.kinds.bindings, Now: time.Now}
 	statuses := &status.BindingReconciler{

@@ -44,6 +44,8 @@ type Facts struct {
 	// HoldsOthers is true of a template that takes others with it when it is deleted, a Namespace or a
 	// CustomResourceDefinition. No taint has it leave: it costs nothing where it is, and what it holds may have to stay.
 	HoldsOthers bool
+	// Written is asked when no policy claims the template any more.
+	Written Written
 	// Grace is how long the health of new copies that are applied may stay unknown. After that the old one goes all the
 	// same, unless it has replicas; it never goes while a new one is said to be unhealthy.
 	Grace time.Duration
@@ -124,8 +126,11 @@ func (f *Facts) next(cluster string, task *workv1alpha1.GracefulEvictionTask, ta
 // last is a task from now on that no policy stands behind any more. It goes on only while somebody decided, when one did, that its
 // cluster is left, and for good when the clusters that the template goes to do not make up the whole: nobody finds others.
 func (f *Facts) last(task *workv1alpha1.GracefulEvictionTask, decision *Decision) *workv1alpha1.GracefulEvictionTask {
-	if task == nil || f.goesTo(task.FromCluster) && !f.keepsMore(task) {
+	if task == nil {
 		return nil
+	}
+	if f.goesTo(task.FromCluster) && !f.keepsMore(task) {
+		return f.endedMove(task)
 	}
 	if !complete(f.Binding.GetSpec()) {
 		return task
@@ -133,9 +138,24 @@ func (f *Facts) last(task *workv1alpha1.GracefulEvictionTask, decision *Decision
 	replaced, wait := f.replaced(task)
 	decision.lookAgain(wait)
 	if replaced {
-		return nil
+		return f.endedMove(task)
 	}
 	return task
+}
+
+// endedMove is the task of a move that has come to its end, while the cluster has more than it is to have from now on; nil when it has not. It is
+// what tells such a surplus from any other: see Surplus.
+func (f *Facts) endedMove(task *workv1alpha1.GracefulEvictionTask) *workv1alpha1.GracefulEvictionTask {
+	target := targetOf(f.Binding.GetSpec().Clusters, task.FromCluster)
+	if target == nil || task.Reason != ReasonRescheduled {
+		return nil
+	}
+	if has := f.Written(task.FromCluster); has == nil || *has <= target.Replicas {
+		return nil
+	}
+	ended := *task
+	ended.Replicas = ptr.To(target.Replicas)
+	return &ended
 }
 
 // complete says whether the clusters that a template goes to make up the whole that it asks for.

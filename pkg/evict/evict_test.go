@@ -264,7 +264,7 @@ func TestWhichClustersATemplateIsLeaving(t *testing.T) {
 		t.Run(test.reason, func(t *testing.T) {
 			decision := Decide(Facts{
 				Ends: test.job != "", Ended: test.job == "ended", HoldsOthers: test.holds,
-				Binding: test.binding, Claimed: !test.unclaimed,
+				Binding: test.binding, Claimed: !test.unclaimed, Written: func(string) *int32 { return nil },
 				Cluster: func(name string) *clusterv1alpha1.MemberCluster {
 					for _, cluster := range test.clusters {
 						if cluster.Name == name {
@@ -397,5 +397,34 @@ func TestWhyATemplateIsStillInAClusterThatItLeavesIsExplained(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, Explain(&spec, []workv1alpha1.TargetCluster{{Name: "nowhere"}, {Name: "back"}, {Name: "fewer"}})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestTheEndOfAMoveThatNoPolicyClaimsIsToldUntilItsClusterHasNoMoreThanItIsToHave(t *testing.T) {
+	for _, test := range []struct {
+		reason  string
+		binding *workv1alpha1.PropagationBinding
+		written *int32
+		want    *int32 // replicas of the task of b
+	}{
+		{"it is not healthy elsewhere", changed(moved(dividedBetween("a", "b"), "b", 4), unhealthy), ptr.To[int32](4), ptr.To[int32](4)},
+		{"it is", moved(dividedBetween("a", "b"), "b", 4), ptr.To[int32](4), ptr.To[int32](2)},
+		{"the work is not written yet", moved(dividedBetween("a", "b"), "b", 2), ptr.To[int32](4), ptr.To[int32](2)},
+		{"the work is written", moved(dividedBetween("a", "b"), "b", 2), ptr.To[int32](2), nil},
+		{"nobody knows what it has", moved(dividedBetween("a", "b"), "b", 2), nil, nil},
+		{"it has to be left because of a taint, and is not", leaving(dividedBetween("a", "b"), "b"), ptr.To[int32](4), nil},
+		{"it was left", moved(settled("a"), "b", 4), ptr.To[int32](4), nil},
+	} {
+		decision := Decide(Facts{
+			Binding: test.binding, Now: after(0), Written: func(string) *int32 { return test.written },
+			Cluster: func(name string) *clusterv1alpha1.MemberCluster { return tainted(name) },
+		})
+		var got *int32
+		for _, task := range decision.Tasks {
+			got = task.Replicas
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s: replicas of the task (-want +got):\n%s", test.reason, diff)
+		}
 	}
 }

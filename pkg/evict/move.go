@@ -115,7 +115,8 @@ func Left(spec *workv1alpha1.BindingSpec, written Written) []workv1alpha1.Target
 }
 
 // Surplus are the clusters of a binding that no policy claims any more which have more replicas than they are to keep for now, with those
-// that they are to keep: a move has come to its end. There is none before all clusters have all that they are to have.
+// that they are to keep: a move has come to its end. There is none before all clusters have all that they are to have. What a cluster has
+// more for another reason, such as an override that can't be made, nobody decided to take away, and it stays.
 func Surplus(spec *workv1alpha1.BindingSpec, written Written) []workv1alpha1.TargetCluster {
 	if spec.Replicas == nil || !complete(spec) {
 		return nil
@@ -126,11 +127,18 @@ func Surplus(spec *workv1alpha1.BindingSpec, written Written) []workv1alpha1.Tar
 		switch {
 		case has == nil || *has < target.Replicas:
 			return nil
-		case *has > keeps.Replicas:
+		case *has > keeps.Replicas && moving(spec, target.Name):
 			surplus = append(surplus, keeps)
 		}
 	}
 	return surplus
+}
+
+// moving says whether replicas were moved away from a cluster, and that is not over.
+func moving(spec *workv1alpha1.BindingSpec, cluster string) bool {
+	return slices.ContainsFunc(spec.GracefulEvictionTasks, func(task workv1alpha1.GracefulEvictionTask) bool {
+		return task.FromCluster == cluster && task.Reason == ReasonRescheduled
+	})
 }
 
 // mostNamed bounds the clusters that a message names.

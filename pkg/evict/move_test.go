@@ -167,10 +167,14 @@ func TestWhatNoPolicyClaimsLosesOnlyWhatAllOthersHaveTakenOver(t *testing.T) {
 	}{
 		{"nothing has moved", dividedBetween("a", "b"), has("a", 2, "b", 2), nil},
 		{"the move goes on", moved(dividedBetween("a", "b"), "b", 4), has("a", 2, "b", 4), nil},
-		{"the move has come to its end", dividedBetween("a", "b"), has("a", 2, "b", 4), targets("b", 2)},
-		{"another cluster was not written for before its policy went", dividedBetween("a", "b"), has("b", 4), nil},
-		{"another cluster was not given what it is to have", dividedBetween("a", "b"), has("a", 1, "b", 4), nil},
-		{"another cluster has left the hub", changed(dividedBetween("b"), func(b *workv1alpha1.PropagationBinding) { b.Spec.Replicas = ptr.To[int32](4) }), has("b", 4), nil},
+		{"the move has come to its end", moved(dividedBetween("a", "b"), "b", 2), has("a", 2, "b", 4), targets("b", 2)},
+		{"it has more, and nothing was moved: an override can't be made", dividedBetween("a", "b"), has("a", 2, "b", 4), nil},
+		{"it has more, and something was moved elsewhere", moved(dividedBetween("a", "b"), "a", 2), has("a", 2, "b", 4), nil},
+		{"it has more, and has to be left because of a taint", leaving(dividedBetween("a", "b"), "b"), has("a", 2, "b", 4), nil},
+		{"each cluster has all replicas, and one has more", settled("a", "b"), has("a", 1, "b", 5), nil},
+		{"another cluster was not written for before its policy went", moved(dividedBetween("a", "b"), "b", 2), has("b", 4), nil},
+		{"another cluster was not given what it is to have", moved(dividedBetween("a", "b"), "b", 2), has("a", 1, "b", 4), nil},
+		{"another cluster has left the hub", changed(moved(dividedBetween("b"), "b", 2), func(b *workv1alpha1.PropagationBinding) { b.Spec.Replicas = ptr.To[int32](4) }), has("b", 4), nil},
 		{"it has no replicas", changed(settled("a"), withoutReplicas), has("a", 4), nil},
 		{"it is nowhere", settled(), has("a", 4), nil},
 	} {

@@ -423,7 +423,7 @@ func TestAMoveEndsThoughNoPolicyClaimsItsTemplateAnyMore(t *testing.T) {
 	w.reconcile(t)
 	w.wrote(t)
 
-	w.change(func(b *workv1alpha1.PropagationBinding) { b.Spec.GracefulEvictionTasks = nil })
+	w.change(func(b *workv1alpha1.PropagationBinding) { b.Spec.GracefulEvictionTasks = keeps("b", 2) })
 	w.reconcile(t)
 	if writes := w.PropagationWorks.Writes(); len(writes) != 2 {
 		t.Errorf("the writes are %v, want c's removal and an update of b", writes)
@@ -436,6 +436,21 @@ func TestAMoveEndsThoughNoPolicyClaimsItsTemplateAnyMore(t *testing.T) {
 	}
 	w.reconcile(t)
 	w.wrote(t)
+}
+
+func TestWhatAnOverrideKeptFromScalingDownStaysWhenNoPolicyClaimsItAnyMore(t *testing.T) {
+	w := newWorld(t)
+	w.placeReplicas()
+	w.reconcile(t)
+	w.change(func(b *workv1alpha1.PropagationBinding) { // the work of b could not be made since
+		b.Spec.Replicas, b.Spec.Clusters[1].Replicas = ptr.To[int32](3), 1
+		delete(b.Labels, workv1alpha1.PropagationPolicyPermanentIDLabel)
+	})
+	before := w.replicas(t)
+	w.reconcile(t)
+	if diff := cmp.Diff(before, w.replicas(t)); diff != "" {
+		t.Errorf("replicas (-before +after):\n%s", diff)
+	}
 }
 
 func TestAWorkThatWasDeletedByHandIsNotTakenBackByDeselectingAndSelectingItsCluster(t *testing.T) {

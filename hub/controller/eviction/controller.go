@@ -37,6 +37,8 @@ type Templates interface {
 type Reconciler struct {
 	Bindings store.Bindings
 	Clusters store.Kind[*clusterv1alpha1.MemberCluster]
+	// Works tell when a move has ended that no policy claims.
+	Works store.Works
 	// Templates tell of a Job whether it has ended.
 	Templates Templates
 	// Grace is how long the health of a new copy may stay unknown before the old one goes all the same: see evict.Facts.
@@ -76,7 +78,7 @@ func (r *Reconciler) Setup(mgr manager.Manager) error {
 		return err
 	}
 	r.Templates.Handle(r.handler(wake))
-	for _, source := range append(store.Sources(r.Bindings.Scoped, bindingChanged), source.TypedSource[types.NamespacedName](wake)) {
+	for _, source := range append(store.Sources(r.Bindings.Scoped, bindingChanged), source.TypedSource[types.NamespacedName](wake), store.Source(r.Works.Informer, r.workChanged)) {
 		if err := c.Watch(source); err != nil {
 			return err
 		}
@@ -95,6 +97,31 @@ func bindingChanged(old, new workv1alpha1.Binding) []types.NamespacedName {
 		return nil
 	}
 	return []types.NamespacedName{store.Key(new)}
+}
+
+// workChanged wakes the binding of a work that was written anew, or is gone, where the end of a move may follow from it.
+func (r *Reconciler) workChanged(old, new *workv1alpha1.PropagationWork) []types.NamespacedName {
+	if old == nil || new != nil && old.Generation == new.Generation || old.Spec.Binding == nil {
+		return nil
+	}
+	key := types.NamespacedName{Namespace: old.Spec.Binding.Namespace, Name: old.Spec.Binding.Name}
+	binding, ok := r.Bindings.Get(key)
+	if !ok || store.Claimed(binding) || len(binding.GetSpec().GracefulEvictionTasks) == 0 {
+		return nil
+	}
+	return []types.NamespacedName{key}
+}
+
+// written says with how many replicas the works of a binding were written.
+func (r *Reconciler) written(binding types.NamespacedName) evict.Written {
+	return func(cluster string) *int32 {
+		for _, work := range r.Works.ByIndex(store.ByBinding, store.BindingIndex(binding)) {
+			if work.Namespace == workv1alpha1.ExecutionNamespace(cluster) && work.DeletionTimestamp == nil {
+				return work.Spec.Replicas
+			}
+		}
+		return nil
+	}
 }
 
 // clusterChanged wakes the bindings that go to a cluster or are leaving it.
@@ -184,8 +211,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (c
 			cluster, _ := r.Clusters.Get("", name)
 			return cluster
 		},
-		Grace: r.Grace,
-		Now:   r.Now(),
+		Written: r.written(key),
+		Grace:   r.Grace,
+		Now:     r.Now(),
 	})
 	if !equality.Semantic.DeepEqual(binding.GetSpec().GracefulEvictionTasks, decision.Tasks) {
 		updated := binding.DeepCopyObject().(workv1alpha1.Binding)

@@ -37,7 +37,7 @@ type world struct {
 
 func newWorld() *world {
 	w := &world{Store: storetest.New(), templates: storetest.NewTemplates(), now: storetest.Began}
-	w.controller = &Reconciler{Bindings: w.Bindings(), Clusters: w.MemberClusters.Kind(), Templates: w.templates, Grace: time.Minute, Now: func() time.Time { return w.now }}
+	w.controller = &Reconciler{Bindings: w.Bindings(), Works: w.Works(), Clusters: w.MemberClusters.Kind(), Templates: w.templates, Grace: time.Minute, Now: func() time.Time { return w.now }}
 	w.MemberClusters.Put(cluster("a"))
 	w.MemberClusters.Put(cluster("b"))
 	w.PropagationBindings.Put(&workv1alpha1.PropagationBinding{
@@ -260,5 +260,51 @@ func TestANamespaceStaysInATaintedClusterWithWhatIsInIt(t *testing.T) {
 	}
 	if binding, _ := w.ClusterPropagationBindings.Get("", key.Name); len(binding.Spec.GracefulEvictionTasks) > 0 {
 		t.Errorf("it is leaving: %v", binding.Spec.GracefulEvictionTasks)
+	}
+}
+
+func TestAMoveThatNoPolicyClaimsIsOverWhenItsWorkIsWritten(t *testing.T) {
+	w := newWorld()
+	w.PropagationBindings.Change(web.Namespace, web.Name, func(b *workv1alpha1.PropagationBinding) {
+		b.Labels, b.Spec.Replicas = nil, ptr.To[int32](4)
+		b.Spec.Placement = &policyv1alpha1.Placement{ReplicaScheduling: &policyv1alpha1.ReplicaSchedulingStrategy{ReplicaSchedulingType: policyv1alpha1.ReplicaSchedulingDivided}}
+		b.Spec.Clusters = []workv1alpha1.TargetCluster{{Name: "a", Replicas: 2}, {Name: "b", Replicas: 2}}
+		b.Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: "b", Reason: evict.ReasonRescheduled, Replicas: ptr.To[int32](2)}}
+		b.Status.SchedulerObservedGeneration = b.Generation
+	})
+	work := func(replicas int32, generation int64) *workv1alpha1.PropagationWork {
+		return &workv1alpha1.PropagationWork{
+			ObjectMeta: metav1.ObjectMeta{Namespace: workv1alpha1.ExecutionNamespace("b"), Name: "web", Generation: generation},
+			Spec:       workv1alpha1.WorkSpec{Replicas: &replicas, Binding: &workv1alpha1.BindingReference{Namespace: web.Namespace, Name: web.Name}},
+		}
+	}
+	tasks := func() int {
+		w.reconcile(t)
+		binding, _ := w.PropagationBindings.Get(web.Namespace, web.Name)
+		return len(binding.Spec.GracefulEvictionTasks)
+	}
+	w.PropagationWorks.Put(work(4, 1))
+	if got := tasks(); got != 1 {
+		t.Errorf("the work has more than it is to have, and there are %d tasks", got)
+	}
+	for reason, test := range map[string]struct {
+		old, new *workv1alpha1.PropagationWork
+		wakes    bool
+	}{
+		"it is written":      {work(4, 1), work(2, 2), true},
+		"it is gone":         {work(4, 1), nil, true},
+		"its status changes": {work(4, 1), work(4, 1), false},
+		"it is made":         {nil, work(4, 1), false},
+	} {
+		if got := len(w.controller.workChanged(test.old, test.new)) > 0; got != test.wakes {
+			t.Errorf("%s: it wakes the binding: %t", reason, got)
+		}
+	}
+	w.PropagationWorks.Put(work(2, 2))
+	if got := tasks(); got != 0 {
+		t.Errorf("the work has what it is to have, and there are %d tasks", got)
+	}
+	if woken := w.controller.workChanged(work(2, 2), work(1, 3)); len(woken) > 0 {
+		t.Errorf("nothing is moving, and %v is woken", woken)
 	}
 }
