@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/pkg/aggregate"
 )
 
 // Explanation is what is said about where a template goes. It is also the JSON output: fields may be added, none changes or
@@ -157,7 +158,7 @@ func (w *writer) rows(rows [][]string, all bool) {
 func (e Explanation) verdict() string {
 	message := oneLine(e.Message)
 	switch {
-	case e.Scheduled:
+	case e.Scheduled, e.Reason == aggregate.ReasonRemoving:
 		return message
 	case len(e.Clusters) > 0:
 		return "stays where it is, not scheduled: " + message

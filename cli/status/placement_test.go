@@ -68,6 +68,11 @@ func TestAPlacementIsExplainedAsInTheGoldenFiles(t *testing.T) {
 		},
 		Remarks: []string{"the policy default/web is Lazy: its placement as it is by now holds for the template when that is changed next"},
 	}
+	removing := &workv1alpha1.BindingPlacement{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "settings-configmap"}, Resource: template("ConfigMap", "settings"),
+		Reason: "Removing", Message: "It is being removed, and not gone yet from 1 cluster: a",
+		Details: []workv1alpha1.PlacementDetail{{Cluster: "a", Message: "has it still, for the removal there is not over yet: the cluster's agent is not connected"}},
+	}
 	tests := []struct {
 		file, reason string
 		answer       *workv1alpha1.BindingPlacement
@@ -80,6 +85,7 @@ func TestAPlacementIsExplainedAsInTheGoldenFiles(t *testing.T) {
 		{file: "placement-moving.txt", reason: "what works have other than the placement is told beside it", answer: moving},
 		{file: "placement-fleet.txt", reason: "clusters of which the same is true have one row, the odd ones first", answer: inFleet()},
 		{file: "placement-stays.txt", reason: "what stays for want of room is in the list of clusters, too", answer: stays},
+		{file: "placement-removing.txt", reason: "what is being removed goes nowhere, and is somewhere still", answer: removing},
 		{file: "placement-everywhere.txt", reason: "what has no replicas and is everywhere has nothing to explain", answer: everywhere},
 	}
 	for _, test := range tests {

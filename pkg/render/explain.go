@@ -28,8 +28,12 @@ type Placed struct {
 	Keeping func(workv1alpha1.TargetCluster) workv1alpha1.TargetCluster
 	// Leaving says of clusters that are being left why they have it still: evict.Explain.
 	Leaving map[string]string
-	// Holding says of a cluster whether deletions there wait for a person.
-	Holding func(cluster string) bool
+	// Removed is true of a binding that is being deleted, which goes nowhere any more.
+	Removed bool
+	// Held says of a work that is being removed whether that waits for a person, and WaitsFor what else it waits for, as far as that
+	// is known.
+	Held     func(cluster string, work *workv1alpha1.PropagationWork) bool
+	WaitsFor func(cluster string, work *workv1alpha1.PropagationWork) string
 }
 
 // Explain says of clusters what their works have other than the placement says, and why, in the order of their names: of those that
@@ -111,15 +115,25 @@ func (p *Placed) whyOtherReplicas(target workv1alpha1.TargetCluster, work *workv
 	return "has not got its new number of replicas yet"
 }
 
-// whyStillThere says why a cluster has the template, which goes elsewhere.
+// whyStillThere says why a cluster has the template, which goes elsewhere, or is being removed.
 func (p *Placed) whyStillThere(cluster string, work *workv1alpha1.PropagationWork) string {
-	switch {
-	case work.DeletionTimestamp != nil && p.Holding(cluster):
-		return "is left, and the removal there is not over yet: deletions in that cluster wait for a person, and `windlass status` says how to let them go"
-	case work.DeletionTimestamp != nil:
-		return "is left, and the removal there is not over yet"
+	if work.DeletionTimestamp == nil {
+		if p.Removed {
+			return "is about to lose it"
+		}
+		return cmp.Or(p.Leaving[cluster], "is left in a moment")
 	}
-	return cmp.Or(p.Leaving[cluster], "is left in a moment")
+	said := "is left, and the removal there is not over yet"
+	if p.Removed {
+		said = "has it still, for the removal there is not over yet"
+	}
+	if p.Held(cluster, work) {
+		return said + ": deletions in that cluster wait for a person, and `windlass status` says how to let them go"
+	}
+	if why := p.WaitsFor(cluster, work); why != "" {
+		said += ": " + why
+	}
+	return said
 }
 
 // replicasIn are the replicas that the manifest of a work asks for; nil where nothing can be said. Only overrides make them others

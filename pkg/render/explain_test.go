@@ -52,6 +52,8 @@ func TestWhatAWorkHasOtherThanThePlacementIsExplained(t *testing.T) {
 	leaving := func(why string) func(*Placed) {
 		return func(placed *Placed) { placed.Leaving = map[string]string{"a": why} }
 	}
+	held := func(cluster string, _ *workv1alpha1.PropagationWork) bool { return cluster == "a" }
+	finalizer := func(string, *workv1alpha1.PropagationWork) string { return "it has the finalizer x" }
 	tests := []struct {
 		reason string
 		goes   bool // to a, with 2 replicas
@@ -84,8 +86,14 @@ func TestWhatAWorkHasOtherThanThePlacementIsExplained(t *testing.T) {
 		{"it is being left", false, leaving("is being left"), work(4), 4, "is being left"},
 		{"it is deselected", false, nil, work(4), 4, "is left in a moment"},
 		{"its removal is under way", false, nil, removed, 2, "is left, and the removal there is not over yet"},
-		{"a person is waited for", false, func(placed *Placed) { placed.Holding = func(cluster string) bool { return cluster == "a" } }, removed, 2,
+		{"a person is waited for", false, func(placed *Placed) { placed.Held = held }, removed, 2,
 			"is left, and the removal there is not over yet: deletions in that cluster wait for a person, and `windlass status` says how to let them go"},
+		{"what it waits for is known", false, func(placed *Placed) { placed.WaitsFor = finalizer }, removed, 2, "is left, and the removal there is not over yet: it has the finalizer x"},
+		{"the binding is being deleted", false, func(placed *Placed) { placed.Removed, placed.WaitsFor = true, finalizer }, removed, 2,
+			"has it still, for the removal there is not over yet: it has the finalizer x"},
+		{"it is being deleted, and a person is waited for", false, func(placed *Placed) { placed.Removed, placed.Held, placed.WaitsFor = true, held, finalizer }, removed, 2,
+			"has it still, for the removal there is not over yet: deletions in that cluster wait for a person, and `windlass status` says how to let them go"},
+		{"it was deleted just now", false, func(placed *Placed) { placed.Removed = true }, work(4), 4, "is about to lose it"},
 		{"it has nothing, and is meant to have nothing", false, nil, nil, 0, ""},
 	}
 	for _, test := range tests {
@@ -94,8 +102,9 @@ func TestWhatAWorkHasOtherThanThePlacementIsExplained(t *testing.T) {
 				ReplicaScheduling: &policyv1alpha1.ReplicaSchedulingStrategy{ReplicaSchedulingType: policyv1alpha1.ReplicaSchedulingDivided}}}
 			placed := Placed{
 				Spec: spec, Works: map[string]*workv1alpha1.PropagationWork{},
-				Keeping: func(target workv1alpha1.TargetCluster) workv1alpha1.TargetCluster { return target },
-				Holding: func(string) bool { return false },
+				Keeping:  func(target workv1alpha1.TargetCluster) workv1alpha1.TargetCluster { return target },
+				Held:     func(string, *workv1alpha1.PropagationWork) bool { return false },
+				WaitsFor: func(string, *workv1alpha1.PropagationWork) string { return "" },
 			}
 			if test.given != nil {
 				test.given(&placed)

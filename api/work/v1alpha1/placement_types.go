@@ -26,7 +26,7 @@ type BindingPlacement struct {
 	// reason is the one that the condition Scheduled would have now.
 	Reason string `json:"reason" protobuf:"bytes,5,opt,name=reason"`
 
-	// message is what the condition Scheduled would say now.
+	// message is what the condition Scheduled would say now. Of a binding that is being deleted it is what FullyApplied says: from where it is not gone yet, and what that waits for.
 	Message string `json:"message" protobuf:"bytes,6,opt,name=message"`
 
 	// affinityGroup is the one of the policy's clusterAffinities that clusters were chosen from.

@@ -3351,7 +3351,7 @@ func schema_windlass_api_work_v1alpha1_BindingPlacement(ref common.ReferenceCall
 					},
 					"message": {
 						SchemaProps: spec.SchemaProps{
-							Description: "message is what the condition Scheduled would say now.",
+							Description: "message is what the condition Scheduled would say now. Of a binding that is being deleted it is what FullyApplied says: from where it is not gone yet, and what that waits for.",
 							Default:     "",
 							Type:        []string{"string"},
 							Format:      "",

@@ -13,6 +13,7 @@ import (
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/store"
+	"windlass.dev/windlass/pkg/aggregate"
 	"windlass.dev/windlass/pkg/evict"
 	"windlass.dev/windlass/pkg/interpret"
 	"windlass.dev/windlass/pkg/policy"
@@ -30,10 +31,12 @@ func (r *Reconciler) Explain(binding workv1alpha1.Binding, answer *workv1alpha1.
 	placed := render.Placed{
 		Spec: spec, Targets: answer.Clusters, Works: r.works(store.Key(binding)), Leaving: evict.Explain(spec, answer.Clusters),
 		Keeping: func(target workv1alpha1.TargetCluster) workv1alpha1.TargetCluster { return evict.Keeping(spec, target) },
-		Holding: func(cluster string) bool {
-			member, known := r.Clusters.Get("", cluster)
-			return known && meta.IsStatusConditionTrue(member.Status.Conditions, clusterv1alpha1.ClusterDeletionsHeld)
+		Removed: binding.GetDeletionTimestamp() != nil,
+		Held: func(cluster string, work *workv1alpha1.PropagationWork) bool {
+			member, _ := r.Clusters.Get("", cluster)
+			return aggregate.IsHeld(work, aggregate.Holding(member))
 		},
+		WaitsFor: r.waitsFor,
 	}
 	for _, detail := range render.Explain(placed) {
 		if i, known := at[detail.Cluster]; known {
@@ -46,9 +49,25 @@ func (r *Reconciler) Explain(binding workv1alpha1.Binding, answer *workv1alpha1.
 	slices.SortFunc(answer.Details, func(a, b workv1alpha1.PlacementDetail) int { return strings.Compare(a.Cluster, b.Cluster) })
 }
 
+// waitsFor says why a removal is not over. What the agent said before it went away may not be so any more.
+func (r *Reconciler) waitsFor(cluster string, work *workv1alpha1.PropagationWork) string {
+	if member, known := r.Clusters.Get("", cluster); known {
+		if ready := meta.FindStatusCondition(member.Status.Conditions, clusterv1alpha1.ClusterReady); ready != nil && ready.Status == metav1.ConditionUnknown {
+			return "the cluster's agent is not connected"
+		}
+	}
+	return aggregate.NotGone(work)
+}
+
 // remarks say why the works of a binding may not be what its template and policy say.
 func (r *Reconciler) remarks(binding workv1alpha1.Binding) []string {
+	if binding.GetDeletionTimestamp() != nil {
+		return nil
+	}
 	var remarks []string
+	if template, _ := r.Templates.Get(store.TemplateKey(binding)); template != nil && template.GetUID() == binding.GetSpec().Resource.UID && template.GetDeletionTimestamp() != nil {
+		remarks = append(remarks, "it is being deleted on the hub, and its clusters keep it until its finalizers there are gone: "+strings.Join(template.GetFinalizers(), ", "))
+	}
 	if p := r.policyOf(binding); p != nil && policy.Lags(p, binding) {
 		what := "what it says by now"
 		if !equality.Semantic.DeepEqual(&p.GetSpec().Placement, binding.GetSpec().Placement) {

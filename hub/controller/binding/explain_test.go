@@ -12,6 +12,7 @@ import (
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/store/storetest"
 )
 
 func TestAnExplanationSaysWhatWorksHaveOtherThanThePlacement(t *testing.T) {
@@ -35,13 +36,41 @@ func TestAnExplanationSaysThatARemovalWaitsForAPerson(t *testing.T) {
 	w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) { b.Spec.Clusters = targets("a") })
 	w.reconcile(t)
 	w.MemberClusters.Change("", "b", func(cluster *clusterv1alpha1.MemberCluster) {
-		cluster.Status.Conditions = []metav1.Condition{{Type: clusterv1alpha1.ClusterDeletionsHeld, Status: metav1.ConditionTrue}}
+		cluster.Status.Conditions = []metav1.Condition{{Type: clusterv1alpha1.ClusterDeletionsHeld, Status: metav1.ConditionTrue, Reason: "TooMany"}}
 	})
 	binding, _ := w.PropagationBindings.Get(key.Namespace, key.Name)
 	answer := &workv1alpha1.BindingPlacement{Clusters: binding.Spec.Clusters}
 	w.controller.Explain(binding, answer)
 	if len(answer.Details) != 1 || answer.Details[0].Cluster != "b" || !strings.Contains(answer.Details[0].Message, "wait for a person") {
 		t.Errorf("said is %v", answer.Details)
+	}
+}
+
+func TestAnExplanationSaysWhereADeletedTemplateIsNotGoneYetAndWhatThatWaitsFor(t *testing.T) {
+	w := newWorld(t)
+	w.place("a", "b")
+	w.reconcile(t)
+	w.templates.Delete(settings)
+	w.delete()
+	w.reconcile(t)
+	w.MemberClusters.Change("", "a", func(cluster *clusterv1alpha1.MemberCluster) {
+		cluster.Status.Conditions = []metav1.Condition{{Type: clusterv1alpha1.ClusterReady, Status: metav1.ConditionUnknown}}
+	})
+	w.MemberClusters.Change("", "b", func(cluster *clusterv1alpha1.MemberCluster) { // which does not hold up what somebody asked for
+		cluster.Status.Conditions = []metav1.Condition{{Type: clusterv1alpha1.ClusterDeletionsHeld, Status: metav1.ConditionTrue, Reason: "TooMany"}}
+	})
+	b := w.controller.works(key)["b"].DeepCopy()
+	b.Status.Conditions = []metav1.Condition{{Type: workv1alpha1.WorkApplied, Status: metav1.ConditionFalse, Reason: "Removing", Message: "not gone yet: it has the finalizer x"}}
+	w.PropagationWorks.Put(b)
+	binding, _ := w.PropagationBindings.Get(key.Namespace, key.Name)
+	answer := &workv1alpha1.BindingPlacement{}
+	w.controller.Explain(binding, answer)
+	want := []workv1alpha1.PlacementDetail{
+		{Cluster: "a", Message: "has it still, for the removal there is not over yet: the cluster's agent is not connected"},
+		{Cluster: "b", Message: "has it still, for the removal there is not over yet: it has the finalizer x"},
+	}
+	if diff := cmp.Diff(want, answer.Details); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
@@ -88,6 +117,12 @@ func TestAnExplanationRemarksWhatTheWorksWaitFor(t *testing.T) {
 			w.templates.Put(template)
 			w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) { b.Spec.Replicas = ptr.To[int32](3) })
 		}, []string{"its label resourcetemplate.karmada.io/retain-replicas leaves the number of replicas to whoever sets it in a cluster: there it may be another than here"}},
+		{"the template is being deleted, and has a finalizer", func(w *world) {
+			template := configMap("u1", "blue")
+			template.SetDeletionTimestamp(&metav1.Time{Time: storetest.Began})
+			template.SetFinalizers([]string{"example.com/x"})
+			w.templates.Put(template)
+		}, []string{"it is being deleted on the hub, and its clusters keep it until its finalizers there are gone: example.com/x"}},
 		{"works can't be written", said(metav1.Condition{Type: workv1alpha1.BindingRendered, Status: metav1.ConditionFalse, Reason: "TooLarge", Message: "it is too large"}),
 			[]string{"works can't be written: it is too large"}},
 		{"they can, with a doubt that others tell", said(metav1.Condition{Type: workv1alpha1.BindingRendered, Status: metav1.ConditionTrue, Reason: workv1alpha1.RenderedWithoutEffect}), nil},

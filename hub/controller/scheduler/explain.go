@@ -8,16 +8,21 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/capacity"
+	"windlass.dev/windlass/pkg/aggregate"
 	"windlass.dev/windlass/pkg/schedule"
 )
 
 // Explain decides about a binding as it would be decided now, and says in full why. Nothing comes of the decision. It may
 // wait for agents. The fleet must be known.
 func (r *Reconciler) Explain(ctx context.Context, binding workv1alpha1.Binding) *workv1alpha1.BindingPlacement {
+	if binding.GetDeletionTimestamp() != nil {
+		return removing(binding)
+	}
 	spec, fleet := binding.GetSpec(), r.fleet.snapshot()
 	var room []capacity.Answer
 	if r.byRoom(binding) {
@@ -39,6 +44,21 @@ func (r *Reconciler) Explain(ctx context.Context, binding workv1alpha1.Binding) 
 		Details:       overflowing(decision),
 		Remarks:       append(untried(decision), r.notAsked(binding)...),
 	}
+}
+
+// removing says of a binding that is being deleted what its FullyApplied does, once that is written. It goes nowhere.
+func removing(binding workv1alpha1.Binding) *workv1alpha1.BindingPlacement {
+	spec := binding.GetSpec()
+	said := &workv1alpha1.BindingPlacement{
+		ObjectMeta: metav1.ObjectMeta{Namespace: binding.GetNamespace(), Name: binding.GetName()},
+		Resource:   spec.Resource, Replicas: spec.Replicas,
+		Reason: aggregate.ReasonRemoving, Message: "It is being removed from all clusters",
+	}
+	whole := meta.FindStatusCondition(binding.GetStatus().Conditions, workv1alpha1.BindingFullyApplied)
+	if whole != nil && whole.ObservedGeneration == binding.GetGeneration() && (whole.Reason == aggregate.ReasonRemoving || whole.Reason == aggregate.ReasonRemovalHeld) {
+		said.Message = whole.Message
+	}
+	return said
 }
 
 // overflowing names the groups from which clusters take what overflows.

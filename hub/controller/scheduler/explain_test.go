@@ -143,3 +143,18 @@ func TestAJobOfWhichItIsNotKnownWhetherItHasEndedIsExplainedByWhatWasDecidedBefo
 		t.Errorf("of a Job that runs it says %v", got)
 	}
 }
+
+func TestWhatIsBeingDeletedGoesNowhere(t *testing.T) {
+	w := newWorld("a")
+	deleted := binding(func(b *workv1alpha1.PropagationBinding) {
+		b.DeletionTimestamp, b.Spec.Clusters = ptr.To(metav1.Now()), targets("a")
+		b.Status.Conditions = []metav1.Condition{{Type: workv1alpha1.BindingFullyApplied, Status: metav1.ConditionTrue, Reason: "FullyAppliedSuccess", Message: "all have it"}}
+	})
+	w.explained(t, deleted, &workv1alpha1.BindingPlacement{Reason: "Removing", Message: "It is being removed from all clusters"})
+	deleted.Status.Conditions[0].Reason, deleted.Status.Conditions[0].Message = "Removing", "It is being removed, and not gone yet from 1 cluster: a"
+	w.explained(t, deleted, &workv1alpha1.BindingPlacement{Reason: "Removing", Message: "It is being removed, and not gone yet from 1 cluster: a"})
+	deleted.Status.Conditions[0].Reason, deleted.Status.Conditions[0].Message = "RemovalHeld", "it waits for a person"
+	w.explained(t, deleted, &workv1alpha1.BindingPlacement{Reason: "Removing", Message: "it waits for a person"})
+	deleted.Generation++ // since then it was deleted
+	w.explained(t, deleted, &workv1alpha1.BindingPlacement{Reason: "Removing", Message: "It is being removed from all clusters"})
+}
