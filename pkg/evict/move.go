@@ -155,12 +155,28 @@ func Kept(tasks []workv1alpha1.GracefulEvictionTask) string {
 	if len(names) == 0 {
 		return ""
 	}
-	said, verb := strings.Join(names[:min(len(names), mostNamed)], ", "), "keeps"
-	if more := len(names) - mostNamed; more > 0 {
-		said += fmt.Sprintf(" and %d more", more)
-	}
+	verb := "keeps"
 	if len(names) > 1 {
 		verb = "keep"
 	}
-	return said + " " + verb + " what was there until it is healthy elsewhere"
+	return few(names) + " " + verb + " what was there until it is healthy elsewhere"
+}
+
+// BeingLeft says for a person which clusters a template is leaving, for whatever reason, and does not go to any more; empty when there is none.
+func BeingLeft(spec *workv1alpha1.BindingSpec) string {
+	var names []string
+	for _, task := range spec.GracefulEvictionTasks {
+		if targetOf(spec.Clusters, task.FromCluster) == nil {
+			names = append(names, task.FromCluster)
+		}
+	}
+	return few(names)
+}
+
+func few(names []string) string {
+	said := strings.Join(names[:min(len(names), mostNamed)], ", ")
+	if more := len(names) - mostNamed; more > 0 {
+		said += fmt.Sprintf(" and %d more", more)
+	}
+	return said
 }

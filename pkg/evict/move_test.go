@@ -220,3 +220,15 @@ func TestWhichClustersKeepWhatWasMovedIsSaidInShort(t *testing.T) {
 		}
 	}
 }
+
+func TestOnlyWhereATemplateDoesNotGoAnyMoreItIsSaidToBeLeft(t *testing.T) {
+	for want, binding := range map[string]*workv1alpha1.PropagationBinding{
+		"":  moved(dividedBetween("a", "b"), "b", 4),
+		"b": leaving(settled("a"), "b"),
+		"c": moved(settled("a"), "c", 1),
+	} {
+		if got := BeingLeft(&binding.Spec); got != want {
+			t.Errorf("said %q, want %q", got, want)
+		}
+	}
+}

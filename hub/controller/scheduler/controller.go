@@ -447,7 +447,11 @@ func (r *Reconciler) keep(binding workv1alpha1.Binding) *schedule.Decision {
 		cluster, ok := r.Clusters.Get("", target.Name)
 		return !ok || cluster.DeletionTimestamp != nil
 	})
-	return &schedule.Decision{Clusters: clusters, Group: group(binding), Scheduled: true, Reason: schedule.ReasonSuccess, Message: "no policy claims the template any more; it stays where it is"}
+	message := "no policy claims the template any more; it stays where it is"
+	if left := evict.BeingLeft(binding.GetSpec()); left != "" {
+		message = "no policy claims the template any more; it goes on to leave " + left + ", and stays in the other clusters"
+	}
+	return &schedule.Decision{Clusters: clusters, Group: group(binding), Scheduled: true, Reason: schedule.ReasonSuccess, Message: message}
 }
 
 // record writes a decision into a binding and says whether that changed anything.

@@ -425,7 +425,7 @@ func TestWhatNoPolicyClaimsIsSaidToEndItsMove(t *testing.T) {
 	w.PropagationBindings.Put(b)
 	w.reconcile(t, web)
 	got, _ := w.PropagationBindings.Get("shop", web.Name)
-	const want = "no policy claims the template any more; it stays where it is; b keeps what was there until it is healthy elsewhere"
+	const want = "no policy claims the template any more; it goes on to leave b, and stays in the other clusters; b keeps what was there until it is healthy elsewhere"
 	if said := scheduledCondition(got); said == nil || said.Message != want {
 		t.Errorf("the condition is %v, want the message %q", said, want)
 	}
