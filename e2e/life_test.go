@@ -172,7 +172,7 @@ func TestTheLastCopyIsNotTakenFromADrainedCluster(t *testing.T) {
 
 	taint(t, f, name, drain)
 	f.Hub().Eventually(t, fleet.Binding(object), fleet.ConditionIs("Scheduled", "True"), fleet.ConditionSays("Scheduled", "NowhereElse: "))
-	f.Hub().Eventually(t, policy(namespace, "configmap-settings"), fleet.ConditionIs("Ready", "False"), fleet.ConditionSays("Ready", "NowhereElse: 1 of 1 templates"))
+	f.Hub().Eventually(t, policy(namespace, "configmap-settings"), fleet.ConditionIs("Ready", "False"), fleet.ConditionSays("Ready", "NowhereElse: 1 of 1 template has"))
 	f.Hub().EventuallyWarned(t, object, "NowhereElse", "It stays as it is: must leave "+name+" because of the taint ")
 	f.Hub().Patch(t, object, "data: {greeting: still here}")
 	member.Eventually(t, object, fleet.Field("data.greeting", "still here"), fleet.Field("metadata.uid", uid))

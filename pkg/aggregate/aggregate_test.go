@@ -539,13 +539,13 @@ func TestAPolicyIsReadyWhenAllItClaimsIsScheduledAndApplied(t *testing.T) {
 			metav1.ConditionFalse, ReasonNotScheduled, "2 of 3 templates are not scheduled: Deployment shop/a; Deployment shop/b: no cluster fits"},
 		{"not applied", PolicyInput{Bindings: []workv1alpha1.Binding{aBinding("a", true, scheduled, applied), aBinding("b", false, scheduled, notApplied)}},
 			policyv1alpha1.PropagationStatus{Templates: 2, Scheduled: 2, Applied: 1, Healthy: 1},
-			metav1.ConditionFalse, ReasonNotApplied, "1 of 2 templates are not applied everywhere: Deployment shop/b: exists"},
+			metav1.ConditionFalse, ReasonNotApplied, "1 of 2 templates is not applied everywhere: Deployment shop/b: exists"},
 		{"nowhere else to go", PolicyInput{Bindings: []workv1alpha1.Binding{aBinding("a", true, scheduled, applied), aBinding("b", true, stranded, applied)}},
 			policyv1alpha1.PropagationStatus{Templates: 2, Scheduled: 2, Applied: 2, Healthy: 2},
-			metav1.ConditionFalse, ReasonNowhereElse, "1 of 2 templates have to leave a cluster and stay there, for no other fits: Deployment shop/b: that it has to leave waits"},
+			metav1.ConditionFalse, ReasonNowhereElse, "1 of 2 templates has to leave a cluster and stays there, for no other fits: Deployment shop/b: that it has to leave waits"},
 		{"what is not applied is worse", PolicyInput{Bindings: []workv1alpha1.Binding{aBinding("a", true, scheduled, notApplied), aBinding("b", true, stranded, applied)}},
 			policyv1alpha1.PropagationStatus{Templates: 2, Scheduled: 2, Applied: 1, Healthy: 2},
-			metav1.ConditionFalse, ReasonNotApplied, "1 of 2 templates are not applied everywhere: Deployment shop/a: exists; and 1 have to leave a cluster and stay there, for no other fits"},
+			metav1.ConditionFalse, ReasonNotApplied, "1 of 2 templates is not applied everywhere: Deployment shop/a: exists; and 1 has to leave a cluster and stays there, for no other fits"},
 	} {
 		t.Run(test.reason, func(t *testing.T) {
 			test.in.Generation = 4
@@ -599,6 +599,18 @@ func BenchmarkTemplate(b *testing.B) {
 	for b.Loop() {
 		if _, write := Template(template, in); !write {
 			b.Fatal("not written")
+		}
+	}
+}
+
+func TestTemplatesAreCountedInWordsThatFitTheirNumber(t *testing.T) {
+	for want, numbers := range map[string][2]int{
+		"1 of 1 template has to leave a cluster and stays there, for no other fits":  {1, 1},
+		"1 of 2 templates has to leave a cluster and stays there, for no other fits": {1, 2},
+		"2 of 2 templates have to leave a cluster and stay there, for no other fits": {2, 2},
+	} {
+		if got := strandedThere(someOf(numbers[0], numbers[1]), numbers[0]); got != want {
+			t.Errorf("said %q, want %q", got, want)
 		}
 	}
 }

@@ -99,16 +99,16 @@ func Policy(in PolicyInput, old *policyv1alpha1.PropagationStatus, now metav1.Ti
 		ready.Message = joinNonEmpty(": ", "No object is claimed", truncate(in.WhyIdle, maxMessage))
 	case len(unscheduled) > 0:
 		ready.Reason = ReasonNotScheduled
-		ready.Message = fmt.Sprintf("%d of %d templates are not scheduled: %s", len(unscheduled), total, unscheduled)
+		ready.Message = someOf(len(unscheduled), total) + numbered(len(unscheduled), " is", " are") + " not scheduled: " + unscheduled.String()
 	case len(unapplied) > 0:
 		ready.Reason = ReasonNotApplied
-		ready.Message = fmt.Sprintf("%d of %d templates are not applied everywhere: %s", len(unapplied), total, unapplied)
+		ready.Message = someOf(len(unapplied), total) + numbered(len(unapplied), " is", " are") + " not applied everywhere: " + unapplied.String()
 		if len(stranded) > 0 {
-			ready.Message += fmt.Sprintf("; and %d have to leave a cluster and stay there, for no other fits", len(stranded))
+			ready.Message += "; and " + strandedThere(fmt.Sprint(len(stranded)), len(stranded))
 		}
 	case len(stranded) > 0:
 		ready.Reason = ReasonNowhereElse
-		ready.Message = fmt.Sprintf("%d of %d templates have to leave a cluster and stay there, for no other fits: %s", len(stranded), total, stranded)
+		ready.Message = strandedThere(someOf(len(stranded), total), len(stranded)) + ": " + stranded.String()
 	default:
 		ready.Status, ready.Reason = metav1.ConditionTrue, ReasonReady
 		ready.Message = fmt.Sprintf("All templates are scheduled and applied: %d.", total)
@@ -137,6 +137,24 @@ func unused(selectors []string) string {
 		first[i] = truncate(selectors[i], maxNamed)
 	}
 	return fmt.Sprintf("Nothing is claimed by %d of the resource selectors: %s.", len(selectors), enumerate(", ", first, len(selectors)))
+}
+
+// someOf counts some of all templates.
+func someOf(some, all int) string {
+	return fmt.Sprintf("%d of %d %s", some, all, numbered(all, "template", "templates"))
+}
+
+// numbered is a word for one or for several.
+func numbered(n int, one, several string) string {
+	if n == 1 {
+		return one
+	}
+	return several
+}
+
+// strandedThere goes on about so many templates.
+func strandedThere(who string, n int) string {
+	return who + numbered(n, " has to leave a cluster and stays", " have to leave a cluster and stay") + " there, for no other fits"
 }
 
 // troubles are bindings that lack a condition.
