@@ -401,6 +401,9 @@ func Explain(spec *workv1alpha1.BindingSpec, targets []workv1alpha1.TargetCluste
 			// It stays. That it may keep more replicas for a while is in its work.
 		case goes:
 			said[task.FromCluster] = "has to be left because of a taint NoExecute, and goes on, for no other cluster fits"
+			if task.Message != "" {
+				said[task.FromCluster] += ": " + task.Message
+			}
 		case task.Reason == ReasonTaintRemoved:
 			said[task.FromCluster] = "need not be left any more, but the placement does not choose it; it keeps its copy until the others are healthy"
 		case task.Reason == ReasonRescheduled:

@@ -389,13 +389,16 @@ func TestWhyATemplateIsStillInAClusterThatItLeavesIsExplained(t *testing.T) {
 	} {
 		spec.GracefulEvictionTasks = append(spec.GracefulEvictionTasks, workv1alpha1.GracefulEvictionTask{FromCluster: cluster, Reason: reason})
 	}
+	spec.GracefulEvictionTasks = append(spec.GracefulEvictionTasks, workv1alpha1.GracefulEvictionTask{
+		FromCluster: "known", Reason: ReasonTaintUntolerated, Message: "the cluster has the taint drain:NoExecute"})
 	want := map[string]string{
+		"known":      "has to be left because of a taint NoExecute, and goes on, for no other cluster fits: the cluster has the taint drain:NoExecute",
 		"drained":    "is being left because of a taint NoExecute, and keeps its copy until the others are healthy",
 		"nowhere":    "has to be left because of a taint NoExecute, and goes on, for no other cluster fits",
 		"deselected": "need not be left any more, but the placement does not choose it; it keeps its copy until the others are healthy",
 		"moved":      "is being left, and keeps its copy until the others are healthy",
 	}
-	if diff := cmp.Diff(want, Explain(&spec, []workv1alpha1.TargetCluster{{Name: "nowhere"}, {Name: "back"}, {Name: "fewer"}})); diff != "" {
+	if diff := cmp.Diff(want, Explain(&spec, []workv1alpha1.TargetCluster{{Name: "nowhere"}, {Name: "known"}, {Name: "back"}, {Name: "fewer"}})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

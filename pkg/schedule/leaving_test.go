@@ -135,3 +135,16 @@ func at(names ...string) []workv1alpha1.TargetCluster {
 	}
 	return list
 }
+
+func TestAClusterThatCantBeLeftIsNotRefusedAsWell(t *testing.T) {
+	drained := member("b", tainted("drain", "", corev1.TaintEffectNoExecute))
+	cordoned := member("c", tainted("cordon", "", corev1.TaintEffectNoSchedule))
+	got := Decide(Facts{
+		Template: Template{Kind: deployment}, Placement: compiled(t, nil), Fleet: fleet(drained, cordoned), Replicas: ptr.To[int32](3),
+		Current: []workv1alpha1.TargetCluster{{Name: "b", Replicas: 3}}, Leaving: []string{"b"}, InFull: true,
+	})
+	want := []Refusal{{Cluster: "c", Rule: RuleTaintToleration, Message: "has the untolerated taint cordon:NoSchedule"}}
+	if diff := cmp.Diff(want, got.Refused); diff != "" || got.Reason != ReasonNowhereElse {
+		t.Errorf("the reason is %s (-want +got):\n%s", got.Reason, diff)
+	}
+}

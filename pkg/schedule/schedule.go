@@ -131,8 +131,13 @@ func Decide(facts Facts) Decision {
 	has.Leaving = nil
 	staying := decide(has)
 	if staying.Scheduled {
-		staying.Reason, staying.Refused = ReasonNowhereElse, decision.Refused
-		staying.Message = nowhereElse(&facts, decision, staying)
+		staying.Reason, staying.Message = ReasonNowhereElse, nowhereElse(&facts, decision, staying)
+		staying.Refused = nil
+		for _, refused := range decision.Refused { // why it should not be where it stays is said by itself
+			if refused.Rule != RuleClusterEviction || !slices.ContainsFunc(staying.Clusters, func(t workv1alpha1.TargetCluster) bool { return t.Name == refused.Cluster }) {
+				staying.Refused = append(staying.Refused, refused)
+			}
+		}
 	}
 	return staying
 }
