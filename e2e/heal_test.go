@@ -86,6 +86,8 @@ func TestAHubRestoredFromABackupDeletesNothingUnconfirmed(t *testing.T) {
 	start()
 	f.AwaitReady(t)
 	newer, uids := arrive(t, f)
+	// An agent applies what is new before it has written down that it does, and reports it after that.
+	f.Hub().Eventually(t, fleet.Binding(newer), fleet.ConditionIs("FullyApplied", "True"))
 	for _, member := range f.Members() {
 		if err := member.Agent.Kill(); err != nil {
 			t.Fatal(err)
