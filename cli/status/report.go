@@ -341,6 +341,11 @@ func describeReleased(b binding, described Binding, scheduled *metav1.Condition)
 	switch {
 	case len(described.Leaving) > 0:
 		problem = bindingProblem(b, described, scheduled)
+	case stranded(b.spec) != "":
+		problem = &Problem{described.Template.String(), workv1alpha1.ScheduledNowhereElse, "has to leave " + stranded(b.spec) +
+			" because of a taint NoExecute, and goes on there: without a policy it is placed nowhere else"}
+	case keeping(b.spec) != "":
+		problem = &Problem{described.Template.String(), "Leaving", ""}
 	case described.left != "":
 		problem = notGoneProblem(described)
 	}
@@ -354,6 +359,16 @@ func describeReleased(b binding, described Binding, scheduled *metav1.Condition)
 		problem.Message = described.Message
 	}
 	return described, problem
+}
+
+// stranded is the cluster that a template has to leave by a taint and goes to all the same; empty for none.
+func stranded(spec *workv1alpha1.BindingSpec) string {
+	for _, task := range spec.GracefulEvictionTasks {
+		if task.Reason == evict.ReasonTaintUntolerated && slices.ContainsFunc(spec.Clusters, func(t workv1alpha1.TargetCluster) bool { return t.Name == task.FromCluster }) {
+			return task.FromCluster
+		}
+	}
+	return ""
 }
 
 // toldOfScheduled are the reasons of a template that is placed, and not quite as its policy says.

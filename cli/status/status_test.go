@@ -568,6 +568,11 @@ func TestThatAReleasedBindingIsNotGoneYetIsAProblem(t *testing.T) {
 	config.Annotations = nil
 	moving := *config.DeepCopy()
 	moving.Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: "member2", Reason: "Rescheduled"}}
+	stranded := *config.DeepCopy()
+	stranded.Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: "member1", Reason: "TaintUntolerated"}}
+	shrinking := boundTo(template("Deployment", "web"), ptr.To[int32](2), to("member1", 1), to("member2", 1))
+	shrinking.Annotations = nil
+	shrinking.Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: "member1", Reason: "Rescheduled", Replicas: ptr.To[int32](2)}}
 	stuck := func(w *workv1alpha1.PropagationWork) {
 		w.DeletionTimestamp = &metav1.Time{Time: now}
 		w.Status.Conditions = []metav1.Condition{{Type: workv1alpha1.WorkApplied, Status: metav1.ConditionTrue, Reason: "Removing", Message: "not gone yet: it has a finalizer"}}
@@ -582,6 +587,10 @@ func TestThatAReleasedBindingIsNotGoneYetIsAProblem(t *testing.T) {
 			Problem{"ConfigMap default/settings", "Leaving", released + leaves}},
 		{"what that waits for is told", moving, []workv1alpha1.PropagationWork{workOf(config, "member1", "", refused("Conflict", "it exists in the member")), workOf(config, "member2", "")},
 			Problem{"ConfigMap default/settings", "NotApplied", released + leaves + "; applied in 0 of 1 cluster: member1: Conflict: it exists in the member"}},
+		{"it has nowhere else to go", stranded, []workv1alpha1.PropagationWork{workOf(config, "member1", "")},
+			Problem{"ConfigMap default/settings", "NowhereElse", released + "has to leave member1 because of a taint NoExecute, and goes on there: without a policy it is placed nowhere else"}},
+		{"a cluster has not given back what it is to give back", shrinking, []workv1alpha1.PropagationWork{workOf(shrinking, "member1", ""), workOf(shrinking, "member2", "")},
+			Problem{"Deployment default/web", "Leaving", released + "member1 keeps what was there until it is healthy elsewhere"}},
 		{"its removal does not come to its end", config, []workv1alpha1.PropagationWork{workOf(config, "member1", ""), workOf(config, "member2", "", stuck)},
 			Problem{"ConfigMap default/settings", "NotGone", released + "where it shall not be any more it is not gone yet: it has a finalizer (member2)"}},
 	} {
@@ -599,7 +608,7 @@ func TestThatAReleasedBindingIsNotGoneYetIsAProblem(t *testing.T) {
 			if err := Make(facts).Text(&out, now, false); err != nil {
 				t.Fatal(err)
 			}
-			if !strings.Contains(out.String(), "default/settings-configmap ") {
+			if !strings.Contains(out.String(), test.binding.Namespace+"/"+test.binding.Name+" ") {
 				t.Errorf("it is not listed among many:\n%s", out.String())
 			}
 		})
