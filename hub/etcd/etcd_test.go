@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
+
 	"windlass.dev/windlass/hub/pki"
 )
 
@@ -59,15 +61,12 @@ func TestOldWritesAreNotKeptInMemory(t *testing.T) {
 		}
 	}
 	// What was written last is in memory until it is moved into the database.
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		after := inUse()
-		if after < before+writes*size/2 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Errorf("%d MB are in use after %d MB were written, %d MB before", after>>20, writes*size>>20, before>>20)
-			break
-		}
+	var after uint64
+	if err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, 2*time.Minute, true, func(context.Context) (bool, error) {
+		after = inUse()
+		return after < before+writes*size/2, nil
+	}); err != nil {
+		t.Errorf("%d MB are in use after %d MB were written, %d MB before", after>>20, writes*size>>20, before>>20)
 	}
 	_ = client.Close()
 	e.Close()
