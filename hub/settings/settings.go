@@ -95,7 +95,7 @@ type ControllersConfig struct {
 	// down.
 	ClusterLost metav1.Duration `json:"clusterLost,omitempty"`
 	// StatusSettle is how long a status that is still moving waits for more reports before it is
-	// written. When many move, they wait longer: 10 ms for each of them, 5 s at most.
+	// written.
 	StatusSettle metav1.Duration `json:"statusSettle,omitempty"`
 	// PolicyStatusInterval is the least time between two writes of one policy's status.
 	PolicyStatusInterval metav1.Duration `json:"policyStatusInterval,omitempty"`

@@ -223,28 +223,16 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, key types.NamespacedN
 		}
 		r.tell(template, binding.GetStatus(), status)
 	}
-	if !apierrors.IsConflict(failure) { // what can't be written does not move, and others do not wait for it
-		r.moving.forget(key)
-	}
 	if failure != nil {
 		return store.Outcome(fmt.Errorf("writing the status of %s: %w", store.TemplateKey(binding), failure))
 	}
+	r.moving.forget(key)
 	return ctrl.Result{}, nil
 }
 
-const (
-	// movingPause is how long a status that is still moving waits for each one that is, at least: of many that move together so
-	// many are written in a second, however many reports come.
-	movingPause = 10 * time.Millisecond
-	// mostSettle bounds the wait for others.
-	mostSettle = 5 * time.Second
-)
-
-// settles says how long a status that is still moving waits for more reports. The more of them move, the longer: each step of
-// each of hundreds of rollouts would be written, in the way of those that have not begun, and be untrue a moment later.
+// settles says how long a status that is still moving waits for more reports.
 func (r *BindingReconciler) settles(key types.NamespacedName) time.Duration {
-	since := r.moving.since(key, r.Now())
-	return max(r.Settle, min(time.Duration(r.moving.count())*movingPause, mostSettle)) - since
+	return r.Settle - r.moving.since(key, r.Now())
 }
 
 func (r *BindingReconciler) writeTemplate(ctx context.Context, key types.NamespacedName, template *unstructured.Unstructured, status map[string]any) error {
@@ -430,13 +418,6 @@ func (m *moving) since(key types.NamespacedName, now time.Time) time.Duration {
 	}
 	m.began[key] = now
 	return 0
-}
-
-// count says how many statuses are moving.
-func (m *moving) count() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return len(m.began)
 }
 
 func (m *moving) forget(key types.NamespacedName) {

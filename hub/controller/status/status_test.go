@@ -216,38 +216,6 @@ func TestAStatusThatStillMovesWaitsForMoreReports(t *testing.T) {
 	})
 }
 
-func TestTheMoreStatusesMoveTheLongerEachWaitsForMoreReports(t *testing.T) {
-	for _, c := range []struct {
-		reason string
-		others int
-		want   time.Duration
-	}{
-		{"alone", 0, settle},
-		{"with a few", int(settle/movingPause) - 1, settle},
-		{"with hundreds", 299, 300 * movingPause},
-		{"with thousands", 5000, mostSettle},
-	} {
-		t.Run(c.reason, func(t *testing.T) {
-			w := newWorld(t)
-			for i := range c.others {
-				w.bindings.moving.since(types.NamespacedName{Namespace: "shop", Name: fmt.Sprint("other-", i)}, w.now)
-			}
-			w.report("a", metav1.ConditionTrue, workv1alpha1.ResourceUnhealthy, "1")
-			if result := w.reconcile(t); result.RequeueAfter != c.want {
-				t.Errorf("it waits %s, want %s", result.RequeueAfter, c.want)
-			}
-			w.report("a", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
-			w.report("b", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
-			if result := w.reconcile(t); result.RequeueAfter > 0 || w.status().Summary.Healthy != 2 {
-				t.Errorf("settled, it waits %s with %+v", result.RequeueAfter, w.status().Summary)
-			}
-			if left := w.bindings.moving.count(); left != c.others {
-				t.Errorf("settled, it counts: %d, want %d", left, c.others)
-			}
-		})
-	}
-}
-
 // counted counts how often a template is looked up, with which each sum of a binding begins.
 type counted struct {
 	Templates
@@ -402,22 +370,6 @@ func TestAStatusThatTheTemplateCannotTakeIsInItsBinding(t *testing.T) {
 	if w.status().Summary.Healthy != 2 {
 		t.Errorf("the summary is %+v", w.status().Summary)
 	}
-
-	t.Run("and others do not wait for one that moves", func(t *testing.T) {
-		w.report("b", metav1.ConditionTrue, workv1alpha1.ResourceUnhealthy, "1")
-		w.reconcile(t)
-		if moving := w.bindings.moving.count(); moving != 1 {
-			t.Fatalf("%d move", moving)
-		}
-		w.now = w.now.Add(settle)
-		w.templates.RefuseStatus = errors.New("it is not valid")
-		if _, err := w.bindings.Reconcile(t.Context(), key); err == nil {
-			t.Error("nobody hears of it")
-		}
-		if moving := w.bindings.moving.count(); moving != 0 {
-			t.Errorf("%d move", moving)
-		}
-	})
 }
 
 func TestNothingIsSaidOfABindingThatIsNotUnderWay(t *testing.T) {
