@@ -221,6 +221,7 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, key types.NamespacedN
 		if _, err := r.Bindings.For(key.Namespace).UpdateStatus(ctx, updated); err != nil && !apierrors.IsNotFound(err) {
 			return store.Outcome(fmt.Errorf("writing the status of binding %s: %w", key, err))
 		}
+		r.passes.wrote(len(binding.GetSpec().Clusters), r.Now())
 		r.tell(template, binding.GetStatus(), status)
 	}
 	if failure != nil {
@@ -359,46 +360,6 @@ func (r *BindingReconciler) withoutWork(binding workv1alpha1.Binding, works map[
 		}
 	}
 	return whys
-}
-
-const (
-	// passPause is for how long, for each of its clusters, a binding is not summed up again. A pass costs some hundredths of it.
-	passPause = 50 * time.Microsecond
-	// quickPass is up to how many clusters a pass costs less than to put it off.
-	quickPass = 20
-)
-
-// passes keeps the passes over a binding apart: each costs as much as the binding has clusters, and every report of a cluster
-// wakes one. Without a pause a thousand reports were summed up hundreds of times, in the way of what is still being sent.
-type passes struct {
-	mu    sync.Mutex
-	began map[types.NamespacedName]time.Time
-}
-
-// next says how long the next pass has to wait; when it need not, it begins now.
-func (p *passes) next(key types.NamespacedName, clusters int, now time.Time) time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if clusters <= quickPass {
-		delete(p.began, key)
-		return 0
-	}
-	if began, ok := p.began[key]; ok {
-		if wait := time.Duration(clusters)*passPause - now.Sub(began); wait > 0 {
-			return wait
-		}
-	}
-	if p.began == nil {
-		p.began = map[types.NamespacedName]time.Time{}
-	}
-	p.began[key] = now
-	return 0
-}
-
-func (p *passes) forget(key types.NamespacedName) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.began, key)
 }
 
 // moving remembers since when a status differs from what is written.

@@ -1125,8 +1125,8 @@ func TestTheWorksOfARemovalAreNotLookedAtForTheEndOfEach(t *testing.T) {
 		w.PropagationWorks.Drop(work.Namespace, work.Name)
 	}
 	w.now = w.now.Add(clusters * passPause)
-	if result := w.reconcile(t); result.RequeueAfter > 0 || len(w.bindings.passes.began) > 0 {
-		t.Errorf("when all are gone, it comes back after %s and remembers %v", result.RequeueAfter, w.bindings.passes.began)
+	if result := w.reconcile(t); result.RequeueAfter > 0 || len(w.bindings.passes.turns) > 0 {
+		t.Errorf("when all are gone, it comes back after %s and remembers %v", result.RequeueAfter, w.bindings.passes.turns)
 	}
 }
 

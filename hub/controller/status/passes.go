@@ -1,0 +1,87 @@
+package status
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+const (
+	// passPause is for how long, for each of its clusters, a binding is not summed up again. A pass costs some hundredths of it.
+	passPause = 50 * time.Microsecond
+	// sumPrice and writePrice are for how long, for each of its clusters, a binding that is summed up, and one whose status is
+	// written, keep all others of many clusters from their next pass: about twice the processor time that it takes.
+	sumPrice   = 4 * time.Microsecond
+	writePrice = 20 * time.Microsecond
+	// quickPass is up to how many clusters a pass costs less than to put it off.
+	quickPass = 20
+)
+
+// passes keeps the passes over a binding apart: each costs as much as the binding has clusters, and every report of a cluster
+// wakes one. Without a pause a thousand reports were summed up hundreds of times, in the way of what is still being sent. And it
+// keeps all passes together to a share of the hub: they take turns, in the order in which they asked.
+type passes struct {
+	mu    sync.Mutex
+	turns map[types.NamespacedName]turn
+	free  time.Time // when the next turn may begin
+}
+
+// A turn of a binding waits until its time has come, or has begun then.
+type turn struct {
+	at    time.Time
+	waits bool
+}
+
+// next says how long the next pass has to wait; when it need not, it begins now.
+func (p *passes) next(key types.NamespacedName, clusters int, now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if clusters <= quickPass {
+		delete(p.turns, key)
+		return 0
+	}
+	t, known := p.turns[key]
+	if !t.waits {
+		if wait := t.at.Add(price(passPause, clusters)).Sub(now); known && wait > 0 {
+			return wait
+		}
+		t = turn{at: later(now, p.free), waits: true}
+		p.free = t.at.Add(price(sumPrice, clusters))
+	}
+	wait := t.at.Sub(now)
+	if wait <= 0 {
+		t = turn{at: now}
+	}
+	if p.turns == nil {
+		p.turns = map[types.NamespacedName]turn{}
+	}
+	p.turns[key] = t
+	return max(wait, 0)
+}
+
+// wrote has others wait for what a write has cost.
+func (p *passes) wrote(clusters int, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if clusters > quickPass {
+		p.free = later(now, p.free).Add(price(writePrice, clusters))
+	}
+}
+
+func (p *passes) forget(key types.NamespacedName) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.turns, key)
+}
+
+func price(each time.Duration, clusters int) time.Duration {
+	return time.Duration(clusters) * each
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

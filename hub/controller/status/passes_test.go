@@ -1,0 +1,85 @@
+package status
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"windlass.dev/windlass/hub/store/storetest"
+)
+
+// crowd is many bindings of many clusters, of each of which a cluster reports every millisecond.
+type crowd struct {
+	bindings, clusters int
+	passes             passes
+	now                time.Time
+	begun              map[types.NamespacedName][]time.Time
+}
+
+func (c *crowd) report(during time.Duration) {
+	c.begun = map[types.NamespacedName][]time.Time{}
+	for end := c.now.Add(during); c.now.Before(end); c.now = c.now.Add(time.Millisecond) {
+		for i := range c.bindings {
+			key := types.NamespacedName{Name: fmt.Sprint("b", i)}
+			if c.passes.next(key, c.clusters, c.now) > 0 {
+				continue
+			}
+			c.begun[key] = append(c.begun[key], c.now)
+			c.passes.wrote(c.clusters, c.now)
+		}
+	}
+}
+
+func (c *crowd) sum() int {
+	sum := 0
+	for _, begun := range c.begun {
+		sum += len(begun)
+	}
+	return sum
+}
+
+func TestManyBindingsOfManyClustersShareTheHubsPasses(t *testing.T) {
+	const during = 20 * time.Second
+	for _, tt := range []struct {
+		why                string
+		bindings, clusters int
+		most               int // passes of all together
+		least              int // of each
+	}{
+		{"one alone has a pass in 50 ms", 1, 1000, 400, 390},
+		{"a hundred together have less than fifty in a second, and each has its turn", 100, 1000, 1000, 8},
+		{"the fewer clusters, the more", 100, 100, 10000, 80},
+		{"those of few clusters cost nothing to speak of", 100, quickPass, 100 * 20000, 20000},
+	} {
+		c := &crowd{bindings: tt.bindings, clusters: tt.clusters, now: storetest.Began}
+		c.report(during)
+		if got := c.sum(); got > tt.most {
+			t.Errorf("%s: %d passes", tt.why, got)
+		}
+		for key, begun := range c.begun {
+			if len(begun) < tt.least {
+				t.Errorf("%s: %s had %d passes", tt.why, key.Name, len(begun))
+			}
+		}
+		if len(c.begun) != tt.bindings {
+			t.Errorf("%s: %d of %d bindings had a pass", tt.why, len(c.begun), tt.bindings)
+		}
+	}
+}
+
+func TestABindingThatIsForgottenHoldsUpNobody(t *testing.T) {
+	c := &crowd{bindings: 100, clusters: 1000, now: storetest.Began}
+	c.report(time.Second)
+	for i := range c.bindings {
+		c.passes.forget(types.NamespacedName{Name: fmt.Sprint("b", i)})
+	}
+	if len(c.passes.turns) > 0 {
+		t.Errorf("it remembers %d turns", len(c.passes.turns))
+	}
+	c.now = c.now.Add(time.Minute)
+	if wait := c.passes.next(types.NamespacedName{Name: "other"}, 1000, c.now); wait > 0 {
+		t.Errorf("another waits for %s", wait)
+	}
+}
