@@ -66,6 +66,11 @@ func bench(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if env.profiles != "" {
+		if err := os.MkdirAll(env.profiles, 0o750); err != nil {
+			return fmt.Errorf("-profiles: %w", err)
+		}
+	}
 	if err := env.prepare(); err != nil {
 		return err
 	}
