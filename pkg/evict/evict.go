@@ -389,13 +389,19 @@ func Leaving(spec *workv1alpha1.BindingSpec) []string {
 	return names
 }
 
-// Explain says of clusters that a binding's template is leaving, or has to leave, why it is there still. Targets are where it goes as it is
-// decided now. The words follow the name of the cluster.
-func Explain(spec *workv1alpha1.BindingSpec, targets []workv1alpha1.TargetCluster) map[string]string {
+// Explain says of clusters that the template is leaving, or has to leave, why it is there still, and of those that it will have to
+// leave, when. Targets are where it goes as it is decided now. The words follow the name of the cluster.
+func Explain(f Facts, targets []workv1alpha1.TargetCluster) map[string]string {
 	said := map[string]string{}
-	for _, task := range spec.GracefulEvictionTasks {
+	for _, target := range targets {
+		if until := f.toleratedYet(target.Name); until != "" {
+			said[target.Name] = until
+		}
+	}
+	for _, task := range f.Binding.GetSpec().GracefulEvictionTasks {
 		const keeps = ", and keeps its copy until the others are healthy"
 		goes := targetOf(targets, task.FromCluster) != nil
+		taint, _ := f.drains(task.FromCluster)
 		switch {
 		case goes && (task.Reason == ReasonTaintRemoved || task.Reason == ReasonRescheduled):
 			// It stays. That it may keep more replicas for a while is in its work.
@@ -408,11 +414,35 @@ func Explain(spec *workv1alpha1.BindingSpec, targets []workv1alpha1.TargetCluste
 			said[task.FromCluster] = "need not be left any more, but the placement does not choose it; it keeps its copy until the others are healthy"
 		case task.Reason == ReasonRescheduled:
 			said[task.FromCluster] = "is being left" + keeps
+		case !f.Claimed && taint == nil:
+			said[task.FromCluster] = "is being left because of a taint NoExecute that it has no longer, for without a policy nothing takes that back" + keeps
 		default:
 			said[task.FromCluster] = "is being left because of a taint NoExecute" + keeps
 		}
 	}
 	return said
+}
+
+// toleratedYet says until when the template may stay in a cluster that it will have to leave; empty when it may for good, or has to
+// leave it by now.
+func (f *Facts) toleratedYet(name string) string {
+	if !f.Claimed || f.Ended {
+		return ""
+	}
+	taint, due := f.drains(name)
+	if taint == nil || !due.After(f.Now) {
+		return ""
+	}
+	return "has the taint " + describe(taint) + ", which is tolerated until " + due.UTC().Format(time.RFC3339) + ", and has to be left then"
+}
+
+// drains is leaves for a cluster that stays on the hub.
+func (f *Facts) drains(name string) (*corev1.Taint, time.Time) {
+	cluster := f.Cluster(name)
+	if cluster == nil || cluster.DeletionTimestamp != nil {
+		return nil, time.Time{}
+	}
+	return f.leaves(cluster)
 }
 
 // Has are the clusters that have a binding's template as far as its place is concerned: those that it goes to, and those

@@ -398,8 +398,50 @@ func TestWhyATemplateIsStillInAClusterThatItLeavesIsExplained(t *testing.T) {
 		"deselected": "need not be left any more, but the placement does not choose it; it keeps its copy until the others are healthy",
 		"moved":      "is being left, and keeps its copy until the others are healthy",
 	}
-	if diff := cmp.Diff(want, Explain(&spec, []workv1alpha1.TargetCluster{{Name: "nowhere"}, {Name: "known"}, {Name: "back"}, {Name: "fewer"}})); diff != "" {
+	facts := Facts{Binding: &workv1alpha1.PropagationBinding{Spec: spec}, Claimed: true, Now: after(0), Cluster: func(name string) *clusterv1alpha1.MemberCluster { return tainted(name) }}
+	targets := []workv1alpha1.TargetCluster{{Name: "nowhere"}, {Name: "known"}, {Name: "back"}, {Name: "fewer"}}
+	if diff := cmp.Diff(want, Explain(facts, targets)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+
+	facts.Claimed = false
+	const goesOn = "is being left because of a taint NoExecute that it has no longer, for without a policy nothing takes that back, and keeps its copy until the others are healthy"
+	if got := Explain(facts, targets)["drained"]; got != goesOn {
+		t.Errorf("without policy and taint it says %q", got)
+	}
+	facts.Cluster = func(name string) *clusterv1alpha1.MemberCluster { return tainted(name, "drain") }
+	if got := Explain(facts, targets)["drained"]; got != want["drained"] {
+		t.Errorf("without policy, and with the taint, it says %q", got)
+	}
+}
+
+func TestUntilWhenATaintIsToleratedIsExplained(t *testing.T) {
+	const until = "has the taint drain:NoExecute, which is tolerated until 2026-01-01T12:05:00Z, and has to be left then"
+	for _, test := range []struct {
+		reason string
+		change func(*Facts, *clusterv1alpha1.MemberCluster)
+		want   string
+	}{
+		{"it is for a while", nil, until},
+		{"that is over", func(f *Facts, _ *clusterv1alpha1.MemberCluster) { f.Now = after(300) }, ""},
+		{"the cluster has no taint", func(_ *Facts, c *clusterv1alpha1.MemberCluster) { c.Spec.Taints = nil }, ""},
+		{"the cluster leaves the hub", func(_ *Facts, c *clusterv1alpha1.MemberCluster) { c.DeletionTimestamp = stamp(0) }, ""},
+		{"without a policy nothing begins to move", func(f *Facts, _ *clusterv1alpha1.MemberCluster) { f.Claimed = false }, ""},
+		{"a Job that has ended stays", func(f *Facts, _ *clusterv1alpha1.MemberCluster) { f.Ended = true }, ""},
+		{"a Namespace stays", func(f *Facts, _ *clusterv1alpha1.MemberCluster) { f.HoldsOthers = true }, ""},
+		{"it is for ever", func(f *Facts, _ *clusterv1alpha1.MemberCluster) {
+			f.Binding.GetSpec().Placement.ClusterTolerations[0].TolerationSeconds = nil
+		}, ""},
+	} {
+		binding, cluster := settled("a"), tainted("a", "drain")
+		binding.Spec.Placement.ClusterTolerations = []corev1.Toleration{{Key: "drain", Operator: corev1.TolerationOpExists, TolerationSeconds: ptr.To[int64](300)}}
+		facts := Facts{Binding: binding, Claimed: true, Now: after(10), Cluster: func(string) *clusterv1alpha1.MemberCluster { return cluster }}
+		if test.change != nil {
+			test.change(&facts, cluster)
+		}
+		if got := Explain(facts, binding.Spec.Clusters)["a"]; got != test.want {
+			t.Errorf("%s: it says %q, want %q", test.reason, got, test.want)
+		}
 	}
 }
 

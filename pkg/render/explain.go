@@ -26,7 +26,7 @@ type Placed struct {
 	Works map[string]*workv1alpha1.PropagationWork
 	// Keeping is a target with as many replicas as it has for now: evict.Keeping.
 	Keeping func(workv1alpha1.TargetCluster) workv1alpha1.TargetCluster
-	// Leaving says of clusters that are being left why they have it still: evict.Explain.
+	// Leaving says of clusters that are being left why they have it still, and of others when they will be: evict.Explain.
 	Leaving map[string]string
 	// Removed is true of a binding that is being deleted, which goes nowhere any more.
 	Removed bool
@@ -34,6 +34,8 @@ type Placed struct {
 	// is known.
 	Held     func(cluster string, work *workv1alpha1.PropagationWork) bool
 	WaitsFor func(cluster string, work *workv1alpha1.PropagationWork) string
+	// Silent is true of a cluster whose agent is not connected.
+	Silent func(cluster string) bool
 }
 
 // Explain says of clusters what their works have other than the placement says, and why, in the order of their names: of those that
@@ -70,6 +72,9 @@ func (p *Placed) target(target workv1alpha1.TargetCluster) workv1alpha1.Placemen
 		return detail
 	case work.DeletionTimestamp != nil:
 		detail.Message = "gets it again as soon as its removal is over"
+		if why := p.WaitsFor(target.Name, work); why != "" {
+			detail.Message += ": " + why
+		}
 		return detail
 	}
 	var reasons []string
@@ -85,6 +90,9 @@ func (p *Placed) target(target workv1alpha1.TargetCluster) workv1alpha1.Placemen
 	}
 	if refused := whyNotApplied(work); refused != "" {
 		reasons = append(reasons, refused)
+	}
+	if p.Silent(target.Name) {
+		reasons = append(reasons, "is not connected, and gets no changes until it is")
 	}
 	detail.Message = strings.Join(reasons, "; ")
 	return detail

@@ -54,6 +54,7 @@ func TestWhatAWorkHasOtherThanThePlacementIsExplained(t *testing.T) {
 	}
 	held := func(cluster string, _ *workv1alpha1.PropagationWork) bool { return cluster == "a" }
 	finalizer := func(string, *workv1alpha1.PropagationWork) string { return "it has the finalizer x" }
+	silent := func(placed *Placed) { placed.Silent = func(string) bool { return true } }
 	tests := []struct {
 		reason string
 		goes   bool // to a, with 2 replicas
@@ -71,6 +72,9 @@ func TestWhatAWorkHasOtherThanThePlacementIsExplained(t *testing.T) {
 		{"the work is about to be written", true, nil, work(3), 3, "has not got its new number of replicas yet"},
 		{"it is about to be made", true, nil, nil, 0, "has no work yet"},
 		{"it was just removed", true, nil, removed, 0, "gets it again as soon as its removal is over"},
+		{"and that waits", true, func(placed *Placed) { placed.WaitsFor = finalizer }, removed, 0, "gets it again as soon as its removal is over: it has the finalizer x"},
+		{"its agent is not connected", true, silent, work(2), 0, "is not connected, and gets no changes until it is"},
+		{"it has not heard of its new number of replicas", true, silent, work(3), 3, "has not got its new number of replicas yet; is not connected, and gets no changes until it is"},
 		{"it is paused", true, func(placed *Placed) {
 			placed.Spec.Suspension = &workv1alpha1.BindingSuspension{Suspension: policyv1alpha1.Suspension{DispatchingOnClusters: &policyv1alpha1.SuspendClusters{ClusterNames: []string{"a"}}}}
 		}, work(2), 0, "gets no changes while its policy's suspension pauses it"},
@@ -105,6 +109,7 @@ func TestWhatAWorkHasOtherThanThePlacementIsExplained(t *testing.T) {
 				Keeping:  func(target workv1alpha1.TargetCluster) workv1alpha1.TargetCluster { return target },
 				Held:     func(string, *workv1alpha1.PropagationWork) bool { return false },
 				WaitsFor: func(string, *workv1alpha1.PropagationWork) string { return "" },
+				Silent:   func(string) bool { return false },
 			}
 			if test.given != nil {
 				test.given(&placed)

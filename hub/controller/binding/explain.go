@@ -29,7 +29,7 @@ func (r *Reconciler) Explain(binding workv1alpha1.Binding, answer *workv1alpha1.
 	}
 	spec := binding.GetSpec()
 	placed := render.Placed{
-		Spec: spec, Targets: answer.Clusters, Works: r.works(store.Key(binding)), Leaving: evict.Explain(spec, answer.Clusters),
+		Spec: spec, Targets: answer.Clusters, Works: r.works(store.Key(binding)), Leaving: evict.Explain(r.whatLeaves(binding), answer.Clusters),
 		Keeping: func(target workv1alpha1.TargetCluster) workv1alpha1.TargetCluster { return evict.Keeping(spec, target) },
 		Removed: binding.GetDeletionTimestamp() != nil,
 		Held: func(cluster string, work *workv1alpha1.PropagationWork) bool {
@@ -37,6 +37,7 @@ func (r *Reconciler) Explain(binding workv1alpha1.Binding, answer *workv1alpha1.
 			return aggregate.IsHeld(work, aggregate.Holding(member))
 		},
 		WaitsFor: r.waitsFor,
+		Silent:   r.silent,
 	}
 	for _, detail := range render.Explain(placed) {
 		if i, known := at[detail.Cluster]; known {
@@ -49,14 +50,36 @@ func (r *Reconciler) Explain(binding workv1alpha1.Binding, answer *workv1alpha1.
 	slices.SortFunc(answer.Details, func(a, b workv1alpha1.PlacementDetail) int { return strings.Compare(a.Cluster, b.Cluster) })
 }
 
+// whatLeaves are the facts about the clusters that a template has to leave.
+func (r *Reconciler) whatLeaves(binding workv1alpha1.Binding) evict.Facts {
+	key := store.TemplateKey(binding)
+	template, _ := r.Templates.Get(key)
+	return evict.Facts{
+		Binding: binding, Claimed: store.Claimed(binding), HoldsOthers: interpret.HoldsOthers(key.GroupKind()), Now: r.Now(),
+		Ended: template != nil && interpret.Ends(key.GroupKind()) && interpret.Ended(template),
+		Cluster: func(name string) *clusterv1alpha1.MemberCluster {
+			cluster, _ := r.Clusters.Get("", name)
+			return cluster
+		},
+	}
+}
+
 // waitsFor says why a removal is not over. What the agent said before it went away may not be so any more.
 func (r *Reconciler) waitsFor(cluster string, work *workv1alpha1.PropagationWork) string {
-	if member, known := r.Clusters.Get("", cluster); known {
-		if ready := meta.FindStatusCondition(member.Status.Conditions, clusterv1alpha1.ClusterReady); ready != nil && ready.Status == metav1.ConditionUnknown {
-			return "the cluster's agent is not connected"
-		}
+	if r.silent(cluster) {
+		return "the cluster's agent is not connected"
 	}
 	return aggregate.NotGone(work)
+}
+
+// silent is true of a cluster whose agent is not connected, also while that may be over in a moment.
+func (r *Reconciler) silent(cluster string) bool {
+	member, known := r.Clusters.Get("", cluster)
+	if !known {
+		return false
+	}
+	ready := meta.FindStatusCondition(member.Status.Conditions, clusterv1alpha1.ClusterReady)
+	return ready != nil && (ready.Status == metav1.ConditionUnknown || ready.Reason == clusterv1alpha1.ReadyConnectionLost)
 }
 
 // remarks say why the works of a binding may not be what its template and policy say.

@@ -3,8 +3,10 @@ package binding
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -68,6 +70,31 @@ func TestAnExplanationSaysWhereADeletedTemplateIsNotGoneYetAndWhatThatWaitsFor(t
 	want := []workv1alpha1.PlacementDetail{
 		{Cluster: "a", Message: "has it still, for the removal there is not over yet: the cluster's agent is not connected"},
 		{Cluster: "b", Message: "has it still, for the removal there is not over yet: it has the finalizer x"},
+	}
+	if diff := cmp.Diff(want, answer.Details); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestAnExplanationSaysUntilWhenATaintIsToleratedAndWhereTheAgentIsNotConnected(t *testing.T) {
+	w := newWorld(t)
+	w.place("a", "b", "c")
+	w.reconcile(t)
+	w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.Placement = &policyv1alpha1.Placement{ClusterTolerations: []corev1.Toleration{{Operator: corev1.TolerationOpExists, TolerationSeconds: ptr.To[int64](300)}}}
+	})
+	w.MemberClusters.Change("", "a", func(cluster *clusterv1alpha1.MemberCluster) {
+		cluster.Spec.Taints = []corev1.Taint{{Key: "drain", Effect: corev1.TaintEffectNoExecute, TimeAdded: &metav1.Time{Time: storetest.Began}}}
+	})
+	w.MemberClusters.Change("", "b", func(cluster *clusterv1alpha1.MemberCluster) { // it counts as ready for a while
+		cluster.Status.Conditions = []metav1.Condition{{Type: clusterv1alpha1.ClusterReady, Status: metav1.ConditionTrue, Reason: clusterv1alpha1.ReadyConnectionLost}}
+	})
+	binding, _ := w.PropagationBindings.Get(key.Namespace, key.Name)
+	answer := &workv1alpha1.BindingPlacement{Clusters: binding.Spec.Clusters}
+	w.controller.Explain(binding, answer)
+	want := []workv1alpha1.PlacementDetail{
+		{Cluster: "a", Message: "has the taint drain:NoExecute, which is tolerated until " + storetest.Began.Add(5*time.Minute).UTC().Format(time.RFC3339) + ", and has to be left then"},
+		{Cluster: "b", Message: "is not connected, and gets no changes until it is"},
 	}
 	if diff := cmp.Diff(want, answer.Details); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
