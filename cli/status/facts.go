@@ -126,6 +126,8 @@ type Binding struct {
 	Leaving []string `json:"leaving,omitempty"`
 	// LeavingPlacements are what it has in those of them that have a copy. Nothing is wanted there any more.
 	LeavingPlacements []Placement `json:"leavingPlacements,omitempty"`
+	// NotGone are what it has in clusters where its removal has begun and is not over. Nothing is wanted there any more.
+	NotGone []Placement `json:"notGone,omitempty"`
 
 	left  string // what keeps its removal from its end
 	still string // from where it is not gone
@@ -160,6 +162,7 @@ type Placement struct {
 	Stale bool `json:"stale,omitempty"`
 
 	leaving bool // what is there is on its way out
+	removed bool // and its removal has begun
 }
 
 // binding is either kind of binding.

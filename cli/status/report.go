@@ -302,18 +302,14 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 	described.Released = described.Policy == "" && !described.Removing
 	described.Leaving = leaving(b.spec)
 	for _, cluster := range described.Leaving {
-		if w := works[cluster].object; w != nil {
+		if w := works[cluster].object; w != nil && w.DeletionTimestamp == nil {
 			isConnected, there := connected[cluster]
 			described.LeavingPlacements = append(described.LeavingPlacements, describeLeaving(cluster, b, w, there && !isConnected))
 		}
 	}
 	for _, cluster := range slices.Sorted(maps.Keys(works)) {
-		if left := notGone(works[cluster].object); described.left == "" && left != "" {
-			described.left = left + " (" + cluster + ")"
-			if holds[cluster] == clusterv1alpha1.DeletionsHeldTooMany {
-				described.left += "; other deletions there wait for a person: see cluster " + cluster
-			}
-		}
+		isConnected, there := connected[cluster]
+		described.addNotGone(b, cluster, works[cluster].object, holds[cluster], there && !isConnected)
 	}
 	if described.Released {
 		return describeReleased(b, described, scheduled)
@@ -334,6 +330,32 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 	return described, problem
 }
 
+// addNotGone adds what a cluster has whose removal has begun and is not over, and what that waits for.
+func (described *Binding) addNotGone(b binding, cluster string, w *workv1alpha1.PropagationWork, hold string, silent bool) {
+	if w.DeletionTimestamp == nil {
+		return
+	}
+	left, held := notGone(w), aggregate.IsHeld(w, hold)
+	if silent && !held && !described.Removing { // else it is told with where it is not gone from
+		left = "; not gone yet: the cluster's agent is not connected"
+	}
+	if described.left == "" && left != "" {
+		described.left = left + " (" + cluster + ")"
+		if hold == clusterv1alpha1.DeletionsHeldTooMany {
+			described.left += "; other deletions there wait for a person: see cluster " + cluster
+		}
+	}
+	if slices.ContainsFunc(b.spec.Clusters, func(t workv1alpha1.TargetCluster) bool { return t.Name == cluster }) {
+		return // its placement says so
+	}
+	placement := describeLeaving(cluster, b, w, silent)
+	placement.removed, placement.Message = true, strings.TrimPrefix(left, "; ")
+	if held {
+		placement.Message = "its removal is held back until a person confirms it: see cluster " + cluster
+	}
+	described.NotGone = append(described.NotGone, placement)
+}
+
 // describeReleased says of a template that no policy claims any more what is left of a move. What goes wrong with it is nobody's wish that
 // was not fulfilled, but a copy that is not gone yet, and what that waits for, is a problem as it is of every template.
 func describeReleased(b binding, described Binding, scheduled *metav1.Condition) (Binding, *Problem) {
@@ -349,7 +371,11 @@ func describeReleased(b binding, described Binding, scheduled *metav1.Condition)
 	case described.left != "":
 		problem = notGoneProblem(described)
 	}
-	notes := []string{"released: no policy claims it any more, and what its clusters have stays as it is", drain(b.spec, described.Leaving)}
+	released := "released: no policy claims it any more"
+	if problem == nil || problem.Reason == workv1alpha1.ScheduledNowhereElse {
+		released += ", and what its clusters have stays as it is"
+	}
+	notes := []string{released, drain(b.spec, described.Leaving)}
 	if problem != nil {
 		notes = append(notes, problem.Message)
 	}
@@ -571,8 +597,18 @@ func notGone(w *workv1alpha1.PropagationWork) string {
 	return "; not gone yet: " + aggregate.NotGone(w)
 }
 
-// bindingProblem is the first thing that is in the way, in the order in which a template goes its way.
+// bindingProblem is the first thing that is in the way. While a template is leaving a cluster the reason is that, whatever is in the way
+// of it: who waits for the end of a drain looks for it.
 func bindingProblem(b binding, described Binding, scheduled *metav1.Condition) *Problem {
+	problem := firstProblem(b, described, scheduled)
+	if len(described.Leaving) > 0 && problem.Reason != "Removing" && problem.Reason != workv1alpha1.ScheduledNowhereElse {
+		problem.Reason = "Leaving"
+	}
+	return problem
+}
+
+// firstProblem is what is in the way first, in the order in which a template goes its way.
+func firstProblem(b binding, described Binding, scheduled *metav1.Condition) *Problem {
 	object := described.Template.String()
 	clusters := len(described.Placements)
 	switch {

@@ -118,6 +118,8 @@ func unhealthy(w *workv1alpha1.PropagationWork) {
 	w.Status.ManifestStatuses[0].Health = workv1alpha1.ResourceUnhealthy
 }
 
+func removed(w *workv1alpha1.PropagationWork) { w.DeletionTimestamp = &metav1.Time{Time: now} }
+
 // sample is what `make quickstart` leaves: six replicas divided 2:1, a Service and a ConfigMap.
 func sample() Facts {
 	deployment := boundTo(template("Deployment", "web"), new(int32(6)), to("member1", 4), to("member2", 2))
@@ -431,12 +433,19 @@ func TestADrainThatIsNotOverIsAProblem(t *testing.T) {
 			})
 			facts.Works = append(facts.Works, old)
 		}, Problem{"Deployment default/web", "NotGone", "where it shall not be any more it is not gone yet: it has a finalizer (old)"}},
+		{"the cluster can't be asked to remove it", func(facts *Facts) {
+			facts.Bindings[1].Spec.Clusters = []workv1alpha1.TargetCluster{to("member1", 4)}
+			facts.Bindings[0].Spec.Clusters = facts.Bindings[1].Spec.Clusters
+			facts.Works = append(facts.Works[:1], workOf(facts.Bindings[1], "member2", "", removed), facts.Works[2])
+			meta.SetStatusCondition(&facts.Clusters[0].Status.Conditions, metav1.Condition{Type: clusterv1alpha1.ClusterReady, Status: metav1.ConditionTrue, Reason: clusterv1alpha1.ReadyConnectionLost, Message: "lost"})
+		}, Problem{"Deployment default/web", "NotGone", "where it shall not be any more it is not gone yet: the cluster's agent is not connected (member2)"}},
 	} {
 		t.Run(test.reason, func(t *testing.T) {
 			facts := sample()
 			test.change(&facts)
 			report := Make(facts)
-			if diff := cmp.Diff([]Problem{test.want}, report.Problems); diff != "" || report.Fine {
+			ofTemplates := slices.DeleteFunc(slices.Clone(report.Problems), func(p Problem) bool { return strings.HasPrefix(p.Object, "cluster ") })
+			if diff := cmp.Diff([]Problem{test.want}, ofTemplates); diff != "" || report.Fine {
 				t.Errorf("fine: %v, problems (-want +got):\n%s", report.Fine, diff)
 			}
 			var out strings.Builder
@@ -518,7 +527,7 @@ func TestADrainIsToldBeforeTheProblemsOfTheCopiesThatItWaitsFor(t *testing.T) {
 	facts.Works[0] = workOf(facts.Bindings[1], "member1", `{"replicas":4,"readyReplicas":1}`, unhealthy)
 	report := Make(facts)
 	const want = "leaves old, and runs there until its other copies are healthy; healthy in 1 of 2 clusters: member1: "
-	if !slices.ContainsFunc(report.Problems, func(p Problem) bool { return p.Reason == "Unhealthy" && strings.HasPrefix(p.Message, want) }) {
+	if !slices.ContainsFunc(report.Problems, func(p Problem) bool { return p.Reason == "Leaving" && strings.HasPrefix(p.Message, want) }) {
 		t.Errorf("problems %+v, want one that begins with %q", report.Problems, want)
 	}
 	var out bytes.Buffer
@@ -537,6 +546,39 @@ func TestWhatAClusterThatIsLeftStillHasIsToldApart(t *testing.T) {
 	want := []Placement{{Cluster: "member1", Ready: new(int32(4)), Applied: true, Health: "Healthy", Stale: true, leaving: true}}
 	if diff := cmp.Diff(want, web.LeavingPlacements, cmp.AllowUnexported(Placement{})); diff != "" || len(web.Placements) != 1 {
 		t.Errorf("placements %+v, of those that are left (-want +got):\n%s", web.Placements, diff)
+	}
+}
+
+// What is there serves as long as it is there, and a table without it would look as if all were over.
+func TestAClusterFromWhichATemplateIsNotGoneIsInTheTables(t *testing.T) {
+	for _, test := range []struct {
+		reason, stale string
+		change        func(*clusterv1alpha1.MemberCluster)
+		want          string
+	}{
+		{"it is about to go", "", func(*clusterv1alpha1.MemberCluster) {}, ""},
+		{"a person is waited for", "", func(c *clusterv1alpha1.MemberCluster) {
+			meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: clusterv1alpha1.ClusterDeletionsHeld, Status: metav1.ConditionTrue, Reason: clusterv1alpha1.DeletionsHeldTooMany})
+		}, "its removal is held back until a person confirms it: see cluster member1"},
+		{"the agent is not connected", " (not connected)", lost, "not gone yet: the cluster's agent is not connected"},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			facts := sample()
+			test.change(&facts.Clusters[1])
+			web := &facts.Bindings[1]
+			web.Spec.Clusters = []workv1alpha1.TargetCluster{to("member2", 6)}
+			facts.Works[0] = workOf(*web, "member1", `{"replicas":4,"readyReplicas":4}`, removed)
+			report := Make(facts)
+			if got := report.Bindings[0].NotGone; len(got) != 1 || got[0].Cluster != "member1" || got[0].Message != test.want || *got[0].Ready != 4 {
+				t.Errorf("not gone is %+v, want of member1 that %q", got, test.want)
+			}
+			lines := text(t, report, false)
+			for _, want := range []string{"default/web-deployment yes member2 (not gone from member1) 1/1 1/1 ", "Deployment default/web member1 (not gone)" + test.stale + " - 4 Healthy"} {
+				if !slices.ContainsFunc(lines, func(line string) bool { return strings.HasPrefix(line, want) }) {
+					t.Errorf("no line begins with %q:\n%s", want, strings.Join(lines, "\n"))
+				}
+			}
+		})
 	}
 }
 
@@ -562,7 +604,7 @@ func TestAClusterScopedBindingFindsItsWorks(t *testing.T) {
 
 // Whoever drains a cluster switches it off when all is fine, whether the policy is there still or not.
 func TestThatAReleasedBindingIsNotGoneYetIsAProblem(t *testing.T) {
-	const released = "released: no policy claims it any more, and what its clusters have stays as it is; "
+	const released = "released: no policy claims it any more; "
 	const leaves = "leaves member2, and runs there until its other copies are healthy"
 	config := boundTo(template("ConfigMap", "settings"), nil, to("member1", 0))
 	config.Annotations = nil
@@ -586,9 +628,9 @@ func TestThatAReleasedBindingIsNotGoneYetIsAProblem(t *testing.T) {
 		{"it is leaving a cluster", moving, []workv1alpha1.PropagationWork{workOf(config, "member1", ""), workOf(config, "member2", "")},
 			Problem{"ConfigMap default/settings", "Leaving", released + leaves}},
 		{"what that waits for is told", moving, []workv1alpha1.PropagationWork{workOf(config, "member1", "", refused("Conflict", "it exists in the member")), workOf(config, "member2", "")},
-			Problem{"ConfigMap default/settings", "NotApplied", released + leaves + "; applied in 0 of 1 cluster: member1: Conflict: it exists in the member"}},
+			Problem{"ConfigMap default/settings", "Leaving", released + leaves + "; applied in 0 of 1 cluster: member1: Conflict: it exists in the member"}},
 		{"it has nowhere else to go", stranded, []workv1alpha1.PropagationWork{workOf(config, "member1", "")},
-			Problem{"ConfigMap default/settings", "NowhereElse", released + "has to leave member1 because of a taint NoExecute, and goes on there: without a policy it is placed nowhere else"}},
+			Problem{"ConfigMap default/settings", "NowhereElse", "released: no policy claims it any more, and what its clusters have stays as it is; has to leave member1 because of a taint NoExecute, and goes on there: without a policy it is placed nowhere else"}},
 		{"a cluster has not given back what it is to give back", shrinking, []workv1alpha1.PropagationWork{workOf(shrinking, "member1", ""), workOf(shrinking, "member2", "")},
 			Problem{"Deployment default/web", "Leaving", released + "member1 keeps what was there until it is healthy elsewhere"}},
 		{"its removal does not come to its end", config, []workv1alpha1.PropagationWork{workOf(config, "member1", ""), workOf(config, "member2", "", stuck)},

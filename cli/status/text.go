@@ -319,15 +319,23 @@ func clusterNames(placements []Placement, wide bool) string {
 	return dash(strings.Join(names, ","))
 }
 
-// leavingNote names the clusters that a template is leaving, beside those that it goes to.
+// leavingNote names the clusters that a template is leaving, and those from which it is not gone, beside those that it goes to.
 func leavingNote(b Binding, wide bool) string {
-	if len(b.Leaving) == 0 {
+	var notGone []string
+	for _, p := range b.NotGone {
+		notGone = append(notGone, p.Cluster)
+	}
+	return besides("leaving", b.Leaving, wide) + besides("not gone from", notGone, wide)
+}
+
+func besides(what string, clusters []string, wide bool) string {
+	switch {
+	case len(clusters) == 0:
 		return ""
+	case len(clusters) > 1 && !wide:
+		return fmt.Sprintf(" (%s %d)", what, len(clusters))
 	}
-	if len(b.Leaving) > 1 && !wide {
-		return fmt.Sprintf(" (leaving %d)", len(b.Leaving))
-	}
-	return " (leaving " + strings.Join(b.Leaving, ",") + ")"
+	return " (" + what + " " + strings.Join(clusters, ",") + ")"
 }
 
 // singleClusters is in how many clusters a workload may be for each of them to have a row. In more, those in which it is
@@ -348,7 +356,10 @@ func alike(placements []Placement, apart bool) []inClusters {
 	at := map[[4]string]int{}
 	for _, p := range placements {
 		group := inClusters{wanted: "-", ready: "-", health: p.Health, note: staleNote(p)}
-		if p.leaving {
+		switch {
+		case p.removed:
+			group.note = " (not gone)" + group.note
+		case p.leaving:
 			group.note = " (leaving)" + group.note
 		}
 		if p.Wanted != nil {
@@ -389,10 +400,10 @@ func (g inClusters) row(template string) []string {
 	return []string{template, clusterNames(g.placements, false) + g.note, wanted, ready, g.health}
 }
 
-// withReplicas are the clusters of a workload that has replicas, and those that it is leaving: there it has what serves until the others
-// do.
+// withReplicas are the clusters of a workload that has replicas, and those that it is leaving or not gone from: there it has what serves
+// until the others do.
 func withReplicas(b Binding) []Placement {
-	return slices.DeleteFunc(slices.Concat(b.Placements, b.LeavingPlacements), func(p Placement) bool {
+	return slices.DeleteFunc(slices.Concat(b.Placements, b.LeavingPlacements, b.NotGone), func(p Placement) bool {
 		return p.Wanted == nil && (!p.leaving || p.Ready == nil)
 	})
 }
