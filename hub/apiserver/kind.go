@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 )
 
 // Object is what all of the hub's kinds are: a pointer to a struct of metadata, spec and status.
@@ -122,6 +123,23 @@ func conditionStatus(conditions []metav1.Condition, name string) string {
 		}
 	}
 	return ""
+}
+
+// conditionReason is the reason of a condition, or nothing while it is not there.
+func conditionReason(conditions []metav1.Condition, name string) string {
+	if condition := meta.FindStatusCondition(conditions, name); condition != nil {
+		return condition.Reason
+	}
+	return ""
+}
+
+// scheduled is True,NowhereElse of what has to leave a cluster and can't: it is placed, and not where it should be.
+func scheduled(conditions []metav1.Condition) string {
+	status := conditionStatus(conditions, workv1alpha1.BindingScheduled)
+	if conditionReason(conditions, workv1alpha1.BindingScheduled) == workv1alpha1.ScheduledNowhereElse {
+		status += "," + workv1alpha1.ScheduledNowhereElse
+	}
+	return status
 }
 
 // clusterReady is True,Lost in the time in which the connection may come back.

@@ -176,12 +176,7 @@ var overridePolicies = &kind[*policyv1alpha1.OverridePolicy]{
 	warnings: func(p *policyv1alpha1.OverridePolicy, exists func(string) bool) []string {
 		return policyv1alpha1.OverrideWarnings(p, exists)
 	},
-	columns: []column[*policyv1alpha1.OverridePolicy]{
-		number("Rules", "The number of rules.", func(p *policyv1alpha1.OverridePolicy) int64 { return rules(&p.Spec) }),
-		text("Effective", "Whether it selects something that is propagated, every selector is for a kind that is served, and every rule for some cluster.", func(p *policyv1alpha1.OverridePolicy) string {
-			return conditionStatus(p.Status.Conditions, policyv1alpha1.OverrideEffective)
-		}),
-	},
+	columns: overrideColumns[*policyv1alpha1.OverridePolicy](),
 }
 
 var clusterOverridePolicies = &kind[*policyv1alpha1.ClusterOverridePolicy]{
@@ -194,12 +189,7 @@ var clusterOverridePolicies = &kind[*policyv1alpha1.ClusterOverridePolicy]{
 	warnings: func(p *policyv1alpha1.ClusterOverridePolicy, exists func(string) bool) []string {
 		return policyv1alpha1.OverrideWarnings(p, exists)
 	},
-	columns: []column[*policyv1alpha1.ClusterOverridePolicy]{
-		number("Rules", "The number of rules.", func(p *policyv1alpha1.ClusterOverridePolicy) int64 { return rules(&p.Spec) }),
-		text("Effective", "Whether it selects something that is propagated, every selector is for a kind that is served, and every rule for some cluster.", func(p *policyv1alpha1.ClusterOverridePolicy) string {
-			return conditionStatus(p.Status.Conditions, policyv1alpha1.OverrideEffective)
-		}),
-	},
+	columns: overrideColumns[*policyv1alpha1.ClusterOverridePolicy](),
 }
 
 var bindings = &kind[*workv1alpha1.PropagationBinding]{
@@ -373,9 +363,20 @@ func policyColumns[T policyv1alpha1.Policy]() []column[T] {
 		text("Ready", "Whether everything that the policy claims is scheduled and applied.", func(p T) string {
 			return conditionStatus(p.GetStatus().Conditions, aggregate.PolicyReady)
 		}),
+		text("Reason", "Why it is, or is not.", func(p T) string { return conditionReason(p.GetStatus().Conditions, aggregate.PolicyReady) }),
 		number("Templates", "The number of templates that the policy claims.", func(p T) int64 { return int64(p.GetStatus().Templates) }),
 		number("Applied", "The number of them that all their clusters have applied.", func(p T) int64 { return int64(p.GetStatus().Applied) }),
 		number("Healthy", "The number of them that are healthy in all their clusters.", func(p T) int64 { return int64(p.GetStatus().Healthy) }),
+	}
+}
+
+func overrideColumns[T policyv1alpha1.Override]() []column[T] {
+	return []column[T]{
+		number("Rules", "The number of rules.", func(p T) int64 { return rules(p.GetSpec()) }),
+		text("Effective", "Whether it selects something that is propagated, every selector is for a kind that is served, and every rule for some cluster.", func(p T) string {
+			return conditionStatus(p.GetStatus().Conditions, policyv1alpha1.OverrideEffective)
+		}),
+		text("Reason", "Why it is, or is not.", func(p T) string { return conditionReason(p.GetStatus().Conditions, policyv1alpha1.OverrideEffective) }),
 	}
 }
 
@@ -384,7 +385,7 @@ func bindingColumns[T workv1alpha1.Binding]() []column[T] {
 		return func(b T) string { return conditionStatus(b.GetStatus().Conditions, name) }
 	}
 	return []column[T]{
-		text("Scheduled", "Whether clusters were found.", condition(workv1alpha1.BindingScheduled)),
+		text("Scheduled", "Whether clusters were found.", func(b T) string { return scheduled(b.GetStatus().Conditions) }),
 		text("FullyApplied", "Whether all clusters have applied the present content.", condition(workv1alpha1.BindingFullyApplied)),
 		number("Clusters", "The number of clusters that it goes to.", func(b T) int64 { return int64(len(b.GetSpec().Clusters)) }),
 		number("Applied", "The number of clusters that have applied it.", func(b T) int64 { return int64(b.GetStatus().Summary.Applied) }),

@@ -133,8 +133,8 @@ func TestKubectlShowsTheColumnsOfEachKind(t *testing.T) {
 	}{
 		{
 			path:    "/apis/policy.karmada.io/v1alpha1/namespaces/tables/propagationpolicies",
-			columns: []string{"Name", "Conflict-Resolution", "Priority", "Ready", "Templates", "Applied", "Healthy", "Age"},
-			first:   []any{"p", "Abort", 0.0, "", 0.0, 0.0, 0.0},
+			columns: []string{"Name", "Conflict-Resolution", "Priority", "Ready", "Reason", "Templates", "Applied", "Healthy", "Age"},
+			first:   []any{"p", "Abort", 0.0, "", "", 0.0, 0.0, 0.0},
 		},
 		{
 			path:    "/apis/work.karmada.io/v1alpha1/namespaces/tables/propagationbindings",
@@ -158,7 +158,7 @@ func TestKubectlShowsTheColumnsOfEachKind(t *testing.T) {
 		},
 		{
 			path:    "/apis/policy.karmada.io/v1alpha1/clusteroverridepolicies",
-			columns: []string{"Name", "Rules", "Effective", "Age"},
+			columns: []string{"Name", "Rules", "Effective", "Reason", "Age"},
 		},
 	} {
 		t.Run(c.path, func(t *testing.T) {
