@@ -126,7 +126,7 @@ func TestTheHubIsToldOfAKindThatComesAndGoes(t *testing.T) {
 	f.RestartHubWith(t, "controllers: {clusterGrace: 2s, policyStatusInterval: 200ms, kindRetryInterval: 1h, kindRetryMost: 1h}")
 	namespace := f.Hub().Namespace(t)
 	gadget := fleet.Object{APIVersion: "told.example.test/v1", Kind: "Gadget", Namespace: namespace, Name: "one"}
-	f.Hub().Apply(t, policyFor(gadget)+overrideFor(namespace, "sizes", "  resourceSelectors: [{apiVersion: told.example.test/v1, kind: Gadget, name: one}]\n  overrideRules: [{overriders: {}}]"))
+	f.Hub().Apply(t, policyFor(gadget)+overrideFor(namespace, "sizes", "  resourceSelectors: [{apiVersion: told.example.test/v1, kind: Gadget, name: one}]\n  overrideRules: [{overriders: {labelsOverrider: [{operator: add, value: {size: large}}]}}]"))
 	f.Hub().Eventually(t, policy(namespace, "gadget-one"), fleet.ConditionSays("Ready", "KindNotFound"))
 
 	definition := fleet.Object{APIVersion: "apiextensions.k8s.io/v1", Kind: "CustomResourceDefinition", Name: "gadgets.told.example.test"}

@@ -210,7 +210,7 @@ func TestAnOverridePolicyNamesTheRulesThatAreForNoCluster(t *testing.T) {
 	f := fleet.Shared(t)
 	namespace := f.Hub().Namespace(t)
 	slip := func(cluster string) string {
-		return overrideFor(namespace, "slip", "  overrideRules:\n  - {overriders: {}}\n  - {targetCluster: {clusterNames: ["+cluster+"]}, overriders: {}}")
+		return overrideFor(namespace, "slip", "  overrideRules:\n  - {overriders: {labelsOverrider: [{operator: add, value: {size: large}}]}}\n  - {targetCluster: {clusterNames: ["+cluster+"]}, overriders: {}}")
 	}
 	f.Hub().Apply(t, slip("member11"))
 	f.Hub().Eventually(t, overridePolicy(namespace, "slip"), fleet.ConditionIs("Effective", "False"),
@@ -225,7 +225,7 @@ func TestAnOverridePolicyThatSelectsNothingSaysSo(t *testing.T) {
 	f := fleet.Shared(t)
 	namespace := f.Hub().Namespace(t)
 	selects := func(kind string) string {
-		return overrideFor(namespace, "slip", "  resourceSelectors:\n  - {apiVersion: v1, kind: "+kind+"}\n  overrideRules:\n  - {overriders: {}}")
+		return overrideFor(namespace, "slip", "  resourceSelectors:\n  - {apiVersion: v1, kind: "+kind+"}\n  overrideRules:\n  - {overriders: {labelsOverrider: [{operator: add, value: {size: large}}]}}")
 	}
 	f.Hub().Apply(t, selects("Configmap"))
 	f.Hub().Eventually(t, overridePolicy(namespace, "slip"), fleet.ConditionIs("Effective", "False"),

@@ -41,9 +41,10 @@ func Make(facts Facts) Report {
 		report.Clusters = append(report.Clusters, cluster)
 		report.Problems = append(report.Problems, problems...)
 	}
-	problems, remarks := onPolicies(facts)
-	report.Problems, report.Remarks = append(report.Problems, problems...), remarks
-	report.Problems = append(report.Problems, idleOverrides(facts)...)
+	for _, told := range []func(Facts) (problems, remarks []Problem){onPolicies, onOverrides} {
+		problems, remarks := told(facts)
+		report.Problems, report.Remarks = append(report.Problems, problems...), append(report.Remarks, remarks...)
+	}
 	works := facts.worksByBinding()
 	for _, b := range facts.bindings() {
 		described, problem := describeBinding(b, works[bindingKey{b.kind, b.GetNamespace(), b.GetName()}], connected, holds)
@@ -205,14 +206,17 @@ func onPolicies(facts Facts) (problems, remarks []Problem) {
 	return problems, remarks
 }
 
-// idleOverrides are the override policies of which a part is for nothing that is there. What goes wrong when they are applied
-// is told where it goes wrong, on the binding.
-func idleOverrides(facts Facts) []Problem {
-	var problems []Problem
+// onOverrides tells of override policies of which a part is for nothing that is there; of one of several selectors it is a remark, for that
+// may be about to come. What goes wrong when they are applied is told where it goes wrong, on the binding.
+func onOverrides(facts Facts) (problems, remarks []Problem) {
 	add := func(object string, generation int64, status policyv1alpha1.OverrideStatus) {
 		effective := meta.FindStatusCondition(status.Conditions, policyv1alpha1.OverrideEffective)
-		if effective != nil && effective.Status == metav1.ConditionFalse && status.ObservedGeneration == generation {
+		switch {
+		case effective == nil || status.ObservedGeneration != generation:
+		case effective.Status == metav1.ConditionFalse:
 			problems = append(problems, Problem{object, effective.Reason, cmp.Or(effective.Message, "a part of it has no effect")})
+		case effective.Reason == aggregate.ReasonSelectorsUnused:
+			remarks = append(remarks, Problem{object, effective.Reason, effective.Message})
 		}
 	}
 	for i := range facts.Overrides {
@@ -223,7 +227,7 @@ func idleOverrides(facts Facts) []Problem {
 		p := &facts.ClusterOverrides[i]
 		add("override policy "+p.Name, p.Generation, p.Status)
 	}
-	return problems
+	return problems, remarks
 }
 
 // withoutBinding leaves out released templates: their clusters have them, and their binding is listed.

@@ -955,13 +955,21 @@ func TestAnOverridePolicyWithoutEffectIsAProblem(t *testing.T) {
 		{ObjectMeta: meta("shop", "changed", 3), Status: effective(metav1.ConditionFalse)},
 		{ObjectMeta: meta("shop", "fine", 2), Status: effective(metav1.ConditionTrue)},
 		{ObjectMeta: meta("shop", "new", 1)},
+		{ObjectMeta: meta("shop", "part", 2), Status: effective(metav1.ConditionTrue)},
 	}
+	part := &facts.Overrides[4].Status.Conditions[0]
+	part.Reason, part.Message = aggregate.ReasonSelectorsUnused, "not every resource selector selects something"
 	facts.ClusterOverrides = []policyv1alpha1.ClusterOverridePolicy{{ObjectMeta: meta("", "idle", 2), Status: effective(metav1.ConditionFalse)}}
 	want := []Problem{
 		{"override policy shop/idle", "NoClusterSelected", "no cluster is selected by the targetCluster of spec.overrideRules[1]"},
 		{"override policy idle", "NoClusterSelected", "no cluster is selected by the targetCluster of spec.overrideRules[1]"},
 	}
-	if diff := cmp.Diff(want, Make(facts).Problems); diff != "" {
+	report := Make(facts)
+	if diff := cmp.Diff(want, report.Problems); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+	remark := []Problem{{"override policy shop/part", "SelectorsUnused", "not every resource selector selects something"}}
+	if diff := cmp.Diff(remark, report.Remarks); diff != "" {
+		t.Errorf("remarks (-want +got):\n%s", diff)
 	}
 }

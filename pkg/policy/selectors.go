@@ -34,6 +34,18 @@ func CompileSelectors(namespace string, selectors []policyv1alpha1.ResourceSelec
 	return s, errors.Join(errs...)
 }
 
+// Len is how many selectors there are.
+func (s Selectors) Len() int { return len(s.rules) }
+
+// Only are some of the selectors, by their place.
+func (s Selectors) Only(places ...int) Selectors {
+	only := Selectors{namespace: s.namespace}
+	for _, i := range places {
+		only.rules = append(only.rules, s.rules[i])
+	}
+	return only
+}
+
 // Propagated finds a template that an override policy's selectors select and that a policy claims, or says of each selector
 // why there is none. It says nothing while that is not known: seen lacks kinds that are not known yet.
 func (s Selectors) Propagated(seen map[schema.GroupVersionKind]Seen) (found *Template, why string) {

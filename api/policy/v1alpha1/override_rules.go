@@ -26,10 +26,15 @@ func (s *OverrideSpec) Rules() iter.Seq2[*field.Path, *RuleWithCluster] {
 
 // HasRules says whether there is anything in a policy that may change something.
 func (s *OverrideSpec) HasRules() bool {
-	return len(s.OverrideRules) > 0 || s.Overriders.operations() > 0
+	for _, rule := range s.Rules() {
+		if rule.Overriders.operations() > 0 {
+			return true
+		}
+	}
+	return false
 }
 
-// OverrideEffective is the type of an override policy's condition: it is True when the policy has rules, selects something that is
+// OverrideEffective is the type of an override policy's condition: it is True when the policy has rules with overriders, selects something that is
 // propagated, every selector is for a kind that the hub serves, and every rule for some cluster.
 const OverrideEffective = "Effective"
 

@@ -49,7 +49,7 @@ func OverrideWarnings(policy Override, exists func(cluster string) bool) []strin
 	w := &warnings{exists: exists}
 	spec, path := policy.GetSpec(), field.NewPath("spec")
 	w.ofSelectors(spec.ResourceSelectors, path.Child("resourceSelectors"))
-	if !spec.HasRules() {
+	if len(spec.OverrideRules) == 0 && !spec.HasRules() {
 		w.say(path.Child("overrideRules"), "is empty: the policy changes nothing")
 		return mostTold(w.said)
 	}

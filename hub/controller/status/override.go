@@ -112,19 +112,19 @@ func (r *OverrideReconciler) kindChanged(wake *store.Mailbox[types.NamespacedNam
 	}
 }
 
-// affected are the policies that a template which has changed may matter to: those that select nothing, and those of which
-// only this one was known to be selected.
+// affected are the policies that a template which has changed may matter to: those with a selector that selects nothing, and those with
+// one by which only this template was known to be selected.
 func (r *OverrideReconciler) affected(template templates.Key) []types.NamespacedName {
 	return append(r.idle.lookingFor(template), r.proofs.lost(template, r.stands)...)
 }
 
-// stands says whether a policy's selectors still select the template, and a policy still propagates it.
+// stands says whether a policy's selector still selects the template, and a policy still propagates it.
 func (r *OverrideReconciler) stands(proof proof) bool {
 	object, known := r.Kinds.Get(proof.template)
 	if !known || object == nil {
 		return false
 	}
-	found, _ := proof.selectors.Propagated(map[schema.GroupVersionKind]policy.Seen{proof.template.GroupVersionKind: {Objects: []metav1.Object{object}}})
+	found, _ := proof.selector.Propagated(map[schema.GroupVersionKind]policy.Seen{proof.template.GroupVersionKind: {Objects: []metav1.Object{object}}})
 	return found != nil
 }
 
@@ -177,7 +177,7 @@ func (r *OverrideReconciler) effective(p policyv1alpha1.Override) (*metav1.Condi
 		return condition, 0
 	}
 	if !p.GetSpec().HasRules() {
-		condition.Reason, condition.Message = "NoRules", "it changes nothing, for it has no rules: write them into spec.overrideRules"
+		condition.Reason, condition.Message = "NoRules", "it changes nothing, for it has no rule with overriders: write them into spec.overrideRules"
 		return condition, 0
 	}
 	if missing := missingKinds(r.Kinds, p.GetSpec().ResourceSelectors); len(missing) > 0 {
@@ -185,13 +185,13 @@ func (r *OverrideReconciler) effective(p policyv1alpha1.Override) (*metav1.Condi
 		condition.Message = fmt.Sprintf("the hub does not serve %s: check apiVersion and kind of the resource selectors, or apply the CRD", few(missing))
 		return condition, 0
 	}
-	selected, why, wait := r.selects(p, compiled.Selectors())
-	if !selected {
-		if why == "" {
-			return nil, wait
-		}
+	selected := r.selects(p, compiled.Selectors())
+	if !selected.known {
+		return nil, selected.wait
+	}
+	if !selected.some {
 		condition.Reason = aggregate.ReasonNothingSelected
-		condition.Message = "the resource selectors select nothing that is propagated: " + why
+		condition.Message = "the resource selectors select nothing that is propagated: " + selected.why
 		return condition, 0
 	}
 	clusters := r.Clusters.List()
@@ -205,58 +205,106 @@ func (r *OverrideReconciler) effective(p policyv1alpha1.Override) (*metav1.Condi
 		condition.Reason = workv1alpha1.ScheduledClustersLeftOut
 		condition.Message += fmt.Sprintf("; no cluster is called %s", few(strangers))
 	}
+	if selected.why != "" {
+		condition.Reason = aggregate.ReasonSelectorsUnused
+		condition.Message += "; not every resource selector selects something that is propagated: " + selected.why
+	}
 	return condition, 0
 }
 
-// selects says whether a policy selects something that another policy propagates, or why it does not. It says neither while it
-// is not known, or too soon to tell: a template or its claim may be about to come. A policy without selectors selects all.
-func (r *OverrideReconciler) selects(p policyv1alpha1.Override, selectors policy.Selectors) (selected bool, why string, wait time.Duration) {
-	key, wanted := store.Key(p), p.GetSpec().ResourceSelectors
-	template, proven := r.proofs.get(key)
-	if len(wanted) == 0 {
-		r.proofs.forget(key)
-		r.idle.forget(key)
-		return true, "", 0
+// selection says by how many of a policy's selectors something is selected that another policy propagates.
+type selection struct {
+	known bool // otherwise nothing can be said, and there is a time to wait, or something wakes the policy
+	some  bool
+	why   string // those that select nothing do; empty when all select something
+	wait  time.Duration
+}
+
+// selects finds out which of a policy's selectors select something that another policy propagates. It says nothing while
+// it is not known, or too soon to tell: a template or its claim may be about to come. A policy without selectors selects all.
+func (r *OverrideReconciler) selects(p policyv1alpha1.Override, selectors policy.Selectors) selection {
+	key := store.Key(p)
+	proofs := make([]proof, selectors.Len())
+	before := r.proofs.get(key)
+	for i := range proofs {
+		proofs[i].selector = selectors.Only(i)
+		if i < len(before) {
+			proofs[i].template = before[i].template
+		}
 	}
-	if proven && r.prove(key, proof{template, selectors}) {
-		return true, "", 0
+	r.prove(key, proofs)
+	missing := unproven(proofs)
+	if len(missing) == 0 {
+		r.idle.forget(key)
+		return selection{known: true, some: true}
 	}
 	if wait := r.idle.left(key, r.Every, r.Now()); wait > 0 {
-		return false, "", wait
+		return selection{wait: wait}
 	}
-	kinds := kindsOf(wanted)
-	seen := seenOf(r.Kinds, kinds, p.GetNamespace())
+	var wanted []policyv1alpha1.ResourceSelector
+	for _, i := range missing {
+		wanted = append(wanted, p.GetSpec().ResourceSelectors[i])
+	}
+	seen, unselecting := r.seen(wanted, p.GetNamespace()), []int{}
+	for _, i := range missing {
+		if found, why := proofs[i].selector.Propagated(seen); found != nil {
+			proofs[i].template = templates.Key{GroupVersionKind: found.Kind, NamespacedName: types.NamespacedName{Namespace: found.Namespace, Name: found.Name}}
+		} else if why != "" {
+			unselecting = append(unselecting, i)
+		}
+	}
+	unknown := len(unproven(proofs)) - len(unselecting)
+	r.prove(key, proofs)
+	left := unproven(proofs)
+	some := len(left) < len(proofs)
+	switch {
+	case len(left) > len(unselecting)+unknown:
+		return selection{wait: r.Every} // what was found went a moment ago
+	case unknown > 0 && !some:
+		return selection{}
+	case len(unselecting) == 0:
+		r.idle.forget(key)
+		return selection{known: true, some: true}
+	}
+	if wait := r.idle.wait(key, wanted, r.Every, r.Now()); wait > 0 {
+		return selection{wait: wait}
+	}
+	_, why := selectors.Only(unselecting...).Propagated(seen)
+	return selection{known: true, some: some, why: why}
+}
+
+// seen is what the hub has of the kinds that selectors name.
+func (r *OverrideReconciler) seen(selectors []policyv1alpha1.ResourceSelector, namespace string) map[schema.GroupVersionKind]policy.Seen {
+	kinds := kindsOf(selectors)
+	seen := seenOf(r.Kinds, kinds, namespace)
 	for _, kind := range kinds {
 		if !r.Kinds.Watches(kind) {
 			seen[kind] = policy.Seen{Unwatched: true}
 		}
 	}
-	found, why := selectors.Propagated(seen)
-	if found != nil {
-		template = templates.Key{GroupVersionKind: found.Kind, NamespacedName: types.NamespacedName{Namespace: found.Namespace, Name: found.Name}}
-		if !r.prove(key, proof{template, selectors}) {
-			return false, "", r.Every // it went a moment ago
-		}
-		r.idle.forget(key)
-		return true, "", 0
-	}
-	if why == "" {
-		return false, "", 0
-	}
-	if wait := r.idle.wait(key, wanted, r.Every, r.Now()); wait > 0 {
-		return false, "", wait
-	}
-	return false, why, 0
+	return seen
 }
 
-// prove remembers a proof before it looks whether it stands, so that no change is missed.
-func (r *OverrideReconciler) prove(key types.NamespacedName, by proof) bool {
-	r.proofs.set(key, by)
-	if r.stands(by) {
-		return true
+// prove takes away the proofs that do not stand. It remembers them before it looks, so that no change is missed.
+func (r *OverrideReconciler) prove(key types.NamespacedName, proofs []proof) {
+	r.proofs.set(key, proofs)
+	for i := range proofs {
+		if !r.stands(proofs[i]) {
+			proofs[i].template = templates.Key{}
+		}
 	}
-	r.proofs.forget(key)
-	return false
+	r.proofs.set(key, proofs)
+}
+
+// unproven are the places of the selectors of which nothing shows that they select something.
+func unproven(proofs []proof) []int {
+	var places []int
+	for i := range proofs {
+		if proofs[i].template == (templates.Key{}) {
+			places = append(places, i)
+		}
+	}
+	return places
 }
 
 // few names the first of what a message lists.

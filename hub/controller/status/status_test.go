@@ -933,12 +933,83 @@ func (w *world) overrideReconciler() *OverrideReconciler {
 	return &OverrideReconciler{Overrides: w.Overrides(), Clusters: w.MemberClusters.Kind(), Kinds: w.templates, Every: time.Second, Now: func() time.Time { return w.now }}
 }
 
+// labelled are overriders that change something.
+var labelled = policyv1alpha1.Overriders{LabelsOverrider: []policyv1alpha1.LabelAnnotationOverrider{{Operator: policyv1alpha1.OverriderOpAdd, Value: map[string]string{"a": "b"}}}}
+
+func TestAnOverridePolicyNamesTheSelectorsThatSelectNothingBesideOthersThatDo(t *testing.T) {
+	w := newWorld(t)
+	overrides := w.overrideReconciler()
+	sizes := types.NamespacedName{Namespace: "shop", Name: "sizes"}
+	selects := func(names ...string) (selectors []policyv1alpha1.ResourceSelector) {
+		for _, name := range names {
+			selectors = append(selectors, policyv1alpha1.ResourceSelector{APIVersion: "apps/v1", Kind: "Deployment", Name: name})
+		}
+		return selectors
+	}
+	w.OverridePolicies.Put(&policyv1alpha1.OverridePolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "sizes"},
+		Spec: policyv1alpha1.OverrideSpec{OverrideRules: []policyv1alpha1.RuleWithCluster{{Overriders: labelled}}, ResourceSelectors: selects("wbe", "web", "dp")}})
+	claimed := func(name string) *unstructured.Unstructured {
+		object := deployment("u1")
+		labels, annotations := policy.Marks(basePolicy())
+		object.SetName(name)
+		object.SetLabels(labels)
+		object.SetAnnotations(annotations)
+		return object
+	}
+	w.templates.Put(claimed("web"))
+	later := func() { w.now = w.now.Add(time.Second) }
+	const (
+		unused = "True SelectorsUnused: every rule is for some cluster; not every resource selector selects something that is propagated: "
+		fine   = "True ClustersSelected: every rule is for some cluster"
+		lacks  = "no Deployment in namespace shop has the name "
+	)
+	key := func(name string) templates.Key {
+		return templates.Key{GroupVersionKind: deployments, NamespacedName: types.NamespacedName{Namespace: "shop", Name: name}}
+	}
+	for _, step := range []struct {
+		reason string
+		change func()
+		of     string // the template that has changed
+		wakes  bool
+		want   string
+	}{
+		{"the others may be about to come", func() {}, "web", false, ""},
+		{"they do not", later, "web", true, unused + lacks + "wbe (1 is there); " + lacks + "dp (1 is there)"},
+		{"one comes", func() { w.templates.Put(claimed("dp")); later() }, "dp", true, unused + lacks + "wbe (2 are there)"},
+		{"the slip is mended", func() {
+			later()
+			w.OverridePolicies.Change("shop", "sizes", func(p *policyv1alpha1.OverridePolicy) { p.Spec.ResourceSelectors = selects("web", "dp") })
+		}, "web", true, fine},
+		{"nothing is looked for any more", func() { w.templates.Put(claimed("web")) }, "web", false, fine},
+		{"one goes", func() { w.templates.Delete(key("dp")) }, "dp", true, fine},
+		{"for good", later, "dp", true, unused + lacks + "dp (1 is there)"},
+		{"and the other", func() { w.templates.Delete(key("web")); later() }, "web", true,
+			"False NothingSelected: the resource selectors select nothing that is propagated: there is no Deployment in namespace shop"},
+	} {
+		step.change()
+		if woken := slices.Contains(overrides.affected(key(step.of)), sizes); woken != step.wakes {
+			t.Errorf("%s: woken by it: %t", step.reason, woken)
+		}
+		if _, err := overrides.Reconcile(t.Context(), sizes); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		p, _ := w.OverridePolicies.Get("shop", "sizes")
+		if effective := meta.FindStatusCondition(p.Status.Conditions, policyv1alpha1.OverrideEffective); effective != nil {
+			got = fmt.Sprintf("%s %s: %s", effective.Status, effective.Reason, effective.Message)
+		}
+		if got != step.want {
+			t.Errorf("%s: it says\n%s\nwant\n%s", step.reason, got, step.want)
+		}
+	}
+}
+
 func TestAnOverridePolicyThatSelectsNothingSaysWhyAndIsWokenByWhatMayChangeIt(t *testing.T) {
 	w := newWorld(t)
 	overrides := w.overrideReconciler()
 	sizes := types.NamespacedName{Namespace: "shop", Name: "sizes"}
 	w.OverridePolicies.Put(&policyv1alpha1.OverridePolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "sizes"},
-		Spec: policyv1alpha1.OverrideSpec{OverrideRules: []policyv1alpha1.RuleWithCluster{{}}, ResourceSelectors: []policyv1alpha1.ResourceSelector{{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}}}})
+		Spec: policyv1alpha1.OverrideSpec{OverrideRules: []policyv1alpha1.RuleWithCluster{{Overriders: labelled}}, ResourceSelectors: []policyv1alpha1.ResourceSelector{{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}}}})
 	says := func() string {
 		t.Helper()
 		if _, err := overrides.Reconcile(t.Context(), sizes); err != nil {
@@ -1005,7 +1076,7 @@ func TestAnOverridePolicySaysWhichOfItsRulesAreForNoCluster(t *testing.T) {
 	}
 	w.MemberClusters.Put(&clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "member1"}})
 	p := w.OverridePolicies.Put(&policyv1alpha1.OverridePolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "p"}, Spec: policyv1alpha1.OverrideSpec{
-		OverrideRules: []policyv1alpha1.RuleWithCluster{{TargetCluster: only("member1")}, {TargetCluster: only("member11")}, {}},
+		OverrideRules: []policyv1alpha1.RuleWithCluster{{TargetCluster: only("member1"), Overriders: labelled}, {TargetCluster: only("member11")}, {}},
 	}})
 	effective := func() *metav1.Condition {
 		t.Helper()
@@ -1044,11 +1115,15 @@ func TestAnOverridePolicySaysWhichOfItsRulesAreForNoCluster(t *testing.T) {
 		t.Errorf("with a slip in one of the names Effective is %+v", got)
 	}
 
-	p = w.OverridePolicies.Change("shop", "p", func(p *policyv1alpha1.OverridePolicy) { p.Spec.OverrideRules = nil })
-	if got := effective(); got.Status != metav1.ConditionFalse || got.Reason != "NoRules" {
-		t.Errorf("without rules Effective is %+v", got)
+	for _, without := range [][]policyv1alpha1.RuleWithCluster{nil, {{}, {TargetCluster: only("member1")}}} {
+		p = w.OverridePolicies.Change("shop", "p", func(p *policyv1alpha1.OverridePolicy) { p.Spec.OverrideRules = without })
+		if got := effective(); got.Status != metav1.ConditionFalse || got.Reason != "NoRules" {
+			t.Errorf("with the rules %v Effective is %+v", without, got)
+		}
 	}
-	p = w.OverridePolicies.Change("shop", "p", func(p *policyv1alpha1.OverridePolicy) { p.Spec.OverrideRules = []policyv1alpha1.RuleWithCluster{{}} })
+	p = w.OverridePolicies.Change("shop", "p", func(p *policyv1alpha1.OverridePolicy) {
+		p.Spec.OverrideRules = []policyv1alpha1.RuleWithCluster{{Overriders: labelled}}
+	})
 
 	w.templates.Problems[deployments] = errors.New("not served")
 	selects := w.OverridePolicies.Change("shop", "p", func(p *policyv1alpha1.OverridePolicy) {
