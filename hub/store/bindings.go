@@ -10,6 +10,7 @@ import (
 
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/templates"
+	"windlass.dev/windlass/pkg/interpret"
 )
 
 // Bindings are the bindings of both scopes.
@@ -17,6 +18,33 @@ type Bindings struct {
 	Scoped[workv1alpha1.Binding]
 	// UpdateSchedule writes spec.clusters and what the status says of scheduling in one step.
 	UpdateSchedule func(ctx context.Context, binding workv1alpha1.Binding) (workv1alpha1.Binding, error)
+}
+
+// HandleJobs wakes the bindings of Jobs for whoever can't decide before it knows whether one has ended: all when their kind is known, and
+// one when the Job changes and that concerns it.
+func (b Bindings) HandleJobs(wake *Mailbox[types.NamespacedName], concerns func(workv1alpha1.Binding) bool) templates.Handler {
+	return templates.Handler{
+		Changed: func(key templates.Key, initial bool) {
+			if initial || !interpret.Ends(key.GroupKind()) {
+				return // what was there at the start is known when its kind is
+			}
+			for _, binding := range b.ByIndex(ByTemplate, TemplateIndex(key)) {
+				if concerns(binding) {
+					wake.Add(Key(binding), false)
+				}
+			}
+		},
+		Kind: func(kind schema.GroupVersionKind) {
+			if !interpret.Ends(kind.GroupKind()) {
+				return
+			}
+			for _, binding := range b.List() {
+				if TemplateKey(binding).GroupVersionKind == kind {
+					wake.Add(Key(binding), false)
+				}
+			}
+		},
+	}
 }
 
 // Works are the works of all clusters.

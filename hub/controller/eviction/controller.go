@@ -11,7 +11,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -140,26 +139,7 @@ func (r *Reconciler) clusterChanged(wake *store.Mailbox[types.NamespacedName], o
 // handler wakes the bindings of Jobs: the end of one is the end of its evictions, and while it is not known whether it has
 // ended nothing is decided.
 func (r *Reconciler) handler(wake *store.Mailbox[types.NamespacedName]) templates.Handler {
-	return templates.Handler{
-		Changed: func(key templates.Key, initial bool) {
-			if initial || !interpret.Ends(key.GroupKind()) {
-				return // what was there at the start is known when its kind is
-			}
-			for _, binding := range r.Bindings.ByIndex(store.ByTemplate, store.TemplateIndex(key)) {
-				wake.Add(store.Key(binding), false)
-			}
-		},
-		Kind: func(kind schema.GroupVersionKind) {
-			if !interpret.Ends(kind.GroupKind()) {
-				return
-			}
-			for _, binding := range r.Bindings.List() {
-				if store.TemplateKey(binding).GroupVersionKind == kind {
-					wake.Add(store.Key(binding), true)
-				}
-			}
-		},
-	}
+	return r.Bindings.HandleJobs(wake, func(workv1alpha1.Binding) bool { return true })
 }
 
 // ended says whether a template that comes to an end by itself has ended. It is not known before the hub has seen the

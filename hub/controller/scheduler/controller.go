@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/cache"
@@ -397,28 +396,9 @@ func (r *Reconciler) holdingBegins(wake *store.Mailbox[types.NamespacedName]) {
 // handler wakes the bindings of Jobs on which nothing could be decided before the hub had seen the Job. The end of one
 // changes nothing about where it is.
 func (r *Reconciler) handler(wake *store.Mailbox[types.NamespacedName]) templates.Handler {
-	return templates.Handler{
-		Changed: func(key templates.Key, initial bool) {
-			if initial || !interpret.Ends(key.GroupKind()) {
-				return // what was there at the start is known when its kind is
-			}
-			for _, binding := range r.Bindings.ByIndex(store.ByTemplate, store.TemplateIndex(key)) {
-				if binding.GetStatus().SchedulerObservedGeneration != binding.GetGeneration() {
-					wake.Add(store.Key(binding), false)
-				}
-			}
-		},
-		Kind: func(kind schema.GroupVersionKind) {
-			if !interpret.Ends(kind.GroupKind()) {
-				return
-			}
-			for _, binding := range r.Bindings.List() {
-				if store.TemplateKey(binding).GroupVersionKind == kind {
-					wake.Add(store.Key(binding), false)
-				}
-			}
-		},
-	}
+	return r.Bindings.HandleJobs(wake, func(binding workv1alpha1.Binding) bool {
+		return binding.GetStatus().SchedulerObservedGeneration != binding.GetGeneration()
+	})
 }
 
 // paused are the clusters that a policy names to pause what is sent there.
