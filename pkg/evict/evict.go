@@ -84,17 +84,17 @@ func Decide(f Facts) Decision {
 			continue // it leaves the hub, and everything in it goes with it
 		}
 		task := f.task(name)
-		if !f.Claimed {
-			decision.keep(f.last(task, &decision))
-			continue
-		}
-		if f.Ended && (task == nil || f.goesTo(name)) {
+		if f.Ended && (task == nil || f.goesTo(name)) && f.Claimed {
 			continue // nothing runs there any more, and elsewhere it would run once more
 		}
 		taint, due := f.leaves(cluster)
 		if due.After(f.Now) {
 			decision.lookAgain(due.Sub(f.Now))
 			taint = nil
+		}
+		if !f.Claimed {
+			decision.keep(f.unclaimed(name, task, taint, &decision))
+			continue
 		}
 		if taint == nil && f.goesTo(name) && !f.keepsMore(task) {
 			continue
@@ -121,6 +121,20 @@ func (f *Facts) next(cluster string, task *workv1alpha1.GracefulEvictionTask, ta
 		return nil
 	}
 	return task
+}
+
+// unclaimed is the task of a cluster from now on where no policy claims the template: as last says. That it has to leave a cluster it is
+// told, too, though nobody finds another place for it, and it stays; whoever drains the cluster has to know.
+func (f *Facts) unclaimed(cluster string, task *workv1alpha1.GracefulEvictionTask, taint *corev1.Taint, decision *Decision) *workv1alpha1.GracefulEvictionTask {
+	switch {
+	case taint == nil || f.Ended || !f.goesTo(cluster):
+		return f.last(task, decision)
+	case task == nil || task.Reason == ReasonTaintRemoved:
+		return f.newTask(cluster, task, taint)
+	case task.Reason == ReasonTaintUntolerated:
+		return task
+	}
+	return f.last(task, decision)
 }
 
 // last is a task from now on that no policy stands behind any more. It goes on only while somebody decided, when one did, that its
@@ -406,7 +420,7 @@ func Explain(f Facts, targets []workv1alpha1.TargetCluster) map[string]string {
 		case goes && (task.Reason == ReasonTaintRemoved || task.Reason == ReasonRescheduled):
 			// It stays. That it may keep more replicas for a while is in its work.
 		case goes:
-			said[task.FromCluster] = "has to be left because of a taint NoExecute, and goes on, for no other cluster fits"
+			said[task.FromCluster] = "has to be left because of a taint NoExecute, and goes on, for it has no other place"
 			if task.Message != "" {
 				said[task.FromCluster] += ": " + task.Message
 			}

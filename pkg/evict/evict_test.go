@@ -163,10 +163,15 @@ func TestWhichClustersATemplateIsLeaving(t *testing.T) {
 		{reason: "a while of centuries does not wrap round", binding: tolerating(settled("b"), forAWhile("drain", 10_000_000_000)), clusters: fleet(tainted("b", "drain")), again: int(longest)},
 		{reason: "nor does the longest that can be said", binding: tolerating(settled("b"), forAWhile("drain", math.MaxInt64)), clusters: fleet(tainted("b", "drain")), again: int(longest)},
 		{reason: "of two tolerations the first counts, as in Kubernetes", binding: tolerating(settled("b"), forEver("drain"), forAWhile("drain", 1)), clusters: fleet(tainted("b", "drain")), now: 60},
-		{reason: "what no policy claims stays", binding: settled("b"), clusters: fleet(tainted("b", "drain")), unclaimed: true},
+		{reason: "what no policy claims stays, and is said to have to leave", binding: settled("b"), clusters: fleet(tainted("b", "drain")), unclaimed: true, want: []string{"b"}},
+		{reason: "nobody claims it, and its last policy tolerated the taint", binding: tolerating(settled("b"), forEver("drain")), clusters: fleet(tainted("b", "drain")), unclaimed: true},
+		{reason: "nobody claims it, and the while of its last policy has not passed", binding: tolerating(settled("b"), forAWhile("drain", 60)), clusters: fleet(tainted("b", "drain")), unclaimed: true, now: 20, again: 40},
+		{reason: "nobody claims a Job that has ended", binding: settled("b"), clusters: fleet(tainted("b", "drain")), unclaimed: true, job: "ended"},
 		{reason: "and goes on leaving what it was leaving, until that is replaced", binding: changed(leaving(settled("a"), "b"), unhealthy), clusters: fleet(tainted("a"), tainted("b")), unclaimed: true, want: []string{"b"}},
 		{reason: "and now it is", binding: leaving(settled("a"), "b"), clusters: fleet(tainted("a"), tainted("b", "drain")), unclaimed: true},
-		{reason: "nobody is to find another place for it any more", binding: leaving(settled("b"), "b"), clusters: fleet(tainted("b", "drain")), unclaimed: true},
+		{reason: "nobody is to find another place for it any more", binding: leaving(settled("b"), "b"), clusters: fleet(tainted("b", "drain")), unclaimed: true, want: []string{"b"}},
+		{reason: "and the taint is gone", binding: leaving(settled("b"), "b"), clusters: fleet(tainted("b")), unclaimed: true},
+		{reason: "nobody claims it, and a part that is being moved is in a cluster that is tainted", binding: changed(moved(dividedBetween("a", "b"), "b", 4), unhealthy), clusters: fleet(tainted("a"), tainted("b", "drain")), unclaimed: true, want: []string{"b"}},
 		{reason: "nobody claims it, and its only new place has left the hub", binding: leaving(settled(), "b"), clusters: fleet(tainted("b")), unclaimed: true, want: []string{"b"}},
 		{reason: "nobody claims it, and one of its new places has left the hub", binding: changed(moved(dividedBetween("a"), "b", 2), func(b *workv1alpha1.PropagationBinding) {
 			b.Spec.Replicas = ptr.To[int32](4)
@@ -392,9 +397,9 @@ func TestWhyATemplateIsStillInAClusterThatItLeavesIsExplained(t *testing.T) {
 	spec.GracefulEvictionTasks = append(spec.GracefulEvictionTasks, workv1alpha1.GracefulEvictionTask{
 		FromCluster: "known", Reason: ReasonTaintUntolerated, Message: "the cluster has the taint drain:NoExecute"})
 	want := map[string]string{
-		"known":      "has to be left because of a taint NoExecute, and goes on, for no other cluster fits: the cluster has the taint drain:NoExecute",
+		"known":      "has to be left because of a taint NoExecute, and goes on, for it has no other place: the cluster has the taint drain:NoExecute",
 		"drained":    "is being left because of a taint NoExecute, and keeps its copy until the others are healthy",
-		"nowhere":    "has to be left because of a taint NoExecute, and goes on, for no other cluster fits",
+		"nowhere":    "has to be left because of a taint NoExecute, and goes on, for it has no other place",
 		"deselected": "need not be left any more, but the placement does not choose it; it keeps its copy until the others are healthy",
 		"moved":      "is being left, and keeps its copy until the others are healthy",
 	}
