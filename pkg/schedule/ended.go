@@ -6,7 +6,7 @@ import "slices"
 var jobEnded = newCause(RuleReplicaDivision, "fits, but the Job has ended and would run once more", "fit, but the Job has ended and would run once more")
 
 // decideEnded decides about a Job that has ended where clusters are chosen or replicas divided, so that one cluster could take
-// another's place, and about one that ran in parts. It leaves the Job in those that have it, as far as the placement still allows them, and sends it to no
+// another's place, or were while it ran, and about one that ran in parts. It leaves the Job in those that have it, as far as the placement still allows them, and sends it to no
 // other: there it would do once more what is done. How many clusters are wanted, and what room they have, is nothing to what
 // does not run.
 func (p *problem) decideEnded() Decision {

@@ -32,6 +32,7 @@ type Facts struct {
 	Leaving   []string                     // clusters that the template has to leave, as soon as another place is found
 	Paused    []string                     // clusters that the policy names to pause what is sent there; this decides nothing, and a name that none has is told
 	Ended     bool                         // it is a Job that is complete or has failed: it stays where it is, and no other cluster takes its place
+	Ran       *Placement                   // with which a Job that has ended ran; nil: not known
 	Returning []string                     // clusters of Current that it was leaving and need not leave any more; it runs there still
 	KeepEmpty bool                         // send a workload also to clusters where it gets no replica, and which don't have it
 
@@ -114,7 +115,7 @@ type Refusal struct {
 // have any longer is better than nothing, and its owner is told.
 //
 // A Job that has ended has nothing to leave a cluster for, is not placed anew, and goes to no cluster that does not have it but
-// where the placement wants it in every cluster and it has run as a whole.
+// where the placement wants it in every cluster, and the one with which it ran did so as well.
 func Decide(facts Facts) Decision {
 	if facts.Ended {
 		facts.Leaving, facts.Fresh = nil, false
@@ -148,7 +149,7 @@ func decide(facts Facts) Decision {
 		return Decision{Group: facts.Group, Reason: ReasonNoClusterFit, Message: "no cluster is attached to this hub"}
 	}
 	p := newProblem(&facts)
-	if p.Ended && (p.inParts() || !p.Placement.everyCluster()) {
+	if p.Ended && (p.inParts() || !p.Placement.everyCluster() || p.Ran != nil && !p.Ran.everyCluster()) {
 		return p.decideEnded()
 	}
 	if len(p.view.groups) == 1 {

@@ -522,6 +522,10 @@ func TestAJobThatHasEndedDoesNotRunAnewInAnotherClustersPlace(t *testing.T) {
 			want: in("a", 3, "b", 1), message: "has ended: stays in 2 clusters, and does not run anew elsewhere"},
 		{reason: "a part of it is gone when its placement does not divide it any more", current: in("a", 3, "b", 1), place: &policyv1alpha1.Placement{ClusterAffinity: named("b", "c")},
 			want: in("b", 1), message: stays},
+		{reason: "its placement does not divide it any more, and it found room as a whole", current: in("a", 4), place: nil,
+			change: func(f *Facts) { f.Ran = compiled(t, &policyv1alpha1.Placement{ReplicaScheduling: divided()}) }, want: in("a", 4), message: stays},
+		{reason: "its placement does not choose clusters any more", current: in("a", 4), place: nil,
+			change: func(f *Facts) { f.Ran = compiled(t, chosen(1, nil)) }, want: in("a", 4), message: stays},
 		{reason: "a cluster is selected again while its removal there is held", current: in("a", 3), place: &policyv1alpha1.Placement{ReplicaScheduling: divided()},
 			change: func(f *Facts) { f.Held = in("b", 1) }, want: in("a", 3, "b", 1), message: "has ended: stays in 2 clusters, and does not run anew elsewhere"},
 		{reason: "all of it is held, and its clusters are selected again", place: nil,
@@ -579,7 +583,7 @@ func TestAJobThatHasEndedRunsInAClusterThatIsNewWhereEveryClusterIsToRunIt(t *te
 			got := Decide(Facts{
 				Template: Template{Kind: schema.GroupVersionKind{Group: "batch", Version: "v1", Kind: "Job"}}, Replicas: ptr.To[int32](4), Ended: true, Leaving: []string{"a"},
 				Fleet: fleet(member("a", servesJobs), member("b", servesJobs), member("c", servesJobs)), Placement: compiled(t, test.place),
-				Current: []workv1alpha1.TargetCluster{{Name: "a", Replicas: 4}},
+				Current: []workv1alpha1.TargetCluster{{Name: "a", Replicas: 4}}, Ran: compiled(t, &policyv1alpha1.Placement{ClusterAffinity: named("a")}),
 			})
 			var names []string
 			for _, target := range got.Clusters {

@@ -38,7 +38,7 @@ const (
 	PreservedAnnotation = "windlass.dev/preserved"
 	// RetainReplicasLabel "true" on a template leaves replicas to the member.
 	RetainReplicasLabel = "resourcetemplate.karmada.io/retain-replicas"
-	// AppliedPlacementAnnotation is the placement that the scheduler last decided with.
+	// AppliedPlacementAnnotation is the placement with which a Job runs, or ran when it had its end. Other bindings don't have it.
 	AppliedPlacementAnnotation = "policy.karmada.io/applied-placement"
 	// AppliedOverridesAnnotation and AppliedClusterOverridesAnnotation on a work are what OverridePolicies
 	// and ClusterOverridePolicies have changed in its manifest: a JSON list of policyName and overriders.

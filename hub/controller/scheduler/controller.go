@@ -4,6 +4,7 @@ package scheduler
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -210,6 +211,7 @@ type step struct {
 // step decides, and takes the room of what is placed.
 func (r *Reconciler) step(binding workv1alpha1.Binding, fleet *schedule.Fleet, room []capacity.Answer) step {
 	next := step{decision: r.decide(binding, fleet, room), scheduled: binding.DeepCopyObject().(workv1alpha1.Binding), undo: func() {}}
+	r.noteRun(next.scheduled)
 	if next.changed = record(next.scheduled, next.decision, r.Now()); next.changed {
 		next.undo = r.placed(next.scheduled, binding.GetSpec().Clusters)
 	}
@@ -274,7 +276,9 @@ func (r *Reconciler) Place(binding workv1alpha1.Binding) bool {
 		return false // agents are not waited for while a write waits
 	}
 	before := binding.GetSpec().Clusters
-	record(binding, r.decide(binding, r.fleet.snapshot(), nil), r.Now())
+	decision := r.decide(binding, r.fleet.snapshot(), nil)
+	r.noteRun(binding) // after the decision: if the Job ends meanwhile, this placement must not count as the one with which it ran
+	record(binding, decision, r.Now())
 	r.placed(binding, before)
 	return true
 }
@@ -327,6 +331,7 @@ func (r *Reconciler) question(binding workv1alpha1.Binding, fleet *schedule.Flee
 		Leaving:   evict.Leaving(spec),
 		Paused:    paused(spec.Suspension),
 		Ended:     r.ended(binding),
+		Ran:       r.ran(binding),
 		Returning: evict.Returning(spec),
 		Held:      r.held(binding),
 		KeepEmpty: r.KeepEmpty,
@@ -361,6 +366,42 @@ func (r *Reconciler) unknown(binding workv1alpha1.Binding) bool {
 func (r *Reconciler) ended(binding workv1alpha1.Binding) bool {
 	job, _ := r.job(binding)
 	return job != nil && interpret.Ended(job)
+}
+
+// noteRun notes in the binding of a Job that has not ended with which placement it runs. When it has, another placement can't tell
+// whether clusters were chosen for it.
+func (r *Reconciler) noteRun(binding workv1alpha1.Binding) {
+	job, _ := r.job(binding)
+	if job == nil || interpret.Ended(job) || !store.Claimed(binding) || !ours(binding) {
+		return
+	}
+	placement, err := json.Marshal(binding.GetSpec().Placement)
+	if err != nil {
+		return
+	}
+	annotations := binding.GetAnnotations()
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[workv1alpha1.AppliedPlacementAnnotation] = string(placement)
+	binding.SetAnnotations(annotations)
+}
+
+// ran is the placement with which a Job that has ended ran, where that was noted.
+func (r *Reconciler) ran(binding workv1alpha1.Binding) *schedule.Placement {
+	noted := binding.GetAnnotations()[workv1alpha1.AppliedPlacementAnnotation]
+	if noted == "" || !r.ended(binding) {
+		return nil
+	}
+	var placement policyv1alpha1.Placement
+	if json.Unmarshal([]byte(noted), &placement) != nil {
+		return nil // somebody has changed it
+	}
+	compiled, err := r.placements.compile(&placement)
+	if err != nil {
+		return nil
+	}
+	return compiled
 }
 
 // held are the clusters that the binding of a Job that has ended does not go to, and from which it is not removed before a person

@@ -503,6 +503,39 @@ func TestAJobThatHasEndedDoesNotRunAnewWhenItsClusterIsDeselected(t *testing.T) 
 	}
 }
 
+func TestAJobThatRanAsAWholeInOneClusterRunsInOthersByAPlacementThatChoosesNoneOnlyWhenItHasNotEnded(t *testing.T) {
+	for _, test := range []struct {
+		reason    string
+		condition any
+		want      []workv1alpha1.TargetCluster
+	}{
+		{"it runs", map[string]any{"type": "Complete", "status": "False"}, targets("a", "b", "c")},
+		{"it is complete", map[string]any{"type": "Complete", "status": "True"}, targets("a")},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld()
+			w.attach(thatRunsJobs("a"))
+			w.templates.Put(aJob("u1"))
+			w.PropagationBindings.Put(binding(jobBinding))
+			w.reconcile(t, web)
+			w.attach(thatRunsJobs("b"))
+			w.templates.Put(aJob("u1", test.condition))
+			stored, _ := w.PropagationBindings.Get("shop", web.Name)
+			stored.Spec.Placement = &policyv1alpha1.Placement{}
+			if !w.controller.Place(stored) {
+				t.Fatal("nothing was decided")
+			}
+			w.PropagationBindings.Put(stored)
+			w.attach(cluster("c"))
+			w.reconcile(t, web)
+			got, _ := w.PropagationBindings.Get("shop", web.Name)
+			if diff := cmp.Diff(test.want, got.Spec.Clusters); diff != "" {
+				t.Errorf("clusters (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestAJobThatHasEndedStaysInAClusterThatIsSelectedAgainWhileItsRemovalIsHeld(t *testing.T) {
 	holding := func(c *clusterv1alpha1.MemberCluster) *clusterv1alpha1.MemberCluster {
 		c.Status.Conditions = append(c.Status.Conditions, metav1.Condition{Type: clusterv1alpha1.ClusterDeletionsHeld, Status: metav1.ConditionTrue, Reason: clusterv1alpha1.DeletionsHeldTooMany})

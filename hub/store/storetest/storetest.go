@@ -6,6 +6,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -102,12 +103,20 @@ func (s *Store) Works() store.Works {
 	}
 }
 
-// schedule is the store's rule for what the scheduler writes: the clusters and its part of the status.
+// schedule is the store's rule for what the scheduler writes: the clusters, the placement that it notes, and its part of the status.
 func schedule[T workv1alpha1.Binding](next, said T) {
 	if !equality.Semantic.DeepEqual(next.GetSpec().Clusters, said.GetSpec().Clusters) {
 		next.SetGeneration(next.GetGeneration() + 1)
 	}
 	next.GetSpec().Clusters, next.GetSpec().GracefulEvictionTasks = said.GetSpec().Clusters, said.GetSpec().GracefulEvictionTasks
+	if placement, ok := said.GetAnnotations()[workv1alpha1.AppliedPlacementAnnotation]; ok {
+		annotations := maps.Clone(next.GetAnnotations())
+		if annotations == nil {
+			annotations = map[string]string{}
+		}
+		annotations[workv1alpha1.AppliedPlacementAnnotation] = placement
+		next.SetAnnotations(annotations)
+	}
 	status := next.GetStatus()
 	status.SchedulerObservedGeneration = next.GetGeneration()
 	status.SchedulerObservingAffinityName = said.GetStatus().SchedulerObservingAffinityName
