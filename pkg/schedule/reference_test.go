@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/ptr"
 
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 )
@@ -401,6 +402,37 @@ func chosenFor(facts *Facts) []int {
 	fit, _ := p.filter(filters)
 	chosen, _ := p.choose(fit)
 	return chosen
+}
+
+func TestWhatTheGroupsThatMayBeUsedDoNotHaveIsNotSearchedFor(t *testing.T) {
+	var members []*clusterv1alpha1.MemberCluster
+	for _, region := range []string{"ap", "eu", "us"} {
+		for _, zone := range []string{"1", "2"} {
+			members = append(members, member(region+zone, located("p", region, region+"-"+zone)))
+		}
+	}
+	for _, test := range []struct {
+		reason string
+		place  *policyv1alpha1.Placement
+		want   bool
+	}{
+		{"two regions have four zones", placement(over("region", 1, 2), over("zone", 4, 0), over("cluster", 1, 0)), false},
+		{"and not five", placement(over("region", 1, 2), over("zone", 5, 0), over("cluster", 1, 0)), true},
+		{"three zones are in more than one region", placement(over("region", 1, 1), over("zone", 3, 0), over("cluster", 1, 0)), true},
+		{"two regions have four clusters", placement(over("region", 1, 2), over("zone", 1, 0), over("cluster", 4, 0)), false},
+		{"and not five of these, either", placement(over("region", 1, 2), over("zone", 1, 0), over("cluster", 5, 0)), true},
+		{"all regions may be used", placement(over("region", 1, 0), over("zone", 6, 0), over("cluster", 1, 0)), false},
+	} {
+		p := newProblem(&Facts{Template: Template{Kind: deployment}, Replicas: ptr.To[int32](6), Fleet: fleet(members...), Placement: compiled(t, test.place)})
+		p.enter(&p.view.groups[0])
+		fit, _ := p.filter(filters)
+		if got := p.outOfReach(p.rank(fit)); got != test.want {
+			t.Errorf("%s: out of reach %t, want %t", test.reason, got, test.want)
+		}
+		if chosen, _ := p.choose(fit); (chosen == nil) != test.want {
+			t.Errorf("%s: chose %v", test.reason, chosen)
+		}
+	}
 }
 
 // referenceByRegion chooses as Karmada does for constraints by region and cluster, where clusters have no template yet. The

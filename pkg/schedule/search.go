@@ -63,13 +63,7 @@ type class struct {
 func (p *problem) intoClasses(ranked []candidate) []class {
 	weights := make([][]int64, len(p.view.grouping))
 	for t := range p.view.grouping {
-		grouping := &p.view.grouping[t]
-		members := make([][]candidate, len(grouping.names))
-		for _, c := range ranked {
-			for _, g := range grouping.of[c.at] {
-				members[g] = append(members[g], c)
-			}
-		}
+		members := p.view.grouping[t].members(ranked)
 		weights[t] = make([]int64, len(members))
 		for g := range members {
 			if len(members[g]) > 0 {
@@ -159,6 +153,47 @@ func sumOfLargest(numbers []int64, most int) int64 {
 		sum += n
 	}
 	return sum
+}
+
+// outOfReach says whether the largest number of groups by one topology can't have as many clusters, or groups by another topology, as are
+// asked for, whichever they are: then every choice would be tried in vain.
+func (p *problem) outOfReach(ranked []candidate) bool {
+	spread := &p.Placement.spread
+	for t := range spread.topologies {
+		most := spread.topologies[t].most
+		if most >= len(p.view.grouping[t].names) {
+			continue // all of them are enough: see tooFew
+		}
+		members := p.view.grouping[t].members(ranked)
+		has := make([]int64, len(members))
+		for g := range members {
+			has[g] = int64(len(members[g]))
+		}
+		if sumOfLargest(has, most) < int64(spread.clusters.least) {
+			return true
+		}
+		for u := range spread.topologies {
+			if u == t {
+				continue
+			}
+			counted := make([]int, len(p.view.grouping[u].names)) // for which group by t, from 1 on
+			for g := range members {
+				has[g] = 0
+				for _, c := range members[g] {
+					for _, other := range p.view.grouping[u].of[c.at] {
+						if counted[other] != g+1 {
+							counted[other] = g + 1
+							has[g]++
+						}
+					}
+				}
+			}
+			if sumOfLargest(has, most) < int64(spread.topologies[u].least) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // reach adds classes from one on until all smallest numbers are reached, and says whether that ended well.

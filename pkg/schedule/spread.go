@@ -243,6 +243,9 @@ func (p *problem) pick(ranked []candidate) ([]candidate, *cause) {
 	if len(groupings) == 0 {
 		return p.chooseClusters(ranked), nil
 	}
+	if len(groupings) > 1 && p.outOfReach(ranked) {
+		return nil, p.unreachable()
+	}
 	if picked := p.stay(ranked); picked != nil {
 		return picked, nil
 	}
@@ -283,6 +286,17 @@ func (p *problem) isRoomIn(picked []candidate) bool {
 		room += c.room
 	}
 	return room >= p.wanted()
+}
+
+// members are the clusters in each group, in their order. One may be in several.
+func (g *grouping) members(ranked []candidate) [][]candidate {
+	members := make([][]candidate, len(g.names))
+	for _, c := range ranked {
+		for _, group := range g.of[c.at] {
+			members[group] = append(members[group], c)
+		}
+	}
+	return members
 }
 
 // parts says whether each of the clusters is in one group only.
@@ -368,11 +382,7 @@ func (p *problem) makeRoom(ranked []candidate, count int) {
 // them, and then the best of the rest of them.
 func (p *problem) chooseByGroup(ranked []candidate) ([]candidate, *cause) {
 	spread, grouping := &p.Placement.spread, &p.view.grouping[0]
-	members := make([][]candidate, len(grouping.names))
-	for _, c := range ranked {
-		g := grouping.of[c.at][0]
-		members[g] = append(members[g], c)
-	}
+	members := grouping.members(ranked)
 	var groups []electable
 	for g := range members {
 		if len(members[g]) > 0 {
