@@ -109,6 +109,13 @@ func TestAChangeOfALazyPolicyArrivesWithTheNextChangeOfTheTemplate(t *testing.T)
 	f.Hub().Patch(t, object, "data: {greeting: good evening}")
 	f.Member("member2").Eventually(t, object, fleet.Field("data.greeting", "good evening"))
 	f.Member("member1").EventuallyGone(t, object)
+
+	// A change of the object that follows at once on the edit that makes the policy Lazy follows that edit.
+	f.Hub().Patch(t, owner, "spec: {activationPreference: null, placement: {clusterAffinity: {clusterNames: [member1]}}}")
+	f.Member("member1").Eventually(t, object)
+	f.Hub().Patch(t, owner, "spec: {activationPreference: Lazy, placement: {clusterAffinity: {clusterNames: [member2]}}}")
+	f.Hub().Patch(t, object, "data: {greeting: good night}")
+	f.Member("member2").Eventually(t, object, fleet.Field("data.greeting", "good night"))
 }
 
 // A policy that names a PriorityClass which the hub does not have says so, and its templates go out when it is there.

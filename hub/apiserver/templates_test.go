@@ -10,19 +10,24 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/restmapper"
 	"sigs.k8s.io/yaml"
+
+	"windlass.dev/windlass/hub/templates"
 )
 
 const templatesNamespace = "templates"
@@ -137,6 +142,47 @@ func TestTheTemplatesCoverEveryNativeKind(t *testing.T) {
 			if native && isObject && !covered[named] && !slices.Contains(askForSomething, named.String()) {
 				t.Errorf("testdata/templates.yaml has no %s (%s)", resource.Kind, named)
 			}
+		}
+	}
+}
+
+func TestTheServerSaysWhatATemplateWasAtAResourceVersion(t *testing.T) {
+	makeNamespace(t, "past")
+	watcher := templates.New(templates.Config{Dynamic: hub.dynamic, Discovery: hub.client, Log: slog.New(slog.DiscardHandler)})
+	write := func(name, value string) *corev1.ConfigMap {
+		t.Helper()
+		wanted := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "past", Name: name}, Data: map[string]string{"value": value}}
+		maps := hub.client.CoreV1().ConfigMaps("past")
+		stored, err := maps.Create(t.Context(), wanted, metav1.CreateOptions{})
+		if apierrors.IsAlreadyExists(err) {
+			stored, err = maps.Update(t.Context(), wanted, metav1.UpdateOptions{})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stored
+	}
+	earlier := write("other", "1").ResourceVersion
+	first := write("settings", "1").ResourceVersion
+	between := write("other", "2").ResourceVersion
+	second := write("settings", "2").ResourceVersion
+	key := templates.Key{GroupVersionKind: corev1.SchemeGroupVersion.WithKind("ConfigMap"), NamespacedName: types.NamespacedName{Namespace: "past", Name: "settings"}}
+	for _, test := range []struct{ reason, at, want string }{
+		{"before it was made", earlier, ""}, {"when it was made", first, "1"}, {"when something else was written", between, "1"}, {"when it was changed", second, "2"},
+	} {
+		was, err := watcher.At(t.Context(), key, test.at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if was != nil {
+			got, _, _ = unstructured.NestedString(was.Object, "data", "value")
+			if was.GetKind() != "ConfigMap" || was.GetAPIVersion() != "v1" {
+				t.Errorf("%s it is a %s of %s", test.reason, was.GetKind(), was.GetAPIVersion())
+			}
+		}
+		if got != test.want {
+			t.Errorf("%s it has %q, want %q", test.reason, got, test.want)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
@@ -44,6 +45,23 @@ func (w *Watcher) Live(ctx context.Context, key Key) (*unstructured.Unstructured
 		return nil, fmt.Errorf("looking for %s: %w", key, ErrUnproven)
 	}
 	return nil, nil
+}
+
+// At reads a template from the API server as it was at a resource version of the past; nil when it was not there then. Of
+// what is more than some minutes ago the server knows nothing: IsResourceExpired is true of the error.
+func (w *Watcher) At(ctx context.Context, key Key, resourceVersion string) (*unstructured.Unstructured, error) {
+	client, err := w.client(key)
+	if err != nil {
+		return nil, err
+	}
+	list, err := client.List(ctx, metav1.ListOptions{
+		FieldSelector:   fields.OneTermEqualSelector(metav1.ObjectNameField, key.Name).String(),
+		ResourceVersion: resourceVersion, ResourceVersionMatch: metav1.ResourceVersionMatchExact,
+	})
+	if err != nil || len(list.Items) == 0 {
+		return nil, err
+	}
+	return &list.Items[0], nil
 }
 
 var (

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -43,6 +45,7 @@ type Templates interface {
 	List(kind schema.GroupVersionKind, namespace string) []*unstructured.Unstructured
 	Problem(schema.GroupVersionKind) error
 	Live(context.Context, templates.Key) (*unstructured.Unstructured, error)
+	At(ctx context.Context, key templates.Key, resourceVersion string) (*unstructured.Unstructured, error)
 	Patch(context.Context, templates.Key, []byte) error
 }
 
@@ -73,6 +76,8 @@ type Reconciler struct {
 
 	index *policy.Index
 	bound boundKinds
+	// lazySince has, by its UID, the resource version with which each policy became Lazy that did so under this process.
+	lazySince sync.Map
 }
 
 // Setup adds the controller to the manager. Before the manager starts, the caller waits until the
@@ -139,6 +144,7 @@ func (r *Reconciler) Setup(mgr manager.Manager, policies ...cache.SharedIndexInf
 // policyChanged brings the index up to date and wakes the templates that the policy selects or
 // selected, or that bear its claim.
 func (r *Reconciler) policyChanged(wake *store.Mailbox[templates.Key], old, new policyv1alpha1.Policy) {
+	r.noteLazy(old, new)
 	affected := []policyv1alpha1.Policy{}
 	if new != nil {
 		if err := r.index.Put(new); err != nil {
@@ -161,6 +167,18 @@ func (r *Reconciler) policyChanged(wake *store.Mailbox[templates.Key], old, new 
 		for _, key := range r.templatesOf(policy) {
 			wake.Add(key, false)
 		}
+	}
+}
+
+// noteLazy notes when a policy becomes Lazy.
+func (r *Reconciler) noteLazy(old, new policyv1alpha1.Policy) {
+	switch {
+	case new == nil:
+		r.lazySince.Delete(old.GetUID())
+	case !policy.Lazy(new):
+		r.lazySince.Delete(new.GetUID())
+	case old != nil && old.GetUID() == new.GetUID() && !policy.Lazy(old):
+		r.lazySince.Store(new.GetUID(), new.GetResourceVersion())
 	}
 }
 
@@ -388,18 +406,52 @@ func (r *Reconciler) bind(ctx context.Context, key templates.Key, template *unst
 		// before the new template gets its own.
 		return writer.Delete(ctx, existing)
 	}
-	if policy.Lazy(p) && !policy.Waits(p, existing, activated) {
+	desired := existing.DeepCopyObject().(workv1alpha1.Binding)
+	if err := r.lookBack(ctx, key, template, p, desired); err != nil {
+		return err
+	}
+	if policy.Lazy(p) && !policy.Waits(p, desired, activated) {
 		if known, err := r.isStored(ctx, p); err != nil || !known {
 			return err // the policy's event wakes the template
 		}
 	}
-	desired := existing.DeepCopyObject().(workv1alpha1.Binding)
 	r.fill(desired, template, p, activated, true)
 	if sameButResourceVersion(existing, desired) {
 		return nil
 	}
 	_, err = writer.Update(ctx, desired)
 	return err
+}
+
+// notThere stands for the content of a template that did not exist.
+const notThere = "none"
+
+// lookBack writes into a binding, which is not stored thus, what its template was when the policy became Lazy. The template may
+// have been changed since, or made, before this controller heard of the policy or got round to it; then the policy is due.
+func (r *Reconciler) lookBack(ctx context.Context, key templates.Key, template *unstructured.Unstructured, p policyv1alpha1.Policy, binding workv1alpha1.Binding) error {
+	_, known := binding.GetAnnotations()[workv1alpha1.ActivatedTemplateAnnotation]
+	since, noted := r.lazySince.Load(p.GetUID())
+	if known || !noted || !policy.ClaimOf(binding.GetLabels(), binding.GetAnnotations()).By(p) {
+		return nil
+	}
+	if order, err := resourceversion.CompareResourceVersion(template.GetResourceVersion(), since.(string)); err != nil || order <= 0 {
+		return nil // nobody has touched it since
+	}
+	before, err := r.Templates.At(ctx, key, since.(string))
+	if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
+		return nil // nobody knows any more, and to wait does less harm
+	}
+	if err != nil {
+		return fmt.Errorf("looking what %s was when policy %s became Lazy: %w", key, store.Key(p), err)
+	}
+	hash := notThere
+	if before != nil && before.GetUID() == template.GetUID() {
+		if hash, err = render.TemplateHash(before); err != nil {
+			return err
+		}
+	}
+	setActivated(binding, hash)
+	return nil
 }
 
 // isStored says whether a policy is what the store has. Policies and templates come by separate watches, so the cache may not show

@@ -599,6 +599,79 @@ func TestALazyPolicyIsFollowedWhenItsTemplateIsChangedNext(t *testing.T) {
 	}
 }
 
+func TestAChangeThatMakesAPolicyLazyHoldsForWhatIsMadeOrChangedAfterIt(t *testing.T) {
+	placing := func(cluster string, activation policyv1alpha1.ActivationPreference) *policyv1alpha1.PropagationPolicy {
+		p := pp("base", func(spec *policyv1alpha1.PropagationSpec) {
+			spec.ActivationPreference = activation
+			spec.Placement.ClusterAffinity = &policyv1alpha1.ClusterAffinity{ClusterNames: []string{cluster}}
+		}, all(deployments))
+		p.UID = "uid-of-base"
+		return p
+	}
+	key := templates.KeyOf(template(deployments, "shop", "web", "u1"))
+	change := func(w *world, annotation string) {
+		live, _ := w.templates.Get(key)
+		live = live.DeepCopy()
+		live.SetAnnotations(map[string]string{"team": annotation})
+		w.templates.Put(live)
+	}
+	status := func(w *world) {
+		live, _ := w.templates.Get(key)
+		live = live.DeepCopy()
+		live.Object["status"] = map[string]any{"replicas": int64(3)}
+		w.templates.Put(live)
+	}
+	for _, test := range []struct {
+		reason string
+		isNew  bool // the template is made after the policy was changed
+		after  func(*world)
+		heard  bool // the controller hears of the policy before it looks at what came after
+		want   string
+	}{
+		{reason: "nothing is changed", after: func(*world) {}, want: "a"},
+		{reason: "a status is written", after: status, want: "a"},
+		{reason: "the template is changed before the controller gets round to it", after: func(w *world) { change(w, "blue") }, heard: true, want: "b"},
+		{reason: "the template is changed before the controller hears of the policy", after: func(w *world) { change(w, "blue") }, want: "b"},
+		{reason: "the template is changed and a status is written", after: func(w *world) { change(w, "blue"); status(w) }, want: "b"},
+		{reason: "the template is changed and changed back", after: func(w *world) { change(w, "blue"); change(w, "red") }, want: "a"},
+		{reason: "the template is made before the controller hears of the policy", isNew: true, after: func(*world) {}, want: "b"},
+		{reason: "the store has forgotten what was", after: func(w *world) { w.templates.Compacted = true; change(w, "blue") }, want: "a"},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			before := placing("a", "")
+			w := newWorld(before)
+			web := template(deployments, "shop", "web", "u1")
+			web.SetAnnotations(map[string]string{"team": "red"})
+			create := func() { w.templates.Put(web); w.reconcile(t, key) }
+			if !test.isNew {
+				create()
+			}
+			w.templates.Put(template(deployments, "shop", "other", "u2"))
+			other, _ := w.templates.Get(templates.KeyOf(template(deployments, "shop", "other", "u2")))
+			next := w.PropagationPolicies.Put(placing("b", policyv1alpha1.LazyActivation))
+			next.ResourceVersion = other.GetResourceVersion() // policies and templates are of one store
+			if test.isNew {
+				create()
+			}
+			test.after(w)
+			if !test.heard {
+				w.reconcile(t, key)
+			}
+			w.controller.policyChanged(w.woken, before, next)
+			w.reconcile(t, key)
+			w.reconcile(t, key)
+			if got := w.binding(t, "web-deployment").Spec.Placement.ClusterAffinity.ClusterNames[0]; got != test.want {
+				t.Errorf("it goes to %s, want %s", got, test.want)
+			}
+			change(w, "green")
+			w.reconcile(t, key)
+			if got := w.binding(t, "web-deployment").Spec.Placement.ClusterAffinity.ClusterNames[0]; got != "b" {
+				t.Errorf("when it is changed next it goes to %s", got)
+			}
+		})
+	}
+}
+
 func TestAPriorityClassGivesABindingItsRankAndIsWaitedFor(t *testing.T) {
 	w := newWorld(pp("base", func(spec *policyv1alpha1.PropagationSpec) {
 		spec.SchedulePriority = &policyv1alpha1.SchedulePriority{PriorityClassSource: policyv1alpha1.KubePriorityClass, PriorityClassName: "urgent"}

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"windlass.dev/windlass/hub/templates"
 )
@@ -33,8 +34,11 @@ type Templates struct {
 	Unlisted map[schema.GroupVersionKind]bool
 	// RefuseStatus, when set, is the error of the next write of a status.
 	RefuseStatus error
+	// Compacted makes the server know nothing of the past.
+	Compacted bool
 
 	mu       sync.Mutex
+	past     map[templates.Key][]*unstructured.Unstructured
 	cached   map[templates.Key]*unstructured.Unstructured
 	live     map[templates.Key]*unstructured.Unstructured
 	wanted   map[string][]schema.GroupVersionKind
@@ -53,6 +57,7 @@ func NewTemplates() *Templates {
 		ClusterScoped: map[schema.GroupVersionKind]bool{},
 		Unwatched:     map[schema.GroupVersionKind]bool{},
 		Unlisted:      map[schema.GroupVersionKind]bool{},
+		past:          map[templates.Key][]*unstructured.Unstructured{},
 		cached:        map[templates.Key]*unstructured.Unstructured{},
 		live:          map[templates.Key]*unstructured.Unstructured{},
 		wanted:        map[string][]schema.GroupVersionKind{},
@@ -70,10 +75,17 @@ func (t *Templates) Put(obj *unstructured.Unstructured) {
 func (t *Templates) PutLive(obj *unstructured.Unstructured) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.store(obj)
+}
+
+func (t *Templates) store(obj *unstructured.Unstructured) *unstructured.Unstructured {
 	stored := obj.DeepCopy()
 	t.versions++
 	stored.SetResourceVersion(strconv.Itoa(t.versions))
-	t.live[templates.KeyOf(stored)] = stored
+	key := templates.KeyOf(stored)
+	t.live[key] = stored
+	t.past[key] = append(t.past[key], stored)
+	return stored
 }
 
 // Hold keeps the cache from seeing what is written, until Sync.
@@ -91,10 +103,7 @@ func (t *Templates) Sync() {
 }
 
 func (t *Templates) put(obj *unstructured.Unstructured) (resourceVersion string) {
-	stored := obj.DeepCopy()
-	t.versions++
-	stored.SetResourceVersion(strconv.Itoa(t.versions))
-	t.live[templates.KeyOf(stored)] = stored
+	stored := t.store(obj)
 	if !t.held {
 		t.cached[templates.KeyOf(stored)] = stored
 	}
@@ -209,6 +218,24 @@ func (t *Templates) Live(_ context.Context, key templates.Key) (*unstructured.Un
 		return nil, fmt.Errorf("looking for %s: %w", key, templates.ErrUnproven)
 	}
 	return t.live[key], nil
+}
+
+// At asks the server for what there was. It does not know of deletions.
+func (t *Templates) At(_ context.Context, key templates.Key, resourceVersion string) (*unstructured.Unstructured, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.Compacted {
+		return nil, apierrors.NewResourceExpired("the resource version is too old")
+	}
+	var found *unstructured.Unstructured
+	for _, obj := range t.past[key] {
+		if order, err := resourceversion.CompareResourceVersion(obj.GetResourceVersion(), resourceVersion); err != nil {
+			return nil, err
+		} else if order <= 0 {
+			found = obj
+		}
+	}
+	return found, nil
 }
 
 // Patch merges a patch into the metadata of a template. A UID in it must be the template's.
