@@ -52,15 +52,17 @@ func (e *Engine) Burden(ctx context.Context, removal *linkv1.Removal, most int) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, burdenLimit)
 	defer cancel()
-	var sum session.Burden
+	sum := session.Burden{Keep: true}
 	for _, o := range entry.Objects {
 		if !holdsOthers(o) {
+			sum.Keep = false
 			continue
 		}
-		count, err := e.countIn(ctx, removal.GetKey(), o, most)
+		count, kept, err := e.countIn(ctx, removal.GetKey(), o, most)
 		if err != nil {
 			return session.Burden{Others: most + 1, Text: fmt.Sprintf("what is in %s, which can't be counted (%s),", o.ID, classify(err).message)}
 		}
+		sum.Keep = sum.Keep && kept
 		if sum.Others += count; count > 0 {
 			sum.Text = burdenText(o.ID, count, most)
 		}
@@ -82,23 +84,29 @@ func burdenText(holder manifest.ID, count, most int) string {
 	return fmt.Sprintf("%s of the kind of %s that no work has put there", number, holder)
 }
 
-// countIn counts the objects, up to one more than most, that are deleted with the one that holds them, and that no work answers for.
-func (e *Engine) countIn(ctx context.Context, key string, holder manifest.Object, most int) (int, error) {
+// countIn counts the objects, up to one more than most, that are deleted with the one that holds them, and that no work answers for. Kept is
+// true when that one is not to be deleted, for it holds what a policy preserves.
+func (e *Engine) countIn(ctx context.Context, key string, holder manifest.Object, most int) (count int, kept bool, err error) {
 	client, err := e.locate(ctx, holder)
 	if err != nil || client == nil {
-		return 0, err
+		return 0, false, err
 	}
 	live, err := client.Get(ctx, holder.Name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return 0, nil
+		return 0, false, nil
 	case err != nil:
-		return 0, err
+		return 0, false, err
 	case !e.mayRemove(key, holder, live) || e.guards(live) != nil:
-		return 0, nil // it is not deleted
+		return 0, false, nil // it is not deleted
+	}
+	if e.holdsKept(live) {
+		return 0, true, nil
+	}
+	if preserved, err := e.holdsPreserved(ctx, live); err != nil || preserved != nil {
+		return 0, preserved != nil, err
 	}
 	answered := e.answeredFor()
-	count := 0
 	counting := func(id manifest.ID, object *metav1.PartialObjectMetadata) bool {
 		if !answered[id] {
 			count++
@@ -108,14 +116,14 @@ func (e *Engine) countIn(ctx context.Context, key string, holder manifest.Object
 	err = e.eachHeld(ctx, live, func(id manifest.ID, object *metav1.PartialObjectMetadata) bool {
 		return holder.Kind == "Namespace" && follows(id, object) || counting(id, object)
 	})
-	return count, err
+	return count, false, err
 }
 
-// answeredFor are the objects that works hold and will delete themselves.
+// answeredFor are the objects that works hold, each of which has a removal of its own.
 func (e *Engine) answeredFor() map[manifest.ID]bool {
 	all := map[manifest.ID]bool{}
 	for _, key := range e.config.State.Keys() {
-		if entry, held := e.config.State.Get(key); held && !keeps(entry) {
+		if entry, held := e.config.State.Get(key); held {
 			for _, o := range entry.Objects {
 				all[o.ID] = true
 			}
@@ -185,6 +193,14 @@ func isIn(id manifest.ID, holder *unstructured.Unstructured) bool {
 	}
 	resource, kind, served := definedBy(holder)
 	return served && id.Group == resource.Group && id.Kind == kind
+}
+
+// holdsKept says whether a work has something in an object that holds others, and would leave it there when it is removed.
+func (e *Engine) holdsKept(holder *unstructured.Unstructured) bool {
+	return slices.ContainsFunc(e.config.State.Keys(), func(key string) bool {
+		entry, held := e.config.State.Get(key)
+		return held && keeps(entry) && slices.ContainsFunc(entry.Objects, func(o manifest.Object) bool { return isIn(o.ID, holder) })
+	})
 }
 
 // holdsPreserved returns an object that would be deleted with the one that holds it, though the policy by which it came here

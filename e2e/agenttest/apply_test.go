@@ -588,6 +588,23 @@ func TestANamespaceIsLetGoForWhatAPolicyPreservesInIt(t *testing.T) {
 	r.applied("space", 1)
 	r.put(work("kept", 1, r.configMap("kept", map[string]any{"a": "b"})))
 	r.applied("kept", 1)
+	removal := &linkv1.Removal{Key: "space", Uid: "uid-of-space", Cause: linkv1.RemovalCause_REMOVAL_CAUSE_NOT_SELECTED}
+	weighs := func(reason string, want session.Burden) {
+		t.Helper()
+		if diff := cmp.Diff(want, r.engine.Burden(t.Context(), removal, 10)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", reason, diff)
+		}
+	}
+	weighs("nothing is preserved", session.Burden{})
+	preserving := work("more", 1, r.configMap("more", map[string]any{"a": "b"}))
+	preserving.PreserveResourcesOnDeletion = true
+	r.put(preserving)
+	r.applied("more", 1)
+	r.create(configMaps, r.configMap("by-hand", map[string]any{"a": "b"}))
+	weighs("a work in it preserves what it has", session.Burden{Keep: true})
+	r.remove("more", true)
+	r.removed("more")
+	weighs("something in it was let go of", session.Burden{Keep: true})
 
 	r.remove("space", false)
 	r.remove("kept", true)
@@ -598,7 +615,9 @@ func TestANamespaceIsLetGoForWhatAPolicyPreservesInIt(t *testing.T) {
 	if err != nil || space.GetDeletionTimestamp() != nil || space.GetLabels()[workv1alpha1.ManagedLabel] != "" {
 		t.Errorf("the Namespace is %v (%v), want it there and nobody's", space, err)
 	}
-	r.get(configMaps, "kept")
+	for _, name := range []string{"kept", "more", "by-hand"} {
+		r.get(configMaps, name)
+	}
 }
 
 func TestWhatCannotBeListedInANamespaceIsTooMuch(t *testing.T) {

@@ -132,6 +132,7 @@ func (a *Agent) Weighed(key string, sequence uint64, burden Burden, now time.Tim
 	}
 	delete(a.weighing, key)
 	if a.holds[key].UID == r.GetUid() {
+		r.Keep = burden.Keep // it was not asked for of what is kept anyway
 		a.decide(r, burden, now)
 	}
 }

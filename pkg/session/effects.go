@@ -119,6 +119,8 @@ type Burden struct {
 	Others int
 	// Text says so to a person: "30 objects in Namespace shop that no work has put there".
 	Text string
+	// Keep is true when it deletes nothing: all that it would delete holds something that a policy preserves.
+	Keep bool
 }
 
 // A Mark is what an agent remembers of the hub it obeys.

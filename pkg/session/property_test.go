@@ -51,7 +51,7 @@ func playHistory(w *world, random *rand.Rand) *strings.Builder {
 	w.brakes = BrakeSettings{Least: 1 + random.IntN(8), Window: time.Minute}
 	w.reportsFirst = random.IntN(2) == 0
 	w.agentBrakes = &BrakeSettings{Least: 1 + random.IntN(4), Window: 10 * time.Second}
-	w.burdens = map[string]int{"k00": 1, "k01": 2, "k02": 9} // they are weighed
+	w.burdens = map[string]int{"k00": 1, "k01": 2, "k02": 9, "k03": kept} // they are weighed
 	w.hubBrake, w.agentBrake = NewBrake(w.brakes), w.newAgentBrake()
 	w.backup = w.store.copy()
 	w.log = func(format string, args ...any) { fmt.Fprintf(history, "    "+format+"\n", args...) }

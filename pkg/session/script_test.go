@@ -162,11 +162,15 @@ func (w *world) command(t *testing.T, words []string) {
 		w.tick(d)
 	case "member", "store": // member slow|fast|failing|sound|work
 		w.condition(t, words[0], arg(1))
-	case "burden": // burden KEY N: the removal of a work takes N other objects along
+	case "burden": // burden KEY N|kept: the removal of a work takes N other objects along, or is none for what it holds
 		if w.burdens == nil {
 			w.burdens = map[string]int{}
 		}
-		w.burdens[arg(1)] = number(2, 0)
+		if arg(2) == "kept" {
+			w.burdens[arg(1)] = kept
+		} else {
+			w.burdens[arg(1)] = number(2, 0)
+		}
 	case "forget-hold": // the hub ended before it could write that something waits
 		w.store.held = false
 	case "confirm":

@@ -16,7 +16,7 @@ type world struct {
 	now      time.Time
 	settings Settings
 	brakes   BrakeSettings
-	// burdens are what removals take along, by key; only these are weighed.
+	// burdens are what removals take along, by key, or kept; only these are weighed.
 	burdens map[string]int
 	// reportsFirst: the member reports a removal before the agent's session hears that it is durable.
 	reportsFirst bool
@@ -252,7 +252,7 @@ func (w *world) connect() {
 	w.agent = NewAgent(AgentConfig{
 		Settings: w.settings, Version: "test", Mark: w.mark, Holds: w.member.known(),
 		Report: w.report, Unreported: w.unreported, Brake: w.agentBrake,
-		TakesAlong: func(r *linkv1.Removal) bool { return w.burdens[r.GetKey()] > 0 },
+		TakesAlong: func(r *linkv1.Removal) bool { return w.burdens[r.GetKey()] != 0 },
 	}, w.now)
 	w.unreported = nil
 	w.settle()
@@ -441,12 +441,19 @@ func along(h Hold) string {
 	return fmt.Sprintf(" along=%q", h.Along)
 }
 
+// kept stands among the burdens for what holds something that a policy preserves.
+const kept = -1
+
 func (w *world) agentEffect(e AgentEffect) {
 	switch e := e.(type) {
 	case WeighRemoval:
 		agent, key := w.agent, e.Removal.GetKey()
 		w.inMember(func() {
-			agent.Weighed(key, e.Sequence, Burden{Others: w.burdens[key], Text: fmt.Sprintf("%d objects in %s", w.burdens[key], key)}, w.now)
+			burden := Burden{Others: w.burdens[key], Text: fmt.Sprintf("%d objects in %s", w.burdens[key], key)}
+			if w.burdens[key] == kept {
+				burden = Burden{Keep: true}
+			}
+			agent.Weighed(key, e.Sequence, burden, w.now)
 		})
 	case SendToHub:
 		w.log("agent> %s", describeFromAgent(e.Message))
