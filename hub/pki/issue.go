@@ -112,6 +112,9 @@ func (s *Set) AdminKubeconfig(path, server string, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	// Without its authority, which the API server has: it verifies the certificate for every request, and each certificate that comes
+	// along as one more way to an authority, the front proxy's too.
+	pair.Certificate = pair.Certificate[:1]
 	certificate, key, err := EncodePair(pair)
 	if err != nil {
 		return err

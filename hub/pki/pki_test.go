@@ -290,6 +290,9 @@ func TestTheAdminKubeconfigIsKeptUntilSomethingChanges(t *testing.T) {
 	if diff := cmp.Diff([]string{"system:masters"}, certificate.Subject.Organization); diff != "" {
 		t.Error(diff)
 	}
+	if blocks := strings.Count(string(config.AuthInfos["windlass-admin"].ClientCertificateData), "BEGIN CERTIFICATE"); blocks != 1 {
+		t.Errorf("%d certificates are shown with every connection, want the administrator's alone: the API server tries each for every request", blocks)
+	}
 }
 
 func TestTheFrontProxyCertificateIsRenewedInPlace(t *testing.T) {
