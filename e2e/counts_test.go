@@ -59,6 +59,7 @@ type cost struct {
 var costs = []cost{
 	{writes("configmaps", "create", "update"), countedObjects + races, "the user's own apply (a create, which counts as an update), the claim included"},
 	{writes("configmaps", "delete"), countedObjects, "the user's own"},
+	{reads("configmaps"), 3*countedObjects + races, "the user's own: two for the apply, one for the deletion; the hub asks about nothing that its watch has told"},
 	{writes("propagationbindings", "create"), countedObjects + races, "the binding, with its clusters and Scheduled"},
 	{writes("propagationbindings", "update"), 2*countedObjects + 2*races, "the aggregated status; the mark of deletion"},
 	{writes("propagationbindings", "delete"), countedObjects + races, "the finalizer's end"},

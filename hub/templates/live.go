@@ -10,10 +10,14 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // ErrUnproven says that the API server did not answer whether an object exists.
 var ErrUnproven = errors.New("the kind is not served at present")
+
+// Deleted says whether the API server has told that the object with a UID was deleted. False says nothing: then Live finds out.
+func (w *Watcher) Deleted(uid types.UID) bool { return w.deletions.has(uid) }
 
 // Live reads a template from the API server, past the cache. It returns nil without an error only
 // when it is proven that the object does not exist: the server says so itself, or nothing defines the

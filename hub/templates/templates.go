@@ -66,6 +66,8 @@ type Watcher struct {
 	// served, and lost, some time, for one that is served no longer.
 	wake, served, lost chan struct{}
 
+	deletions deletions
+
 	mu       sync.RWMutex
 	wanted   map[string][]schema.GroupVersionKind // by who wants them
 	named    []schema.GroupVersionKind            // of which it is asked whether they are served
@@ -421,9 +423,17 @@ func (w *Watcher) informer(gvk schema.GroupVersionKind, resource schema.GroupVer
 		w.config.Log.Warn("watching templates is interrupted", "kind", gvk.Kind, "err", err)
 	})
 	_, _ = informer.AddEventHandler(cache.ResourceEventHandlerDetailedFuncs{
-		AddFunc:    func(obj any, initial bool) { w.tell(gvk, obj, initial) },
+		AddFunc: func(obj any, initial bool) {
+			w.deletions.forget(obj.(*unstructured.Unstructured).GetUID())
+			w.tell(gvk, obj, initial)
+		},
 		UpdateFunc: func(_, obj any) { w.tell(gvk, obj, false) },
-		DeleteFunc: func(obj any) { w.tell(gvk, obj, false) },
+		DeleteFunc: func(obj any) {
+			if template, told := obj.(*unstructured.Unstructured); told { // else it is what a new list lacks
+				w.deletions.tell(template.GetUID())
+			}
+			w.tell(gvk, obj, false)
+		},
 	})
 	return informer
 }

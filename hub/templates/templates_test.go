@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/discovery"
 	discoveryfake "k8s.io/client-go/discovery/fake"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
@@ -232,6 +233,19 @@ func TestAKindIsWatchedWhileSomebodyWantsIt(t *testing.T) {
 		if obj, known := w.watcher.Get(web); obj != nil || !known {
 			t.Errorf("after the deletion: %v, known %t", obj, known)
 		}
+		if !w.watcher.Deleted("u1") || w.watcher.Deleted("u2") || w.watcher.Deleted("") {
+			t.Error("it is not known of the object alone that it was deleted")
+		}
+	})
+	t.Run("what was deleted and is there again was restored", func(t *testing.T) {
+		client := w.server.Resource(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}).Namespace("shop")
+		if _, err := client.Create(t.Context(), object(web), metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		w.until(t, "it is seen", func() bool { return w.count("changed Deployment web") == 3 })
+		if w.watcher.Deleted("u1") {
+			t.Error("it is still said to be deleted")
+		}
 	})
 	t.Run("and still while the last one wants it", func(t *testing.T) {
 		w.watcher.Want("policies", nil)
@@ -250,6 +264,32 @@ func TestAKindIsWatchedWhileSomebodyWantsIt(t *testing.T) {
 			t.Error("it is said to be watched, or the other one is not")
 		}
 	})
+}
+
+func TestWhatANewListLacksWasNotToldToBeDeleted(t *testing.T) {
+	w := newWorld(object(web))
+	watches := make(chan *watch.RaceFreeFakeWatcher, 8)
+	w.server.PrependWatchReactor("deployments", func(clienttesting.Action) (bool, watch.Interface, error) {
+		begun := watch.NewRaceFreeFake()
+		watches <- begun
+		return true, begun, nil
+	})
+	w.run(t)
+	w.watcher.Want("policies", []schema.GroupVersionKind{deployments})
+	w.until(t, "the cache has it", w.has(web))
+	if err := w.server.Tracker().Delete(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}, "shop", "web"); err != nil {
+		t.Fatal(err)
+	}
+	expired := apierrors.NewResourceExpired("the watch was away for too long").Status()
+	(<-watches).Error(&expired)
+
+	w.until(t, "the handlers hear that it is missing", func() bool { return w.count("changed Deployment web") == 1 })
+	if obj, known := w.watcher.Get(web); obj != nil || !known {
+		t.Fatalf("the cache has %v, known %t", obj, known)
+	}
+	if w.watcher.Deleted("u1") {
+		t.Error("what is only missing is said to be deleted")
+	}
 }
 
 func TestTheScopeOfAKindIsKnownWithItsObjects(t *testing.T) {

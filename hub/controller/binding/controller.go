@@ -40,6 +40,7 @@ import (
 type Templates interface {
 	Handle(templates.Handler)
 	Get(templates.Key) (obj *unstructured.Unstructured, known bool)
+	Deleted(types.UID) bool
 	Live(context.Context, templates.Key) (*unstructured.Unstructured, error)
 }
 
@@ -376,6 +377,9 @@ func undecided(works map[string]*workv1alpha1.PropagationWork) bool {
 // its namespace is being deleted: that deletes bindings and templates in any order. Otherwise somebody
 // deleted the binding itself.
 func (r *Reconciler) removalCause(ctx context.Context, binding workv1alpha1.Binding) (workv1alpha1.RemovalCause, error) {
+	if r.Templates.Deleted(binding.GetSpec().Resource.UID) {
+		return workv1alpha1.RemovalTemplateDeleted, nil
+	}
 	live, err := r.Templates.Live(ctx, store.TemplateKey(binding))
 	if err != nil {
 		return "", err

@@ -534,6 +534,10 @@ func TestABindingThatIsDeletedGoesAfterItsLastWork(t *testing.T) {
 		cause  workv1alpha1.RemovalCause
 	}{
 		{"the template was deleted", func(w *world) { w.templates.Delete(settings) }, workv1alpha1.RemovalTemplateDeleted},
+		{"the watch has told that the template was deleted, and who asks is told nothing", func(w *world) {
+			w.templates.TellDeleted(settings)
+			w.templates.Unproven[settings.GroupVersionKind] = true
+		}, workv1alpha1.RemovalTemplateDeleted},
 		{"the template is being deleted", func(w *world) {
 			leaving := configMap("u1", "blue")
 			leaving.SetDeletionTimestamp(&metav1.Time{Time: storetest.Began})

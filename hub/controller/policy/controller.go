@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -44,6 +45,7 @@ type Templates interface {
 	Get(templates.Key) (obj *unstructured.Unstructured, known bool)
 	List(kind schema.GroupVersionKind, namespace string) []*unstructured.Unstructured
 	Problem(schema.GroupVersionKind) error
+	Deleted(types.UID) bool
 	Live(context.Context, templates.Key) (*unstructured.Unstructured, error)
 	At(ctx context.Context, key templates.Key, resourceVersion string) (*unstructured.Unstructured, error)
 	Patch(context.Context, templates.Key, []byte) error
@@ -349,20 +351,17 @@ func (r *Reconciler) claimedInAnotherVersion(key templates.Key, template *unstru
 		r.index.Select(policy.TemplateOf(template, theirs), policy.ClaimOf(binding.GetLabels(), binding.GetAnnotations()), r.waits).Policy != nil
 }
 
-// unbind deletes the bindings of a template that does not exist any more. What the cache lacks is
-// asked of the API server: only its own word is a reason to delete.
+// unbind deletes the bindings of a template that does not exist any more. What the cache lacks is no reason to delete: only the API
+// server's own word is, by a watch that tells of the deletion, or when it is asked.
 func (r *Reconciler) unbind(ctx context.Context, key templates.Key) error {
 	bindings := slices.DeleteFunc(r.Bindings.ByIndex(store.ByTemplate, store.TemplateIndex(key)),
 		func(binding workv1alpha1.Binding) bool { return binding.GetDeletionTimestamp() != nil })
-	if len(bindings) == 0 {
-		return nil
-	}
-	live, err := r.Templates.Live(ctx, key)
-	if err != nil {
-		return err
-	}
 	for _, binding := range bindings {
-		if live != nil && live.GetUID() == binding.GetSpec().Resource.UID {
+		gone, err := r.gone(ctx, key, binding.GetSpec().Resource.UID)
+		if err != nil {
+			return err
+		}
+		if !gone {
 			continue
 		}
 		if err := r.Bindings.For(binding.GetNamespace()).Delete(ctx, binding); err != nil && !apierrors.IsNotFound(err) {
@@ -370,6 +369,15 @@ func (r *Reconciler) unbind(ctx context.Context, key templates.Key) error {
 		}
 	}
 	return nil
+}
+
+// gone says whether the object that was a template is proven not to exist any more; another one may have its name.
+func (r *Reconciler) gone(ctx context.Context, key templates.Key, uid types.UID) (bool, error) {
+	if r.Templates.Deleted(uid) {
+		return true, nil
+	}
+	live, err := r.Templates.Live(ctx, key)
+	return err == nil && (live == nil || live.GetUID() != uid), err
 }
 
 // bind creates the binding of a template, or brings it up to date.

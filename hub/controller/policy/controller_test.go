@@ -469,6 +469,40 @@ func TestOnlyAProvenDeletionOfTheTemplateDeletesItsBinding(t *testing.T) {
 	}
 }
 
+func TestNobodyIsAskedAboutADeletionThatTheWatchHasTold(t *testing.T) {
+	tests := []struct {
+		reason  string
+		told    string // the UID of the object of which it was told
+		deleted bool
+	}{
+		{"it was the template", "u1", true},
+		{"it was another object of that name, and the template is only missing in the cache", "u0", false},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(pp("base", nil, all(deployments)))
+			web := template(deployments, "shop", "web", test.told)
+			key := templates.KeyOf(web)
+			w.templates.Put(web)
+			w.templates.TellDeleted(key)
+			web.SetUID("u1")
+			w.templates.Put(web)
+			w.reconcile(t, key)
+			if test.deleted {
+				w.templates.Delete(key)
+				w.templates.Unproven[deployments] = true // who asks is told nothing
+			} else {
+				w.templates.Forget(key)
+			}
+
+			w.reconcile(t, key)
+			if deleted := w.binding(t, "web-deployment").DeletionTimestamp != nil; deleted != test.deleted {
+				t.Errorf("the binding is being deleted: %t, want %t", deleted, test.deleted)
+			}
+		})
+	}
+}
+
 func TestAPolicyTakesATemplateOverWhenItMayAndSaysSo(t *testing.T) {
 	to := func(cluster string, priority int32, preemption policyv1alpha1.PreemptionBehavior) func(*policyv1alpha1.PropagationSpec) {
 		return func(spec *policyv1alpha1.PropagationSpec) {

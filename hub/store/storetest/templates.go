@@ -47,6 +47,7 @@ type Templates struct {
 	versions int
 	held     bool
 	reads    int
+	told     map[types.UID]bool // of deletions
 }
 
 // NewTemplates makes watches that have seen nothing yet.
@@ -61,6 +62,7 @@ func NewTemplates() *Templates {
 		cached:        map[templates.Key]*unstructured.Unstructured{},
 		live:          map[templates.Key]*unstructured.Unstructured{},
 		wanted:        map[string][]schema.GroupVersionKind{},
+		told:          map[types.UID]bool{},
 	}
 }
 
@@ -114,6 +116,17 @@ func (t *Templates) put(obj *unstructured.Unstructured) (resourceVersion string)
 func (t *Templates) Delete(key templates.Key) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	delete(t.cached, key)
+	delete(t.live, key)
+}
+
+// TellDeleted takes a template away from both, and has the watch tell it.
+func (t *Templates) TellDeleted(key templates.Key) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if obj := t.live[key]; obj != nil {
+		t.told[obj.GetUID()] = true
+	}
 	delete(t.cached, key)
 	delete(t.live, key)
 }
@@ -207,6 +220,13 @@ func (t *Templates) List(kind schema.GroupVersionKind, namespace string) []*unst
 		return slices.Compare([]string{a.GetNamespace(), a.GetName()}, []string{b.GetNamespace(), b.GetName()})
 	})
 	return list
+}
+
+// Deleted says whether a watch has told of a deletion.
+func (t *Templates) Deleted(uid types.UID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.told[uid]
 }
 
 // Live asks the server.
