@@ -23,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/component-base/metrics/legacyregistry"
 	"k8s.io/utils/ptr"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
@@ -713,6 +714,82 @@ func TestAnObjectThatIsBeingDeletedGoesWithItsLastFinalizer(t *testing.T) {
 	}
 }
 
+func TestADeletionInTheProcessDoesNotReadWhatTheCacheShows(t *testing.T) {
+	ctx := t.Context()
+	bindings := hub.server.Stores.Bindings
+	binding := newBinding("default", "deleted-unread")
+	binding.Finalizers = []string{workv1alpha1.BindingFinalizer}
+	created, err := bindings.Create(ctx, binding)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := func(what string, holds func(*workv1alpha1.PropagationBinding) bool) {
+		t.Helper()
+		eventually(t, "the watch cache shows "+what, func(ctx context.Context) (bool, error) {
+			cached, _, err := bindings.List(ctx, apiserver.ListOptions{Namespace: "default", Cached: true})
+			return slices.ContainsFunc(cached, holds), err
+		})
+	}
+	shown("the binding", func(b *workv1alpha1.PropagationBinding) bool { return b.UID == created.UID })
+	before := storeReads(t, "propagationbindings")
+
+	if err := bindings.Delete(ctx, "default", binding.Name, apiserver.DeleteOptions{UID: created.UID}); err != nil {
+		t.Fatal(err)
+	}
+	shown("its deletion", func(b *workv1alpha1.PropagationBinding) bool {
+		return b.UID == created.UID && b.DeletionTimestamp != nil
+	})
+	if read := storeReads(t, "propagationbindings") - before; read != 0 {
+		t.Errorf("the store was read %d times", read)
+	}
+	marked, err := bindings.Get(ctx, "default", binding.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if marked.Generation != created.Generation+1 || marked.DeletionGracePeriodSeconds == nil || *marked.DeletionGracePeriodSeconds != 0 {
+		t.Errorf("generation %d after %d, grace period %v", marked.Generation, created.Generation, marked.DeletionGracePeriodSeconds)
+	}
+	released := marked.DeepCopy()
+	released.Finalizers = nil
+	if _, err := bindings.Update(ctx, released); err != nil {
+		t.Fatal(err)
+	}
+	unkept := newBinding("default", "deleted-at-once")
+	if _, err := bindings.Create(ctx, unkept); err != nil {
+		t.Fatal(err)
+	}
+	if err := bindings.Delete(ctx, "default", unkept.Name, apiserver.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bindings.Get(ctx, "default", unkept.Name); !apierrors.IsNotFound(err) {
+		t.Errorf("what nothing keeps is there after its deletion: %v", err)
+	}
+}
+
+// storeReads is how often objects of a resource were read from etcd, one by one.
+func storeReads(t *testing.T, resource string) (reads uint64) {
+	t.Helper()
+	families, err := legacyregistry.DefaultGatherer.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() != "etcd_request_duration_seconds" {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			labels := map[string]string{}
+			for _, label := range metric.GetLabel() {
+				labels[label.GetName()] = label.GetValue()
+			}
+			if labels["operation"] == "get" && labels["resource"] == resource {
+				reads += metric.GetHistogram().GetSampleCount()
+			}
+		}
+	}
+	return reads
+}
+
 func TestAWorkThatIsBeingDeletedIsReplacedInOneWrite(t *testing.T) {
 	ctx := t.Context()
 	works := hub.server.Stores.Works
@@ -798,6 +875,12 @@ func TestInvalidObjectsAreRefusedOnEveryWay(t *testing.T) {
 	empty := newWork("invalid", "w", "")
 	if _, err := hub.server.Stores.Works.Create(ctx, empty); !apierrors.IsInvalid(err) {
 		t.Errorf("in process: error %v", err)
+	}
+	mislabelled := newWork("invalid", "mislabelled", configMapManifest)
+	mislabelled.Labels = map[string]string{"a label": "it is not"}
+	_, err := hub.server.Stores.Works.Create(ctx, mislabelled)
+	if status := apierrors.APIStatus(nil); !errors.As(err, &status) || len(status.Status().Details.Causes) != 2 { // its key, and its value
+		t.Errorf("metadata is refused with %v, want each fault once", err)
 	}
 	policy := newPolicy("default", "invalid")
 	unstructured.RemoveNestedField(policy.Object, "spec", "resourceSelectors")

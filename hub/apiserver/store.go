@@ -187,6 +187,13 @@ func (s *BindingStore[T]) UpdateSchedule(ctx context.Context, object T) (T, erro
 
 // Delete marks the object as being deleted, or removes it when no finalizer keeps it.
 func (s *Store[T]) Delete(ctx context.Context, namespace, name string, options DeleteOptions) error {
+	if options.Propagation != "" { // the registry writes down what the garbage collector shall do
+		return s.delete(ctx, namespace, name, options)
+	}
+	return s.DeleteMarked(ctx, namespace, name, options, func(T) {})
+}
+
+func (s *Store[T]) delete(ctx context.Context, namespace, name string, options DeleteOptions) error {
 	_, _, err := s.main.Delete(in(ctx, namespace), name, rest.ValidateAllObjectFunc, options.meta())
 	return err
 }
@@ -216,7 +223,7 @@ func (s *Store[T]) DeleteMarked(ctx context.Context, namespace, name string, opt
 			return object, nil
 		}), false, nil)
 	if errors.Is(err, errNothingKeepsIt) {
-		return s.Delete(ctx, namespace, name, options)
+		return s.delete(ctx, namespace, name, options)
 	}
 	return storeerr.InterpretUpdateError(err, s.kind.resource(), name)
 }
