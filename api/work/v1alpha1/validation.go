@@ -68,9 +68,16 @@ func ValidateClusterPropagationBindingStatusUpdate(binding, _ *ClusterPropagatio
 }
 
 func validateBinding(binding Binding) field.ErrorList {
-	_, namespaced := binding.(*PropagationBinding)
-	errs := apivalidation.ValidateObjectMetaAccessor(binding, namespaced, apivalidation.NameIsDNSSubdomain, field.NewPath("metadata"))
-	return append(errs, validateBindingSpec(binding)...)
+	return append(validateName(binding), validateBindingSpec(binding)...)
+}
+
+// validateName checks what of the metadata the registry leaves to the kinds. The rest it checks itself, for new objects and changed ones.
+func validateName(object metav1.Object) field.ErrorList {
+	var errs field.ErrorList
+	for _, message := range apivalidation.NameIsDNSSubdomain(object.GetName(), false) {
+		errs = append(errs, field.Invalid(field.NewPath("metadata", "name"), object.GetName(), message))
+	}
+	return errs
 }
 
 // validateBindingUpdate leaves a spec alone that was not changed, so that an object stored under
@@ -236,11 +243,10 @@ func validateHealth(health ResourceHealth, path *field.Path) field.ErrorList {
 
 // ValidatePropagationWork checks a new work and reports everything that is wrong with it.
 func ValidatePropagationWork(work *PropagationWork) field.ErrorList {
-	metadata := field.NewPath("metadata")
-	errs := apivalidation.ValidateObjectMeta(&work.ObjectMeta, true, apivalidation.NameIsDNSSubdomain, metadata)
+	errs := validateName(work)
 	cluster, found := strings.CutPrefix(work.Namespace, ExecutionNamespacePrefix)
 	if !found || len(clusterv1alpha1.ValidateClusterName(cluster, nil)) > 0 {
-		errs = append(errs, field.Invalid(metadata.Child("namespace"), work.Namespace,
+		errs = append(errs, field.Invalid(field.NewPath("metadata", "namespace"), work.Namespace,
 			"works lie in the namespaces of their clusters, which are named "+ExecutionNamespace("<cluster>")))
 	}
 	return append(errs, validateWorkSpec(&work.Spec)...)

@@ -234,7 +234,8 @@ func TestWorks(t *testing.T) {
 	}{
 		{"it lies in its cluster's namespace", func(w *PropagationWork) { w.Namespace = "shop" },
 			[]string{`metadata.namespace: Invalid value: "shop": works lie in the namespaces of their clusters, which are named karmada-es-<cluster>`}},
-		{"which names a cluster", func(w *PropagationWork) { w.Namespace = "karmada-es-" }, []string{"metadata.namespace: Invalid value", "metadata.namespace: Invalid value"}},
+		{"which names a cluster", func(w *PropagationWork) { w.Namespace = "karmada-es-" }, []string{"metadata.namespace: Invalid value"}},
+		{"its name is one of a DNS subdomain", func(w *PropagationWork) { w.Name = "web:1" }, []string{`metadata.name: Invalid value: "web:1"`}},
 		{"what is done about conflicts", func(w *PropagationWork) { w.Spec.ConflictResolution = "Merge" }, []string{"spec.conflictResolution: Unsupported value"}},
 		{"its binding", func(w *PropagationWork) { w.Spec.Binding = &BindingReference{Kind: "ResourceBinding"} },
 			[]string{`spec.binding.kind: Unsupported value: "ResourceBinding"`, "spec.binding.name: Required value"}},
