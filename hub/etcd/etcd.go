@@ -169,7 +169,11 @@ func (e *Etcd) Embedded() bool { return e.server != nil }
 
 // InProcess is a client of the embedded etcd that calls it as functions of this process, past its
 // socket. It must not be used when there is none, nor after Close. The caller closes it.
-func (e *Etcd) InProcess() *clientv3.Client { return v3client.New(e.server.Server) }
+func (e *Etcd) InProcess() *clientv3.Client {
+	client := v3client.New(e.server.Server)
+	client.Watcher = newWatcher(client.Watcher, e.server.Server.Watchable())
+	return client
+}
 
 // Client dials the store. The caller closes it.
 func (e *Etcd) Client() (*clientv3.Client, error) {
