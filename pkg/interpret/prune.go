@@ -140,10 +140,9 @@ func pruneDaemonSet(object map[string]any) {
 }
 
 // pruneJob drops the selector and the labels that the API server has made from the Job's UID,
-// unless the user made them, and the time to live: a member that deletes a finished Job would be
-// given it again, and run it again, for ever.
+// unless the user made them, and the time to live.
 func pruneJob(object map[string]any) {
-	remove(object, "spec", "ttlSecondsAfterFinished")
+	removeTimeToLive(object)
 	if manual, _ := at(object, "spec", "manualSelector").(bool); manual {
 		return
 	}
@@ -157,6 +156,21 @@ func pruneJob(object map[string]any) {
 		remove(mapAt(object, "spec", "template"), "metadata", "labels", label)
 	}
 }
+
+// RemoveTimeToLive takes out of a Job, which it changes, how long it stays when it has finished, and says whether there was
+// any. It must not reach a member, not by an override either.
+func RemoveTimeToLive(obj *unstructured.Unstructured) bool {
+	if kindOf(obj) != job || at(obj.Object, "spec", timeToLive) == nil {
+		return false
+	}
+	removeTimeToLive(obj.Object)
+	return true
+}
+
+const timeToLive = "ttlSecondsAfterFinished"
+
+// removeTimeToLive is needed because a member that deletes a finished Job would be given it again, and run it again, for ever.
+func removeTimeToLive(job map[string]any) { remove(job, "spec", timeToLive) }
 
 func pruneNamespace(object map[string]any) {
 	remove(object, "spec", "finalizers")

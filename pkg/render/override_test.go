@@ -220,3 +220,35 @@ overrideRules: [{` + inEurope + `overriders: {argsOverrider: [` + strings.Join(w
 		}
 	}
 }
+
+const report = `
+apiVersion: batch/v1
+kind: Job
+metadata: {name: report, namespace: shop, uid: bbbb}
+spec:
+  parallelism: 4
+  ttlSecondsAfterFinished: 60
+  template: {spec: {restartPolicy: Never, containers: [{name: report, image: "example.com/report:1"}]}}
+`
+
+func TestNoOverrideGivesAJobATimeToLive(t *testing.T) {
+	told := "spec.ttlSecondsAfterFinished, which an override writes, has no effect: a Job travels without it, or a member that deletes the finished Job would be given it again, and run it again"
+	for _, test := range []struct{ reason, overrides, want string }{
+		{"it is added", `overriders: {plaintext: [{path: /spec/ttlSecondsAfterFinished, operator: add, value: 5}]}`, told},
+		{"it is added for some", `overrideRules: [{` + inEurope + `overriders: {plaintext: [{path: /spec/ttlSecondsAfterFinished, operator: add, value: 5}]}}]`, told},
+		{"something else is", `overriders: {plaintext: [{path: /spec/backoffLimit, operator: add, value: 5}]}`, ""},
+	} {
+		r, works, errs := rendered(t, parseObject(t, report), test.overrides, 2, 2)
+		if err := errors.Join(errs...); err != nil {
+			t.Fatalf("%s: %v", test.reason, err)
+		}
+		for i, work := range works {
+			if raw := string(work.Spec.Workload.Manifests[0].Raw); strings.Contains(raw, "ttlSecondsAfterFinished") {
+				t.Errorf("%s: cluster %d gets %s", test.reason, i, raw)
+			}
+		}
+		if got := r.Doubt(); got != test.want {
+			t.Errorf("%s: the doubt is %q, want %q", test.reason, got, test.want)
+		}
+	}
+}

@@ -113,6 +113,7 @@ type content struct {
 	clusterOverrides, overrides string
 	// unknown is what the annotation for conflicts says, where that means nothing.
 	unknown string
+	mortal  bool     // an override gave a Job a time to live, which was taken away
 	idle    []string // overriders that found nothing to change
 	err     error
 }
@@ -208,11 +209,24 @@ const (
 // Doubt says what in the template, or in what overrides have written for some cluster, has no effect, and is probably a slip of
 // the pen; empty for nothing. It knows of the works that were rendered so far.
 func (r *Renderer) Doubt() string {
-	doubts := r.idle()
+	var doubts []string
 	if annotation := r.unknownResolution(); annotation != "" {
-		doubts = append([]string{annotation}, doubts...)
+		doubts = append(doubts, annotation)
 	}
-	return strings.Join(doubts, "; ")
+	if r.mortal() {
+		doubts = append(doubts, "spec.ttlSecondsAfterFinished, which an override writes, has no effect: a Job travels without it, or a member that deletes the finished Job would be given it again, and run it again")
+	}
+	return strings.Join(append(doubts, r.idle()...), "; ")
+}
+
+// mortal says whether an override has given a Job a time to live.
+func (r *Renderer) mortal() bool {
+	for _, made := range r.rendered {
+		if made.mortal {
+			return true
+		}
+	}
+	return false
 }
 
 // idle are the first few of the overriders that found nothing to change in a manifest that they are meant for.
@@ -356,6 +370,7 @@ func (r *Renderer) make(wanted differences, choice override.Choice) content {
 			return content{err: &OverrideError{err}}
 		}
 		manifest, made.idle = overridden, idle
+		made.mortal = interpret.RemoveTimeToLive(manifest)
 		made.conflicts, made.unknown = takeConflictResolution(manifest, made.conflicts)
 		made.clusterOverrides, made.overrides = choice.Record()
 	}
