@@ -26,6 +26,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/utils/ptr"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
@@ -87,7 +88,7 @@ type Renderer struct {
 	labels       map[string]string
 	name         string
 
-	divided     bool
+	divided     bool             // clusters have the replicas that the binding says
 	completions map[string]int32 // of a divided Job, by cluster
 	elastic     bool             // it is an indexed Job with as many replicas as completions
 
@@ -267,10 +268,11 @@ func (r *Renderer) unknownResolution() string {
 // completions. Where they don't share, each gets the template as it is.
 func (r *Renderer) divide(inParts bool) {
 	spec := r.binding.GetSpec()
-	if spec.Replicas == nil || !divides(spec.Placement) && !inParts {
-		return
+	inParts = inParts || divides(spec.Placement)
+	r.divided = spec.Replicas != nil && (inParts || numberedByAnother(spec))
+	if !r.divided || !inParts {
+		return // a Job whose parallelism another scheduler says keeps its completions, as in Karmada
 	}
-	r.divided = true
 	total, found := interpret.Completions(r.manifest)
 	if !found {
 		return
@@ -299,6 +301,14 @@ func (r *Renderer) divide(inParts bool) {
 
 func divides(placement *policyv1alpha1.Placement) bool {
 	return placement != nil && placement.ReplicaScheduling != nil && placement.ReplicaScheduling.ReplicaSchedulingType != policyv1alpha1.ReplicaSchedulingDuplicated
+}
+
+// numberedByAnother says whether a scheduler other than the hub's has said how many replicas clusters get, which then holds whatever
+// the placement says. The hub's own says the template's number where it does not divide, and may be a moment behind the template.
+func numberedByAnother(spec *workv1alpha1.BindingSpec) bool {
+	return !spec.PlacedByHub() && ptr.Deref(spec.Replicas, 0) > 0 && slices.ContainsFunc(spec.Clusters, func(target workv1alpha1.TargetCluster) bool {
+		return target.Replicas > 0
+	})
 }
 
 // endedInParts says whether a Job has ended and ran in parts, which it stays in whatever its placement says by now.

@@ -317,6 +317,55 @@ func TestAJobThatHasEndedInPartsKeepsThemWhereItsPlacementDividesNoMore(t *testi
 	}
 }
 
+func TestTheReplicasThatAnotherSchedulerSaysHoldWhateverThePlacementSays(t *testing.T) {
+	duplicated := &policyv1alpha1.Placement{ReplicaScheduling: &policyv1alpha1.ReplicaSchedulingStrategy{ReplicaSchedulingType: policyv1alpha1.ReplicaSchedulingDuplicated}}
+	job := parseObject(t, report)
+	if err := unstructured.SetNestedField(job.Object, int64(8), "spec", "completions"); err != nil {
+		t.Fatal(err)
+	}
+	web := parseObject(t, web)
+	for _, test := range []struct {
+		reason      string
+		scheduler   string
+		placement   *policyv1alpha1.Placement
+		template    *unstructured.Unstructured
+		replicas    int32 // of the binding
+		says        []int32
+		want        []int64
+		completions int64
+	}{
+		{"without replicaScheduling", "mine", &policyv1alpha1.Placement{}, web, 6, []int32{3, 1}, []int64{3, 1}, 0},
+		{"Duplicated", "mine", duplicated, web, 6, []int32{3, 0}, []int64{3, 0}, 0},
+		{"a Job keeps its completions", "mine", duplicated, job, 4, []int32{3, 1}, []int64{3, 1}, 8},
+		{"it says no number", "mine", duplicated, web, 6, []int32{0, 0}, []int64{6, 6}, 0},
+		{"the hub's own is behind the template", policyv1alpha1.DefaultSchedulerName, duplicated, web, 6, []int32{5, 5}, []int64{6, 6}, 0},
+		{"the hub's own, of a binding that names none", "", nil, web, 6, []int32{5, 5}, []int64{6, 6}, 0},
+	} {
+		binding := divided(test.says...)
+		binding.Spec.SchedulerName, binding.Spec.Placement, binding.Spec.Replicas = test.scheduler, test.placement, &test.replicas
+		works, err := Works(test.template, binding)
+		if err != nil {
+			t.Fatalf("%s: %v", test.reason, err)
+		}
+		var got []int64
+		for _, work := range works {
+			manifest := parseObject(t, string(work.Spec.Workload.Manifests[0].Raw))
+			field := "replicas"
+			if manifest.GetKind() == "Job" {
+				field = "parallelism"
+			}
+			replicas, _, _ := unstructured.NestedInt64(manifest.Object, "spec", field)
+			got = append(got, replicas)
+			if completions, _, _ := unstructured.NestedInt64(manifest.Object, "spec", "completions"); completions != test.completions {
+				t.Errorf("%s: %d completions, want %d", test.reason, completions, test.completions)
+			}
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.reason, diff)
+		}
+	}
+}
+
 func TestClustersWithTheSameNumbersShareTheirManifest(t *testing.T) {
 	works, err := Works(parseObject(t, web), divided(2, 4, 2))
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 )
 
 // Binding is a PropagationBinding or a ClusterPropagationBinding: they share spec and status, and
@@ -20,6 +22,11 @@ var (
 	_ Binding = (*PropagationBinding)(nil)
 	_ Binding = (*ClusterPropagationBinding)(nil)
 )
+
+// PlacedByHub says whether the hub's own scheduler decides where the template goes.
+func (s *BindingSpec) PlacedByHub() bool {
+	return s.SchedulerName == "" || s.SchedulerName == policyv1alpha1.DefaultSchedulerName
+}
 
 // Suspends says whether nothing is sent to a cluster.
 func (s *BindingSuspension) Suspends(cluster string) bool {

@@ -284,10 +284,7 @@ func (r *Reconciler) Place(binding workv1alpha1.Binding) bool {
 }
 
 // ours says whether this scheduler places the binding.
-func ours(binding workv1alpha1.Binding) bool {
-	name := binding.GetSpec().SchedulerName
-	return name == "" || name == policyv1alpha1.DefaultSchedulerName
-}
+func ours(binding workv1alpha1.Binding) bool { return binding.GetSpec().PlacedByHub() }
 
 // othersTurn says whether all that is written about where the binding goes is another scheduler's word. Only
 // that it is left to that one, this scheduler says, once, when nothing has been said yet.
