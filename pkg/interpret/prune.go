@@ -64,34 +64,58 @@ var pruners = map[schema.GroupKind]func(object map[string]any){
 // only name, namespace, and the labels and annotations that are content, and no value that the
 // hub's API server or its controllers have filled in for the hub alone. Plain defaults travel.
 func Prune(obj *unstructured.Unstructured) *unstructured.Unstructured {
+	pruned := Overridable(obj)
+	PruneOverridden(pruned)
+	return pruned
+}
+
+// Overridable returns what overrides change of a template, as a new object: what travels, and what a user sees on the hub beside it
+// and so may name in a path, which PruneOverridden takes out afterwards. There always are labels and annotations, since on the hub a template
+// has its marks among them. What a hub's API server has allocated is no part of it, or an override could not say another value.
+func Overridable(obj *unstructured.Unstructured) *unstructured.Unstructured {
 	object := make(map[string]any, len(obj.Object))
 	for key, value := range obj.Object {
 		if key != "status" && key != "metadata" {
 			object[key] = runtime.DeepCopyJSONValue(value)
 		}
 	}
-	object["metadata"] = travellingMetadata(obj)
+	metadata := map[string]any{"name": obj.GetName()}
+	if namespace := obj.GetNamespace(); namespace != "" {
+		metadata["namespace"] = namespace
+	}
+	for _, which := range []string{"labels", "annotations"} {
+		if entries := maps.Clone(mapAt(obj.Object, "metadata", which)); len(entries) > 0 {
+			metadata[which] = entries
+		}
+	}
+	object["metadata"] = metadata
 	if kindOf(obj) == service {
 		pruneNodePorts(object, obj.GetManagedFields())
 	}
 	if prune := pruners[kindOf(obj)]; prune != nil {
 		prune(object)
 	}
+	for _, which := range []string{"labels", "annotations"} {
+		if metadata[which] == nil {
+			metadata[which] = map[string]any{}
+		}
+	}
 	return &unstructured.Unstructured{Object: object}
 }
 
-func travellingMetadata(obj *unstructured.Unstructured) map[string]any {
-	metadata := map[string]any{"name": obj.GetName()}
-	if namespace := obj.GetNamespace(); namespace != "" {
-		metadata["namespace"] = namespace
+// PruneOverridden takes out of what Overridable has returned, which it changes, all that does not travel, also where an override wrote it.
+func PruneOverridden(obj *unstructured.Unstructured) {
+	for which, names := range map[string]map[string]struct{}{"labels": hubLabels, "annotations": hubAnnotations} {
+		metadata := mapAt(obj.Object, "metadata")
+		if entries := without(mapAt(metadata, which), names); len(entries) > 0 {
+			metadata[which] = entries
+		} else {
+			delete(metadata, which)
+		}
 	}
-	if labels := without(mapAt(obj.Object, "metadata", "labels"), hubLabels); len(labels) > 0 {
-		metadata["labels"] = labels
+	if kindOf(obj) == job {
+		pruneOverriddenJob(obj.Object)
 	}
-	if annotations := without(mapAt(obj.Object, "metadata", "annotations"), hubAnnotations); len(annotations) > 0 {
-		metadata["annotations"] = annotations
-	}
-	return metadata
 }
 
 func without(entries map[string]any, names map[string]struct{}) map[string]any {
@@ -140,9 +164,8 @@ func pruneDaemonSet(object map[string]any) {
 }
 
 // pruneJob drops the selector and the labels that the API server has made from the Job's UID,
-// unless the user made them, and the time to live.
+// unless the user made them. Labels of its pods are there on the hub, and stay so for overrides.
 func pruneJob(object map[string]any) {
-	removeTimeToLive(object)
 	if manual, _ := at(object, "spec", "manualSelector").(bool); manual {
 		return
 	}
@@ -152,25 +175,29 @@ func pruneJob(object map[string]any) {
 		"batch.kubernetes.io/job-name", "job-name",
 	}
 	removeLabels(object, generated...)
+	labels := mapAt(object, "spec", "template", "metadata", "labels")
 	for _, label := range generated {
-		remove(mapAt(object, "spec", "template"), "metadata", "labels", label)
+		delete(labels, label)
 	}
 }
 
-// RemoveTimeToLive takes out of a Job, which it changes, how long it stays when it has finished, and says whether there was
-// any. It must not reach a member, not by an override either.
-func RemoveTimeToLive(obj *unstructured.Unstructured) bool {
-	if kindOf(obj) != job || at(obj.Object, "spec", timeToLive) == nil {
-		return false
+// pruneOverriddenJob drops the time to live: a member that deletes a finished Job would be given it again, and run it again, for ever.
+func pruneOverriddenJob(object map[string]any) {
+	remove(object, "spec", timeToLive)
+	if labels := mapAt(object, "spec", "template", "metadata", "labels"); labels != nil && len(labels) == 0 {
+		remove(object, "spec", "template", "metadata", "labels")
 	}
-	removeTimeToLive(obj.Object)
-	return true
 }
 
 const timeToLive = "ttlSecondsAfterFinished"
 
-// removeTimeToLive is needed because a member that deletes a finished Job would be given it again, and run it again, for ever.
-func removeTimeToLive(job map[string]any) { remove(job, "spec", timeToLive) }
+// TimeToLive is how long a Job says that it stays when it has finished, in whatever form; nil where nothing is said.
+func TimeToLive(obj *unstructured.Unstructured) any {
+	if kindOf(obj) != job {
+		return nil
+	}
+	return at(obj.Object, "spec", timeToLive)
+}
 
 func pruneNamespace(object map[string]any) {
 	remove(object, "spec", "finalizers")

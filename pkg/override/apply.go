@@ -90,8 +90,8 @@ const maxIdle = 100
 
 // Apply returns the manifest as the clusters of this Choice get it, as a new object, and a sentence for each overrider that is
 // meant for this manifest and finds nothing in it to change, such as a container whose name is misspelt. The manifest is
-// what a template sends to members: of its metadata only name, namespace, labels and annotations. Every
-// error is an *Error, or an Errors of the first few.
+// what interpret.Overridable makes of a template: of its metadata only name, namespace, labels and annotations, the hub's marks
+// among them. Every error is an *Error, or an Errors of the first few.
 func (c Choice) Apply(manifest *unstructured.Unstructured) (overridden *unstructured.Unstructured, idle []string, err error) {
 	a := &application{object: runtime.DeepCopyJSON(manifest.Object), original: manifest, values: c.values, shared: c.shared}
 	if a.shared == nil {
@@ -311,15 +311,18 @@ func (a *application) stillTheSame(before map[string]any) error {
 			return fmt.Errorf("metadata.%s can't be overridden: of metadata only labels and annotations travel", field)
 		}
 	}
+	hadMetadata, _ := before["metadata"].(map[string]any)
 	for _, which := range []string{"labels", "annotations"} {
-		if err := a.checkMarks(which, metadata[which]); err != nil {
+		had, _ := hadMetadata[which].(map[string]any)
+		if err := a.checkMarks(which, metadata[which], had); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (a *application) checkMarks(which string, value any) error {
+// checkMarks refuses marks that the object did not have. Those that are there, or are gone, make no difference: they don't travel.
+func (a *application) checkMarks(which string, value any, had map[string]any) error {
 	if value == nil {
 		return nil
 	}
@@ -334,7 +337,7 @@ func (a *application) checkMarks(which string, value any) error {
 		if _, text := entries[key].(string); !text {
 			return fmt.Errorf("metadata.%s[%s] would be no string: write it in quotes", which, key)
 		}
-		if policyv1alpha1.ReservedMark(key) {
+		if policyv1alpha1.ReservedMark(key) && entries[key] != had[key] {
 			return fmt.Errorf("metadata.%s[%s] is a mark of the hub's own: an override can't set it", which, key)
 		}
 	}

@@ -235,6 +235,8 @@ func TestNoOverrideGivesAJobATimeToLive(t *testing.T) {
 	told := "spec.ttlSecondsAfterFinished, which an override writes, has no effect: a Job travels without it, or a member that deletes the finished Job would be given it again, and run it again"
 	for _, test := range []struct{ reason, overrides, want string }{
 		{"it is added", `overriders: {plaintext: [{path: /spec/ttlSecondsAfterFinished, operator: add, value: 5}]}`, told},
+		{"it is replaced", `overriders: {plaintext: [{path: /spec/ttlSecondsAfterFinished, operator: replace, value: 5}]}`, told},
+		{"it is removed", `overriders: {plaintext: [{path: /spec/ttlSecondsAfterFinished, operator: remove}]}`, ""},
 		{"it is added for some", `overrideRules: [{` + inEurope + `overriders: {plaintext: [{path: /spec/ttlSecondsAfterFinished, operator: add, value: 5}]}}]`, told},
 		{"something else is", `overriders: {plaintext: [{path: /spec/backoffLimit, operator: add, value: 5}]}`, ""},
 	} {
@@ -249,6 +251,61 @@ func TestNoOverrideGivesAJobATimeToLive(t *testing.T) {
 		}
 		if got := r.Doubt(); got != test.want {
 			t.Errorf("%s: the doubt is %q, want %q", test.reason, got, test.want)
+		}
+	}
+}
+
+// TestOverridesFindWhatATemplateHasOnTheHub has overrides of what is there for whoever looks at the template, and of which only
+// content travels.
+func TestOverridesFindWhatATemplateHasOnTheHub(t *testing.T) {
+	const (
+		bare = `{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: shop}, data: {a: b}}`
+		held = `{apiVersion: v1, kind: ConfigMap, data: {a: b}, metadata: {name: a, namespace: shop,
+  labels: {propagationpolicy.karmada.io/permanent-id: id, karmada.io/managed: "true"},
+  annotations: {propagationpolicy.karmada.io/name: p, work.karmada.io/conflict-resolution: overwrite, kubectl.kubernetes.io/last-applied-configuration: "{}"}}}`
+		job = `{apiVersion: batch/v1, kind: Job, metadata: {name: a, namespace: shop}, spec: {parallelism: 2, selector: {matchLabels: {controller-uid: u}},
+  template: {metadata: {labels: {controller-uid: u, job-name: a}}, spec: {restartPolicy: Never}}}}`
+	)
+	for _, test := range []struct{ reason, template, plaintext, want string }{
+		{"an annotation where there is none", bare, `{path: /metadata/annotations/x, operator: add, value: "1"}`, `{"annotations":{"x":"1"},"name":"a","namespace":"shop"}`},
+		{"a label where there is none", bare, `{path: /metadata/labels/x, operator: add, value: "1"}`, `{"labels":{"x":"1"},"name":"a","namespace":"shop"}`},
+		{"an annotation beside marks", held, `{path: /metadata/annotations/x, operator: add, value: "1"}`, `{"annotations":{"x":"1"},"name":"a","namespace":"shop"}`},
+		{"all labels", bare, `{path: /metadata/labels, operator: replace, value: {x: "1"}}`, `{"labels":{"x":"1"},"name":"a","namespace":"shop"}`},
+		{"all labels, which are marks", held, `{path: /metadata/labels, operator: replace, value: {x: "1"}}`, `{"labels":{"x":"1"},"name":"a","namespace":"shop"}`},
+		{"what kubectl notes is removed", held, `{path: /metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration, operator: remove}`, `{"name":"a","namespace":"shop"}`},
+		{"what kubectl notes is replaced", held, `{path: /metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration, operator: replace, value: "x"}`, `{"name":"a","namespace":"shop"}`},
+		{"all annotations are removed", held, `{path: /metadata/annotations, operator: remove}`, `{"name":"a","namespace":"shop"}`},
+		{"something else", held, `{path: /data/a, operator: replace, value: c}`, `{"name":"a","namespace":"shop"}`},
+		{"something else of what has neither", bare, `{path: /data/a, operator: replace, value: c}`, `{"name":"a","namespace":"shop"}`},
+		{"a label of a Job's pods, which have generated ones alone", job, `{path: /spec/template/metadata/labels/x, operator: add, value: "1"}`, `"template":{"metadata":{"labels":{"x":"1"}},"spec"`},
+		{"something else of a Job", job, `{path: /spec/parallelism, operator: replace, value: 1}`, `"spec":{"parallelism":1,"template":{"spec":{"restartPolicy":"Never"}}}`},
+	} {
+		_, works, errs := rendered(t, parseObject(t, test.template), `overriders: {plaintext: [`+test.plaintext+`]}`, 2)
+		if errs[0] != nil {
+			t.Errorf("%s: %v", test.reason, errs[0])
+			continue
+		}
+		if raw := string(works[0].Spec.Workload.Manifests[0].Raw); !strings.Contains(raw, test.want) {
+			t.Errorf("%s: the manifest is %s, want in it %s", test.reason, raw, test.want)
+		}
+	}
+
+	_, _, errs := rendered(t, parseObject(t, held), `overriders: {plaintext: [{path: /metadata/labels, operator: replace, value: {karmada.io/managed: "false"}}]}`, 2)
+	if errs[0] == nil || !strings.Contains(errs[0].Error(), "metadata.labels[karmada.io/managed] is a mark of the hub's own") {
+		t.Errorf("another value of a mark: %v", errs[0])
+	}
+}
+
+func TestAnOverrideMayTakeAwayWhatTheTemplateSaysOfConflicts(t *testing.T) {
+	template := parseObject(t, web)
+	template.SetAnnotations(map[string]string{workv1alpha1.ConflictResolutionAnnotation: "overwrite"})
+	_, works, errs := rendered(t, template, `overrideRules: [{`+inEurope+`overriders: {annotationsOverrider: [{operator: remove, value: {work.karmada.io/conflict-resolution: overwrite}}]}}]`, 2, 2)
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []policyv1alpha1.ConflictResolution{policyv1alpha1.ConflictAbort, policyv1alpha1.ConflictOverwrite} {
+		if got := works[i].Spec.ConflictResolution; got != want {
+			t.Errorf("cluster %d: %s, want %s", i, got, want)
 		}
 	}
 }

@@ -92,9 +92,11 @@ type Renderer struct {
 	completions map[string]int32 // of a divided Job, by cluster
 	elastic     bool             // it is an indexed Job with as many replicas as completions
 
-	manifest *unstructured.Unstructured // its replicas are whatever was rendered last
-	whole    content                    // with the template's own replicas, and not overridden
-	rendered map[differences]content
+	source      *unstructured.Unstructured // the template, which is not changed
+	manifest    *unstructured.Unstructured // its replicas are whatever was rendered last
+	overridable *unstructured.Unstructured // as the manifest; nil: nothing was overridden yet
+	whole       content                    // with the template's own replicas, and not overridden
+	rendered    map[differences]content
 }
 
 // differences are all that the manifests of two clusters may differ in.
@@ -141,6 +143,7 @@ func New(template *unstructured.Unstructured, binding workv1alpha1.Binding, over
 		templateHash: contentHash(whole),
 		overrides:    overrides,
 		name:         WorkName(binding.GetName(), kind.Group, kind.Kind, template.GetNamespace(), template.GetName()),
+		source:       template,
 		manifest:     manifest,
 		whole:        content{manifest: whole},
 		rendered:     map[differences]content{},
@@ -364,25 +367,36 @@ func (r *Renderer) contentFor(target workv1alpha1.TargetCluster, cluster *cluste
 	return made, made.err
 }
 
-// make renders a manifest: first its numbers and then what is overridden, which may be the numbers.
+// make renders a manifest: first its numbers and then what is overridden, which may be the numbers. What does not travel is taken out
+// after that, so that no override brings it to a member.
 func (r *Renderer) make(wanted differences, choice override.Choice) content {
+	manifest := r.manifest
+	if wanted.overrides != "" {
+		if r.overridable == nil {
+			r.overridable = interpret.Overridable(r.source)
+		}
+		manifest = r.overridable
+	}
 	if wanted.replicas != undivided {
-		interpret.ReviseReplicas(r.manifest, wanted.replicas)
+		interpret.ReviseReplicas(manifest, wanted.replicas)
 	}
 	if wanted.completions != undivided {
-		interpret.ReviseCompletions(r.manifest, wanted.completions)
+		interpret.ReviseCompletions(manifest, wanted.completions)
 	}
 	made := content{conflicts: r.whole.conflicts}
-	manifest := r.manifest
 	if wanted.overrides != "" {
 		overridden, idle, err := choice.Apply(manifest)
 		if err != nil {
 			return content{err: &OverrideError{err}}
 		}
-		manifest, made.idle = overridden, idle
-		made.mortal = interpret.RemoveTimeToLive(manifest)
-		made.conflicts, made.unknown = takeConflictResolution(manifest, made.conflicts)
+		made.idle = idle
+		// For some clusters an override may say what the template's annotation says for all.
+		made.conflicts, made.unknown = conflictResolution(overridden, r.binding.GetSpec().ConflictResolution)
 		made.clusterOverrides, made.overrides = choice.Record()
+		lifetime := interpret.TimeToLive(overridden)
+		made.mortal = lifetime != nil && !equality.Semantic.DeepEqual(lifetime, interpret.TimeToLive(manifest))
+		manifest = overridden
+		interpret.PruneOverridden(manifest)
 	}
 	if made.manifest, made.err = encode(manifest); made.err == nil {
 		made.err = r.checkSize(made.manifest)
@@ -391,19 +405,6 @@ func (r *Renderer) make(wanted differences, choice override.Choice) content {
 		made.err = &OverrideError{made.err}
 	}
 	return made
-}
-
-// takeConflictResolution takes out of an overridden manifest what is meant for the work: an override may
-// say for some clusters what the template's annotation says for all.
-func takeConflictResolution(manifest *unstructured.Unstructured, otherwise policyv1alpha1.ConflictResolution) (resolution policyv1alpha1.ConflictResolution, unknown string) {
-	annotations := manifest.GetAnnotations()
-	if _, there := annotations[workv1alpha1.ConflictResolutionAnnotation]; !there {
-		return otherwise, ""
-	}
-	resolution, unknown = conflictResolution(manifest, otherwise)
-	delete(annotations, workv1alpha1.ConflictResolutionAnnotation)
-	manifest.SetAnnotations(annotations)
-	return resolution, unknown
 }
 
 // Work renders the work of one of the binding's clusters, whole but for what the store sets. The
