@@ -208,7 +208,7 @@ func (s *Set) For(cluster *clusterv1alpha1.MemberCluster) (Choice, error) {
 			if value == "" {
 				if len(failed) < maxFailed {
 					failed = append(failed, &Error{Policy: r.policy.called, Path: r.path + ".overriders." + reference.at,
-						Err: fmt.Errorf("${%s} is empty: %s", reference.name, whatToSet(reference.name, cluster.Name))})
+						Err: fmt.Errorf("${%s} is empty: %s", reference.name, whatToSet(reference.name, cluster))})
 				}
 				continue
 			}

@@ -52,12 +52,13 @@ data:
   config.json: '{"z": 1, "a": {"b": "<x>"}}'
   empty: ""
   two: "a: 1\n---\nb: 2\n"
+  late: "---\n---\nb: 2\n"
   broken: "a: [1"
   scalar: just words
 `
 
 var eu1 = &clusterv1alpha1.MemberCluster{
-	ObjectMeta: metav1.ObjectMeta{Name: "eu-1", Labels: map[string]string{"tier": "gold", "topology.example.com/site": "fra"}},
+	ObjectMeta: metav1.ObjectMeta{Name: "eu-1", Labels: map[string]string{"tier": "gold", "bare": "", "topology.example.com/site": "fra"}},
 	Spec:       clusterv1alpha1.ClusterSpec{Region: "eu-central", Provider: "acme", Zones: []string{"a", "b"}},
 }
 
@@ -362,6 +363,7 @@ func TestWhatCannotBeDoneIsSaidWithPolicyAndPath(t *testing.T) {
 		{"no document", settings, `fieldOverrider: [{fieldPath: /data/none, yaml: [{subPath: /a, operator: remove}]}]`, "fieldOverrider[0].fieldPath: there is nothing at /data/none"},
 		{"YAML that is none", settings, `fieldOverrider: [{fieldPath: /data/broken, yaml: [{subPath: /a, operator: remove}]}]`, "fieldOverrider[0].fieldPath: /data/broken holds no yaml document: yaml: line 1"},
 		{"several documents, of which all but one would be lost", settings, `fieldOverrider: [{fieldPath: /data/two, yaml: [{subPath: /a, operator: remove}]}]`, "fieldOverrider[0].fieldPath: /data/two holds no yaml document: there is more than one"},
+		{"a second document, of which the first is empty", settings, `fieldOverrider: [{fieldPath: /data/late, yaml: [{subPath: /a, operator: add, value: 1}]}]`, "fieldOverrider[0].fieldPath: /data/late holds no yaml document: there is more than one"},
 		{"JSON that is none", settings, `fieldOverrider: [{fieldPath: /data/config.yaml, json: [{subPath: /a, operator: remove}]}]`, "fieldOverrider[0].fieldPath: /data/config.yaml holds no json document: invalid character"},
 		{"an absent path of a document", settings, `fieldOverrider: [{fieldPath: /data/config.yaml, yaml: [{subPath: /server, operator: remove}, {subPath: /b/c, operator: add, value: 1}]}]`,
 			"fieldOverrider[0].yaml[1]: can't add /b/c: there is nothing at /b to add to"},
@@ -369,6 +371,8 @@ func TestWhatCannotBeDoneIsSaidWithPolicyAndPath(t *testing.T) {
 		{"a tag that the cluster makes none", web, `imageOverrider: [{component: Tag, operator: replace, value: "-${cluster.name}"}]`, `imageOverrider[0]: "-eu-1" is neither a tag nor a digest`},
 		{"a label that the cluster does not have", web, `labelsOverrider: [{operator: add, value: {site: "${cluster.labels.site}"}}]`,
 			"labelsOverrider[0]: ${cluster.labels.site} is empty: MemberCluster eu-1 has no label site"},
+		{"a label that the cluster has without a value", web, `labelsOverrider: [{operator: add, value: {site: "${cluster.labels.bare}"}}]`,
+			"labelsOverrider[0]: ${cluster.labels.bare} is empty: label bare of MemberCluster eu-1 has no value: give it one"},
 	} {
 		t.Run(test.reason, func(t *testing.T) {
 			spec := "overrideRules:\n- overriders: {labelsOverrider: [{operator: add, value: {first: ok}}]}\n- overriders:\n    " + test.overriders

@@ -333,17 +333,22 @@ func readJSON(text []byte) ([]byte, error) {
 func writeJSON(document []byte) ([]byte, error) { return document, nil }
 
 // readYAML reads a YAML document as JSON. What its aliases unfold to is bounded, and more than one document
-// is an error: all but the first would be lost.
+// is an error: all but the first would be lost. One without anything in it, as after a --- at the end, is none.
 func readYAML(text []byte) ([]byte, error) {
 	decoder := yamlv2.NewDecoder(bytes.NewReader(text))
 	var value any
-	if err := decoder.Decode(&value); errors.Is(err, io.EOF) || err == nil && value == nil {
-		return []byte("{}"), nil
-	} else if err != nil {
+	err := decoder.Decode(&value)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	if err := decoder.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return nil, errors.New("there is more than one, and only one can be changed: put them into strings of their own")
+	for err == nil {
+		var next any
+		if err = decoder.Decode(&next); next != nil || err != nil && !errors.Is(err, io.EOF) {
+			return nil, errors.New("there is more than one, and only one can be changed: put them into strings of their own")
+		}
+	}
+	if value == nil {
+		return []byte("{}"), nil
 	}
 	if left := maxDocument; !fits(value, &left) {
 		return nil, fmt.Errorf("its aliases unfold to more than %d bytes", maxDocument)

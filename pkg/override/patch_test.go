@@ -282,3 +282,19 @@ func asError(err *Error) error {
 	}
 	return err
 }
+
+func TestADocumentWithNothingInItIsNotASecondOne(t *testing.T) {
+	for _, test := range []struct{ reason, text, want string }{
+		{"one document", "a: 1\n", `{"a":1}`},
+		{"a line at the end", "a: 1\n---\n", `{"a":1}`},
+		{"without a line break after it", "a: 1\n---", `{"a":1}`},
+		{"lines around it, and a comment after them", "---\na: 1\n---\n---\n# the end\n", `{"a":1}`},
+		{"nothing", "", `{}`},
+		{"nothing but lines", "---\n---\n", `{}`},
+	} {
+		got, err := readYAML([]byte(test.text))
+		if err != nil || string(got) != test.want {
+			t.Errorf("%s: %q is read as %s, %v, want %s", test.reason, test.text, got, err, test.want)
+		}
+	}
+}

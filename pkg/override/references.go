@@ -26,11 +26,14 @@ func valueOf(reference string, cluster *clusterv1alpha1.MemberCluster) string {
 	return cluster.Labels[strings.TrimPrefix(reference, policyv1alpha1.ClusterLabelReference)]
 }
 
-func whatToSet(reference, cluster string) string {
+func whatToSet(reference string, cluster *clusterv1alpha1.MemberCluster) string {
 	if key, label := strings.CutPrefix(reference, policyv1alpha1.ClusterLabelReference); label {
-		return fmt.Sprintf("MemberCluster %s has no label %s", cluster, key)
+		if _, there := cluster.Labels[key]; there {
+			return fmt.Sprintf("label %s of MemberCluster %s has no value: give it one", key, cluster.Name)
+		}
+		return fmt.Sprintf("MemberCluster %s has no label %s", cluster.Name, key)
 	}
-	return fmt.Sprintf("MemberCluster %s has no spec.%s", cluster, strings.TrimPrefix(reference, "cluster."))
+	return fmt.Sprintf("MemberCluster %s has no spec.%s", cluster.Name, strings.TrimPrefix(reference, "cluster."))
 }
 
 // A referral is a reference to the cluster, and where in the overriders it stands first.
