@@ -327,7 +327,8 @@ type BindingStatus struct {
 	// +optional
 	SchedulerObservingAffinityName string `json:"schedulerObservingAffinityName,omitempty" protobuf:"bytes,2,opt,name=schedulerObservingAffinityName"`
 
-	// lastScheduledTime is when the scheduler last decided.
+	// lastScheduledTime is when the scheduler last decided. While it finds no place for what
+	// rescheduleTriggeredAt asks for, it stays before that.
 	// +optional
 	LastScheduledTime *metav1.Time `json:"lastScheduledTime,omitempty" protobuf:"bytes,3,opt,name=lastScheduledTime"`
 

@@ -3724,7 +3724,7 @@ func schema_windlass_api_work_v1alpha1_BindingStatus(ref common.ReferenceCallbac
 					},
 					"lastScheduledTime": {
 						SchemaProps: spec.SchemaProps{
-							Description: "lastScheduledTime is when the scheduler last decided.",
+							Description: "lastScheduledTime is when the scheduler last decided. While it finds no place for what rescheduleTriggeredAt asks for, it stays before that.",
 							Ref:         ref("k8s.io/apimachinery/pkg/apis/meta/v1.Time"),
 						},
 					},

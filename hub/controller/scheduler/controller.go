@@ -452,7 +452,7 @@ func group(binding workv1alpha1.Binding) string {
 	return binding.GetStatus().SchedulerObservingAffinityName
 }
 
-// afresh says whether somebody has asked, since the last decision, to place the binding as if it was new.
+// afresh says whether somebody has asked to place the binding as if it was new, and that could not be done yet.
 func afresh(binding workv1alpha1.Binding) bool {
 	asked, last := binding.GetSpec().RescheduleTriggeredAt, binding.GetStatus().LastScheduledTime
 	return asked != nil && (last == nil || asked.After(last.Time))
@@ -503,12 +503,16 @@ func record(binding workv1alpha1.Binding, decision schedule.Decision, now time.T
 		condition.Status = metav1.ConditionTrue
 	}
 	changed := meta.SetStatusCondition(&status.Conditions, condition)
-	if !moved && !changed && status.SchedulerObservedGeneration == generation && status.SchedulerObservingAffinityName == decision.Group && !afresh(binding) {
+	asked := afresh(binding)
+	if !moved && !changed && status.SchedulerObservedGeneration == generation && status.SchedulerObservingAffinityName == decision.Group && !(asked && decision.Scheduled) {
 		return false
 	}
 	status.SchedulerObservedGeneration = generation
 	status.SchedulerObservingAffinityName = decision.Group
-	if afresh(binding) {
+	switch {
+	case asked && !decision.Scheduled:
+		return true // what was asked for is still to be done: the time stays before the request, so that the next decision is made afresh as well
+	case asked:
 		now = later(now, spec.RescheduleTriggeredAt.Time) // else one that is ahead of our clock would be done again and again
 	}
 	status.LastScheduledTime = &metav1.Time{Time: now}

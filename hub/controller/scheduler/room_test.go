@@ -241,6 +241,39 @@ func TestAFreshDecisionThatChangesNothingIsDoneOnce(t *testing.T) {
 	}
 }
 
+func TestARequestToPlaceAnewIsOpenUntilThereIsAPlace(t *testing.T) {
+	w := newWorld()
+	w.attach(roomy("a", "4"))
+	w.PropagationBindings.Put(byRoom(4))
+	w.reconcile(t, web)
+	four := workv1alpha1.TargetCluster{Name: "a", Replicas: 4}
+	w.expect(t, "there is room for 4", four)
+
+	w.now = w.now.Add(time.Minute)
+	w.attach(roomy("a", "1"))
+	w.PropagationBindings.Change("shop", web.Name, func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.Replicas, b.Spec.RescheduleTriggeredAt = ptr.To[int32](6), &metav1.Time{Time: w.now}
+	})
+	w.PropagationBindings.Writes()
+	w.reconcile(t, web)
+	w.reconcile(t, web)
+	if writes := w.PropagationBindings.Writes(); len(writes) != 1 {
+		t.Errorf("written %v, want one write that says that there is no room", writes)
+	}
+	got := w.expect(t, "6 do not fit", four)
+	if condition := scheduledCondition(got); condition.Status != metav1.ConditionFalse || !afresh(got) {
+		t.Errorf("the condition is %+v, decided at %v, asked for at %v: nothing is asked for any more", condition, got.Status.LastScheduledTime, got.Spec.RescheduleTriggeredAt)
+	}
+
+	w.now = w.now.Add(time.Minute)
+	w.attach(roomy("b", "5"))
+	w.reconcile(t, web)
+	got = w.expect(t, "placed anew among 4+1 and 5, not the 2 that are missing among 1 and 5", workv1alpha1.TargetCluster{Name: "a", Replicas: 3}, workv1alpha1.TargetCluster{Name: "b", Replicas: 3})
+	if afresh(got) {
+		t.Errorf("decided at %v, asked for at %v: it would be done again", got.Status.LastScheduledTime, got.Spec.RescheduleTriggeredAt)
+	}
+}
+
 func grouped(name, near, far string) *workv1alpha1.PropagationBinding {
 	return binding(func(b *workv1alpha1.PropagationBinding) {
 		b.Name, b.Spec.Resource.Name = name+"-deployment", name
