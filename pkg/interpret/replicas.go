@@ -1,9 +1,7 @@
 package interpret
 
 import (
-	"cmp"
 	"math"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -125,42 +123,4 @@ func ReviseCompletions(obj *unstructured.Unstructured, n int32) bool {
 		return false
 	}
 	return unstructured.SetNestedField(obj.Object, int64(n), "spec", "completions") == nil
-}
-
-// DivideCompletions divides the completions of a Job in proportion to the parallelism that each
-// cluster was given. The parts sum to total; what doesn't divide goes to the largest remainders,
-// and among equals to the first. Without any parallelism the parts are as even as can be.
-func DivideCompletions(total int32, parallelism []int32) []int32 {
-	parts := make([]int32, len(parallelism))
-	if len(parts) == 0 || total <= 0 {
-		return parts
-	}
-	weights := make([]int64, len(parallelism))
-	var sum int64
-	for i, n := range parallelism {
-		weights[i] = int64(max(n, 0))
-		sum += weights[i]
-	}
-	if sum == 0 {
-		for i := range weights {
-			weights[i] = 1
-		}
-		sum = int64(len(weights))
-	}
-
-	left := int64(total)
-	remainders := make([]int64, len(parts))
-	order := make([]int, len(parts))
-	for i, weight := range weights {
-		share := int64(total) * weight
-		parts[i] = int32(share / sum)
-		remainders[i] = share % sum
-		order[i] = i
-		left -= int64(parts[i])
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(remainders[b], remainders[a]) })
-	for _, i := range order[:left] {
-		parts[i]++
-	}
-	return parts
 }

@@ -16,6 +16,7 @@ import (
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/pkg/override"
 	"windlass.dev/windlass/pkg/policy"
+	"windlass.dev/windlass/pkg/schedule"
 )
 
 // overridden renders web, divided into so many replicas, with an OverridePolicy, for clusters of the
@@ -37,7 +38,7 @@ func rendered(t testing.TB, template *unstructured.Unstructured, spec string, re
 		t.Fatal(err)
 	}
 	binding := divided(replicas...)
-	r, err = New(template, binding, override.Select([]*override.Policy{compiled}, policy.TemplateOf(template, template.GroupVersionKind())))
+	r, err = New(template, binding, override.Select([]*override.Policy{compiled}, policy.TemplateOf(template, template.GroupVersionKind())), schedule.Apportion)
 	if err != nil {
 		t.Fatal(err)
 	}

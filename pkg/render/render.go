@@ -25,6 +25,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/ptr"
 
@@ -85,6 +86,7 @@ type Renderer struct {
 	template     workv1alpha1.ObjectReference
 	templateHash string
 	overrides    *override.Set
+	apportion    Apportion
 	labels       map[string]string
 	name         string
 
@@ -121,9 +123,13 @@ type content struct {
 	err     error
 }
 
+// Apportion divides a number in proportion to weights, as the scheduler divides replicas.
+type Apportion func(total int32, weights []int64, uid types.UID) []int32
+
 // New prepares the rendering of a template to the clusters of its binding. It fails with a
-// *TooLargeError when the template does not fit into a work. The overrides are those of the template.
-func New(template *unstructured.Unstructured, binding workv1alpha1.Binding, overrides *override.Set) (*Renderer, error) {
+// *TooLargeError when the template does not fit into a work. The overrides are those of the template, and
+// apportion divides the completions of a Job.
+func New(template *unstructured.Unstructured, binding workv1alpha1.Binding, overrides *override.Set, apportion Apportion) (*Renderer, error) {
 	manifest := interpret.Prune(template)
 	whole, err := encode(manifest)
 	if err != nil {
@@ -142,6 +148,7 @@ func New(template *unstructured.Unstructured, binding workv1alpha1.Binding, over
 		},
 		templateHash: contentHash(whole),
 		overrides:    overrides,
+		apportion:    apportion,
 		name:         WorkName(binding.GetName(), kind.Group, kind.Kind, template.GetNamespace(), template.GetName()),
 		source:       template,
 		manifest:     manifest,
@@ -283,16 +290,19 @@ func (r *Renderer) divide(inParts bool) {
 	mode, _, _ := unstructured.NestedString(r.manifest.Object, "spec", "completionMode")
 	r.elastic = mode == "Indexed" && total == *spec.Replicas
 	clusters := byName(spec.Clusters)
-	parallelism := make([]int32, len(clusters), len(clusters)+1)
-	gone := *spec.Replicas
+	parallelism := make([]int64, len(clusters), len(clusters)+1)
+	gone := int64(*spec.Replicas)
 	for i, cluster := range clusters {
-		parallelism[i] = cluster.Replicas
-		gone -= cluster.Replicas
+		parallelism[i] = int64(cluster.Replicas)
+		gone -= parallelism[i]
 	}
 	if gone > 0 {
 		parallelism = append(parallelism, gone) // of a Job that has ended, a part may be in no cluster any more; the others stay what they are
 	}
-	parts := interpret.DivideCompletions(total, parallelism)
+	if !slices.ContainsFunc(parallelism, func(n int64) bool { return n > 0 }) {
+		parallelism = slices.Repeat([]int64{1}, len(parallelism)) // it stands still, and its parts are as even as can be
+	}
+	parts := r.apportion(total, parallelism, r.template.UID)
 	r.completions = make(map[string]int32, len(clusters))
 	for i, cluster := range clusters {
 		r.completions[cluster.Name] = parts[i]
@@ -481,8 +491,8 @@ func suspended(suspension *workv1alpha1.BindingSuspension, cluster string) *bool
 
 // Works renders the works of all clusters that the binding names, in the order of their names, without
 // overrides.
-func Works(template *unstructured.Unstructured, binding workv1alpha1.Binding) ([]*workv1alpha1.PropagationWork, error) {
-	r, err := New(template, binding, nil)
+func Works(template *unstructured.Unstructured, binding workv1alpha1.Binding, apportion Apportion) ([]*workv1alpha1.PropagationWork, error) {
+	r, err := New(template, binding, nil, apportion)
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ import (
 
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/pkg/schedule"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -34,7 +35,7 @@ func TestTemplatesAreRenderedAsTheirGoldenFilesSay(t *testing.T) {
 		t.Run(filepath.Base(folder), func(t *testing.T) {
 			template, binding := readInput(t, input)
 			templateBefore, bindingBefore := template.DeepCopy(), binding.DeepCopyObject()
-			works, err := Works(template, binding)
+			works, err := Works(template, binding, schedule.Apportion)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -187,7 +188,7 @@ func hashOf(t *testing.T, obj *unstructured.Unstructured) string {
 
 func TestWorksBearTheHashOfTheTemplate(t *testing.T) {
 	template := parseObject(t, web)
-	works, err := Works(template, divided(4, 2))
+	works, err := Works(template, divided(4, 2), schedule.Apportion)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +209,7 @@ func TestEveryClusterGetsItsShareAndTheSharesSumUp(t *testing.T) {
 		binding := divided(shares...)
 		job := template.DeepCopy()
 		unstructured.SetNestedField(job.Object, int64(completions), "spec", "completions")
-		works, err := Works(job, binding)
+		works, err := Works(job, binding, schedule.Apportion)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -230,6 +231,38 @@ func TestEveryClusterGetsItsShareAndTheSharesSumUp(t *testing.T) {
 	}
 	if err := quick.Check(sums, nil); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestCompletionsAreDividedAsReplicasAre(t *testing.T) {
+	for _, test := range []struct {
+		reason      string
+		uid         string
+		completions int64
+		parallelism []int32
+		want        []int64
+	}{
+		{"in proportion", "aaaa", 12, []int32{2, 1}, []int64{8, 4}},
+		{"7.5 and 2.5: at 3/15 and 1/5 the part that has less is first", "aaaa", 10, []int32{3, 1}, []int64{7, 3}},
+		{"8 over 1:1:3: at 3/9, 1/3 and 1/3 the largest is last", "aaaa", 8, []int32{1, 1, 3}, []int64{2, 2, 4}},
+		{"the remainder of equal parts goes to the first name", "aaab", 5, []int32{1, 1}, []int64{3, 2}},
+		{"or to the last, by the template's UID", "aaaa", 5, []int32{1, 1}, []int64{2, 3}},
+		{"a part without pods completes nothing", "aaaa", 6, []int32{0, 3}, []int64{0, 6}},
+		{"where no part has pods they are as even as can be", "aaaa", 6, []int32{0, 0}, []int64{3, 3}},
+	} {
+		job := parseObject(t, fmt.Sprintf(`{apiVersion: batch/v1, kind: Job, metadata: {name: report, namespace: shop, uid: %s}, spec: {parallelism: 1, completions: %d, template: {}}}`, test.uid, test.completions))
+		works, err := Works(job, divided(test.parallelism...), schedule.Apportion)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []int64
+		for _, work := range works {
+			completions, _, _ := unstructured.NestedInt64(parseObject(t, string(work.Spec.Workload.Manifests[0].Raw)).Object, "spec", "completions")
+			got = append(got, completions)
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.reason, diff)
+		}
 	}
 }
 
@@ -259,7 +292,7 @@ func TestAPartOfAJobThatStandsInAClusterKeepsItsCompletions(t *testing.T) {
 				test.after = test.before
 			}
 			binding := divided(2, 2)
-			existing, err := Works(test.before, binding)
+			existing, err := Works(test.before, binding, schedule.Apportion)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -267,7 +300,7 @@ func TestAPartOfAJobThatStandsInAClusterKeepsItsCompletions(t *testing.T) {
 			for i, n := range test.replicas {
 				binding.Spec.Clusters[i].Replicas = n
 			}
-			r, err := New(test.after, binding, nil)
+			r, err := New(test.after, binding, nil, schedule.Apportion)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -302,7 +335,7 @@ func TestAJobThatHasEndedInPartsKeepsThemWhereItsPlacementDividesNoMore(t *testi
 	} {
 		binding := divided(2, 2)
 		binding.Spec.Placement = nil
-		works, err := Works(parseObject(t, fmt.Sprintf(job, test.condition)), binding)
+		works, err := Works(parseObject(t, fmt.Sprintf(job, test.condition)), binding, schedule.Apportion)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -367,7 +400,7 @@ func TestTheReplicasThatAnotherSchedulerSaysHoldWhateverThePlacementSays(t *test
 }
 
 func TestClustersWithTheSameNumbersShareTheirManifest(t *testing.T) {
-	works, err := Works(parseObject(t, web), divided(2, 4, 2))
+	works, err := Works(parseObject(t, web), divided(2, 4, 2), schedule.Apportion)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -380,7 +413,7 @@ func TestClustersWithTheSameNumbersShareTheirManifest(t *testing.T) {
 func TestATemplateThatDoesNotFitIsRefusedWithItsSize(t *testing.T) {
 	template := parseObject(t, `{apiVersion: v1, kind: ConfigMap, metadata: {name: big, namespace: shop}}`)
 	unstructured.SetNestedField(template.Object, strings.Repeat("x", workv1alpha1.MaxWorkBytes), "data", "big")
-	_, err := Works(template, divided(0))
+	_, err := Works(template, divided(0), schedule.Apportion)
 	var tooLarge *TooLargeError
 	if !errors.As(err, &tooLarge) {
 		t.Fatalf("got %v, want a TooLargeError", err)
@@ -397,7 +430,7 @@ func TestATemplateThatDoesNotFitIsRefusedWithItsSize(t *testing.T) {
 func TestWhatHTMLWouldEscapeIsNotLargerInAWork(t *testing.T) {
 	template := parseObject(t, `{apiVersion: v1, kind: ConfigMap, metadata: {name: page, namespace: shop}}`)
 	unstructured.SetNestedField(template.Object, strings.Repeat("<&>", 300_000), "data", "page")
-	works, err := Works(template, divided(0))
+	works, err := Works(template, divided(0), schedule.Apportion)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -409,14 +442,14 @@ func TestWhatHTMLWouldEscapeIsNotLargerInAWork(t *testing.T) {
 func TestABindingWithoutPermanentIDIsNotRendered(t *testing.T) {
 	binding := divided(1)
 	binding.Labels = nil
-	if _, err := Works(parseObject(t, web), binding); err == nil || !strings.Contains(err.Error(), workv1alpha1.BindingPermanentIDLabel) {
+	if _, err := Works(parseObject(t, web), binding, schedule.Apportion); err == nil || !strings.Contains(err.Error(), workv1alpha1.BindingPermanentIDLabel) {
 		t.Errorf("got %v, want an error that names the label", err)
 	}
 }
 
 func TestDiffSeesWhatWasRenderedAndNothingElse(t *testing.T) {
 	rendered := func() *workv1alpha1.PropagationWork {
-		works, err := Works(parseObject(t, web), divided(6))
+		works, err := Works(parseObject(t, web), divided(6), schedule.Apportion)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -521,7 +554,7 @@ func BenchmarkWorks(b *testing.B) {
 		b.Run(fmt.Sprintf("%d clusters", clusters), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := Works(template, binding); err != nil {
+				if _, err := Works(template, binding, schedule.Apportion); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -87,7 +87,7 @@ func (p *problem) partsOf(having []int) ([]int32, *cause) {
 		sum += int64(parts[i])
 	}
 	if sum != int64(*p.Replicas) {
-		parts = apportion(*p.Replicas, p.weightsOf(having), descending(p.Template.UID))
+		parts = Apportion(*p.Replicas, p.weightsOf(having), p.Template.UID)
 	}
 	return parts, nil
 }
@@ -129,7 +129,7 @@ func (p *problem) shares(chosen []int) ([]int32, *cause) {
 	if p.Placement.strategy.byRoom() {
 		return p.divideByRoom(chosen, p.Fresh)
 	}
-	return apportion(*p.Replicas, p.weightsOf(chosen), descending(p.Template.UID)), nil
+	return Apportion(*p.Replicas, p.weightsOf(chosen), p.Template.UID), nil
 }
 
 func (p *problem) dividedAmong(clusters int) string { return p.replicas("divided among", clusters) }
@@ -231,6 +231,11 @@ func descending(uid types.UID) bool {
 	hash := fnv.New32a()
 	hash.Write([]byte(uid))
 	return hash.Sum32()%2 == 1
+}
+
+// Apportion divides what a template asks for in proportion to weights, which are those of clusters in the order of their names.
+func Apportion(total int32, weights []int64, uid types.UID) []int32 {
+	return apportion(total, weights, descending(uid))
 }
 
 // apportion divides replicas in proportion to weights by the method of Webster and Sainte-Laguë:

@@ -136,7 +136,7 @@ func (p *problem) fillTier(shares []share, members []int, replicas int64) {
 	for i, at := range members {
 		weights[i] = shares[at].room
 	}
-	for i, got := range apportion(int32(replicas), weights, descending(p.Template.UID)) {
+	for i, got := range Apportion(int32(replicas), weights, p.Template.UID) {
 		shares[members[i]].got = got
 	}
 }

@@ -34,6 +34,7 @@ import (
 	"windlass.dev/windlass/pkg/interpret"
 	"windlass.dev/windlass/pkg/policy"
 	"windlass.dev/windlass/pkg/render"
+	"windlass.dev/windlass/pkg/schedule"
 )
 
 // Templates is what the controller needs of the watches on users' objects.
@@ -222,7 +223,7 @@ func (r *Reconciler) render(ctx context.Context, binding workv1alpha1.Binding, t
 	if missing := r.missingOverrides(binding); len(missing) > 0 {
 		return "", &missingOverridesError{missing}
 	}
-	renderer, err := render.New(template, binding, r.overridesOf(policy.TemplateOf(template, store.TemplateKey(binding).GroupVersionKind)))
+	renderer, err := render.New(template, binding, r.overridesOf(policy.TemplateOf(template, store.TemplateKey(binding).GroupVersionKind)), schedule.Apportion)
 	if err != nil {
 		return "", err
 	}

@@ -28,6 +28,7 @@ import (
 	"windlass.dev/windlass/hub/templates"
 	"windlass.dev/windlass/pkg/evict"
 	"windlass.dev/windlass/pkg/render"
+	"windlass.dev/windlass/pkg/schedule"
 )
 
 var (
@@ -167,7 +168,7 @@ func TestEveryClusterThatAcceptsWorksGetsOne(t *testing.T) {
 
 	binding, _ := w.PropagationBindings.Get(key.Namespace, key.Name)
 	template, _ := w.templates.Get(settings)
-	rendered, err := render.Works(template, binding)
+	rendered, err := render.Works(template, binding, schedule.Apportion)
 	if err != nil {
 		t.Fatal(err)
 	}

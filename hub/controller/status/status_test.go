@@ -28,6 +28,7 @@ import (
 	"windlass.dev/windlass/pkg/aggregate"
 	"windlass.dev/windlass/pkg/policy"
 	"windlass.dev/windlass/pkg/render"
+	"windlass.dev/windlass/pkg/schedule"
 )
 
 const settle = 300 * time.Millisecond
@@ -70,7 +71,7 @@ func newWorld(t *testing.T) *world {
 		Status: workv1alpha1.BindingStatus{SchedulerObservedGeneration: 1,
 			Conditions: []metav1.Condition{{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionTrue, Reason: "Success"}}},
 	})
-	rendered, err := render.Works(deployment("u1"), binding)
+	rendered, err := render.Works(deployment("u1"), binding, schedule.Apportion)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,7 +291,7 @@ func (w *world) spread(t *testing.T, clusters int) []string {
 			b.Spec.Clusters = append(b.Spec.Clusters, workv1alpha1.TargetCluster{Name: names[i], Replicas: 2})
 		}
 	})
-	rendered, err := render.Works(deployment("u1"), binding)
+	rendered, err := render.Works(deployment("u1"), binding, schedule.Apportion)
 	if err != nil {
 		t.Fatal(err)
 	}
