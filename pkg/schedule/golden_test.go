@@ -239,6 +239,11 @@ func TestAggregatedReplicasGoToAsFewClustersAsHaveTheRoom(t *testing.T) {
 		{reason: "fewer stay in the largest parts", fleet: "a:0 b:0 c:0", place: few, replicas: 4, has: "a=5 b=3 c=1", want: "a=4"},
 		{reason: "5 need two parts of 3", fleet: "a:0 b:0 c:0", place: few, replicas: 5, has: "a=3 b=3 c=2", want: "a=3 b=2"},
 		{reason: "afresh, 12 in one cluster is enough for 6", fleet: "a:10 b:0 c:0", place: few, replicas: 6, has: "a=2 b=2 c=2", fresh: true, want: "a=6"},
+		{reason: "afresh it does not move to a cluster that is no better", fleet: "a:6 b:0", place: few, replicas: 6, has: "b=6", fresh: true, want: "b=6"},
+
+		{reason: "of those that have it and the same room, more go to the larger part", fleet: "a:5 b:5", place: few, replicas: 15, has: "a=2 b=10", want: "a=2 b=13"},
+		{reason: "with equal parts, to the first name", fleet: "a:5 b:5", place: few, replicas: 7, has: "a=2 b=2", want: "a=5 b=2"},
+		{reason: "scaled up from 0 it comes back where it is, if no other has more room", fleet: "a:9 b:9", place: few, replicas: 3, has: "b=0", want: "b=3"},
 		{reason: "the same number stays, though one cluster would be enough", fleet: "a:10 b:0 c:0", place: few, replicas: 6, has: "a=2 b=2 c=2", want: "a=2 b=2 c=2"},
 	})
 }

@@ -181,6 +181,17 @@ func referenceDivision(f Facts, names []string, room, has map[string]int64, tier
 		}
 		now := min(sum, wanted)
 		if aggregates {
+			// Karmada sorts its candidates, which are in the order in which clusters are chosen: those that have the template first, then
+			// those with more, then by name. Fewer replicas are taken from the clusters in the order of their names.
+			if f.Fresh || assigned < int64(*f.Replicas) {
+				slices.SortStableFunc(members, func(a, b string) int { return cmp.Compare(room[b]+has[b], room[a]+has[a]) })
+				isThere := func(name string) bool {
+					return slices.ContainsFunc(f.Current, func(target workv1alpha1.TargetCluster) bool { return target.Name == name })
+				}
+				slices.SortStableFunc(members, func(a, b string) int {
+					return cmp.Compare(map[bool]int{true: 0, false: 1}[isThere(a)], map[bool]int{true: 0, false: 1}[isThere(b)])
+				})
+			}
 			slices.SortStableFunc(members, func(a, b string) int {
 				if prior[a] != prior[b] {
 					return map[bool]int{true: -1, false: 1}[prior[a]]

@@ -41,6 +41,11 @@ type share struct {
 	keeps bool  // what the cluster has stays, and what it gets is added
 	room  int64 // the most that the cluster can get
 	got   int32
+
+	// Among shares with the same room, where replicas are aggregated: those that have the template come first, and of these and the
+	// others the larger ones, what they have included.
+	has   bool
+	whole int64
 }
 
 // divideByRoom divides replicas among the chosen clusters by the room that they have.
@@ -88,8 +93,10 @@ func (p *problem) toGive(chosen []int, fresh bool) (shares []share, replicas int
 		switch {
 		case fresh:
 			shares[i].room = p.room(at) + int64(has)
+			shares[i].has, shares[i].whole = p.isCurrent(at), shares[i].room
 		case more:
 			shares[i].room, shares[i].prior, shares[i].keeps = p.room(at), has > 0, true
+			shares[i].has, shares[i].whole = p.isCurrent(at), shares[i].room+int64(has)
 		default:
 			shares[i].room = int64(has)
 		}
@@ -141,17 +148,13 @@ func (p *problem) fillTier(shares []share, members []int, replicas int64) {
 	}
 }
 
-// fewest returns, in their order, as few members as have room for the replicas: first those that have the template, and
-// of these and the others those with the most room first.
+// fewest returns, in their order, as few members as have room for the replicas: first those that are prior, and of
+// these and the others those with the most room first. Those with the same room keep the order in which clusters are chosen, as in
+// Karmada, so that nothing moves to a cluster that is no better.
 func fewest(shares []share, members []int, replicas int64) []int {
-	slices.SortFunc(members, func(a, b int) int {
-		if shares[a].prior != shares[b].prior {
-			if shares[a].prior {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Or(cmp.Compare(shares[b].room, shares[a].room), cmp.Compare(a, b))
+	slices.SortFunc(members, func(at, than int) int {
+		a, b := &shares[at], &shares[than]
+		return cmp.Or(first(a.prior, b.prior), cmp.Compare(b.room, a.room), first(a.has, b.has), cmp.Compare(b.whole, a.whole), cmp.Compare(at, than))
 	})
 	for i, at := range members {
 		if replicas -= shares[at].room; replicas <= 0 {
@@ -161,6 +164,17 @@ func fewest(shares []share, members []int, replicas int64) []int {
 	}
 	slices.Sort(members)
 	return members
+}
+
+// first compares what comes first if it is true.
+func first(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
 }
 
 // mostRooms bounds the clusters whose room a message tells, those with the most.
