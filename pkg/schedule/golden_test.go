@@ -240,7 +240,6 @@ func TestAggregatedReplicasGoToAsFewClustersAsHaveTheRoom(t *testing.T) {
 		{reason: "5 need two parts of 3", fleet: "a:0 b:0 c:0", place: few, replicas: 5, has: "a=3 b=3 c=2", want: "a=3 b=2"},
 		{reason: "afresh, 12 in one cluster is enough for 6", fleet: "a:10 b:0 c:0", place: few, replicas: 6, has: "a=2 b=2 c=2", fresh: true, want: "a=6"},
 		{reason: "afresh it does not move to a cluster that is no better", fleet: "a:6 b:0", place: few, replicas: 6, has: "b=6", fresh: true, want: "b=6"},
-
 		{reason: "of those that have it and the same room, more go to the larger part", fleet: "a:5 b:5", place: few, replicas: 15, has: "a=2 b=10", want: "a=2 b=13"},
 		{reason: "with equal parts, to the first name", fleet: "a:5 b:5", place: few, replicas: 7, has: "a=2 b=2", want: "a=5 b=2"},
 		{reason: "scaled up from 0 it comes back where it is, if no other has more room", fleet: "a:9 b:9", place: few, replicas: 3, has: "b=0", want: "b=3"},
@@ -330,6 +329,25 @@ func TestSpreadByRegionChoosesRegionsFirst(t *testing.T) {
 		{reason: "the only one of its region gives way to one of that region", fleet: "a:0@/eu b:0@/us c:9@/us d:9@/ap",
 			place: placement(dynamically, regions(2, 2), over("cluster", 2, 2)), replicas: 8, has: "a=1 b=1", want: "a=1 c=7"},
 	})
+}
+
+func TestATemplateStaysInAClusterThatLostALabelUntilThereIsAnotherPlace(t *testing.T) {
+	racks := placement(over("rack", 1, 0))
+	runGolden(t, []golden{
+		{reason: "nowhere else", fleet: "a:9 b:9", place: racks, replicas: 3, has: "b=3", want: "b=3",
+			message: "0 of 2 clusters fit: 2 have no label rack, by which spreadConstraints spread; it stays where it is"},
+		{reason: "a kind without replicas, where the other is being removed", fleet: "-a[rack=1] b", place: racks, replicas: -1, has: "b=0", want: "b=0"},
+		{reason: "in no cluster that is being removed", fleet: "-a b", place: racks, replicas: 3, has: "a=3 b=3", want: "b=3"},
+		{reason: "another has the label", fleet: "a:9[rack=1] b:9", place: racks, replicas: 3, has: "b=3", want: "a=3"},
+		{reason: "the next affinity group has a place", fleet: "a:9[rack=1] b:9", place: placement(over("rack", 1, 0), group("near", "b"), group("far", "a")), replicas: 3, has: "b=3", last: "near", want: "a=3", group: "far"},
+		{reason: "no group has", fleet: "a:9 b:9", place: placement(over("rack", 1, 0), group("near", "a"), group("far", "b")), replicas: 3, has: "b=3", last: "far", want: "b=3", group: "far"},
+		{reason: "of a region Karmada's rule holds", fleet: "a:9 b:9", place: placement(over("region", 1, 0), over("cluster", 1, 0)), replicas: 3, has: "b=3", want: ""},
+		{reason: "a cluster that had the label and not the template gets nothing", fleet: "a:9 b:9", place: racks, replicas: 3, want: ""},
+	})
+	lost := golden{fleet: "a:9 b:9", place: racks, replicas: 3, has: "b=3"}
+	if decision := Decide(lost.facts(t)); decision.Scheduled || decision.Reason != ReasonUnschedulable {
+		t.Errorf("scheduled %t with the reason %s, want %s", decision.Scheduled, decision.Reason, ReasonUnschedulable)
+	}
 }
 
 func TestAConstraintThatTheSharesDoNotMeetIsTold(t *testing.T) {

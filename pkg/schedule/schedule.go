@@ -79,7 +79,7 @@ const (
 	// ReasonNoClusterFit is for a template that no cluster may have.
 	ReasonNoClusterFit = "NoClusterFit"
 	// ReasonUnschedulable is for a template that clusters may have, but they have too little room or are
-	// too few for its spread constraints: it stays where it is.
+	// too few for its spread constraints, or its cluster lost a label by which these spread: it stays where it is.
 	ReasonUnschedulable = "Unschedulable"
 	// ReasonSchedulerError is for a placement that can't be compiled: there is no decision then, and
 	// the template stays where it is.
@@ -185,8 +185,12 @@ func (p *problem) decideIn(group *groupView) Decision {
 	p.enter(group)
 	fit, refused := p.filter(filters)
 	decision := noClusterFits(p, refused)
-	if len(fit) > 0 {
+	switch {
+	case len(fit) > 0:
 		decision = p.place(fit, refused)
+	case p.lostItsLabel(refused):
+		decision.Clusters, decision.Reason = p.staying(), ReasonUnschedulable
+		decision.Message += "; it stays where it is"
 	}
 	decision.Group = p.Group
 	if decision.Scheduled || group.name == "" {

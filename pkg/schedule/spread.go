@@ -38,6 +38,7 @@ type topology struct {
 	noun   string // of a group: "region"
 	groups func(c *Cluster) []string
 	lacks  *cause // refuses clusters that are in no group
+	label  bool   // the groups are values of a label
 }
 
 func compileSpread(constraints []policyv1alpha1.SpreadConstraint) spread {
@@ -78,6 +79,7 @@ func compileTopology(constraint *policyv1alpha1.SpreadConstraint, within bounds)
 		t.groups = func(c *Cluster) []string { return c.zones }
 	default:
 		key := constraint.SpreadByLabel
+		t.label = true
 		t.noun, lacks = "value of the label "+key, "no label "+key
 		t.groups = func(c *Cluster) []string { return single(c.labels[key]) }
 	}
@@ -101,6 +103,13 @@ func (s *spread) lacking(c *Cluster) *cause {
 		}
 	}
 	return nil
+}
+
+// lostItsLabel says whether a cluster that has the template is refused because it lacks a label by which spread constraints spread.
+func (p *problem) lostItsLabel(out []refused) bool {
+	return slices.ContainsFunc(out, func(r refused) bool {
+		return p.isCurrent(r.at) && slices.ContainsFunc(p.Placement.spread.topologies, func(t topology) bool { return t.label && t.lacks == r.cause })
+	})
 }
 
 // isSet says whether there are any constraints.
