@@ -354,7 +354,7 @@ func ValidateSuspension(suspension *Suspension, path *field.Path) field.ErrorLis
 		return nil
 	}
 	var errs field.ErrorList
-	if suspension.Dispatching != nil && *suspension.Dispatching && suspension.DispatchingOnClusters != nil {
+	if suspension.Dispatching != nil && *suspension.Dispatching && suspension.DispatchingOnClusters != nil && len(suspension.DispatchingOnClusters.ClusterNames) > 0 {
 		errs = append(errs, field.Invalid(path.Child("dispatchingOnClusters"), suspension.DispatchingOnClusters.ClusterNames,
 			"can't stand beside dispatching: true, which is for every cluster: remove one of them"))
 	}

@@ -249,6 +249,12 @@ func TestThePartsOfAPlacementHaveTheirRules(t *testing.T) {
 		}, []string{`spec.placement.spreadConstraints[0].spreadByLabel: Invalid value: "rack": can't stand beside spreadByField`,
 			`spec.placement.spreadConstraints[1].spreadByField: Duplicate value: "cluster"`, `spec.placement.spreadConstraints[2].spreadByLabel: Duplicate value: "rack"`,
 			`spec.placement.spreadConstraints[3].spreadByField: Unsupported value: "planet"`}},
+		{"a pause everywhere, and in a cluster", func(s *spec) {
+			s.Suspension = &policyv1alpha1.Suspension{Dispatching: ptr.To(true), DispatchingOnClusters: &policyv1alpha1.SuspendClusters{ClusterNames: []string{"a"}}}
+		}, []string{`spec.suspension.dispatchingOnClusters: Invalid value: ["a"]: can't stand beside dispatching: true`}},
+		{"a pause everywhere beside a list of no clusters", func(s *spec) {
+			s.Suspension = &policyv1alpha1.Suspension{Dispatching: ptr.To(true), DispatchingOnClusters: &policyv1alpha1.SuspendClusters{ClusterNames: []string{}}}
+		}, nil},
 		{"bounds of groups", func(s *spec) {
 			s.Placement.SpreadConstraints = []policyv1alpha1.SpreadConstraint{
 				{SpreadByField: policyv1alpha1.SpreadByFieldCluster, MinGroups: -1, MaxGroups: -2}, {SpreadByLabel: "rack", MinGroups: 5, MaxGroups: 4}}
