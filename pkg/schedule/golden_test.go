@@ -116,6 +116,11 @@ func weighing(rules ...policyv1alpha1.StaticClusterWeight) part {
 	return func(p *policyv1alpha1.Placement) { p.ReplicaScheduling = divided(rules...) }
 }
 
+func equally(p *policyv1alpha1.Placement) {
+	p.ReplicaScheduling = divided()
+	p.ReplicaScheduling.WeightPreference = &policyv1alpha1.ClusterPreferences{}
+}
+
 // over spreads by a field, or by a label that is none of the fields.
 func over(by string, least, most int32) part {
 	return func(p *policyv1alpha1.Placement) {
@@ -408,6 +413,15 @@ func TestSpreadByAnythingElseMeansTheSame(t *testing.T) {
 			want: "a=3 c=7"},
 		{reason: "static weights choose by themselves, as they do in Karmada", fleet: "a@/eu b@/us", place: placement(weighing(weighs(1, "a"), weighs(1, "b")), over("region", 1, 1), all), replicas: 4,
 			want: "a=2 b=2", message: "4 replicas divided among 2 clusters; spreadConstraints choose no clusters where weights are static"},
+		{reason: "so do weights that are left out", fleet: "a@/eu b@/us", place: placement(weighing(), over("region", 1, 1), all), replicas: 4,
+			want: "a=2 b=2", message: "4 replicas divided among 2 clusters; spreadConstraints choose no clusters where weights are static"},
+		{reason: "a weightPreference that is empty does not, and what was chosen by room gets equal parts", fleet: "a:9 b:1 c:5", place: placement(equally, over("cluster", 1, 2)), replicas: 6,
+			want: "a=3 c=3", message: "6 replicas divided among 2 clusters"},
+		{reason: "by region it is the same", fleet: "a:1@/eu b:9@/us", place: placement(equally, over("region", 1, 1), all), replicas: 4, want: "b=4"},
+		{reason: "and the constraint may be one that can't be met", fleet: "a:9@/eu b:9@/eu", place: placement(equally, over("region", 2, 0), all), replicas: 4, has: "a=4", want: "a=4",
+			message: "spreadConstraints ask for at least 2 different groups by region, and the clusters that fit are in 1: eu"},
+		{reason: "equal parts need no room, as by any weights", fleet: "a:1 b:? c:0", place: placement(equally, over("cluster", 1, 2)), replicas: 6, want: "a=3 b=3"},
+		{reason: "without constraints all get equal parts", fleet: "a:1 b:? c:0", place: placement(equally), replicas: 6, want: "a=2 b=2 c=2"},
 	})
 }
 

@@ -40,7 +40,8 @@ type strategy int
 
 const (
 	duplicated    strategy = iota // every cluster gets all of them
-	staticWeight                  // divided by the weights of the policy
+	staticWeight                  // divided by the weights of the policy, or equally, without any
+	equalWeight                   // divided equally, for weightPreference is there, and empty
 	dynamicWeight                 // divided by the room that clusters have
 	aggregated                    // into as few clusters as have the room
 )
@@ -94,7 +95,7 @@ func (pl *Placement) on(fleet *Fleet) *view {
 		return known
 	}
 	v := &view{fleet: fleet, untold: make([]*cause, fleet.Len()), ungrouped: make([]*cause, fleet.Len()), groups: make([]groupView, len(pl.groups))}
-	if pl.strategy == staticWeight {
+	if pl.strategy == staticWeight || pl.strategy == equalWeight {
 		v.weights = make([]int64, fleet.Len())
 	}
 	for i, c := range fleet.clusters {
@@ -235,6 +236,8 @@ func strategyOf(scheduling *policyv1alpha1.ReplicaSchedulingStrategy) strategy {
 		return aggregated
 	case scheduling.WeightPreference != nil && scheduling.WeightPreference.DynamicWeight != "":
 		return dynamicWeight
+	case scheduling.WeightPreference != nil && len(scheduling.WeightPreference.StaticWeightList) == 0:
+		return equalWeight
 	}
 	return staticWeight
 }

@@ -117,7 +117,8 @@ func (s *spread) isSet() bool {
 	return len(s.topologies) > 0 || s.clusters != bounds{0, math.MaxInt}
 }
 
-// chooses says whether clusters are chosen by the constraints. Where weights are static, the weights choose.
+// chooses says whether clusters are chosen by the constraints. Where weights are static, the weights choose; as in Karmada, also those
+// that a policy leaves out, but not those of a weightPreference that it writes and leaves empty.
 func (s *spread) chooses(strategy strategy) bool { return s.isSet() && strategy != staticWeight }
 
 // grouping is a topology of a fleet: for every cluster, by position, the groups that it is in, as numbers in the

@@ -246,11 +246,12 @@ func withoutEffectInDivision(strategy *ReplicaSchedulingStrategy, path *field.Pa
 	return warnings
 }
 
-// idleConstraints tells of spread constraints beside static weights, or equal ones.
+// idleConstraints tells of spread constraints beside static weights, or none at all. Beside an empty weightPreference they choose.
 func idleConstraints(placement *Placement, path *field.Path) []string {
 	strategy := placement.ReplicaScheduling
 	if len(placement.SpreadConstraints) == 0 || strategy == nil || strategy.ReplicaSchedulingType == ReplicaSchedulingDuplicated ||
-		strategy.ReplicaDivisionPreference == ReplicaDivisionAggregated || strategy.WeightPreference != nil && strategy.WeightPreference.DynamicWeight != "" {
+		strategy.ReplicaDivisionPreference == ReplicaDivisionAggregated ||
+		strategy.WeightPreference != nil && (strategy.WeightPreference.DynamicWeight != "" || len(strategy.WeightPreference.StaticWeightList) == 0) {
 		return nil
 	}
 	return []string{fmt.Sprintf("%s choose no clusters: where replicas are divided by static or equal weights, the weights do", path.Child("spreadConstraints"))}

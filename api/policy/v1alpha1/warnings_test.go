@@ -41,6 +41,9 @@ func TestAFieldWithoutEffectBesideTheOthersIsWarnedOf(t *testing.T) {
 			[]string{scheduling + "weightPreference.staticWeightList has no effect: dynamicWeight wins over it"}},
 		{"constraints beside static weights", "{replicaScheduling: {" + weights + "}, " + spread + "}",
 			[]string{"spec.placement.spreadConstraints choose no clusters: where replicas are divided by static or equal weights, the weights do"}},
+		{"constraints beside no weights", "{replicaScheduling: {replicaSchedulingType: Divided, replicaDivisionPreference: Weighted}, " + spread + "}",
+			[]string{"spec.placement.spreadConstraints choose no clusters: where replicas are divided by static or equal weights, the weights do"}},
+		{"constraints beside weights that are there and empty", "{replicaScheduling: {replicaSchedulingType: Divided, replicaDivisionPreference: Weighted, weightPreference: {}}, " + spread + "}", nil},
 	} {
 		policy := &policyv1alpha1.PropagationPolicy{}
 		if err := yaml.UnmarshalStrict([]byte(test.placement), &policy.Spec.Placement); err != nil {
