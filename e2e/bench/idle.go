@@ -43,7 +43,8 @@ func (i *idle) run(ctx context.Context, env *environment) (rows []row, err error
 	if err != nil {
 		return nil, err
 	}
-	if err := h.join(ctx, i.agents); err != nil {
+	joining, err := i.join(ctx, h)
+	if err != nil {
 		return nil, err
 	}
 	env.progress("%d agents, %v", i.agents, i.long)
@@ -86,11 +87,15 @@ func (i *idle) run(ctx context.Context, env *environment) (rows []row, err error
 		{at: "no agents", what: "hub resident, without its program", unit: memory, values: one(float64(before.resident))},
 		{at: "no agents", what: "hub CPU, of one processor", unit: share, values: one(float64(without.cpu) / float64(without.took))},
 		{at: "no agents", what: "allocated by the hub in a second", unit: memory, values: one(allocated(without))},
+		{at: at, what: "all have joined, and the hub calls them ready, after", unit: duration, values: one(float64(joining.took))},
+		{at: at, what: "hub CPU for an agent that joins", unit: cpu, values: one(float64(joining.cpu) / agents)},
+		{at: at, what: "allocated by the hub for an agent that joins", unit: memory, values: one(joining.counters.sum("go_memstats_alloc_bytes_total") / agents)},
 		{at: at, what: "etcd puts in an hour, without leases, over the hub without agents", unit: count, values: one(max(0, puts(with)-puts(without))), goals: atMost(0)},
 		{at: at, what: "messages of an agent in an hour, both ways", unit: count, values: one((with.messages("in") + with.messages("out")) / with.took.Hours() / agents)},
 		{at: at, what: "bytes of an agent in an hour, both ways", unit: bytes, values: one(perHour(wire.Received + wire.Sent - wireBefore.Received - wireBefore.Sent)), goals: atMost(200e3)},
 		{at: at, what: "  of them messages, before TLS", unit: bytes, values: one((with.linkBytes("in") + with.linkBytes("out")) / with.took.Hours() / agents)},
 		{at: at, what: "goroutines of the hub for an agent", unit: allocations, values: one(goroutines / agents)},
+		{at: at, what: "hub resident, without its program", unit: memory, values: one(float64(after.resident))},
 		{at: at, what: "hub resident for an agent, over the hub without", unit: memory, values: one((float64(after.resident) - float64(before.resident)) / agents), goals: atMost(100e3)},
 		{at: at, what: "  of it heap and stacks in use", unit: memory, values: one((inUse(after) - inUse(before)) / agents)},
 		{at: at, what: "  alive after a collection: heap", unit: memory, values: one(perAgent("go_memstats_heap_inuse_bytes"))},
@@ -98,6 +103,19 @@ func (i *idle) run(ctx context.Context, env *environment) (rows []row, err error
 		{at: at, what: "allocated by the hub in a second, over the hub without", unit: memory, values: one(allocated(with) - allocated(without))},
 		{at: at, what: "hub CPU over the hub without, of one processor", unit: share, values: one(float64(with.cpu)/float64(with.took) - float64(without.cpu)/float64(without.took)), goals: atMost(0.01)},
 	}, nil
+}
+
+// join has all agents join and says what that took.
+func (i *idle) join(ctx context.Context, h *herd) (spending, error) {
+	before, err := h.meter.begin(ctx)
+	if err != nil {
+		return spending{}, err
+	}
+	if err := h.join(ctx, i.agents); err != nil {
+		return spending{}, err
+	}
+	after, err := h.meter.end(ctx)
+	return after.since(before), err
 }
 
 // stretch lets everything come to its end and then measures a stretch in which nothing happens. Its end has absolute values.
