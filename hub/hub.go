@@ -39,6 +39,7 @@ import (
 	"windlass.dev/windlass/hub/controller/scheduler"
 	"windlass.dev/windlass/hub/controller/status"
 	"windlass.dev/windlass/hub/etcd"
+	"windlass.dev/windlass/hub/garbage"
 	"windlass.dev/windlass/hub/handout"
 	"windlass.dev/windlass/hub/incarnation"
 	"windlass.dev/windlass/hub/pki"
@@ -56,7 +57,7 @@ func Run(ctx context.Context, config settings.Config, log *slog.Logger) error {
 		return err
 	}
 	defer context.AfterFunc(ctx, func() { log.Info("the hub is stopping") })()
-	h := &hub{config: config, log: log, process: uuid.NewString()}
+	h := &hub{config: config, log: log, process: uuid.NewString(), garbage: garbage.Gather(ctx, os.Getenv)}
 	err := h.open(ctx)
 	if err == nil {
 		err = h.serve(ctx)
@@ -78,6 +79,7 @@ type hub struct {
 	config  settings.Config
 	log     *slog.Logger
 	process string // names this process to others that share the store
+	garbage *garbage.Gatherer
 
 	pki       *pki.Set
 	store     *etcd.Etcd

@@ -77,6 +77,7 @@ func (h *hub) makeLink(ctx context.Context) (*link.Server, error) {
 		AgentsIssuer: h.pki.Agents,
 		AgentsCA:     h.pki.Agents.Certificate,
 		HubCA:        h.pki.Hub.Certificate,
+		Joined:       h.garbage.Joined,
 		Log:          h.log.With("part", "enrol"),
 		Registerer:   h.metrics,
 	})

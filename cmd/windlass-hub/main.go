@@ -16,7 +16,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"windlass.dev/windlass/hub"
-	"windlass.dev/windlass/hub/garbage"
 	"windlass.dev/windlass/hub/settings"
 	"windlass.dev/windlass/hub/stray"
 	"windlass.dev/windlass/pkg/memory"
@@ -25,7 +24,6 @@ import (
 
 func main() {
 	debug.SetMemoryLimit(memory.GoLimit(os.Getenv))
-	garbage.Gather(context.Background(), os.Getenv) // until the process ends
 	stderr := stray.Stderr()
 	// Flags that libraries declare for every program, such as the API server's own --version, mean
 	// nothing here, and cobra would take them.

@@ -70,6 +70,8 @@ type Config struct {
 	AgentsCA     *x509.Certificate
 	// HubCA signs the hub's serving certificates; its public key is the hub's id.
 	HubCA *x509.Certificate
+	// Joined is told that an agent was enrolled. It must not block. nil means that nobody wants to know.
+	Joined func()
 	// Log gets one line for every enrolment, renewal and refusal. nil means slog.Default().
 	Log *slog.Logger
 	// Registerer gets the metrics. nil means that nobody does.
@@ -123,6 +125,9 @@ func New(c Config) (*Server, error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	if c.Joined == nil {
+		c.Joined = func() {}
 	}
 	if c.Now == nil {
 		c.Now = time.Now

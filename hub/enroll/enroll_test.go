@@ -19,6 +19,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,6 +49,7 @@ type hub struct {
 	events   *fake.Recorder
 	log      *bytes.Buffer
 	uid      string // of its own kube-system namespace
+	joined   atomic.Int64
 
 	mu    sync.Mutex
 	clock time.Time
@@ -91,7 +93,7 @@ func newHub(t testing.TB) *hub {
 	h.Server, err = New(Config{
 		Tokens: h.tokens, Clusters: h.clusters, Recorder: h.events,
 		IsHub:        func(_ context.Context, uid string) (bool, error) { return uid == h.uid, nil },
-		AgentsIssuer: set.Agents, AgentsCA: set.Agents.Certificate, HubCA: set.Hub.Certificate,
+		AgentsIssuer: set.Agents, AgentsCA: set.Agents.Certificate, HubCA: set.Hub.Certificate, Joined: func() { h.joined.Add(1) },
 		Log: slog.New(slog.NewTextHandler(h.log, nil)), Registerer: prometheus.NewRegistry(), Now: h.now,
 		RequestsPerSecond: 1, Burst: 10000,
 	})
@@ -274,8 +276,8 @@ func TestATokenAloneMakesTheCluster(t *testing.T) {
 	if stored.Status.ClusterName != "edge-1" || stored.Status.UsedTime == nil || len(stored.Status.PublicKeyHash) != 64 {
 		t.Errorf("the token's status is %+v", stored.Status)
 	}
-	if got := testutil.ToFloat64(h.metrics.enrolments.WithLabelValues("Enrolled")); got != 1 {
-		t.Errorf("%v enrolments are counted", got)
+	if got := testutil.ToFloat64(h.metrics.enrolments.WithLabelValues("Enrolled")); got != 1 || h.joined.Load() != 1 {
+		t.Errorf("%v enrolments are counted, and %d told", got, h.joined.Load())
 	}
 	if len(h.events.Events()) != 0 {
 		t.Errorf("a success has events: %v", h.events.Events())
@@ -627,6 +629,7 @@ func TestRefusals(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			joined := h.joined.Load()
 			_, refusal := h.ask(t, r)
 			if refusal == nil {
 				t.Fatal("it was enrolled")
@@ -640,6 +643,9 @@ func TestRefusals(t *testing.T) {
 			}
 			if diff := cmp.Diff(before, after); diff != "" {
 				t.Errorf("a refusal has changed the clusters: %s", diff)
+			}
+			if told := h.joined.Load() - joined; told != 0 {
+				t.Errorf("%d agents are said to have joined", told)
 			}
 			checkEvents(t, h, c.event, refusal.Message)
 			if token, err := identity.ParseToken(r.Token); err == nil && strings.Contains(h.log.String()+fmt.Sprint(h.events.Events()), token.Secret) {

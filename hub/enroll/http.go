@@ -69,6 +69,7 @@ func (s *Server) enrol(w http.ResponseWriter, r *http.Request) (*identity.Enroll
 		result = resultRejoined
 	}
 	s.metrics.enrolments.WithLabelValues(result).Inc()
+	s.Joined()
 	s.Log.Info("enrolled an agent", "result", result, "cluster", grant.cluster.Name, "clusterID", grant.cluster.Spec.ID,
 		"token", application.token.ID, "serial", identity.SerialText(grant.certificate), "from", r.RemoteAddr, "agentVersion", application.AgentVersion)
 	return &identity.EnrollResponse{

@@ -2,7 +2,8 @@
 //
 // By default as much gathers as there is memory in use, and each time all that is in use has to be looked through. A hub with
 // little to hold is collected every few moments of a burst then, which takes a quarter of what it does. And with one that holds
-// much for its agents, and has nothing to do, each agent counts twice.
+// much for its agents, and has nothing to do, each agent counts twice. What it holds for them lies scattered among the garbage of the
+// time at which they joined.
 package garbage
 
 import (
@@ -11,6 +12,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,40 +30,53 @@ const (
 	least = 20
 	// most bounds the share: it holds until the first look after a collection, and what is in use then may be many times more.
 	most = 400
+	// packed is the most that may gather while agents join. What stays then stays where it is, for Go moves nothing, and the memory of the
+	// garbage between is not given back.
+	packed = 50
+	// join is how many bytes may be allocated for each agent that joins, ten times what that takes, if agents are what the hub has to do with.
+	join = 16 << 20
 	// byUser is the variable of the environment by which users set the share.
 	byUser = "GOGC"
 )
 
 // share is how much may gather over what is in use, in percent, when so many bytes are allocated in a second.
-func share(used uint64, perSecond float64) int {
-	if perSecond < busy {
-		return int(min(usual, max(least, math.Ceil(perSecond*100/looks))))
+func share(used uint64, perSecond float64, joining bool) int {
+	highest := float64(most)
+	if joining {
+		highest = packed
 	}
-	return int(min(most, max(usual, math.Ceil(room*100/float64(max(used, 1))))))
+	if perSecond < busy {
+		return int(min(highest, usual, max(least, math.Ceil(perSecond*100/looks))))
+	}
+	return int(min(highest, max(usual, math.Ceil(room*100/float64(max(used, 1))))))
 }
 
 // Gather lets garbage gather, until the context ends. Whoever sets GOGC has decided. A limit of memory holds all the same:
 // near it the runtime collects whatever the share is.
-func Gather(ctx context.Context, getenv func(string) string) {
-	if getenv(byUser) != "" {
-		return
+func Gather(ctx context.Context, getenv func(string) string) *Gatherer {
+	g := &Gatherer{ctx: ctx, present: usual, at: time.Now()}
+	if getenv(byUser) == "" {
+		g.look()
 	}
-	g := &gatherer{ctx: ctx, present: usual, at: time.Now()}
-	g.look()
+	return g
 }
 
-// gatherer sets the share anew after each collection.
-type gatherer struct {
+// A Gatherer sets the share anew after each collection.
+type Gatherer struct {
 	ctx       context.Context
+	joined    atomic.Uint64 // agents, since the last look
 	present   int
 	at        time.Time // of the last look
 	allocated uint64    // until then, since the start
 }
 
-// A mark is garbage from the beginning: that it is collected tells of a collection.
-type mark struct{ of *gatherer }
+// Joined tells that an agent has joined. It does not block and is safe for concurrent use.
+func (g *Gatherer) Joined() { g.joined.Add(1) }
 
-func (g *gatherer) look() {
+// A mark is garbage from the beginning: that it is collected tells of a collection.
+type mark struct{ of *Gatherer }
+
+func (g *Gatherer) look() {
 	if g.ctx.Err() != nil {
 		debug.SetGCPercent(usual)
 		return
@@ -69,9 +84,12 @@ func (g *gatherer) look() {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(sample)
 	now, used, allocated := time.Now(), sample[0].Value.Uint64(), sample[1].Value.Uint64()
-	perSecond := float64(allocated-g.allocated) / max(now.Sub(g.at), time.Millisecond).Seconds()
+	since := allocated - g.allocated
+	perSecond := float64(since) / max(now.Sub(g.at), time.Millisecond).Seconds()
+	joined := g.joined.Swap(0)
+	joining := joined > 0 && since/joined <= join
 	g.at, g.allocated = now, allocated
-	if wanted := share(used, perSecond); wanted != g.present { // setting it stops everything for a moment
+	if wanted := share(used, perSecond, joining); wanted != g.present { // setting it stops everything for a moment
 		debug.SetGCPercent(wanted)
 		g.present = wanted
 	}

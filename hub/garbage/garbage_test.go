@@ -11,23 +11,28 @@ import (
 
 func TestAnAmountMayGatherUntilThatIsLessThanWhatIsInUse(t *testing.T) {
 	for _, c := range []struct {
-		reason string
-		used   uint64
-		rate   float64
-		want   int
+		reason  string
+		used    uint64
+		rate    float64
+		joining bool
+		want    int
 	}{
-		{"nothing is known yet", 0, busy, most},
-		{"a program that has just begun", 10 << 20, busy, most},
-		{"a small hub", 128 << 20, busy, 200},
-		{"one that holds as much", room, busy, usual},
-		{"one that holds more", 4 * room, busy, usual},
-		{"a small hub that has little to do", 128 << 20, busy / 2, usual},
-		{"one that looks through what it holds as often as it may", 128 << 20, looks, usual},
-		{"one with less to do", 128 << 20, looks / 2, usual / 2},
-		{"one that holds more and has as little to do", 4 * room, looks / 2, usual / 2},
-		{"one with nothing to do", 128 << 20, 0, least},
+		{"nothing is known yet", 0, busy, false, most},
+		{"a program that has just begun", 10 << 20, busy, false, most},
+		{"a small hub", 128 << 20, busy, false, 200},
+		{"one that holds as much", room, busy, false, usual},
+		{"one that holds more", 4 * room, busy, false, usual},
+		{"a small hub that has little to do", 128 << 20, busy / 2, false, usual},
+		{"one that looks through what it holds as often as it may", 128 << 20, looks, false, usual},
+		{"one with less to do", 128 << 20, looks / 2, false, usual / 2},
+		{"one that holds more and has as little to do", 4 * room, looks / 2, false, usual / 2},
+		{"one with nothing to do", 128 << 20, 0, false, least},
+		{"a small hub that many join", 128 << 20, busy, true, packed},
+		{"one that holds more", 4 * room, busy, true, packed},
+		{"one that some join, with little else to do", 128 << 20, looks, true, packed},
+		{"one that an agent joins, with nothing else to do", 128 << 20, 0, true, least},
 	} {
-		if got := share(c.used, c.rate); got != c.want {
+		if got := share(c.used, c.rate, c.joining); got != c.want {
 			t.Errorf("%s: %d %%, want %d", c.reason, got, c.want)
 		}
 	}
@@ -57,11 +62,20 @@ func TestTheShareFollowsWhatIsInUse(t *testing.T) {
 	before := present()
 	t.Cleanup(func() { debug.SetGCPercent(before) })
 	ctx, stop := context.WithCancel(t.Context())
-	Gather(ctx, func(string) string { return "" })
+	g := Gather(ctx, func(string) string { return "" })
 	until(t, "a program that uses little and makes much garbage", 4*busy, func(share int) bool { return share == most })
 	held := make([]byte, room/2)
 	until(t, "one that uses half of the room", 4*busy, func(share int) bool { return share > usual && share <= 200 })
 	runtime.KeepAlive(held)
+	joining, joined := context.WithCancel(ctx)
+	go func() {
+		for joining.Err() == nil { // each look begins to count anew
+			g.Joined()
+			runtime.Gosched()
+		}
+	}()
+	until(t, "while agents join", 4*busy, func(share int) bool { return share == packed })
+	joined()
 	until(t, "and little again", 4*busy, func(share int) bool { return share == most })
 	until(t, "when it has nothing to do", 0, func(share int) bool { return share < usual })
 	until(t, "and again much", 4*busy, func(share int) bool { return share == most })
