@@ -15,7 +15,7 @@ import (
 
 // A watcher watches the embedded etcd's store itself. Etcd's own client for programs that embed it hands every event through the two
 // ends of a stream, as if there was a network; and for the state before a change the whole list of what was written since it was last moved into the
-// database is copied, which with backendInterval are thousands of writes. What is told, and when a watch ends, is the same.
+// database is copied, which with backendInterval may be thousands of writes. What is told, and when a watch ends, is the same.
 type watcher struct {
 	// Watcher is etcd's own, for what nobody here asks for.
 	clientv3.Watcher
