@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -211,6 +212,15 @@ func TestADrainIsToleratedForAsLongAsThePolicySays(t *testing.T) {
 	}
 	member.EventuallyGone(t, brief)
 	member.Eventually(t, steady, fleet.Field("metadata.uid", uid))
+
+	f.Hub().Apply(t, tolerating(steady, ", tolerationSeconds: 3600"))
+	fleet.WaitFor(t, "that placement says until when it stays", func() error {
+		said, err := f.Hub().CLI(t.Context(), "placement", "configmap/"+steady.Name, "-n", namespace)
+		if err == nil && !strings.Contains(said, "which is tolerated until 20") {
+			err = errors.New("it says\n" + said)
+		}
+		return err
+	})
 }
 
 // A drain of many is held by the brake like every mass move, and what waits stays where it is when the taint goes.
