@@ -262,12 +262,12 @@ func TestKubectlGetShowsWhatMattersOfEachKind(t *testing.T) {
 	}{
 		{"cluster", nil, "NAME VERSION MODE READY JOINED AGE", []string{"member1", "v1.37.2", "Pull", "True", "True"}},
 		{"clusters", []string{"--output=wide"}, "NAME VERSION MODE READY JOINED AGENT PROVIDER REGION TAINTS AGE", []string{"member1", "v1.37.2", "Pull", "True", "True"}},
-		{"pp", []string{"--namespace=" + namespace}, "NAME CONFLICT-RESOLUTION PRIORITY READY TEMPLATES APPLIED HEALTHY AGE",
-			[]string{"configmap-settings", "Abort", "0", "True", "1", "1", "1"}},
+		{"pp", []string{"--namespace=" + namespace}, "NAME CONFLICT-RESOLUTION PRIORITY READY REASON TEMPLATES APPLIED HEALTHY AGE",
+			[]string{"configmap-settings", "Abort", "0", "True", "Ready", "1", "1", "1"}},
 		{"rb", []string{"--namespace=" + namespace}, "NAME SCHEDULED FULLYAPPLIED CLUSTERS APPLIED HEALTHY AGE",
 			[]string{"settings-configmap", "True", "True", "2", "2", "2"}},
 		{"wk", []string{"--namespace=karmada-es-member1", "--output=wide"}, "NAME KIND APPLIED AVAILABLE TEMPLATE AGE", nil},
-		{"karmada-io", []string{"--namespace=" + namespace}, "NAME CONFLICT-RESOLUTION PRIORITY READY TEMPLATES APPLIED HEALTHY AGE",
+		{"karmada-io", []string{"--namespace=" + namespace}, "NAME CONFLICT-RESOLUTION PRIORITY READY REASON TEMPLATES APPLIED HEALTHY AGE",
 			[]string{"propagationpolicy.policy.karmada.io/configmap-settings"}},
 	}
 	for _, c := range cases {
