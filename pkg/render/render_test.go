@@ -376,7 +376,7 @@ func TestTheReplicasThatAnotherSchedulerSaysHoldWhateverThePlacementSays(t *test
 	} {
 		binding := divided(test.says...)
 		binding.Spec.SchedulerName, binding.Spec.Placement, binding.Spec.Replicas = test.scheduler, test.placement, &test.replicas
-		works, err := Works(test.template, binding)
+		works, err := Works(test.template, binding, schedule.Apportion)
 		if err != nil {
 			t.Fatalf("%s: %v", test.reason, err)
 		}
