@@ -54,13 +54,13 @@ func (f *Facts) taintsNotTolerated() string {
 		tolerations = f.Placement.tolerations
 	}
 	var names []string
-	for _, cluster := range f.Leaving {
-		at, found := f.Fleet.position(cluster)
-		if !found {
+	for _, name := range f.Leaving {
+		cluster := f.leftCluster(name)
+		if cluster == nil {
 			continue
 		}
-		for i := range f.Fleet.clusters[at].taints {
-			t := &f.Fleet.clusters[at].taints[i]
+		for i := range cluster.taints {
+			t := &cluster.taints[i]
 			if name := t.String(); t.effect == corev1.TaintEffectNoExecute && !tolerated(t, tolerations) && !slices.Contains(names, name) {
 				names = append(names, name)
 			}
@@ -73,6 +73,17 @@ func (f *Facts) taintsNotTolerated() string {
 		return "the taint " + names[0]
 	}
 	return "the taints " + few(names, maxCauses)
+}
+
+// leftCluster is a cluster that the template has to leave, as it is by now; nil when there is none of that name.
+func (f *Facts) leftCluster(name string) *Cluster {
+	if i := slices.IndexFunc(f.Left, func(c *Cluster) bool { return c.name == name }); i >= 0 {
+		return f.Left[i]
+	}
+	if at, found := f.Fleet.position(name); found {
+		return f.Fleet.clusters[at]
+	}
+	return nil
 }
 
 // withoutLeft leaves out the clusters that the template has to leave: it is said of it before all else.

@@ -30,6 +30,7 @@ type Facts struct {
 	Fleet     *Fleet                       // all clusters; an empty fleet leaves the template without a place
 	Current   []workv1alpha1.TargetCluster // where the template goes now
 	Leaving   []string                     // clusters that the template has to leave, as soon as another place is found
+	Left      []*Cluster                   // of these, as they are by now, those of which more may be known than the fleet shows: a cluster is left a moment before
 	Paused    []string                     // clusters that the policy names to pause what is sent there; this decides nothing, and a name that none has is told
 	Ended     bool                         // it is a Job that is complete or has failed: it stays where it is, and no other cluster takes its place
 	Ran       *Placement                   // with which a Job that has ended ran; nil: not known

@@ -283,6 +283,18 @@ func (r *Reconciler) Place(binding workv1alpha1.Binding) bool {
 	return true
 }
 
+// left are the clusters that a template has to leave, as the cache has them. Who evicts may have heard of a taint before the fleet has it, and
+// what is said of the template first, and as an event only then, would not name it.
+func (r *Reconciler) left(spec *workv1alpha1.BindingSpec) []*schedule.Cluster {
+	var clusters []*schedule.Cluster
+	for _, name := range evict.Leaving(spec) {
+		if cluster, there := r.Clusters.Get("", name); there {
+			clusters = append(clusters, schedule.CompileCluster(cluster))
+		}
+	}
+	return clusters
+}
+
 // ours says whether this scheduler places the binding.
 func ours(binding workv1alpha1.Binding) bool { return binding.GetSpec().PlacedByHub() }
 
@@ -326,6 +338,7 @@ func (r *Reconciler) question(binding workv1alpha1.Binding, fleet *schedule.Flee
 		Fleet:     fleet,
 		Current:   evict.Has(spec),
 		Leaving:   evict.Leaving(spec),
+		Left:      r.left(spec),
 		Paused:    paused(spec.Suspension),
 		Ended:     r.ended(binding),
 		Ran:       r.ran(binding),

@@ -805,3 +805,20 @@ func TestAMisspeltClusterThatIsPausedIsTold(t *testing.T) {
 		t.Errorf("Scheduled is %+v", got)
 	}
 }
+
+func TestATaintThatOnlyWhoEvictsHasHeardOfIsNamedAtOnce(t *testing.T) {
+	w := newWorld("a")
+	w.PropagationBindings.Put(binding(func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.Clusters = targets("a")
+		b.Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: "a", Reason: evict.ReasonTaintUntolerated}}
+	}))
+	drained := cluster("a")
+	drained.Spec.Taints = []corev1.Taint{{Key: "drain", Effect: corev1.TaintEffectNoExecute}}
+	w.MemberClusters.Put(drained) // the watch has not told the scheduler yet
+	w.reconcile(t, web)
+	got, _ := w.PropagationBindings.Get("shop", web.Name)
+	condition := meta.FindStatusCondition(got.Status.Conditions, workv1alpha1.BindingScheduled)
+	if condition == nil || !strings.Contains(condition.Message, "must leave a because of the taint drain:NoExecute") {
+		t.Errorf("it says %+v", condition)
+	}
+}
