@@ -117,6 +117,14 @@ func TestAChangeOfALazyPolicyArrivesWithTheNextChangeOfTheTemplate(t *testing.T)
 	f.Hub().Patch(t, owner, "spec: {activationPreference: Lazy, placement: {clusterAffinity: {clusterNames: [member2]}}}")
 	f.Hub().Patch(t, object, "data: {greeting: good night}")
 	f.Member("member2").Eventually(t, object, fleet.Field("data.greeting", "good night"))
+
+	// A pause holds for the change with which it takes effect.
+	f.Hub().Patch(t, owner, "spec: {suspension: {dispatching: true}}")
+	f.Hub().Patch(t, object, "data: {greeting: good morning}")
+	f.Hub().Eventually(t, fleet.Binding(object), fleet.ConditionIs("FullyApplied", "False"), fleet.ConditionSays("FullyApplied", "Suspended: "))
+	if got := f.Member("member2").Get(t, object); fleet.Field("data.greeting", "good night")(got) != nil {
+		t.Errorf("what is paused has gone out: %v", got.Object["data"])
+	}
 }
 
 // A policy that names a PriorityClass which the hub does not have says so, and its templates go out when it is there.

@@ -165,8 +165,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (c
 	if !known || template == nil || template.GetUID() != binding.GetSpec().Resource.UID || scaled(binding, template) {
 		return ctrl.Result{}, nil // the policy controller knows what to do with the binding
 	}
-	if r.pausedMeanwhile(binding) {
-		return ctrl.Result{}, nil // as the policy controller writes that into the binding, it wakes it
+	if overtaken, err := r.overtaken(binding, template); overtaken || err != nil {
+		return ctrl.Result{}, err // as the policy controller writes into the binding what the policy says, it wakes it
 	}
 	left := r.rescale(ctx, binding, works, evict.Left(binding.GetSpec(), writtenWith(works)))
 	doubt, err := r.render(ctx, binding, template, works)
@@ -195,17 +195,24 @@ func scaled(binding workv1alpha1.Binding, template *unstructured.Unstructured) b
 	return !ptr.Equal(replicas, binding.GetSpec().Replicas)
 }
 
-// pausedMeanwhile says whether the policy of a binding pauses what the binding does not know to be paused yet. Whoever pauses
-// a policy and changes a template then means that the change stays here, and it may come past the policy's: templates have
-// watches of their own.
-func (r *Reconciler) pausedMeanwhile(binding workv1alpha1.Binding) bool {
+// overtaken says whether the policy of a binding says something about this very content of the template that the binding does not know yet:
+// a pause, or what a Lazy policy lets wait for the next change of the template. Whoever edits a policy and then a template means that the
+// one holds for the other, and the template's change may come past the policy's: templates have watches of their own.
+func (r *Reconciler) overtaken(binding workv1alpha1.Binding, template *unstructured.Unstructured) (bool, error) {
 	p := r.policyOf(binding)
-	if p == nil || p.GetDeletionTimestamp() != nil || policy.Lazy(p) {
-		return false
+	if p == nil || p.GetDeletionTimestamp() != nil {
+		return false, nil
+	}
+	if policy.Lazy(p) {
+		if !policy.Lags(p, binding) {
+			return false, nil
+		}
+		content, err := render.TemplateHash(template)
+		return err == nil && content != binding.GetAnnotations()[workv1alpha1.ActivatedTemplateAnnotation], err
 	}
 	said := p.GetSpec().Suspension
 	known := binding.GetSpec().Suspension
-	return said != nil && (known == nil || !equality.Semantic.DeepEqual(*said, known.Suspension))
+	return said != nil && (known == nil || !equality.Semantic.DeepEqual(*said, known.Suspension)), nil
 }
 
 // works are the works of a binding by cluster.
