@@ -302,12 +302,15 @@ func (a *attempt) claim() error {
 	}
 	if owner.Ownership == manifest.OtherCluster {
 		return failf(reasonConflict, "%s belongs to what this hub has placed in cluster %s: if this is the same cluster, attached under two names, delete one of the two MemberClusters; "+
-			"if that was its former name, set spec.conflictResolution: Overwrite in the policy to take the object over",
+			"if that was its former name, "+takeOver,
 			o.ID, strings.TrimPrefix(owner.Work.Namespace, workv1alpha1.ExecutionNamespacePrefix))
 	}
-	return failf(reasonConflict, "%s exists in the member and is not managed by this hub: delete it there, or set spec.conflictResolution: Overwrite in the policy to take it over",
-		o.ID)
+	return failf(reasonConflict, "%s exists in the member and is not managed by this hub: delete it there, or "+takeOver, o.ID)
 }
+
+// takeOver names all that decides: the annotation wins over the policy, and a work does not say which of them it has its
+// word from. A binding's message has 256 bytes for it and what is before it.
+const takeOver = "take it over by spec.conflictResolution: Overwrite in the policy, with no annotation " + workv1alpha1.ConflictResolutionAnnotation + " on the template"
 
 func short(hubID string) string {
 	const enough = 12

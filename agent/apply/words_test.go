@@ -1,15 +1,20 @@
 package apply
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic"
 
 	"windlass.dev/windlass/agent/state"
 	linkv1 "windlass.dev/windlass/api/link/v1"
+	"windlass.dev/windlass/pkg/manifest"
 )
 
 func TestTheLogSaysInWordsWhyAWorkIsRemoved(t *testing.T) {
@@ -57,6 +62,35 @@ func TestTheLogAlwaysSaysWhatWasPutRight(t *testing.T) {
 	} {
 		if got := c.attempt.differed(); !strings.Contains(got, c.want) {
 			t.Errorf("%s: it says %q, want %q", c.reason, got, c.want)
+		}
+	}
+}
+
+func TestAConflictNamesThePolicyAndTheAnnotationThatWinsOverIt(t *testing.T) {
+	const over = "take it over by spec.conflictResolution: Overwrite in the policy, with no annotation work.karmada.io/conflict-resolution on the template"
+	e, err := New(Config{Client: struct{ dynamic.Interface }{}, State: &emptyState{}, Contents: struct{ Contents }{}, HubID: "h", WorkNamespace: "karmada-es-new",
+		Now: time.Now, Logger: slog.New(slog.DiscardHandler), Kinds: kindsThat{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		reason string
+		mark   func(*unstructured.Unstructured)
+		want   string
+	}{
+		{"somebody made it by hand", func(*unstructured.Unstructured) {},
+			"ConfigMap shop/settings exists in the member and is not managed by this hub: delete it there, or " + over},
+		{"the cluster had another name", func(live *unstructured.Unstructured) {
+			manifest.Mark(live, "h", manifest.WorkRef{Namespace: "karmada-es-old", Name: "settings"})
+		}, "ConfigMap shop/settings belongs to what this hub has placed in cluster old: if this is the same cluster, attached under two names, delete one of the two MemberClusters; if that was its former name, " + over},
+	} {
+		live := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"namespace": "shop", "name": "settings", "uid": "theirs"}}}
+		id := manifest.IDOf(live)
+		c.mark(live)
+		refused := (&attempt{engine: e, entry: &state.Entry{Key: "settings", Work: &linkv1.Work{}}, object: &object{Object: manifest.Object{ID: id}}, live: live}).claim()
+		var said *failure
+		if !errors.As(refused, &said) || said.reason != reasonConflict || said.message != c.want {
+			t.Errorf("%s: it says %v, want %q", c.reason, refused, c.want)
 		}
 	}
 }
