@@ -232,6 +232,35 @@ func TestABindingIsFullyAppliedWhenEveryClusterHasThePresentContent(t *testing.T
 	}
 }
 
+func TestABindingOfAnotherSchedulerSaysWhichWordOfItIsMissing(t *testing.T) {
+	const missing = `status.schedulerObservedGeneration of the binding is 6: what spec.clusters says is carried out when the scheduler "mine" has set it to 7, the binding's generation`
+	for _, test := range []struct {
+		reason    string
+		scheduler string
+		observed  int64
+		in        Input
+		status    metav1.ConditionStatus
+		because   string
+		message   string
+	}{
+		{"it has written the clusters and not that this is about their generation", "mine", 6, input(nil), metav1.ConditionFalse, ReasonWaiting,
+			"1 of 1 clusters have not applied it yet: c000. " + missing},
+		{"what the clusters were to have before, they have", "mine", 6, input(aWork()), metav1.ConditionFalse, ReasonWaiting, missing},
+		{"what failed before is not hidden", "mine", 6, input(aWork(refused("Conflict", "exists"))), metav1.ConditionFalse, "Conflict",
+			"1 of 1 clusters could not apply it: c000: Conflict: exists. " + missing},
+		{"it has said so", "mine", 7, input(nil), metav1.ConditionFalse, ReasonWaiting, "1 of 1 clusters have not applied it yet: c000"},
+		{"it names no cluster", "mine", 6, input(), metav1.ConditionTrue, ReasonApplied, "There is no cluster that is to have it."},
+		{"the hub's own will say so in a moment", "default-scheduler", 6, input(nil), metav1.ConditionFalse, ReasonWaiting, "1 of 1 clusters have not applied it yet: c000"},
+	} {
+		test.in.Binding.GetSpec().SchedulerName = test.scheduler
+		test.in.Binding.GetStatus().SchedulerObservedGeneration = test.observed
+		got := Binding(test.in).FullyApplied
+		if got.Status != test.status || got.Reason != test.because || got.Message != test.message {
+			t.Errorf("%s: got %+v", test.reason, got)
+		}
+	}
+}
+
 func TestABindingThatIsStuckBeforeItsWorksSaysWhere(t *testing.T) {
 	in := input()
 	in.Binding.GetStatus().Conditions = nil
@@ -353,6 +382,9 @@ func TestAStatusSettlesWhenAllIsFineOrSomethingNewlyFailed(t *testing.T) {
 	leaving = input(aWork())
 	leaving.NotGone = map[string]string{"old": "ConfigMap shop/settings is being deleted"}
 	removalUnderWay, _ := Binding(leaving).Status(&workv1alpha1.BindingStatus{}, monday)
+	placedByOther := input(aWork())
+	placedByOther.Binding.GetSpec().SchedulerName = "mine"
+	unobserved, _ := Binding(placedByOther).Status(&workv1alpha1.BindingStatus{}, monday)
 	for _, test := range []struct {
 		reason   string
 		old, new *workv1alpha1.BindingStatus
@@ -366,6 +398,7 @@ func TestAStatusSettlesWhenAllIsFineOrSomethingNewlyFailed(t *testing.T) {
 		{"nowhere to go", status(aWork()), status(), true},
 		{"all is fine, and a removal goes its way", status(aWork()), removalUnderWay, false},
 		{"all is fine but for a removal that may be held", status(aWork()), removalHeld, false},
+		{"all is fine but for the second of two writes of another scheduler", status(aWork()), unobserved, false},
 	} {
 		if got := Settled(test.old, test.new); got != test.want {
 			t.Errorf("%s: Settled is %v, want %v", test.reason, got, test.want)

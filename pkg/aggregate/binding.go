@@ -84,7 +84,27 @@ func fullyApplied(in Input, states []clusterState) metav1.Condition {
 	if len(in.NotGone) > 0 {
 		condition.Message = strings.TrimSuffix(condition.Message, ".") + ". " + notGoneFrom + " " + whyNotGone(in.NotGone)
 	}
+	if missing := Unobserved(in.Binding); missing != "" {
+		condition.Message = strings.TrimSuffix(condition.Message, ".") + ". " + missing
+		if condition.Status == metav1.ConditionTrue { // they have what they were to have before
+			condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, ReasonWaiting, missing
+		}
+	}
 	return condition
+}
+
+// unobserved begins what is said of a binding whose scheduler has not finished its word.
+const unobserved = "status.schedulerObservedGeneration of the binding is"
+
+// Unobserved says what a scheduler that is not the hub's has still to write, after the clusters of a binding, before they are
+// heeded; empty when nothing is missing.
+func Unobserved(binding workv1alpha1.Binding) string {
+	spec, observed, generation := binding.GetSpec(), binding.GetStatus().SchedulerObservedGeneration, binding.GetGeneration()
+	if spec.PlacedByHub() || len(spec.Clusters) == 0 || observed == generation {
+		return ""
+	}
+	return fmt.Sprintf("%s %d: what spec.clusters says is carried out when the scheduler %q has set it to %d, the binding's generation",
+		unobserved, observed, spec.SchedulerName, generation)
 }
 
 func judge(in Input, states []clusterState) (status metav1.ConditionStatus, reason, message string) {
@@ -323,6 +343,8 @@ func Settled(old, new *workv1alpha1.BindingStatus) bool {
 		return false // it may have passed before others were held, and be done in a moment
 	} else if whole != nil && strings.Contains(whole.Message, notGoneFrom) {
 		return false // what it waits for goes step by step
+	} else if whole != nil && strings.Contains(whole.Message, unobserved) {
+		return false // the scheduler's clusters and this are two writes
 	}
 	return sum.Applied == sum.Clusters && sum.Healthy == sum.Clusters
 }

@@ -117,11 +117,16 @@ func asSaid(binding workv1alpha1.Binding) schedule.Decision {
 
 // notAsked says why the hub's scheduler was not asked.
 func (r *Reconciler) notAsked(binding workv1alpha1.Binding) []string {
-	switch said := scheduledCondition(binding); {
-	case othersTurn(binding) && said.Reason == workv1alpha1.ScheduledByAnother:
-		return nil // that says so itself
+	switch {
 	case othersTurn(binding):
-		return []string{fmt.Sprintf("the scheduler %q places it, as spec.schedulerName says: this is its word, and why it chooses no other clusters only it knows", binding.GetSpec().SchedulerName)}
+		var remarks []string
+		if scheduledCondition(binding).Reason != workv1alpha1.ScheduledByAnother { // that says so itself
+			remarks = append(remarks, fmt.Sprintf("the scheduler %q places it, as spec.schedulerName says: this is its word, and why it chooses no other clusters only it knows", binding.GetSpec().SchedulerName))
+		}
+		if missing := aggregate.Unobserved(binding); missing != "" {
+			remarks = append(remarks, missing)
+		}
+		return remarks
 	case r.unknown(binding):
 		return []string{"this is what was decided before: the hub has not seen yet whether the Job has ended, and decides nothing until then"}
 	}

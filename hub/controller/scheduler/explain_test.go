@@ -98,6 +98,14 @@ func TestWhatAnotherSchedulerOrNobodyPlacesIsExplainedByThat(t *testing.T) {
 		Scheduled: true, Reason: "Mine", Message: "placed as I please", Clusters: targets("a"),
 		Remarks: []string{`the scheduler "mine" places it, as spec.schedulerName says: this is its word, and why it chooses no other clusters only it knows`},
 	})
+	w.explained(t, binding(func(b *workv1alpha1.PropagationBinding) {
+		b.Generation, b.Status.SchedulerObservedGeneration = 2, 1
+		b.Spec.SchedulerName, b.Spec.Clusters = "mine", targets("a")
+		b.Status.Conditions = []metav1.Condition{{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionFalse, Reason: "OtherScheduler", Message: "it is mine to place"}}
+	}), &workv1alpha1.BindingPlacement{
+		Reason: "OtherScheduler", Message: "it is mine to place", Clusters: targets("a"),
+		Remarks: []string{`status.schedulerObservedGeneration of the binding is 1: what spec.clusters says is carried out when the scheduler "mine" has set it to 2, the binding's generation`},
+	})
 	w.explained(t, binding(func(b *workv1alpha1.PropagationBinding) { b.Labels, b.Spec.Clusters = nil, targets("a") }), &workv1alpha1.BindingPlacement{
 		Scheduled: true, Reason: "Success", Message: "no policy claims the template any more; it stays where it is", Clusters: targets("a"),
 	})
