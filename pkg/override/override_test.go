@@ -45,6 +45,7 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: settings, namespace: shop}
 data:
+  plain.yaml: "verbose: no\nmode: 0644\nversion: 1.10\nid: 12345678901234567890123\nratio: 0.12345678901234567890123\nlarge: 1234567890123456789\nwhole: 1e3\nquoted: {verbose: 'no', mode: \"0644\", version: '1.10'}\n"
   config.yaml: |
     # lost
     server: {port: 8080, hosts: [a, b]}
@@ -291,6 +292,11 @@ func TestWhatEachOverriderDoes(t *testing.T) {
 				`- /data/config.yaml = "# lost\nserver: {port: 8080, hosts: [a, b]}\nlevel: info\n"`,
 				`+ /data/config.yaml = "server:\n  hosts:\n  - a\n  - b\n  - c\n  port: 9090\n"`,
 			}},
+		{"plain values of a YAML document become what YAML 1.1 reads in them, and quoted ones stay", settings, `fieldOverrider: [{fieldPath: /data/plain.yaml, yaml: [{subPath: /new, operator: add, value: 1}]}]`,
+			[]string{
+				`- /data/plain.yaml = "verbose: no\nmode: 0644\nversion: 1.10\nid: 12345678901234567890123\nratio: 0.12345678901234567890123\nlarge: 1234567890123456789\nwhole: 1e3\nquoted: {verbose: 'no', mode: \"0644\", version: '1.10'}\n"`,
+				`+ /data/plain.yaml = "id: 1.2345678901234568e+22\nlarge: 1234567890123456789\nmode: 420\nnew: 1\nquoted:\n  mode: \"0644\"\n  verbose: \"no\"\n  version: \"1.10\"\nratio: 0.12345678901234568\nverbose: false\nversion: 1.1\nwhole: 1000\n"`,
+			}},
 		{"a JSON document in a string keeps the order of its keys", settings, `fieldOverrider: [{fieldPath: /data/config.json, json: [{subPath: /a/c, operator: add, value: true}]}]`,
 			[]string{
 				`- /data/config.json = "{\"z\": 1, \"a\": {\"b\": \"\u003cx\u003e\"}}"`,
@@ -365,6 +371,8 @@ func TestWhatCannotBeDoneIsSaidWithPolicyAndPath(t *testing.T) {
 		{"several documents, of which all but one would be lost", settings, `fieldOverrider: [{fieldPath: /data/two, yaml: [{subPath: /a, operator: remove}]}]`, "fieldOverrider[0].fieldPath: /data/two holds no yaml document: there is more than one"},
 		{"a second document, of which the first is empty", settings, `fieldOverrider: [{fieldPath: /data/late, yaml: [{subPath: /a, operator: add, value: 1}]}]`, "fieldOverrider[0].fieldPath: /data/late holds no yaml document: there is more than one"},
 		{"JSON that is none", settings, `fieldOverrider: [{fieldPath: /data/config.yaml, json: [{subPath: /a, operator: remove}]}]`, "fieldOverrider[0].fieldPath: /data/config.yaml holds no json document: invalid character"},
+		{"a label after all labels were removed", web, `plaintext: [{path: /metadata/labels, operator: remove}, {path: /metadata/labels/x, operator: add, value: a}]`,
+			"plaintext[1]: can't add /metadata/labels/x: there is nothing at /metadata/labels to add to"},
 		{"an absent path of a document", settings, `fieldOverrider: [{fieldPath: /data/config.yaml, yaml: [{subPath: /server, operator: remove}, {subPath: /b/c, operator: add, value: 1}]}]`,
 			"fieldOverrider[0].yaml[1]: can't add /b/c: there is nothing at /b to add to"},
 		{"a label that the cluster's name makes too long", web, `labelsOverrider: [{operator: add, value: {site: "${cluster.name}-` + strings.Repeat("x", 60) + `"}}]`, "labelsOverrider[0]: label site would be"},
