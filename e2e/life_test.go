@@ -346,6 +346,13 @@ metadata: {name: two-pods, namespace: NAMESPACE}
 spec: {hard: {pods: "2"}}
 `
 
+// limitToTwoPods returns when the member's API server refuses a third pod: it knows of no limit before a controller has counted.
+func limitToTwoPods(t *testing.T, in *fleet.Member, namespace string) {
+	t.Helper()
+	in.Apply(t, fill(namespace, twoPods))
+	in.Eventually(t, fleet.Object{APIVersion: "v1", Kind: "ResourceQuota", Namespace: namespace, Name: "two-pods"}, fleet.Field("status.used.pods", "2"))
+}
+
 // A copy that is there already, and healthy with the replicas that it had, does not stand for those that it is to take over. When it
 // has them, the drain ends, though its policy is gone by then.
 func TestADrainWaitsForTheReplicasThatAnotherCopyTakesOver(t *testing.T) {
@@ -357,7 +364,7 @@ func TestADrainWaitsForTheReplicasThatAnotherCopyTakesOver(t *testing.T) {
 	f.Hub().Apply(t, webDeployment(namespace, 4)+"---"+policyFor(web, name, "member2")+"    replicaScheduling: {replicaSchedulingType: Divided}\n")
 	uid := member.Eventually(t, web, fleet.Field("status.readyReplicas", 2)).GetUID()
 	other.Eventually(t, web, fleet.Field("status.readyReplicas", 2))
-	other.Apply(t, fill(namespace, twoPods))
+	limitToTwoPods(t, other, namespace)
 
 	taint(t, f, name, drain)
 	other.Eventually(t, web, fleet.Field("spec.replicas", 4), fleet.Field("status.readyReplicas", 2))
@@ -383,7 +390,7 @@ func TestADrainThatIsTakenBackEndsThoughWhatItMovedFoundNoRoom(t *testing.T) {
 	f.Hub().Apply(t, webDeployment(namespace, 4)+"---"+policyFor(web, name, "member2")+"    replicaScheduling: {replicaSchedulingType: Divided}\n")
 	uid := member.Eventually(t, web, fleet.Field("status.readyReplicas", 2)).GetUID()
 	other.Eventually(t, web, fleet.Field("status.readyReplicas", 2))
-	other.Apply(t, fill(namespace, twoPods))
+	limitToTwoPods(t, other, namespace)
 	taint(t, f, name, drain)
 	other.Eventually(t, web, fleet.Field("spec.replicas", 4), fleet.Field("status.readyReplicas", 2), fleet.Field("status.unavailableReplicas", 2))
 
