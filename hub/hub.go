@@ -308,6 +308,7 @@ func (h *hub) serveControllers(ctx context.Context) error {
 	if err := h.keepNamespacesPolicy(ctx); err != nil {
 		return ignoreCancelled(ctx, err)
 	}
+	h.capacity.Expect(h.kinds.clusters.List())
 	group.Go(func() error { return h.templates.Run(ctx) })
 	group.Go(func() error { return h.api.RunControllers(ctx) })
 	group.Go(func() error { return mgr.Start(ctx) })

@@ -18,6 +18,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
@@ -103,6 +105,9 @@ type Answer struct {
 	Assumed int32
 	// Why the agent has not answered, a phrase; empty when it has.
 	Why string
+	// Awaited is true while the agent is on its way back to a hub that has just begun. The listeners are told when it is
+	// there, and when it is not waited for any longer.
+	Awaited bool
 }
 
 const (
@@ -120,6 +125,9 @@ const (
 	mostAssumptions = 100_000
 	// sweeping is how often assumptions are looked at of clusters that nobody asks about any more.
 	sweeping = 30 * time.Second
+	// comeBack is how long a hub that has just begun waits for agents: their attempts are up to 2 s apart, and a thousand
+	// handshakes take 2 s more.
+	comeBack = 5 * time.Second
 	// damping is the least time between two words to the listeners, or an agent that says all the time that there is more
 	// room would keep the hub busy.
 	damping = time.Second
@@ -142,6 +150,10 @@ type Gatherer struct {
 	// growth says that some cluster has more room, which the listeners have not been told yet.
 	growth    chan struct{}
 	listeners []func()
+	// expected are the clusters whose agents were connected to the process before, and since when they are back, the zero time
+	// before that; after expectedUntil nobody waits for them.
+	expected      map[string]time.Time
+	expectedUntil time.Time
 
 	// meeting is held while it is recalled what was placed in clusters of which nobody had asked, and taken before mu.
 	meeting sync.Mutex
@@ -214,11 +226,15 @@ func (g *Gatherer) Run(ctx context.Context) error {
 	defer sweep.Stop()
 	defer rest.Stop()
 	var growth <-chan struct{} // nil while it rests
+	missed := time.NewTimer(g.expects())
+	defer missed.Stop()
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case <-sweep.C:
 			g.sweep()
+		case <-missed.C:
+			g.miss()
 		case <-growth:
 			g.tell()
 			growth = nil
@@ -242,6 +258,41 @@ func (g *Gatherer) tell() {
 	g.mu.Unlock()
 	for _, listener := range listeners {
 		listener()
+	}
+}
+
+// Expect has those who ask know whose agents were connected to the process before, as the objects of their clusters say, and
+// are on their way back. Call it once, before Run.
+func (g *Gatherer) Expect(clusters []*clusterv1alpha1.MemberCluster) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.expected, g.expectedUntil = map[string]time.Time{}, g.config.Now().Add(comeBack)
+	for _, cluster := range clusters {
+		ready := meta.FindStatusCondition(cluster.Status.Conditions, clusterv1alpha1.ClusterReady)
+		if ready != nil && ready.Status == metav1.ConditionTrue && ready.Reason != clusterv1alpha1.ReadyConnectionLost {
+			g.expected[cluster.Name] = time.Time{}
+		}
+	}
+}
+
+// expects is how much longer agents are waited for.
+func (g *Gatherer) expects() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.expectedUntil.Sub(g.config.Now())
+}
+
+// miss has the listeners told that those who have not come back are not waited for any longer.
+func (g *Gatherer) miss() {
+	g.mu.Lock()
+	missed := false
+	for _, back := range g.expected {
+		missed = missed || back.IsZero()
+	}
+	g.expected = nil
+	g.mu.Unlock()
+	if missed {
+		g.grown()
 	}
 }
 
@@ -448,7 +499,10 @@ func (g *Gatherer) answer(cluster string, s *shape, began time.Time) Answer {
 		return m.less(room, s, Answer{Source: FromAgent})
 	}
 	why := "its answer is under way"
+	awaited := g.awaited(cluster, began)
 	switch {
+	case awaited:
+		why = "its agent is only coming back since the hub began"
 	case !g.config.Agents.Connected(cluster):
 		why = "its agent is not connected"
 	case now.Before(m.quietUntil):
@@ -456,16 +510,23 @@ func (g *Gatherer) answer(cluster string, s *shape, began time.Time) Answer {
 	}
 	summary, at := g.config.Clusters.Summary(cluster)
 	if summary == nil {
-		return Answer{Source: Unknown, Why: why}
+		return Answer{Source: Unknown, Why: why, Awaited: awaited}
 	}
 	room, known := estimate.RoomInSum(summary.Allocatable, summary.Allocated, summary.Allocating, s.need)
 	if !known {
-		return Answer{Source: Unknown, Why: why}
+		return Answer{Source: Unknown, Why: why, Awaited: awaited}
 	}
 	if at.After(m.settled) {
 		g.settle(cluster, m, at)
 	}
-	return m.less(room, s, Answer{Source: FromSummary, Why: why})
+	return m.less(room, s, Answer{Source: FromSummary, Why: why, Awaited: awaited})
+}
+
+// awaited says whether a cluster's agent was on its way back when an asking began. One that came back since then may not have
+// been asked. The caller holds the lock.
+func (g *Gatherer) awaited(cluster string, began time.Time) bool {
+	back, expected := g.expected[cluster]
+	return expected && g.config.Now().Before(g.expectedUntil) && (back.IsZero() || !back.Before(began))
 }
 
 // less is an answer by what a cluster has said, less what is assumed. The caller holds the lock.
@@ -485,7 +546,14 @@ func (g *Gatherer) Grown(cluster string) {
 		clear(m.answers)
 		m.quietUntil = time.Time{}
 	}
+	if back, expected := g.expected[cluster]; expected && back.IsZero() {
+		g.expected[cluster] = g.config.Now()
+	}
 	g.mu.Unlock()
+	g.grown()
+}
+
+func (g *Gatherer) grown() {
 	select {
 	case g.growth <- struct{}{}:
 	default:
@@ -517,6 +585,7 @@ func (g *Gatherer) ClusterChanged(old, new *clusterv1alpha1.MemberCluster) {
 func (g *Gatherer) forget(cluster string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	delete(g.expected, cluster)
 	if m := g.members[cluster]; m != nil {
 		g.assumed -= len(m.assumed)
 		m.assumed = nil // a question may be under way and has nothing to settle

@@ -768,3 +768,101 @@ func BenchmarkGatherWhatIsKnownOfAThousandClusters(b *testing.B) {
 		g.Gather(b.Context(), needs, clusters)()
 	}
 }
+
+// restart has a new process begin, which finds clusters in its store.
+func (w *world) restart(clusters ...*clusterv1alpha1.MemberCluster) {
+	w.t.Helper()
+	var err error
+	if w.Gatherer, err = New(Config{Agents: w, Clusters: w}); err != nil {
+		w.t.Fatal(err)
+	}
+	w.Expect(clusters)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- w.Run(ctx) }()
+	w.t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			w.t.Error(err)
+		}
+	})
+}
+
+func TestAfterAStartAgentsThatWereConnectedBeforeAreAwaited(t *testing.T) {
+	ready := func(status metav1.ConditionStatus, reason string) []metav1.Condition {
+		return []metav1.Condition{{Type: clusterv1alpha1.ClusterReady, Status: status, Reason: reason}}
+	}
+	for _, c := range []struct {
+		reason string
+		was    []metav1.Condition
+		does   func(w *world)
+		want   bool
+	}{
+		{"it was connected", ready(metav1.ConditionTrue, "AgentConnected"), nil, true},
+		{"it was connected, and is not back for long", ready(metav1.ConditionTrue, "AgentConnected"), func(*world) { time.Sleep(comeBack - time.Nanosecond) }, true},
+		{"it was connected, and does not come back", ready(metav1.ConditionTrue, "AgentConnected"), func(*world) { time.Sleep(comeBack) }, false},
+		{"it comes back", ready(metav1.ConditionTrue, "AgentConnected"), func(w *world) {
+			w.change(func() { w.agents["a"] = &fakeAgent{free: 2} })
+			w.Grown("a")
+		}, false},
+		{"it comes back, and goes again", ready(metav1.ConditionTrue, "AgentConnected"), func(w *world) { w.Grown("a"); time.Sleep(time.Millisecond) }, false},
+		{"it is removed", ready(metav1.ConditionTrue, "AgentConnected"), func(w *world) { w.ClusterChanged(cluster("a", nil), nil) }, false},
+		{"it was lost before", ready(metav1.ConditionTrue, clusterv1alpha1.ReadyConnectionLost), nil, false},
+		{"it was away before", ready(metav1.ConditionUnknown, "AgentNotConnected"), nil, false},
+		{"it has never joined", nil, nil, false},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.summaries["a"] = told(9)
+				a := cluster("a", told(9))
+				a.Status.Conditions = c.was
+				w.restart(a)
+				if c.does != nil {
+					c.does(w)
+				}
+				if got := w.Gather(t.Context(), cpus("1"), []string{"a"})()[0]; got.Awaited != c.want {
+					t.Errorf("the answer is %+v", got)
+				}
+			})
+		})
+	}
+}
+
+func TestAnAgentThatComesBackWhileOthersAreAskedIsAwaitedByThoseWhoCouldNotAskIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.agents["slow"] = &fakeAgent{free: 3, after: 500 * time.Millisecond}
+		w.summaries["a"] = told(9)
+		a := cluster("a", told(9))
+		a.Status.Conditions = []metav1.Condition{{Type: clusterv1alpha1.ClusterReady, Status: metav1.ConditionTrue}}
+		w.restart(a)
+		time.AfterFunc(100*time.Millisecond, func() {
+			w.change(func() { w.agents["a"] = &fakeAgent{free: 2} })
+			w.Grown("a")
+		})
+		if got := w.Gather(t.Context(), cpus("1"), []string{"a", "slow"})(); !got[0].Awaited || got[1].Awaited {
+			t.Errorf("the answers are %+v", got)
+		}
+		w.expect("2 Agent", w.room("a"))
+	})
+}
+
+func TestItIsToldWhenAnAgentIsNotAwaitedAnyLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		a := cluster("a", nil)
+		a.Status.Conditions = []metav1.Condition{{Type: clusterv1alpha1.ClusterReady, Status: metav1.ConditionTrue}}
+		w.restart(a)
+		var told atomic.Int32
+		w.Listen(func() { told.Add(1) })
+		time.Sleep(comeBack - time.Nanosecond)
+		if told.Load() != 0 {
+			t.Error("it is told while the agent may come back")
+		}
+		time.Sleep(damping)
+		if got := told.Load(); got != 1 {
+			t.Errorf("it is told %d times", got)
+		}
+	})
+}

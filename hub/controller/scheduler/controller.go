@@ -101,10 +101,12 @@ func (r *Reconciler) Setup(mgr manager.Manager) (synced func() bool, err error) 
 	return registration.HasSynced, nil
 }
 
-// roomGrew wakes the bindings that wait for room.
+// roomGrew wakes the bindings that wait for room, or for those who know of it.
 func (r *Reconciler) roomGrew(wake *store.Mailbox[types.NamespacedName]) {
 	r.turns.grow(func() {
-		waiting := slices.DeleteFunc(r.Bindings.List(), func(binding workv1alpha1.Binding) bool { return !r.waitsForRoom(binding) })
+		waiting := slices.DeleteFunc(r.Bindings.List(), func(binding workv1alpha1.Binding) bool {
+			return !r.waitsForRoom(binding) && !r.turns.isPutOff(store.Key(binding))
+		})
 		for _, binding := range waiting {
 			r.turns.wake(store.Key(binding), r.rank(store.Key(binding)))
 		}
@@ -191,12 +193,23 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (c
 	}
 	defer r.turns.end(key)
 	fleet := r.fleet.snapshot()
+	r.turns.putOff(key) // before anybody is asked: whoever comes back afterwards wakes it
 	room := r.gather(ctx, fleet, binding.GetSpec().ReplicaRequirements)
 	var next step
-	if !r.turns.inTurn(rank, func() { next = r.step(binding, fleet, room()) }) {
+	var hinges bool
+	if !r.turns.inTurn(rank, func() {
+		known := room()
+		if hinges = r.hinges(binding, fleet, known); !hinges {
+			next = r.step(binding, fleet, known)
+		}
+	}) {
 		r.turns.wake(key, rank) // as it would be if it had not begun
 		return ctrl.Result{RequeueAfter: turnAgain}, nil
 	}
+	if hinges {
+		return ctrl.Result{}, nil
+	}
+	r.turns.goOn(key)
 	return r.write(ctx, binding, next)
 }
 

@@ -28,7 +28,7 @@ func (r *Reconciler) Explain(ctx context.Context, binding workv1alpha1.Binding) 
 	if r.byRoom(binding) {
 		room = r.Room.Gather(ctx, spec.ReplicaRequirements, names(fleet))()
 	}
-	decision := r.decideInFull(binding, fleet, room)
+	decision := r.decideForNobody(binding, fleet, room, true)
 	return &workv1alpha1.BindingPlacement{
 		ObjectMeta:    metav1.ObjectMeta{Namespace: binding.GetNamespace(), Name: binding.GetName()},
 		Resource:      spec.Resource,
@@ -88,8 +88,8 @@ func untried(decision schedule.Decision) []string {
 		decision.Group, named)}
 }
 
-// decideInFull decides for nobody: what others decide afterwards does not depend on it.
-func (r *Reconciler) decideInFull(binding workv1alpha1.Binding, fleet *schedule.Fleet, room []capacity.Answer) schedule.Decision {
+// decideForNobody decides without consequence: what others decide afterwards does not depend on it. In full it says why of every cluster.
+func (r *Reconciler) decideForNobody(binding workv1alpha1.Binding, fleet *schedule.Fleet, room []capacity.Answer, inFull bool) schedule.Decision {
 	if othersTurn(binding) || r.unknown(binding) {
 		return asSaid(binding)
 	}
@@ -102,7 +102,7 @@ func (r *Reconciler) decideInFull(binding workv1alpha1.Binding, fleet *schedule.
 		facts.Near, facts.Far = r.companyOf(binding, *groups, facts.Leaving)
 		r.company.mu.Unlock()
 	}
-	facts.InFull = true
+	facts.InFull = inFull
 	return schedule.Decide(facts)
 }
 

@@ -142,6 +142,9 @@ func (w *world) known(clusters []string) []capacity.Answer {
 			cpus := cluster.Status.ResourceSummary.Allocatable[corev1.ResourceCPU]
 			answers[i] = capacity.Answer{Replicas: int32(cpus.Value()), Source: capacity.FromAgent}
 		}
+		if name == w.awaited {
+			answers[i].Source, answers[i].Awaited = capacity.FromSummary, true
+		}
 	}
 	return answers
 }
@@ -186,6 +189,79 @@ func TestABindingWithoutRoomStaysAndIsLookedAtAgainWithGrowingPatience(t *testin
 		t.Errorf("with a place it is looked at again after %s", done.RequeueAfter)
 	}
 	w.expect(t, "now they do", workv1alpha1.TargetCluster{Name: "a", Replicas: 5})
+}
+
+func TestWhatHingesOnTheRoomOfAClusterWhoseAgentIsOnItsWayBackIsDecidedWhenItIsThere(t *testing.T) {
+	in := func(cluster string, replicas int32) []workv1alpha1.TargetCluster {
+		return []workv1alpha1.TargetCluster{{Name: cluster, Replicas: replicas}}
+	}
+	for _, c := range []struct {
+		reason string
+		change func(b *workv1alpha1.PropagationBinding)
+		// is is where it is, waits whether it waits for b, and goes where it goes when it has waited, or at once.
+		is    []workv1alpha1.TargetCluster
+		waits bool
+		goes  []workv1alpha1.TargetCluster
+	}{
+		{reason: "it waits for room: the sums have enough, the agent has not", waits: true, change: func(b *workv1alpha1.PropagationBinding) {
+			b.Status.Conditions = []metav1.Condition{{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionFalse, Reason: schedule.ReasonUnschedulable}}
+		}},
+		{reason: "it is new", waits: true,
+			change: func(b *workv1alpha1.PropagationBinding) { b.Spec.Replicas = ptr.To[int32](3) }, goes: []workv1alpha1.TargetCluster{{Name: "a", Replicas: 2}, {Name: "b", Replicas: 1}}},
+		{reason: "somebody has asked to place it anew", waits: true, is: in("a", 5), goes: in("a", 5),
+			change: func(b *workv1alpha1.PropagationBinding) {
+				b.Spec.Replicas, b.Spec.RescheduleTriggeredAt = ptr.To[int32](9), &metav1.Time{Time: storetest.Began}
+			}},
+		{reason: "it grows", waits: true, is: in("a", 3), goes: []workv1alpha1.TargetCluster{{Name: "a", Replicas: 5}, {Name: "b", Replicas: 1}}},
+		{reason: "it has all that it asks for", is: in("a", 6), goes: in("a", 6)},
+		{reason: "it shrinks", is: in("a", 7), goes: in("a", 6)},
+		{reason: "it may not go there", goes: in("a", 2), change: func(b *workv1alpha1.PropagationBinding) {
+			b.Spec.Replicas = ptr.To[int32](2)
+			b.Spec.Placement.ClusterAffinity = &policyv1alpha1.ClusterAffinity{ClusterNames: []string{"a"}}
+		}},
+		{reason: "it is not placed by room", change: func(b *workv1alpha1.PropagationBinding) { b.Spec.Placement.ReplicaScheduling = nil },
+			goes: []workv1alpha1.TargetCluster{{Name: "a", Replicas: 6}, {Name: "b", Replicas: 6}}},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			w := newWorld()
+			w.attach(roomy("a", "2"))
+			w.attach(roomy("b", "9"))
+			w.awaited = "b"
+			b := byRoom(6)
+			b.Spec.Clusters = c.is
+			if c.change != nil {
+				c.change(b)
+			}
+			w.PropagationBindings.Put(b)
+			w.PropagationBindings.Writes()
+			w.keys(t)
+			w.reconcile(t, web)
+			w.controller.roomGrew(w.woken)
+			if !c.waits {
+				w.expect(t, "at once", c.goes...)
+				if woken := w.keys(t); len(woken) > 0 {
+					t.Errorf("woken when there is more room: %v, want nobody", woken)
+				}
+				return
+			}
+			if writes := w.PropagationBindings.Writes(); len(writes) > 0 {
+				t.Errorf("written before the agent is back: %v", writes)
+			}
+			if diff := cmp.Diff([]string{web.String()}, w.keys(t)); diff != "" {
+				t.Errorf("woken when the agent is back (-want +got):\n%s", diff)
+			}
+			w.awaited = ""
+			w.attach(roomy("b", "1"))
+			w.reconcile(t, web)
+			got := w.expect(t, "when the agent is back", c.goes...)
+			if len(c.goes) == 0 && scheduledCondition(got).Status != metav1.ConditionFalse {
+				t.Errorf("there is no room, and the condition is %+v", scheduledCondition(got))
+			}
+			if asked := got.Spec.RescheduleTriggeredAt != nil; asked && !afresh(got) {
+				t.Error("what was asked for is said to be done")
+			}
+		})
+	}
 }
 
 func TestTheGroupThatWasChosenIsRememberedUntilABindingIsPlacedAfresh(t *testing.T) {

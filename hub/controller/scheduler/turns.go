@@ -19,6 +19,9 @@ type turns struct {
 	// of many keys is taken before the others are added. Whoever puts a key into woken must see to it that it comes out of
 	// the queue soon, for others come back until it has.
 	woken, begun map[types.NamespacedName]int
+	// later are those whose decision hinges, or may, on clusters whose agents are awaited. They are in no queue; more room
+	// wakes them.
+	later map[types.NamespacedName]struct{}
 
 	// wave are those that were in the queue when there was more room last, and have not been decided on since. Grown, if
 	// there is more again before all of them have, begins the next wave: else those of high rank that find no room would come
@@ -37,7 +40,7 @@ func (t *turns) change(change func()) {
 	defer t.mu.Unlock()
 	if t.changed == nil {
 		t.changed = sync.NewCond(&t.mu)
-		t.woken, t.begun = map[types.NamespacedName]int{}, map[types.NamespacedName]int{}
+		t.woken, t.begun, t.later = map[types.NamespacedName]int{}, map[types.NamespacedName]int{}, map[types.NamespacedName]struct{}{}
 	}
 	change()
 	t.changed.Broadcast()
@@ -51,9 +54,23 @@ func (t *turns) leave(key types.NamespacedName) {
 	var next func()
 	t.change(func() {
 		delete(t.woken, key)
+		delete(t.later, key)
 		next = t.done(key)
 	})
 	next()
+}
+
+// putOff has more room wake a binding, until it goes on or leaves.
+func (t *turns) putOff(key types.NamespacedName) { t.change(func() { t.later[key] = struct{}{} }) }
+
+// goOn is called when a binding that was put off is decided on.
+func (t *turns) goOn(key types.NamespacedName) { t.change(func() { delete(t.later, key) }) }
+
+func (t *turns) isPutOff(key types.NamespacedName) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, later := t.later[key]
+	return later
 }
 
 // grow wakes those that wait for room: at once, or when all that the last wave found in the queue have had their turn.
