@@ -64,7 +64,7 @@ var costs = []cost{
 	{writes("propagationbindings", "update"), 2*countedObjects + 2*races, "the aggregated status; the mark of deletion"},
 	{writes("propagationbindings", "delete"), countedObjects + races, "the finalizer's end"},
 	{writes("propagationworks", "create"), countedWorks + races, "the work"},
-	{writes("propagationworks", "update"), 2*countedWorks + races, "its status; the mark of deletion with the cause"},
+	{writes("propagationworks", "update"), 2*countedWorks + 2*races, "its status; the mark of deletion with the cause, which may meet the status"},
 	{writes("propagationworks", "delete"), countedWorks + races, "the finalizer's end"},
 	{reads("propagationworks"), races, "none is read before it is marked or ends: the cache shows it"},
 	{writes("events", "create", "update"), 0, "nothing went wrong"},
