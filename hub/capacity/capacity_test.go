@@ -68,15 +68,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 	if w.Gatherer, err = New(config); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error)
-	go func() { ended <- w.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
+	w.run()
 	return w
 }
 
@@ -777,9 +769,14 @@ func (w *world) restart(clusters ...*clusterv1alpha1.MemberCluster) {
 		w.t.Fatal(err)
 	}
 	w.Expect(clusters)
+	w.run()
+}
+
+// run runs the gatherer of this moment until the test is over.
+func (w *world) run() {
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error)
-	go func() { ended <- w.Run(ctx) }()
+	ended, present := make(chan error), w.Gatherer
+	go func() { ended <- present.Run(ctx) }()
 	w.t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
