@@ -166,6 +166,9 @@ func (a *Agent) Receive(m *linkv1.FromHub, now time.Time) {
 	}
 	switch message := m.GetMessage().(type) {
 	case *linkv1.FromHub_Heartbeat:
+		if next := message.Heartbeat.GetNext().AsDuration(); next > 0 {
+			a.beatAt = now.Add(min(next, a.settings.HeartbeatTimeout/2))
+		}
 	case *linkv1.FromHub_Works:
 		a.receiveWorks(message.Works, now)
 	case *linkv1.FromHub_Reports:
@@ -219,7 +222,8 @@ func (a *Agent) receiveWelcome(w *linkv1.Welcome, now time.Time) {
 	if other {
 		a.remember(now)
 	}
-	a.scheduleBeat(now)
+	// Anywhere in the interval: from then on the hub says when, and keeps to the moments that it finds.
+	a.beatAt = now.Add(time.Duration(float64(a.settings.HeartbeatInterval) * a.draw()))
 	a.do(Welcomed{Welcome: w})
 }
 
@@ -275,7 +279,7 @@ func (a *Agent) Tick(now time.Time) {
 	if !now.Before(a.beatAt) {
 		a.beat++
 		a.send(&linkv1.FromAgent{Message: &linkv1.FromAgent_Heartbeat{Heartbeat: &linkv1.Heartbeat{Number: a.beat}}})
-		a.scheduleBeat(now)
+		a.beatAt = now.Add(time.Duration(float64(a.settings.HeartbeatInterval) * (0.8 + 0.4*a.draw())))
 	}
 	for _, key := range sortedKeys(a.ops) {
 		if op := a.ops[key]; !op.retryAt.IsZero() && !now.Before(op.retryAt) {
@@ -294,12 +298,11 @@ func (a *Agent) Tick(now time.Time) {
 	}
 }
 
-func (a *Agent) scheduleBeat(now time.Time) {
-	draw := 0.5
-	if a.config.Jitter != nil {
-		draw = a.config.Jitter()
+func (a *Agent) draw() float64 {
+	if a.config.Jitter == nil {
+		return 0.5
 	}
-	a.beatAt = now.Add(time.Duration(float64(a.settings.HeartbeatInterval) * (0.8 + 0.4*draw)))
+	return a.config.Jitter()
 }
 
 // Deadline is when Tick is due next.

@@ -101,6 +101,7 @@ type Hub struct {
 	epoch     int64
 	began     time.Time
 	lastHeard time.Time
+	pace      pace
 	effects   []HubEffect
 
 	// What the agent holds, as far as it is known, and what is on its way there.
@@ -221,7 +222,9 @@ func (h *Hub) Receive(m *linkv1.FromAgent, now time.Time) {
 	}
 	switch message := m.GetMessage().(type) {
 	case *linkv1.FromAgent_Heartbeat:
-		h.send(&linkv1.FromHub{Message: &linkv1.FromHub_Heartbeat{Heartbeat: &linkv1.Heartbeat{Number: message.Heartbeat.GetNumber()}}})
+		h.send(&linkv1.FromHub{Message: &linkv1.FromHub_Heartbeat{Heartbeat: &linkv1.Heartbeat{
+			Number: message.Heartbeat.GetNumber(), Next: durationpb.New(h.pace.next(now, h.settings.HeartbeatInterval)),
+		}}})
 	case *linkv1.FromAgent_Works:
 		h.receiveWorks(message.Works, now)
 	case *linkv1.FromAgent_Reports:

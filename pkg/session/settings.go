@@ -22,7 +22,8 @@ type Settings struct {
 	// RefsUpTo is how many works a probe lists one by one; above it digests of Buckets buckets are compared first.
 	// Defaults 500 and 256.
 	RefsUpTo, Buckets int
-	// HeartbeatInterval is the mean time between two heartbeats of the agent; each is drawn 20 % about it.
+	// HeartbeatInterval is the mean time between two heartbeats of the agent. The hub says with each answer when it would like
+	// to have the next; where it does not, that is drawn 20 % about the interval.
 	// HeartbeatTimeout is how long either side bears silence. Defaults 20 s and 65 s.
 	HeartbeatInterval, HeartbeatTimeout time.Duration
 	// HelloTimeout is how long the hub waits for the agent's first message, and the agent for the hub's. Default 20 s.

@@ -693,7 +693,7 @@ func describeFromHub(m *linkv1.FromHub) string {
 	case *linkv1.FromHub_Welcome:
 		return fmt.Sprintf("welcome epoch=%d incarnation=%s revision=%d restore=%v continues=%v", m.Welcome.GetSessionEpoch(), m.Welcome.GetIncarnation(), m.Welcome.GetRevision(), m.Welcome.GetRestore(), m.Welcome.GetContinues())
 	case *linkv1.FromHub_Heartbeat:
-		return fmt.Sprintf("heartbeat %d", m.Heartbeat.GetNumber())
+		return fmt.Sprintf("heartbeat %d, next in %s", m.Heartbeat.GetNumber(), m.Heartbeat.GetNext().AsDuration())
 	case *linkv1.FromHub_Goodbye:
 		return fmt.Sprintf("goodbye %s: %s", trimReason(m.Goodbye.GetReason()), m.Goodbye.GetMessage())
 	case *linkv1.FromHub_Reports:

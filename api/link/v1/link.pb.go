@@ -1065,8 +1065,11 @@ func (x *Welcome) GetContinues() bool {
 
 // Heartbeat shows that the peer itself, and not something in between, is alive. The hub sends the agent's number back.
 type Heartbeat struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Number uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// In how long the hub would like to hear the next one, so that the heartbeats of many agents come together. Unset: after
+	// the interval. Only the hub says it.
+	Next          *durationpb.Duration `protobuf:"bytes,2,opt,name=next,proto3" json:"next,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1106,6 +1109,13 @@ func (x *Heartbeat) GetNumber() uint64 {
 		return x.Number
 	}
 	return 0
+}
+
+func (x *Heartbeat) GetNext() *durationpb.Duration {
+	if x != nil {
+		return x.Next
+	}
+	return nil
 }
 
 // Goodbye is the last message of a side.
@@ -3749,9 +3759,10 @@ const file_api_link_v1_link_proto_rawDesc = "" +
 	"\x11heartbeat_timeout\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationR\x10heartbeatTimeout\x12#\n" +
 	"\rreport_window\x18\v \x01(\rR\freportWindow\x12\x1c\n" +
-	"\tcontinues\x18\f \x01(\bR\tcontinues\"#\n" +
+	"\tcontinues\x18\f \x01(\bR\tcontinues\"R\n" +
 	"\tHeartbeat\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\x04R\x06number\"\x98\x01\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12-\n" +
+	"\x04next\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04next\"\x98\x01\n" +
 	"\aGoodbye\x127\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1f.windlass.link.v1.GoodbyeReasonR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12:\n" +
@@ -4112,53 +4123,54 @@ var file_api_link_v1_link_proto_depIdxs = []int32{
 	27, // 17: windlass.link.v1.FromHub.brake:type_name -> windlass.link.v1.BrakeConfirmation
 	47, // 18: windlass.link.v1.Welcome.heartbeat_interval:type_name -> google.protobuf.Duration
 	47, // 19: windlass.link.v1.Welcome.heartbeat_timeout:type_name -> google.protobuf.Duration
-	0,  // 20: windlass.link.v1.Goodbye.reason:type_name -> windlass.link.v1.GoodbyeReason
-	47, // 21: windlass.link.v1.Goodbye.retry_after:type_name -> google.protobuf.Duration
-	15, // 22: windlass.link.v1.WorksFromHub.probe:type_name -> windlass.link.v1.ProbeRequest
-	17, // 23: windlass.link.v1.WorksFromHub.put:type_name -> windlass.link.v1.Put
-	21, // 24: windlass.link.v1.WorksFromHub.removal:type_name -> windlass.link.v1.Removal
-	23, // 25: windlass.link.v1.WorksFromHub.complete:type_name -> windlass.link.v1.Complete
-	16, // 26: windlass.link.v1.WorksFromAgent.probe:type_name -> windlass.link.v1.ProbeAnswer
-	24, // 27: windlass.link.v1.WorksFromAgent.acks:type_name -> windlass.link.v1.Acks
-	14, // 28: windlass.link.v1.ProbeAnswer.refs:type_name -> windlass.link.v1.WorkRef
-	18, // 29: windlass.link.v1.Put.work:type_name -> windlass.link.v1.Work
-	1,  // 30: windlass.link.v1.Work.conflict_resolution:type_name -> windlass.link.v1.ConflictResolution
-	19, // 31: windlass.link.v1.Work.binding:type_name -> windlass.link.v1.BindingRef
-	20, // 32: windlass.link.v1.Work.template:type_name -> windlass.link.v1.TemplateRef
-	2,  // 33: windlass.link.v1.Removal.cause:type_name -> windlass.link.v1.RemovalCause
-	22, // 34: windlass.link.v1.Removal.objects:type_name -> windlass.link.v1.ObjectRef
-	25, // 35: windlass.link.v1.Acks.acks:type_name -> windlass.link.v1.Ack
-	3,  // 36: windlass.link.v1.Ack.outcome:type_name -> windlass.link.v1.AckOutcome
-	47, // 37: windlass.link.v1.BrakeNotice.window:type_name -> google.protobuf.Duration
-	28, // 38: windlass.link.v1.BrakeNotice.removals:type_name -> windlass.link.v1.RemovalRef
-	28, // 39: windlass.link.v1.BrakeConfirmation.removals:type_name -> windlass.link.v1.RemovalRef
-	32, // 40: windlass.link.v1.ReportsFromAgent.reports:type_name -> windlass.link.v1.Report
-	31, // 41: windlass.link.v1.ReportsFromHub.acks:type_name -> windlass.link.v1.ReportAck
-	4,  // 42: windlass.link.v1.Report.phase:type_name -> windlass.link.v1.Phase
-	48, // 43: windlass.link.v1.Report.observed_at:type_name -> google.protobuf.Timestamp
-	5,  // 44: windlass.link.v1.Report.health:type_name -> windlass.link.v1.Health
-	34, // 45: windlass.link.v1.Report.generations:type_name -> windlass.link.v1.Generations
-	36, // 46: windlass.link.v1.Report.conditions:type_name -> windlass.link.v1.Condition
-	33, // 47: windlass.link.v1.Report.objects:type_name -> windlass.link.v1.ObjectReport
-	5,  // 48: windlass.link.v1.ObjectReport.health:type_name -> windlass.link.v1.Health
-	35, // 49: windlass.link.v1.Generations.sent:type_name -> windlass.link.v1.Milestone
-	35, // 50: windlass.link.v1.Generations.received:type_name -> windlass.link.v1.Milestone
-	35, // 51: windlass.link.v1.Generations.applied:type_name -> windlass.link.v1.Milestone
-	35, // 52: windlass.link.v1.Generations.healthy:type_name -> windlass.link.v1.Milestone
-	48, // 53: windlass.link.v1.Milestone.at:type_name -> google.protobuf.Timestamp
-	48, // 54: windlass.link.v1.ClusterFacts.observed_at:type_name -> google.protobuf.Timestamp
-	38, // 55: windlass.link.v1.ClusterFacts.apis:type_name -> windlass.link.v1.ServedAPI
-	44, // 56: windlass.link.v1.ClusterFacts.allocatable:type_name -> windlass.link.v1.ClusterFacts.AllocatableEntry
-	45, // 57: windlass.link.v1.ClusterFacts.allocated:type_name -> windlass.link.v1.ClusterFacts.AllocatedEntry
-	46, // 58: windlass.link.v1.ClusterFacts.allocating:type_name -> windlass.link.v1.ClusterFacts.AllocatingEntry
-	47, // 59: windlass.link.v1.RenewalAnswer.retry_after:type_name -> google.protobuf.Duration
-	6,  // 60: windlass.link.v1.Link.Session:input_type -> windlass.link.v1.FromAgent
-	7,  // 61: windlass.link.v1.Link.Session:output_type -> windlass.link.v1.FromHub
-	61, // [61:62] is the sub-list for method output_type
-	60, // [60:61] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	47, // 20: windlass.link.v1.Heartbeat.next:type_name -> google.protobuf.Duration
+	0,  // 21: windlass.link.v1.Goodbye.reason:type_name -> windlass.link.v1.GoodbyeReason
+	47, // 22: windlass.link.v1.Goodbye.retry_after:type_name -> google.protobuf.Duration
+	15, // 23: windlass.link.v1.WorksFromHub.probe:type_name -> windlass.link.v1.ProbeRequest
+	17, // 24: windlass.link.v1.WorksFromHub.put:type_name -> windlass.link.v1.Put
+	21, // 25: windlass.link.v1.WorksFromHub.removal:type_name -> windlass.link.v1.Removal
+	23, // 26: windlass.link.v1.WorksFromHub.complete:type_name -> windlass.link.v1.Complete
+	16, // 27: windlass.link.v1.WorksFromAgent.probe:type_name -> windlass.link.v1.ProbeAnswer
+	24, // 28: windlass.link.v1.WorksFromAgent.acks:type_name -> windlass.link.v1.Acks
+	14, // 29: windlass.link.v1.ProbeAnswer.refs:type_name -> windlass.link.v1.WorkRef
+	18, // 30: windlass.link.v1.Put.work:type_name -> windlass.link.v1.Work
+	1,  // 31: windlass.link.v1.Work.conflict_resolution:type_name -> windlass.link.v1.ConflictResolution
+	19, // 32: windlass.link.v1.Work.binding:type_name -> windlass.link.v1.BindingRef
+	20, // 33: windlass.link.v1.Work.template:type_name -> windlass.link.v1.TemplateRef
+	2,  // 34: windlass.link.v1.Removal.cause:type_name -> windlass.link.v1.RemovalCause
+	22, // 35: windlass.link.v1.Removal.objects:type_name -> windlass.link.v1.ObjectRef
+	25, // 36: windlass.link.v1.Acks.acks:type_name -> windlass.link.v1.Ack
+	3,  // 37: windlass.link.v1.Ack.outcome:type_name -> windlass.link.v1.AckOutcome
+	47, // 38: windlass.link.v1.BrakeNotice.window:type_name -> google.protobuf.Duration
+	28, // 39: windlass.link.v1.BrakeNotice.removals:type_name -> windlass.link.v1.RemovalRef
+	28, // 40: windlass.link.v1.BrakeConfirmation.removals:type_name -> windlass.link.v1.RemovalRef
+	32, // 41: windlass.link.v1.ReportsFromAgent.reports:type_name -> windlass.link.v1.Report
+	31, // 42: windlass.link.v1.ReportsFromHub.acks:type_name -> windlass.link.v1.ReportAck
+	4,  // 43: windlass.link.v1.Report.phase:type_name -> windlass.link.v1.Phase
+	48, // 44: windlass.link.v1.Report.observed_at:type_name -> google.protobuf.Timestamp
+	5,  // 45: windlass.link.v1.Report.health:type_name -> windlass.link.v1.Health
+	34, // 46: windlass.link.v1.Report.generations:type_name -> windlass.link.v1.Generations
+	36, // 47: windlass.link.v1.Report.conditions:type_name -> windlass.link.v1.Condition
+	33, // 48: windlass.link.v1.Report.objects:type_name -> windlass.link.v1.ObjectReport
+	5,  // 49: windlass.link.v1.ObjectReport.health:type_name -> windlass.link.v1.Health
+	35, // 50: windlass.link.v1.Generations.sent:type_name -> windlass.link.v1.Milestone
+	35, // 51: windlass.link.v1.Generations.received:type_name -> windlass.link.v1.Milestone
+	35, // 52: windlass.link.v1.Generations.applied:type_name -> windlass.link.v1.Milestone
+	35, // 53: windlass.link.v1.Generations.healthy:type_name -> windlass.link.v1.Milestone
+	48, // 54: windlass.link.v1.Milestone.at:type_name -> google.protobuf.Timestamp
+	48, // 55: windlass.link.v1.ClusterFacts.observed_at:type_name -> google.protobuf.Timestamp
+	38, // 56: windlass.link.v1.ClusterFacts.apis:type_name -> windlass.link.v1.ServedAPI
+	44, // 57: windlass.link.v1.ClusterFacts.allocatable:type_name -> windlass.link.v1.ClusterFacts.AllocatableEntry
+	45, // 58: windlass.link.v1.ClusterFacts.allocated:type_name -> windlass.link.v1.ClusterFacts.AllocatedEntry
+	46, // 59: windlass.link.v1.ClusterFacts.allocating:type_name -> windlass.link.v1.ClusterFacts.AllocatingEntry
+	47, // 60: windlass.link.v1.RenewalAnswer.retry_after:type_name -> google.protobuf.Duration
+	6,  // 61: windlass.link.v1.Link.Session:input_type -> windlass.link.v1.FromAgent
+	7,  // 62: windlass.link.v1.Link.Session:output_type -> windlass.link.v1.FromHub
+	62, // [62:63] is the sub-list for method output_type
+	61, // [61:62] is the sub-list for method input_type
+	61, // [61:61] is the sub-list for extension type_name
+	61, // [61:61] is the sub-list for extension extendee
+	0,  // [0:61] is the sub-list for field type_name
 }
 
 func init() { file_api_link_v1_link_proto_init() }
