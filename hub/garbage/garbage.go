@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -35,6 +36,10 @@ const (
 	packed = 50
 	// join is how many bytes may be allocated for each agent that joins, ten times what that takes, if agents are what the hub has to do with.
 	join = 16 << 20
+	// moment is how long a hub may allocate much before it is noticed.
+	moment = 50 * time.Millisecond
+	// calm is for how long it has to allocate little to have come to rest.
+	calm = 300 * time.Millisecond
 	// byUser is the variable of the environment by which users set the share.
 	byUser = "GOGC"
 )
@@ -51,47 +56,132 @@ func share(used uint64, perSecond float64, joining bool) int {
 	return int(min(highest, max(usual, math.Ceil(room*100/float64(max(used, 1))))))
 }
 
+// A reading is what is known at a moment, in bytes and agents.
+type reading struct {
+	at                      time.Time
+	used, allocated, joined uint64 // used: after the last collection; the others since the start
+}
+
+// A state is what is known of the past. Its functions only decide.
+type state struct {
+	since reading // since when it is as now: a burst or none, after the last collection
+	clean uint64  // allocated until the last collection
+	burst bool
+	busy  time.Time // when much was allocated last
+}
+
+// moment is told each moment. It answers with a share that holds from now on, or 0 when it stays.
+func (s *state) moment(before, now reading) int {
+	switch {
+	case rate(before, now) >= busy:
+		if !s.burst {
+			s.burst, s.since = true, before
+		}
+		s.busy = now.at
+		return s.share(now)
+	case s.burst && now.at.Sub(s.busy) >= calm:
+		s.burst = false
+		if now.allocated-s.clean < room/2 {
+			return 0
+		}
+		s.since = now
+		return s.share(now)
+	}
+	return 0
+}
+
+// collection is told after each collection, and answers with the share that holds from now on.
+func (s *state) collection(now reading) int {
+	wanted := s.share(now)
+	s.since, s.clean = now, now.allocated
+	return wanted
+}
+
+func (s *state) share(now reading) int {
+	perSecond := rate(s.since, now)
+	if s.burst {
+		perSecond = busy
+	} else {
+		perSecond = min(perSecond, busy-1) // of a burst that is over
+	}
+	joined := now.joined - s.since.joined
+	return share(now.used, perSecond, joined > 0 && (now.allocated-s.since.allocated)/joined <= join)
+}
+
+func rate(from, to reading) float64 {
+	return float64(to.allocated-from.allocated) / max(to.at.Sub(from.at), time.Millisecond).Seconds()
+}
+
 // Gather lets garbage gather, until the context ends. Whoever sets GOGC has decided. A limit of memory holds all the same:
 // near it the runtime collects whatever the share is.
 func Gather(ctx context.Context, getenv func(string) string) *Gatherer {
-	g := &Gatherer{ctx: ctx, present: usual, at: time.Now()}
+	g := &Gatherer{ctx: ctx, present: usual}
+	g.state.since = reading{at: time.Now()}
 	if getenv(byUser) == "" {
-		g.look()
+		g.collected()
+		go g.watch()
 	}
 	return g
 }
 
-// A Gatherer sets the share anew after each collection.
+// A Gatherer sets the share anew after each collection, and when a burst begins or ends. By the share of a hub at rest it would be
+// collected soon after a burst begins, in the middle of what somebody waits for. At its end nobody does, so what has gathered then is
+// collected before the next.
 type Gatherer struct {
-	ctx       context.Context
-	joined    atomic.Uint64 // agents, since the last look
-	present   int
-	at        time.Time // of the last look
-	allocated uint64    // until then, since the start
+	ctx    context.Context
+	joined atomic.Uint64 // agents, since the start
+
+	lock    sync.Mutex
+	state   state
+	present int
 }
 
 // Joined tells that an agent has joined. It does not block and is safe for concurrent use.
 func (g *Gatherer) Joined() { g.joined.Add(1) }
 
+// watch looks for the beginnings and ends of bursts.
+func (g *Gatherer) watch() {
+	tick := time.NewTicker(moment)
+	defer tick.Stop()
+	before := g.read()
+	for {
+		select {
+		case <-g.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := g.read()
+		g.lock.Lock()
+		g.set(g.state.moment(before, now))
+		g.lock.Unlock()
+		before = now
+	}
+}
+
 // A mark is garbage from the beginning: that it is collected tells of a collection.
 type mark struct{ of *Gatherer }
 
-func (g *Gatherer) look() {
+func (g *Gatherer) collected() {
+	g.lock.Lock()
+	defer g.lock.Unlock()
 	if g.ctx.Err() != nil {
-		debug.SetGCPercent(usual)
+		g.set(usual)
 		return
 	}
+	g.set(g.state.collection(g.read()))
+	runtime.SetFinalizer(&mark{g}, func(m *mark) { m.of.collected() })
+}
+
+func (g *Gatherer) read() reading {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(sample)
-	now, used, allocated := time.Now(), sample[0].Value.Uint64(), sample[1].Value.Uint64()
-	since := allocated - g.allocated
-	perSecond := float64(since) / max(now.Sub(g.at), time.Millisecond).Seconds()
-	joined := g.joined.Swap(0)
-	joining := joined > 0 && since/joined <= join
-	g.at, g.allocated = now, allocated
-	if wanted := share(used, perSecond, joining); wanted != g.present { // setting it stops everything for a moment
+	return reading{time.Now(), sample[0].Value.Uint64(), sample[1].Value.Uint64(), g.joined.Load()}
+}
+
+// set leaves what is so already, for setting it stops everything for a moment.
+func (g *Gatherer) set(wanted int) {
+	if wanted != 0 && wanted != g.present {
 		debug.SetGCPercent(wanted)
 		g.present = wanted
 	}
-	runtime.SetFinalizer(&mark{g}, func(m *mark) { m.of.look() })
 }

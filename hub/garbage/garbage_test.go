@@ -38,6 +38,54 @@ func TestAnAmountMayGatherUntilThatIsLessThanWhatIsInUse(t *testing.T) {
 	}
 }
 
+func TestABurstHasItsRoomFromItsBeginningAndIsCollectedAfter(t *testing.T) {
+	const mb = 1 << 20
+	held := uint64(512 * mb)
+	began := time.Now()
+	s := state{since: reading{at: began, used: held}}
+	now := s.since
+	step := func(reason string, megabytes, joined uint64, want int) {
+		t.Helper()
+		before := now
+		now.at, now.allocated, now.joined = now.at.Add(moment), now.allocated+megabytes*mb, now.joined+joined
+		if got := s.moment(before, now); got != want {
+			t.Errorf("%s: %d %%, want %d", reason, got, want)
+		}
+	}
+	collected := func(reason string, want int) {
+		t.Helper()
+		if got := s.collection(now); got != want {
+			t.Errorf("%s: %d %%, want %d", reason, got, want)
+		}
+	}
+	rest := func() {
+		for range int(calm/moment) - 1 {
+			step("a pause in it", 0, 0, 0)
+		}
+	}
+	step("a hub at rest", 0, 0, 0)
+	collected("collected at rest", least)
+	step("a burst", 20, 0, usual)
+	step("that goes on", 20, 0, usual)
+	rest()
+	step("and goes on", 20, 0, usual)
+	rest()
+	step("its end, with little gathered", 0, 0, 0)
+	step("a burst after it", 80, 0, usual)
+	rest()
+	step("its end, with much gathered", 0, 0, least)
+	collected("collected at rest again", least)
+	step("agents that join", 20, 10, packed)
+	collected("collected meanwhile", packed)
+	step("more of them", 20, 10, packed)
+	step("one of them in a burst", 40, 1, packed)
+	step("that goes on without", 200, 0, usual)
+	collected("collected in the burst", usual)
+	rest()
+	step("its end", 0, 0, 0)
+	collected("collected long after", least)
+}
+
 func present() int {
 	sample := []metrics.Sample{{Name: "/gc/gogc:percent"}}
 	metrics.Read(sample)
