@@ -296,7 +296,9 @@ func (h *hub) serveControllers(ctx context.Context) error {
 		return nil
 	}
 	deciders.stand()
-	store.LetStandingWait(time.Now().Add(headStart(len(h.kinds.clusters.List()))))
+	agentsFirst := headStart(len(h.kinds.clusters.List()))
+	store.LetStandingWait(time.Now().Add(agentsFirst))
+	time.AfterFunc(agentsFirst, h.garbage.Started)
 	h.api.Stores.PlaceBy(deciders.place)
 	h.api.Stores.ExplainBy(deciders.explain)
 	h.api.ClaimBy(deciders.claim)
@@ -326,7 +328,7 @@ func (h *hub) serveControllers(ctx context.Context) error {
 // headStart is how long agents that come back to a new process have the processors before everything that stands in the
 // store is looked at once more: about what it takes to let each of them in.
 func headStart(agents int) time.Duration {
-	return min(3*time.Second, time.Duration(agents)*3*time.Millisecond)
+	return min(5*time.Second, time.Duration(agents)*5*time.Millisecond)
 }
 
 func ignoreCancelled(ctx context.Context, err error) error {

@@ -36,6 +36,9 @@ const (
 	packed = 50
 	// join is how many bytes may be allocated for each agent that joins, ten times what that takes, if agents are what the hub has to do with.
 	join = 16 << 20
+	// growing is the least share of a hub that starts. What it reads stays in use: by Go's share it would be looked through each time that it has
+	// doubled, and once more while the agents come back. At the end as much has gathered as will then by Go's share.
+	growing = 200
 	// moment is how long a hub may allocate much before it is noticed.
 	moment = 50 * time.Millisecond
 	// calm is for how long it has to allocate little to have come to rest.
@@ -68,6 +71,8 @@ type state struct {
 	clean uint64  // allocated until the last collection
 	burst bool
 	busy  time.Time // when much was allocated last
+	// started: what stood in the store is in use, and the agents are back.
+	started bool
 }
 
 // moment is told each moment. It answers with a share that holds from now on, or 0 when it stays.
@@ -105,7 +110,11 @@ func (s *state) share(now reading) int {
 		perSecond = min(perSecond, busy-1) // of a burst that is over
 	}
 	joined := now.joined - s.since.joined
-	return share(now.used, perSecond, joined > 0 && (now.allocated-s.since.allocated)/joined <= join)
+	wanted := share(now.used, perSecond, joined > 0 && (now.allocated-s.since.allocated)/joined <= join)
+	if !s.started {
+		wanted = max(wanted, growing)
+	}
+	return wanted
 }
 
 func rate(from, to reading) float64 {
@@ -138,6 +147,13 @@ type Gatherer struct {
 
 // Joined tells that an agent has joined. It does not block and is safe for concurrent use.
 func (g *Gatherer) Joined() { g.joined.Add(1) }
+
+// Started tells that the start is over. It does not block and is safe for concurrent use.
+func (g *Gatherer) Started() {
+	g.lock.Lock()
+	defer g.lock.Unlock()
+	g.state.started = true
+}
 
 // watch looks for the beginnings and ends of bursts.
 func (g *Gatherer) watch() {

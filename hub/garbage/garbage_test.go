@@ -42,7 +42,7 @@ func TestABurstHasItsRoomFromItsBeginningAndIsCollectedAfter(t *testing.T) {
 	const mb = 1 << 20
 	held := uint64(512 * mb)
 	began := time.Now()
-	s := state{since: reading{at: began, used: held}}
+	s := state{since: reading{at: began, used: held}, started: true}
 	now := s.since
 	step := func(reason string, megabytes, joined uint64, want int) {
 		t.Helper()
@@ -86,6 +86,20 @@ func TestABurstHasItsRoomFromItsBeginningAndIsCollectedAfter(t *testing.T) {
 	collected("collected long after", least)
 }
 
+func TestAHubThatStartsIsLookedThroughLessOften(t *testing.T) {
+	began := time.Now()
+	s := state{since: reading{at: began}}
+	for _, used := range []uint64{100 << 20, 1 << 30} {
+		if got := s.collection(reading{at: began.Add(time.Second), used: used}); got < growing {
+			t.Errorf("with %d MB in use: %d %%", used>>20, got)
+		}
+	}
+	s.started = true
+	if got := s.collection(reading{at: began.Add(time.Minute), used: 1 << 30}); got != least {
+		t.Errorf("after the start: %d %%", got)
+	}
+}
+
 func present() int {
 	sample := []metrics.Sample{{Name: "/gc/gogc:percent"}}
 	metrics.Read(sample)
@@ -111,6 +125,8 @@ func TestTheShareFollowsWhatIsInUse(t *testing.T) {
 	t.Cleanup(func() { debug.SetGCPercent(before) })
 	ctx, stop := context.WithCancel(t.Context())
 	g := Gather(ctx, func(string) string { return "" })
+	until(t, "a program that starts", 0, func(share int) bool { return share >= growing })
+	g.Started()
 	until(t, "a program that uses little and makes much garbage", 4*busy, func(share int) bool { return share == most })
 	held := make([]byte, room/2)
 	until(t, "one that uses half of the room", 4*busy, func(share int) bool { return share > usual && share <= 200 })
