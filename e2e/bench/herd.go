@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/dynamic/dynamicinformer"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"windlass.dev/windlass/e2e/simagent/control"
@@ -315,25 +317,30 @@ type sight struct {
 	err error
 }
 
-// watchAll follows all objects of a kind in the namespace of the bench until the context ends; see gets nil for a deleted one.
+// watchAll follows all objects of a kind in the namespace of the bench until the context ends; see gets nil for a deleted one. It is an
+// informer, because the API server ends the watch of a client that is too slow, as one may be with bindings of many clusters.
 func (h *herd) watchAll(ctx context.Context, resource schema.GroupVersionResource, see func(name string, object *unstructured.Unstructured)) error {
-	watcher, err := h.api.Resource(resource).Namespace(namespace).Watch(ctx, metav1.ListOptions{})
+	informer := dynamicinformer.NewFilteredDynamicInformer(h.api, resource, namespace, 0, cache.Indexers{}, nil).Informer()
+	shown := func(object any) {
+		now := object.(*unstructured.Unstructured)
+		see(now.GetName(), now)
+	}
+	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    shown,
+		UpdateFunc: func(_, now any) { shown(now) },
+		DeleteFunc: func(object any) {
+			if key, err := cache.DeletionHandlingObjectToName(object); err == nil {
+				see(key.Name, nil)
+			}
+		},
+	})
 	if err != nil {
 		return fmt.Errorf("watching %s: %w", resource.Resource, err)
 	}
-	go func() {
-		defer watcher.Stop()
-		for event := range watcher.ResultChan() {
-			object, ok := event.Object.(*unstructured.Unstructured)
-			switch {
-			case !ok:
-			case event.Type == watch.Deleted:
-				see(object.GetName(), nil)
-			default:
-				see(object.GetName(), object)
-			}
-		}
-	}()
+	go informer.RunWithContext(ctx)
+	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
+		return fmt.Errorf("watching %s: %w", resource.Resource, context.Cause(ctx))
+	}
 	return nil
 }
 

@@ -21,7 +21,7 @@ func (i *idle) scenario() scenario {
 			flags.DurationVar(&i.long, "idle.for", 5*time.Minute, "how long nothing happens, without agents and with them")
 		},
 		run:    i.run,
-		limits: "TCP and IP, which are not in the bytes; agents that hold works, and nodes that come and go",
+		limits: "TCP and IP, which are not in the bytes; agents that hold works, and nodes that come and go; ways to the hub that take now longer and now shorter, by which the heartbeats of a moment come apart",
 	}
 }
 
