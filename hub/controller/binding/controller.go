@@ -81,20 +81,7 @@ func (r *Reconciler) Setup(mgr manager.Manager) (*store.Mailbox[types.Namespaced
 		return nil, err
 	}
 	wake := &store.Mailbox[types.NamespacedName]{}
-	r.Templates.Handle(templates.Handler{
-		Changed: func(key templates.Key, initial bool) {
-			for _, binding := range r.Bindings.ByIndex(store.ByTemplate, store.TemplateIndex(key)) {
-				wake.Add(store.Key(binding), initial)
-			}
-		},
-		Kind: func(kind schema.GroupVersionKind) {
-			for _, binding := range r.Bindings.List() {
-				if store.TemplateKey(binding).GroupVersionKind == kind {
-					wake.Add(store.Key(binding), false)
-				}
-			}
-		},
-	})
+	r.Templates.Handle(r.templatesHandler(wake))
 	sources := append(store.Sources(r.Bindings.Scoped, bindingChanged), store.Sources(r.Overrides, r.overrideChanged)...)
 	sources = append(sources, store.Sources(r.Policies, r.policyChanged)...)
 	sources = append(sources, source.TypedSource[types.NamespacedName](wake), store.Source(r.Works.Informer, r.workChanged), store.Source(r.Clusters.Informer, r.clusterChanged))
@@ -104,6 +91,24 @@ func (r *Reconciler) Setup(mgr manager.Manager) (*store.Mailbox[types.Namespaced
 		}
 	}
 	return wake, nil
+}
+
+// templatesHandler wakes the bindings of templates. That a kind is watched is news of the start, as its templates are.
+func (r *Reconciler) templatesHandler(wake *store.Mailbox[types.NamespacedName]) templates.Handler {
+	return templates.Handler{
+		Changed: func(key templates.Key, initial bool) {
+			for _, binding := range r.Bindings.ByIndex(store.ByTemplate, store.TemplateIndex(key)) {
+				wake.Add(store.Key(binding), initial)
+			}
+		},
+		Kind: func(kind schema.GroupVersionKind) {
+			for _, binding := range r.Bindings.List() {
+				if store.TemplateKey(binding).GroupVersionKind == kind {
+					wake.Add(store.Key(binding), true)
+				}
+			}
+		},
+	}
 }
 
 // bindingChanged wakes a binding for all but what only its status says.

@@ -20,10 +20,12 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/hub/store"
 	"windlass.dev/windlass/hub/store/storetest"
 	"windlass.dev/windlass/hub/templates"
 	"windlass.dev/windlass/pkg/evict"
@@ -1021,4 +1023,28 @@ func TestAChangeThatComesPastThePauseOfItsPolicyStaysOnTheHub(t *testing.T) {
 	edit("on")
 	w.reconcile(t)
 	w.wrote(t, "update karmada-es-a")
+}
+
+func TestWhatStandsWaitsAlsoWhenItsKindIsWatched(t *testing.T) {
+	store.LetStandingWait(time.Now().Add(time.Hour))
+	t.Cleanup(func() { store.LetStandingWait(time.Time{}) })
+	w := newWorld(t)
+	w.place("a")
+	queue := priorityqueue.New[types.NamespacedName]("test")
+	defer queue.ShutDown()
+	wake := &store.Mailbox[types.NamespacedName]{}
+	if err := wake.Start(t.Context(), queue); err != nil {
+		t.Fatal(err)
+	}
+	handler := w.controller.templatesHandler(wake)
+	handler.Changed(settings, true)
+	handler.Kind(configMaps)
+	wake.Add(types.NamespacedName{Name: "news"}, false)
+	if got, _ := queue.Get(); got.Name != "news" || queue.Len() != 0 {
+		t.Errorf("%s does not wait, %d others neither", got, queue.Len())
+	}
+	handler.Changed(settings, false)
+	if got, _ := queue.Get(); got != key {
+		t.Errorf("after a change of its template %s is looked at", got)
+	}
 }

@@ -121,7 +121,7 @@ func (r *Reconciler) Setup(mgr manager.Manager, policies ...cache.SharedIndexInf
 			}
 			for _, binding := range r.Bindings.List() {
 				if key := store.TemplateKey(binding); key.GroupVersionKind == kind {
-					wake.Add(key, false)
+					wake.Add(key, true)
 				}
 			}
 		},
