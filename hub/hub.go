@@ -92,6 +92,7 @@ type hub struct {
 	view      *works.View
 	accepting *cluster.Accepting
 	capacity  *capacity.Gatherer
+	rush      store.Rush
 	agents    *linkAgents
 	metrics   *prometheus.Registry
 	handout   *handout.Config // nil when the kubeconfig stays in the data directory
@@ -368,7 +369,7 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, asked deciders
 	bindings := &binding.Reconciler{
 		Bindings: h.kinds.bindings, Works: h.kinds.works, Templates: h.templates, Policies: h.kinds.policies,
 		Overrides: h.kinds.overrides, Clusters: h.kinds.clusters, Accepts: h.accepting.Accepts,
-		Terminating: h.terminating, Workers: settings.Workers, Log: h.log, Now: time.Now,
+		Terminating: h.terminating, Rush: &h.rush, Workers: settings.Workers, Log: h.log, Now: time.Now,
 	}
 	evictions := &eviction.Reconciler{
 		Bindings: h.kinds.bindings, Works: h.kinds.works, Clusters: h.kinds.clusters, Templates: h.templates, Grace: settings.EvictionGrace.Duration, Workers: settings.Workers, Now: time.Now,

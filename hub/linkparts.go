@@ -100,7 +100,7 @@ func (h *hub) makeLink(ctx context.Context) (*link.Server, error) {
 		},
 		Works:      h.view,
 		Store:      &linkStore{hubID: h.pki.HubID(), history: h.history, works: h.view},
-		Recorder:   &linkRecorder{view: h.view, roster: h.roster, clusters: clusters, connected: h.capacity.Grown},
+		Recorder:   &linkRecorder{view: h.view, roster: h.roster, clusters: clusters, connected: h.capacity.Grown, rush: &h.rush},
 		Renewer:    enrolment,
 		Version:    version.Version,
 		Settings:   h.config.Link.Session(),
@@ -208,6 +208,8 @@ type linkRecorder struct {
 	clusters store.Kind[*clusterv1alpha1.MemberCluster]
 	// connected is told who has connected.
 	connected func(cluster string)
+	// rush is what reports of works wait for.
+	rush *store.Rush
 }
 
 // ClaimEpoch implements link.Recorder. Epochs are the milliseconds of the clock, so that they rise
@@ -246,11 +248,13 @@ func (r *linkRecorder) Disconnected(_ context.Context, cluster string, s link.Se
 
 // RecordReport implements link.Recorder.
 func (r *linkRecorder) RecordReport(ctx context.Context, cluster string, report *linkv1.Report) error {
+	r.rush.Wait(ctx)
 	return r.view.Record(ctx, cluster, report)
 }
 
 // RemovalDone implements link.Recorder.
 func (r *linkRecorder) RemovalDone(ctx context.Context, cluster, key, uid string) error {
+	r.rush.Wait(ctx)
 	return r.view.Removed(ctx, cluster, key, uid)
 }
 

@@ -59,9 +59,11 @@ type Reconciler struct {
 	Accepts func(cluster string) bool
 	// Terminating asks the API server whether a namespace is being deleted, or gone.
 	Terminating func(ctx context.Context, namespace string) (bool, error)
-	Workers     int
-	Log         *slog.Logger
-	Now         func() time.Time
+	// Rush is told while works of many clusters are written.
+	Rush    *store.Rush
+	Workers int
+	Log     *slog.Logger
+	Now     func() time.Time
 
 	unseen    unseen
 	overrides overrides
@@ -243,6 +245,7 @@ func (r *Reconciler) render(ctx context.Context, binding workv1alpha1.Binding, t
 	// A cluster for which nothing can be written at present does not hold up the others.
 	writes := errgroup.Group{}
 	writes.SetLimit(writesAtOnce)
+	defer r.Rush.Begin(len(binding.GetSpec().Clusters))()
 	for _, target := range binding.GetSpec().Clusters {
 		cluster, known := r.Clusters.Get("", target.Name)
 		if !known || !r.Accepts(target.Name) {
@@ -413,6 +416,7 @@ func (r *Reconciler) removalCause(ctx context.Context, binding workv1alpha1.Bind
 func (r *Reconciler) remove(ctx context.Context, works map[string]*workv1alpha1.PropagationWork, cause workv1alpha1.RemovalCause, which func(cluster string) bool) error {
 	removals := errgroup.Group{}
 	removals.SetLimit(writesAtOnce)
+	defer r.Rush.Begin(len(works))()
 	for cluster, work := range works {
 		if !which(cluster) || work.DeletionTimestamp != nil && !work.Spec.RemovalCause.GrowsInto(cause) {
 			continue

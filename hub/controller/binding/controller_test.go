@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -56,6 +57,7 @@ func newWorld(t *testing.T) *world {
 	w.controller = &Reconciler{
 		Bindings: w.Bindings(), Works: w.Works(), Templates: w.templates, Policies: w.Policies(), Overrides: w.Overrides(), Clusters: w.MemberClusters.Kind(),
 		Log:         slog.New(slog.DiscardHandler),
+		Rush:        &store.Rush{},
 		Accepts:     func(cluster string) bool { return !w.closed[cluster] },
 		Terminating: func(_ context.Context, namespace string) (bool, error) { return w.ending[namespace], nil },
 		Now:         func() time.Time { return w.now },
@@ -1047,4 +1049,31 @@ func TestWhatStandsWaitsAlsoWhenItsKindIsWatched(t *testing.T) {
 	if got, _ := queue.Get(); got != key {
 		t.Errorf("after a change of its template %s is looked at", got)
 	}
+}
+
+func TestReportsWaitUntilTheWorksOfABindingAreWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // whose clock stands still meanwhile
+		w := newWorld(t)
+		var clusters []string
+		for i := range 200 {
+			clusters = append(clusters, fmt.Sprint("c", i))
+		}
+		w.place(clusters...)
+		var reported atomic.Int64
+		w.controller.Accepts = func(string) bool { // asked before each is written
+			go func() {
+				w.controller.Rush.Wait(t.Context())
+				if written := len(w.controller.Works.List()); written < len(clusters) {
+					t.Errorf("a report is recorded after %d of %d works", written, len(clusters))
+				}
+				reported.Add(1)
+			}()
+			return true
+		}
+		w.reconcile(t)
+		synctest.Wait()
+		if reported.Load() != int64(len(clusters)) {
+			t.Errorf("%d of %d reports are recorded when all is written", reported.Load(), len(clusters))
+		}
+	})
 }
