@@ -151,6 +151,9 @@ type Kind[T store.Object] struct {
 	revisions *revisions
 	informer  *informer
 
+	// publishing keeps an older state of the store from being told after a newer one.
+	publishing sync.Mutex
+
 	mu      sync.Mutex
 	objects map[types.NamespacedName]T
 	writes  []string
@@ -409,6 +412,8 @@ func (k *Kind[T]) begin(verb string, obj T) error {
 
 // publish makes the cache what the store is, and tells the handlers, unless the cache is held.
 func (k *Kind[T]) publish() {
+	k.publishing.Lock()
+	defer k.publishing.Unlock()
 	k.mu.Lock()
 	if k.held {
 		k.mu.Unlock()
