@@ -34,6 +34,15 @@ func (p *problem) room(at int) int64 {
 	}
 }
 
+// awaits notes that the decision depends on the room of clusters, as far as these are awaited.
+func (p *problem) awaits(clusters []int) {
+	for _, at := range clusters {
+		if at < len(p.Awaited) && p.Awaited[at] {
+			p.asked[at] = true
+		}
+	}
+}
+
 // A share is a chosen cluster in a division by room.
 type share struct {
 	tier  uint16
@@ -84,6 +93,9 @@ func (p *problem) toGive(chosen []int, fresh bool) (shares []share, replicas int
 	}
 	wanted := int64(*p.Replicas)
 	more := !fresh && assigned < wanted
+	if fresh || more {
+		p.awaits(chosen)
+	}
 	shares = make([]share, len(chosen))
 	for i, at := range chosen {
 		has := p.assigned(at)

@@ -53,6 +53,9 @@ type Facts struct {
 	// Assumed is how much more room they would have, but for what was placed and can't be seen there yet. It decides
 	// nothing, and is told. Nil: nothing.
 	Assumed []int32
+	// Awaited says of which clusters the room will be known better in a moment, in the order of Fleet.Clusters. It decides nothing:
+	// Decision.Awaits says whether to wait for them. Nil: of none.
+	Awaited []bool
 
 	// InFull asks for a refusal also of each cluster that may have the template and gets none of its replicas, and for what
 	// there is to say of groups. It changes nothing about where the template goes, and costs what a decision has no use for.
@@ -60,6 +63,8 @@ type Facts struct {
 
 	Near Company // the other workloads of the template's affinity group
 	Far  Company // the other workloads of its anti-affinity group
+
+	asked []bool // of the awaited clusters, those on whose room the decision depends
 }
 
 // CapacityUnknown stands in Facts.Available for a cluster that has not reported yet.
@@ -96,6 +101,10 @@ type Decision struct {
 	Message   string // a sentence for the Scheduled condition; with ReasonSuccess it does not depend on the size of the fleet
 	Refused   []Refusal
 
+	// Awaits are the clusters of Facts.Awaited, by name, on whose room the decision depends, or may: without any it is the same whatever room
+	// these have. It only counts where they have some room by Facts.Available, be it 0, and not CapacityUnknown.
+	Awaits []string
+
 	// What is only said in full:
 	Overflow map[string]string // by cluster, the group of overflowAffinities that it was chosen from
 	Untried  []string          // the affinity groups before Group that nobody looked at, for the template stays in its own
@@ -121,6 +130,18 @@ func Decide(facts Facts) Decision {
 	if facts.Ended {
 		facts.Leaving, facts.Fresh = nil, false
 	}
+	facts.asked = make([]bool, len(facts.Awaited))
+	decision := decideAndLeave(facts)
+	for at, asked := range facts.asked {
+		if asked {
+			decision.Awaits = append(decision.Awaits, facts.Fleet.clusters[at].name)
+		}
+	}
+	return decision
+}
+
+// decideAndLeave places a template where it may stay, and where it has to leave if there is no other place.
+func decideAndLeave(facts Facts) Decision {
 	decision := decide(facts)
 	if len(facts.Leaving) == 0 {
 		return decision

@@ -240,12 +240,43 @@ func (p *problem) choose(fit []int) ([]int, *cause) {
 	if why != nil {
 		return nil, why
 	}
+	if len(p.Awaited) > 0 && !p.choiceStands(ranked, picked) {
+		p.awaits(fit)
+	}
 	chosen := make([]int, len(picked))
 	for i, c := range picked {
 		chosen[i] = c.at
 	}
 	slices.Sort(chosen)
 	return chosen, nil
+}
+
+// choiceStands says whether the same clusters would be chosen from the ranked ones whatever room these have, or such that make no
+// difference: all are taken; or the template keeps all that it has, which come first, and others get nothing, or there is no place for them. Where
+// replicas overflow, those before the ones that it has come first, if they have the room.
+func (p *problem) choiceStands(ranked, picked []candidate) bool {
+	if p.wanted() == 0 || len(p.view.grouping) == 0 && len(picked) == len(ranked) {
+		return true
+	}
+	if p.Fresh || p.group.tiers != nil {
+		return false
+	}
+	has, keeps, assigned := 0, 0, int64(0)
+	for _, c := range ranked {
+		if p.isCurrent(c.at) {
+			has++
+		}
+	}
+	for _, c := range picked {
+		if p.isCurrent(c.at) {
+			keeps++
+			assigned += int64(p.assigned(c.at))
+		}
+	}
+	if keeps < has || p.dividesByRoom() && assigned < p.wanted() {
+		return false
+	}
+	return keeps == len(picked) || p.dividesByRoom() && !p.KeepEmpty
 }
 
 func (p *problem) pick(ranked []candidate) ([]candidate, *cause) {
