@@ -125,8 +125,8 @@ const (
 	mostAssumptions = 100_000
 	// sweeping is how often assumptions are looked at of clusters that nobody asks about any more.
 	sweeping = 30 * time.Second
-	// comeBack is how long a hub that has just begun waits for agents: their attempts are up to 2 s apart, and a thousand
-	// handshakes take 2 s more.
+	// comeBack is how long a hub that has just begun waits for agents: after an outage of less than two minutes their attempts are up to
+	// 2 s apart, and a thousand handshakes take 2 s more. After a longer one most of them come later.
 	comeBack = 5 * time.Second
 	// damping is the least time between two words to the listeners, or an agent that says all the time that there is more
 	// room would keep the hub busy.

@@ -441,5 +441,10 @@ const ScheduledSpreadNotMet = "SpreadNotMet"
 // goes on in clusters that it has to leave: their taints NoExecute are not tolerated, and no other cluster fits.
 const ScheduledNowhereElse = "NowhereElse"
 
+// ScheduledWaitingForAgent is the reason of a binding's condition Scheduled when it is False because where the template goes depends on
+// the room of clusters whose agents are on their way back to a hub that has just begun: it is decided when they are there, and after
+// a few seconds without them. What has a place stays there meanwhile, and keeps the condition that it had.
+const ScheduledWaitingForAgent = "WaitingForAgent"
+
 // MaxAggregatedStatus bounds the full per-cluster list in a binding's status.
 const MaxAggregatedStatus = 100

@@ -2,11 +2,12 @@ package scheduler
 
 import (
 	"context"
-	"math"
+	"fmt"
 	"slices"
+	"strings"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
 
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/capacity"
@@ -56,23 +57,49 @@ func available(answers []capacity.Answer) (available, assumed []int32) {
 	return available, assumed
 }
 
-// hinges says whether it depends on the room of clusters whose agents are on their way back where a binding goes: whether it
-// goes elsewhere when they have none than when they have plenty.
-func (r *Reconciler) hinges(binding workv1alpha1.Binding, fleet *schedule.Fleet, room []capacity.Answer) bool {
+// hinges names the clusters whose agents are on their way back and on whose room it depends where a binding goes, or may.
+func (r *Reconciler) hinges(binding workv1alpha1.Binding, fleet *schedule.Fleet, room []capacity.Answer) []string {
 	if !slices.ContainsFunc(room, func(answer capacity.Answer) bool { return answer.Awaited }) {
-		return false
+		return nil
 	}
-	where := func(replicas int32) schedule.Decision {
-		assumed := slices.Clone(room)
-		for i := range assumed {
-			if assumed[i].Awaited {
-				assumed[i] = capacity.Answer{Replicas: replicas, Source: capacity.FromSummary}
-			}
+	awaited := make([]bool, len(room))
+	room = slices.Clone(room)
+	for i := range room {
+		if awaited[i] = room[i].Awaited; awaited[i] {
+			room[i] = capacity.Answer{Source: capacity.FromSummary} // one of which nothing is known yet is no different
 		}
-		return r.decideForNobody(binding, fleet, assumed, false)
 	}
-	none, plenty := where(0), where(math.MaxInt32)
-	return none.Scheduled != plenty.Scheduled || !equality.Semantic.DeepEqual(none.Clusters, plenty.Clusters)
+	return r.decideForNobody(binding, fleet, room, func(facts *schedule.Facts) { facts.Awaited = awaited }).Awaits
+}
+
+// mostAwaited bounds the clusters that a message names because their agents are awaited.
+const mostAwaited = 3
+
+// waiting is what there is to say of a binding while the agents of clusters are awaited.
+func waiting(binding workv1alpha1.Binding, awaited []string) schedule.Decision {
+	agents := "the agent of " + awaited[0] + ", which is"
+	if len(awaited) > 1 {
+		agents = "the agents of " + strings.Join(awaited[:min(len(awaited), mostAwaited)], ", ")
+		if more := len(awaited) - mostAwaited; more > 0 {
+			agents += fmt.Sprintf(" and %d more", more)
+		}
+		agents += ", which are"
+	}
+	return schedule.Decision{
+		Clusters: binding.GetSpec().Clusters, Group: group(binding), Reason: workv1alpha1.ScheduledWaitingForAgent,
+		Message: "waits for " + agents + " on the way back since the hub began: where it goes depends on the room there",
+	}
+}
+
+// tellOfAwaited has a binding that is nowhere say, once, what it waits for. One that has a place would be said to be decided on by that, and
+// is not; and what one waits for that waits for room already was said.
+func (r *Reconciler) tellOfAwaited(ctx context.Context, binding workv1alpha1.Binding, awaited []string) (ctrl.Result, error) {
+	if len(binding.GetSpec().Clusters) > 0 || scheduledCondition(binding) != nil {
+		return ctrl.Result{}, nil
+	}
+	next := step{decision: waiting(binding, awaited), scheduled: binding.DeepCopyObject().(workv1alpha1.Binding), undo: func() {}}
+	next.changed = record(next.scheduled, next.decision, r.Now())
+	return r.write(ctx, binding, next)
 }
 
 // placed tells what was decided about a workload. What is kept from a cluster takes no room there. What it returns takes

@@ -196,18 +196,18 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (c
 	r.turns.putOff(key) // before anybody is asked: whoever comes back afterwards wakes it
 	room := r.gather(ctx, fleet, binding.GetSpec().ReplicaRequirements)
 	var next step
-	var hinges bool
+	var awaited []string
 	if !r.turns.inTurn(rank, func() {
 		known := room()
-		if hinges = r.hinges(binding, fleet, known); !hinges {
+		if awaited = r.hinges(binding, fleet, known); len(awaited) == 0 {
 			next = r.step(binding, fleet, known)
 		}
 	}) {
 		r.turns.wake(key, rank) // as it would be if it had not begun
 		return ctrl.Result{RequeueAfter: turnAgain}, nil
 	}
-	if hinges {
-		return ctrl.Result{}, nil
+	if len(awaited) > 0 {
+		return r.tellOfAwaited(ctx, binding, awaited)
 	}
 	r.turns.goOn(key)
 	return r.write(ctx, binding, next)

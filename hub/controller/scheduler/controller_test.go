@@ -36,7 +36,7 @@ type world struct {
 	now        time.Time
 
 	gathered int      // how often room was asked about
-	awaited  string   // the cluster whose agent is on its way back
+	awaited  []string // clusters whose agents are on their way back
 	assumed  []string // what was decided, as it was told to whoever knows of room
 }
 

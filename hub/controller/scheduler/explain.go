@@ -28,7 +28,10 @@ func (r *Reconciler) Explain(ctx context.Context, binding workv1alpha1.Binding) 
 	if r.byRoom(binding) {
 		room = r.Room.Gather(ctx, spec.ReplicaRequirements, names(fleet))()
 	}
-	decision := r.decideForNobody(binding, fleet, room, true)
+	decision := r.decideForNobody(binding, fleet, room, func(facts *schedule.Facts) { facts.InFull = true })
+	if awaited := r.hinges(binding, fleet, room); len(awaited) > 0 {
+		decision = waiting(binding, awaited)
+	}
 	return &workv1alpha1.BindingPlacement{
 		ObjectMeta:    metav1.ObjectMeta{Namespace: binding.GetNamespace(), Name: binding.GetName()},
 		Resource:      spec.Resource,
@@ -88,8 +91,8 @@ func untried(decision schedule.Decision) []string {
 		decision.Group, named)}
 }
 
-// decideForNobody decides without consequence: what others decide afterwards does not depend on it. In full it says why of every cluster.
-func (r *Reconciler) decideForNobody(binding workv1alpha1.Binding, fleet *schedule.Fleet, room []capacity.Answer, inFull bool) schedule.Decision {
+// decideForNobody decides without consequence: what others decide afterwards does not depend on it. Ask says what else it is asked.
+func (r *Reconciler) decideForNobody(binding workv1alpha1.Binding, fleet *schedule.Fleet, room []capacity.Answer, ask func(*schedule.Facts)) schedule.Decision {
 	if othersTurn(binding) || r.unknown(binding) {
 		return asSaid(binding)
 	}
@@ -102,7 +105,7 @@ func (r *Reconciler) decideForNobody(binding workv1alpha1.Binding, fleet *schedu
 		facts.Near, facts.Far = r.companyOf(binding, *groups, facts.Leaving)
 		r.company.mu.Unlock()
 	}
-	facts.InFull = inFull
+	ask(&facts)
 	return schedule.Decide(facts)
 }
 

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -66,6 +67,33 @@ func TestAnExplanationHasTheRoomThatWasCounted(t *testing.T) {
 	})
 	if len(w.assumed) > 0 {
 		t.Errorf("room was taken for an answer: %v", w.assumed)
+	}
+}
+
+func TestAnExplanationSaysWhichAgentsAreWaitedForAndNotWhatIsDecidedWithoutThem(t *testing.T) {
+	for _, c := range []struct {
+		awaited []string
+		is      []workv1alpha1.TargetCluster
+		want    string
+	}{
+		{[]string{"b"}, nil, "waits for the agent of b, which is on the way back since the hub began: where it goes depends on the room there"},
+		{[]string{"a", "b", "c", "d", "e"}, targets("a"),
+			"waits for the agents of a, b, c and 2 more, which are on the way back since the hub began: where it goes depends on the room there"},
+	} {
+		w := newWorld()
+		var rooms []workv1alpha1.ClusterRoom
+		for _, name := range []string{"a", "b", "c", "d", "e"} {
+			w.attach(roomy(name, "9"))
+			room := workv1alpha1.ClusterRoom{Cluster: name, Replicas: ptr.To[int32](9), Source: "Agent"}
+			if slices.Contains(c.awaited, name) {
+				room.Source = "Summary"
+			}
+			rooms = append(rooms, room)
+		}
+		w.awaited = c.awaited
+		b := byRoom(3)
+		b.Spec.Clusters = c.is
+		w.explained(t, b, &workv1alpha1.BindingPlacement{Reason: "WaitingForAgent", Message: c.want, Clusters: c.is, Room: rooms})
 	}
 }
 

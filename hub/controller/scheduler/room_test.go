@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -142,7 +143,7 @@ func (w *world) known(clusters []string) []capacity.Answer {
 			cpus := cluster.Status.ResourceSummary.Allocatable[corev1.ResourceCPU]
 			answers[i] = capacity.Answer{Replicas: int32(cpus.Value()), Source: capacity.FromAgent}
 		}
-		if name == w.awaited {
+		if slices.Contains(w.awaited, name) {
 			answers[i].Source, answers[i].Awaited = capacity.FromSummary, true
 		}
 	}
@@ -191,46 +192,86 @@ func TestABindingWithoutRoomStaysAndIsLookedAtAgainWithGrowingPatience(t *testin
 	w.expect(t, "now they do", workv1alpha1.TargetCluster{Name: "a", Replicas: 5})
 }
 
-func TestWhatHingesOnTheRoomOfAClusterWhoseAgentIsOnItsWayBackIsDecidedWhenItIsThere(t *testing.T) {
-	in := func(cluster string, replicas int32) []workv1alpha1.TargetCluster {
-		return []workv1alpha1.TargetCluster{{Name: cluster, Replicas: replicas}}
+func TestWhatDependsOnTheRoomOfAClusterWhoseAgentIsOnItsWayBackIsDecidedWhenItIsThere(t *testing.T) {
+	to := func(cluster string, replicas int32) workv1alpha1.TargetCluster {
+		return workv1alpha1.TargetCluster{Name: cluster, Replicas: replicas}
 	}
+	in := func(clusters ...workv1alpha1.TargetCluster) []workv1alpha1.TargetCluster { return clusters }
+	aggregated := func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.Placement.ReplicaScheduling = &policyv1alpha1.ReplicaSchedulingStrategy{
+			ReplicaSchedulingType: policyv1alpha1.ReplicaSchedulingDivided, ReplicaDivisionPreference: policyv1alpha1.ReplicaDivisionAggregated}
+	}
+	spread := func(most int32) func(*workv1alpha1.PropagationBinding) {
+		return func(b *workv1alpha1.PropagationBinding) {
+			b.Spec.Placement.SpreadConstraints = []policyv1alpha1.SpreadConstraint{{SpreadByField: policyv1alpha1.SpreadByFieldCluster, MinGroups: 1, MaxGroups: most}}
+		}
+	}
+	anew := func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.RescheduleTriggeredAt = &metav1.Time{Time: storetest.Began}
+	}
+	undivided := func(b *workv1alpha1.PropagationBinding) { b.Spec.Placement.ReplicaScheduling = nil }
+	replicas := func(n int32) func(*workv1alpha1.PropagationBinding) {
+		return func(b *workv1alpha1.PropagationBinding) { b.Spec.Replicas = ptr.To(n) }
+	}
+	type changes []func(*workv1alpha1.PropagationBinding)
 	for _, c := range []struct {
-		reason string
-		change func(b *workv1alpha1.PropagationBinding)
-		// is is where it is, waits whether it waits for b, and goes where it goes when it has waited, or at once.
-		is    []workv1alpha1.TargetCluster
-		waits bool
-		goes  []workv1alpha1.TargetCluster
+		reason  string
+		changes changes
+		// is is where it is, and goes where it goes when it has waited, or at once.
+		is, goes []workv1alpha1.TargetCluster
+		waits    bool
+		// rooms are those by the sums of b and c, whose agents are on their way back, and that in a; back are those when they are there.
+		rooms, back string
+		alsoA       bool // is on its way back, too
 	}{
-		{reason: "it waits for room: the sums have enough, the agent has not", waits: true, change: func(b *workv1alpha1.PropagationBinding) {
+		{reason: "it waits for room: the sums have enough, the agent has not", waits: true, changes: changes{func(b *workv1alpha1.PropagationBinding) {
 			b.Status.Conditions = []metav1.Condition{{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionFalse, Reason: schedule.ReasonUnschedulable}}
-		}},
-		{reason: "it is new", waits: true,
-			change: func(b *workv1alpha1.PropagationBinding) { b.Spec.Replicas = ptr.To[int32](3) }, goes: []workv1alpha1.TargetCluster{{Name: "a", Replicas: 2}, {Name: "b", Replicas: 1}}},
-		{reason: "somebody has asked to place it anew", waits: true, is: in("a", 5), goes: in("a", 5),
-			change: func(b *workv1alpha1.PropagationBinding) {
-				b.Spec.Replicas, b.Spec.RescheduleTriggeredAt = ptr.To[int32](9), &metav1.Time{Time: storetest.Began}
-			}},
-		{reason: "it grows", waits: true, is: in("a", 3), goes: []workv1alpha1.TargetCluster{{Name: "a", Replicas: 5}, {Name: "b", Replicas: 1}}},
-		{reason: "it has all that it asks for", is: in("a", 6), goes: in("a", 6)},
-		{reason: "it shrinks", is: in("a", 7), goes: in("a", 6)},
-		{reason: "it may not go there", goes: in("a", 2), change: func(b *workv1alpha1.PropagationBinding) {
-			b.Spec.Replicas = ptr.To[int32](2)
+		}}},
+		{reason: "it is new", waits: true, changes: changes{replicas(3)}, goes: in(to("a", 2), to("b", 1))},
+		{reason: "another cluster has room for all, and it is divided by room", waits: true, rooms: "a=500 b=5000", back: "a=500 b=500", goes: in(to("a", 3), to("b", 3))},
+		{reason: "so it is when several are on their way back", waits: true, rooms: "a=100 b=100 c=1", back: "a=100 b=1 c=100", goes: in(to("a", 3), to("c", 3))},
+		{reason: "another cluster has room for all, and as few as possible are used, those with the most room first", waits: true, changes: changes{aggregated},
+			rooms: "a=10 b=500", back: "a=10 b=8", goes: in(to("a", 6))},
+		{reason: "another cluster has room for all, and one is chosen, by room", waits: true, changes: changes{spread(1)}, rooms: "a=100 b=500", back: "a=100 b=50", goes: in(to("a", 6))},
+		{reason: "one is chosen by room for all replicas, and both are on their way back", waits: true, changes: changes{undivided, spread(1)}, alsoA: true,
+			rooms: "a=9 b=1", back: "a=1 b=9", goes: in(to("b", 6))},
+		{reason: "somebody has asked to place it anew, and what it has is room for no more", waits: true, is: in(to("a", 5)), changes: changes{replicas(9), anew}, goes: in(to("a", 5))},
+		{reason: "so it is when it has all that it asks for, and the sums know of no room in one of its clusters", waits: true, is: in(to("a", 3), to("b", 3)), changes: changes{anew}, alsoA: true,
+			rooms: "a=10 b=0", back: "a=10 b=10", goes: in(to("a", 3), to("b", 3))},
+		{reason: "it grows", waits: true, is: in(to("a", 3)), goes: in(to("a", 5), to("b", 1))},
+		{reason: "it has to leave its cluster", waits: true, is: in(to("a", 6)), rooms: "a=9 b=9", back: "a=9 b=2", goes: in(to("a", 6)), changes: changes{func(b *workv1alpha1.PropagationBinding) {
+			b.Spec.GracefulEvictionTasks = []workv1alpha1.GracefulEvictionTask{{FromCluster: "a", Reason: "TaintUntolerated", Producer: "test"}}
+		}}},
+		{reason: "it has all that it asks for", is: in(to("a", 6)), goes: in(to("a", 6))},
+		{reason: "it has all that it asks for, in the cluster that was chosen", changes: changes{spread(1)}, is: in(to("a", 6)), goes: in(to("a", 6))},
+		{reason: "so it has when it is not divided", changes: changes{undivided, spread(1)}, is: in(to("a", 6)), goes: in(to("a", 6))},
+		{reason: "it shrinks", is: in(to("a", 7)), goes: in(to("a", 6))},
+		{reason: "it may not go there", goes: in(to("a", 2)), changes: changes{replicas(2), func(b *workv1alpha1.PropagationBinding) {
 			b.Spec.Placement.ClusterAffinity = &policyv1alpha1.ClusterAffinity{ClusterNames: []string{"a"}}
-		}},
-		{reason: "it is not placed by room", change: func(b *workv1alpha1.PropagationBinding) { b.Spec.Placement.ReplicaScheduling = nil },
-			goes: []workv1alpha1.TargetCluster{{Name: "a", Replicas: 6}, {Name: "b", Replicas: 6}}},
+		}}},
+		{reason: "it is not placed by room", changes: changes{undivided}, goes: in(to("a", 6), to("b", 6))},
+		{reason: "so it is where as many clusters are used as fit", changes: changes{undivided, spread(2)}, goes: in(to("a", 6), to("b", 6))},
 	} {
 		t.Run(c.reason, func(t *testing.T) {
 			w := newWorld()
-			w.attach(roomy("a", "2"))
-			w.attach(roomy("b", "9"))
-			w.awaited = "b"
+			roomsAre := func(rooms string) {
+				for _, room := range strings.Fields(rooms) {
+					name, cpus, _ := strings.Cut(room, "=")
+					w.attach(roomy(name, cpus))
+				}
+			}
+			if c.rooms == "" {
+				c.rooms, c.back = "a=2 b=9", "b=1"
+			}
+			roomsAre(c.rooms)
+			w.awaited = []string{"b", "c"}
+			if c.alsoA {
+				w.awaited = append(w.awaited, "a")
+			}
 			b := byRoom(6)
 			b.Spec.Clusters = c.is
-			if c.change != nil {
-				c.change(b)
+			for _, change := range c.changes {
+				change(b)
 			}
 			w.PropagationBindings.Put(b)
 			w.PropagationBindings.Writes()
@@ -244,21 +285,31 @@ func TestWhatHingesOnTheRoomOfAClusterWhoseAgentIsOnItsWayBackIsDecidedWhenItIsT
 				}
 				return
 			}
-			if writes := w.PropagationBindings.Writes(); len(writes) > 0 {
+			said := scheduledCondition(w.expect(t, "before the agent is back", c.is...))
+			switch writes := w.PropagationBindings.Writes(); {
+			case len(c.is) == 0 && len(b.Status.Conditions) == 0:
+				if len(writes) != 1 || said == nil || said.Status != metav1.ConditionFalse || said.Reason != workv1alpha1.ScheduledWaitingForAgent {
+					t.Errorf("written %v, with the condition %+v, want that it waits for an agent", writes, said)
+				}
+			case len(writes) > 0:
 				t.Errorf("written before the agent is back: %v", writes)
 			}
 			if diff := cmp.Diff([]string{web.String()}, w.keys(t)); diff != "" {
 				t.Errorf("woken when the agent is back (-want +got):\n%s", diff)
 			}
-			w.awaited = ""
-			w.attach(roomy("b", "1"))
+			w.reconcile(t, web)
+			if writes := w.PropagationBindings.Writes(); len(writes) > 0 {
+				t.Errorf("written again before the agent is back: %v", writes)
+			}
+			w.awaited = nil
+			roomsAre(c.back)
 			w.reconcile(t, web)
 			got := w.expect(t, "when the agent is back", c.goes...)
-			if len(c.goes) == 0 && scheduledCondition(got).Status != metav1.ConditionFalse {
+			if len(c.goes) == 0 && (scheduledCondition(got).Status != metav1.ConditionFalse || scheduledCondition(got).Reason != schedule.ReasonUnschedulable) {
 				t.Errorf("there is no room, and the condition is %+v", scheduledCondition(got))
 			}
-			if asked := got.Spec.RescheduleTriggeredAt != nil; asked && !afresh(got) {
-				t.Error("what was asked for is said to be done")
+			if asked := got.Spec.RescheduleTriggeredAt != nil; asked && afresh(got) == (scheduledCondition(got).Status == metav1.ConditionTrue) {
+				t.Errorf("what was asked for is open: %t, and the condition is %+v", afresh(got), scheduledCondition(got))
 			}
 		})
 	}
