@@ -452,15 +452,11 @@ func drain(spec *workv1alpha1.BindingSpec, names []string) string {
 	if len(names) == 0 {
 		return ""
 	}
-	said := strings.Join(names[:min(len(names), namedClusters)], ", ")
-	if more := len(names) - namedClusters; more > 0 {
-		said += fmt.Sprintf(" and %d more", more)
-	}
 	until := "its other copies are healthy"
 	if interpret.Ends(schema.FromAPIVersionAndKind(spec.Resource.APIVersion, spec.Resource.Kind).GroupKind()) {
 		until = "it has ended everywhere"
 	}
-	return "leaves " + said + ", and runs there until " + until
+	return "leaves " + few(names) + ", and runs there until " + until
 }
 
 func describePlacement(target workv1alpha1.TargetCluster, b binding, w *workv1alpha1.PropagationWork) Placement {
@@ -536,6 +532,31 @@ func whyNoWork(status *workv1alpha1.BindingStatus) string {
 		return because(rendered.Reason, rendered.Message)
 	}
 	return "no work is written for it yet"
+}
+
+// whyNotEverywhere says of each cluster that has not applied a template why, and once why works can't be written, of all that have none for that.
+func whyNotEverywhere(status *workv1alpha1.BindingStatus, placements []Placement) string {
+	var unwritten []string
+	why := perCluster(placements, func(p Placement) (string, bool) {
+		if notRendered(status) != nil && p.Message == whyNoWork(status) {
+			unwritten = append(unwritten, p.Cluster+staleNote(p))
+			return "", false
+		}
+		return p.Message, !p.Applied
+	})
+	if len(unwritten) == 0 {
+		return why
+	}
+	return strings.TrimSuffix(because(few(unwritten), whyNoWork(status))+"; "+why, "; ")
+}
+
+// few names the first few of clusters, and counts the others.
+func few(names []string) string {
+	said := strings.Join(names[:min(len(names), namedClusters)], ", ")
+	if more := len(names) - namedClusters; more > 0 {
+		said += fmt.Sprintf(" and %d more", more)
+	}
+	return said
 }
 
 // notRendered says why works can't be written as they should be, or is nil.
@@ -626,9 +647,7 @@ func firstProblem(b binding, described Binding, scheduled *metav1.Condition) *Pr
 		}
 		return &Problem{object, reason, message}
 	case described.Applied < clusters:
-		return &Problem{object, "NotApplied", fmt.Sprintf("applied in %d of %s: %s", described.Applied, count(clusters, "cluster"), perCluster(described.Placements, func(p Placement) (string, bool) {
-			return p.Message, !p.Applied
-		}))}
+		return &Problem{object, "NotApplied", fmt.Sprintf("applied in %d of %s: %s", described.Applied, count(clusters, "cluster"), whyNotEverywhere(b.status, described.Placements))}
 	}
 	if rendered := notRendered(b.status); rendered != nil { // they have applied what they had before
 		return &Problem{object, rendered.Reason, rendered.Message}
@@ -648,14 +667,10 @@ func (b Binding) notScheduled() string {
 		return "not scheduled: "
 	}
 	var names []string
-	for _, p := range b.Placements[:min(len(b.Placements), namedClusters)] {
+	for _, p := range b.Placements {
 		names = append(names, p.Cluster)
 	}
-	where := strings.Join(names, ", ")
-	if more := len(b.Placements) - len(names); more > 0 {
-		where += fmt.Sprintf(" and %d more", more)
-	}
-	return "stays in " + where + ", not scheduled anew: "
+	return "stays in " + few(names) + ", not scheduled anew: "
 }
 
 // unfinished is what a template has still to do away from where it is to be: whoever switches off a cluster that he has drained

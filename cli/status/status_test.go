@@ -751,6 +751,28 @@ func TestOverridesThatFailAreAProblemThoughAllHaveWhatTheyHadBefore(t *testing.T
 	}
 }
 
+func TestWhyWorksCantBeWrittenIsSaidOnceForAllClusters(t *testing.T) {
+	facts := sample()
+	const failed = "2 of 3 clusters stay as they are, because overrides can't be made: member1, member2: why"
+	b := boundTo(template("ConfigMap", "new"), nil, to("member1", 0), to("member2", 0), to("member3", 0))
+	b.Status.Conditions = append(b.Status.Conditions, metav1.Condition{Type: workv1alpha1.BindingRendered, Status: metav1.ConditionFalse, Reason: "OverrideFailed", Message: failed})
+	facts.Bindings = []workv1alpha1.PropagationBinding{b}
+	facts.Clusters = []clusterv1alpha1.MemberCluster{cluster("member1"), cluster("member2"), cluster("member3")}
+	for _, c := range []struct {
+		reason string
+		work   workv1alpha1.PropagationWork
+		want   string
+	}{
+		{"the third has it", workOf(b, "member3", ""), "applied in 1 of 3 clusters: member1, member2: OverrideFailed: " + failed},
+		{"the third has refused it", workOf(b, "member3", "", refused("Forbidden", "no right")), "applied in 0 of 3 clusters: member1, member2: OverrideFailed: " + failed + "; member3: Forbidden: no right"},
+	} {
+		facts.Works = []workv1alpha1.PropagationWork{c.work}
+		if diff := cmp.Diff([]Problem{{"ConfigMap default/new", "NotApplied", c.want}}, Make(facts).Problems); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.reason, diff)
+		}
+	}
+}
+
 func TestWhatTheAgentSaysOfAnUnhealthyWorkloadIsTold(t *testing.T) {
 	facts := sample()
 	work := &facts.Works[0]
