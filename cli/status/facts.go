@@ -167,7 +167,7 @@ type Placement struct {
 
 // binding is either kind of binding.
 type binding struct {
-	metav1.Object
+	workv1alpha1.Binding
 	kind   string
 	spec   *workv1alpha1.BindingSpec
 	status *workv1alpha1.BindingStatus

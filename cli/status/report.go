@@ -639,7 +639,9 @@ func firstProblem(b binding, described Binding, scheduled *metav1.Condition) *Pr
 	switch {
 	case described.Removing:
 		return &Problem{object, "Removing", "it is being removed" + described.still + described.left}
-	case !described.Scheduled:
+	case aggregate.Unobserved(b) != "":
+		return &Problem{object, workv1alpha1.ScheduledByAnother, aggregate.Unobserved(b)}
+	case !described.Scheduled && !b.isPlacedByAnother(scheduled):
 		message := "not scheduled yet"
 		reason := "NotScheduled"
 		if scheduled != nil && scheduled.Status != metav1.ConditionTrue {
@@ -658,7 +660,16 @@ func firstProblem(b binding, described Binding, scheduled *metav1.Condition) *Pr
 	if unhealthy != "" {
 		return &Problem{object, "Unhealthy", fmt.Sprintf("healthy in %d of %s: %s", described.Healthy, count(clusters, "cluster"), unhealthy)}
 	}
-	return unfinished(object, described, scheduled)
+	if problem := unfinished(object, described, scheduled); problem != nil || !b.isPlacedByAnother(scheduled) {
+		return problem
+	}
+	return &Problem{object, scheduled.Reason, fmt.Sprintf("applied in %d of %s: the scheduler %q has placed it, and has still to set the condition Scheduled in the binding's status",
+		described.Applied, count(clusters, "cluster"), b.spec.SchedulerName)}
+}
+
+// isPlacedByAnother says whether a scheduler that is not the hub's has placed a template, and not said so yet: what the hub's has said stands.
+func (b binding) isPlacedByAnother(scheduled *metav1.Condition) bool {
+	return scheduled != nil && scheduled.Reason == workv1alpha1.ScheduledByAnother && len(b.spec.Clusters) > 0
 }
 
 // notScheduled says what becomes of a template that is not scheduled: where it is already, it stays, and runs.

@@ -773,6 +773,45 @@ func TestWhyWorksCantBeWrittenIsSaidOnceForAllClusters(t *testing.T) {
 	}
 }
 
+func TestOfWhatAnotherSchedulerPlacesItIsSaidWhatIsMissing(t *testing.T) {
+	const left = "the scheduler \"mine\" is to place it, as spec.schedulerName says; the hub's own leaves it alone"
+	for _, c := range []struct {
+		reason   string
+		clusters []workv1alpha1.TargetCluster
+		observed int64
+		isThere  bool
+		says     metav1.ConditionStatus
+		want     []Problem
+	}{
+		{"it has said nothing", nil, 1, false, "", []Problem{{"ConfigMap default/guest", "OtherScheduler", "not scheduled: " + left}}},
+		{"it has named clusters only", []workv1alpha1.TargetCluster{to("member1", 0)}, 1, false, "", []Problem{{"ConfigMap default/guest", "OtherScheduler",
+			"status.schedulerObservedGeneration of the binding is 1: what spec.clusters says is carried out when the scheduler \"mine\" has set it to 2, the binding's generation"}}},
+		{"and has said so in Scheduled", []workv1alpha1.TargetCluster{to("member1", 0)}, 1, false, metav1.ConditionTrue, []Problem{{"ConfigMap default/guest", "OtherScheduler",
+			"status.schedulerObservedGeneration of the binding is 1: what spec.clusters says is carried out when the scheduler \"mine\" has set it to 2, the binding's generation"}}},
+		{"it is on its way", []workv1alpha1.TargetCluster{to("member1", 0)}, 2, false, "", []Problem{{"ConfigMap default/guest", "NotApplied",
+			"applied in 0 of 1 cluster: member1: no work is written for it yet"}}},
+		{"it is there, and Scheduled does not say so", []workv1alpha1.TargetCluster{to("member1", 0)}, 2, true, "", []Problem{{"ConfigMap default/guest", "OtherScheduler",
+			"applied in 1 of 1 cluster: the scheduler \"mine\" has placed it, and has still to set the condition Scheduled in the binding's status"}}},
+		{"all is said", []workv1alpha1.TargetCluster{to("member1", 0)}, 2, true, metav1.ConditionTrue, []Problem{}},
+	} {
+		facts := sample()
+		b := boundTo(template("ConfigMap", "guest"), nil, c.clusters...)
+		b.Generation, b.Spec.SchedulerName, b.Status.SchedulerObservedGeneration = 2, "mine", c.observed
+		b.Status.Conditions = []metav1.Condition{{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionFalse, Reason: workv1alpha1.ScheduledByAnother, Message: left}}
+		if c.says != "" {
+			b.Status.Conditions[0] = metav1.Condition{Type: workv1alpha1.BindingScheduled, Status: c.says, Reason: "Placed"}
+		}
+		facts.Bindings, facts.Works = []workv1alpha1.PropagationBinding{b}, nil
+		facts.Clusters = []clusterv1alpha1.MemberCluster{cluster("member1")}
+		if c.isThere {
+			facts.Works = []workv1alpha1.PropagationWork{workOf(b, "member1", "")}
+		}
+		if diff := cmp.Diff(c.want, Make(facts).Problems); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.reason, diff)
+		}
+	}
+}
+
 func TestWhatTheAgentSaysOfAnUnhealthyWorkloadIsTold(t *testing.T) {
 	facts := sample()
 	work := &facts.Works[0]
