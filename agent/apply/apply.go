@@ -309,7 +309,7 @@ func (a *attempt) claim() error {
 }
 
 // takeOver names all that decides: the annotation wins over the policy, and a work does not say which of them it has its
-// word from. A binding's message has 256 bytes for it and what is before it.
+// word from. It comes last and is short, so that a binding's message, which cuts what is before it, has all of it.
 const takeOver = "take it over by spec.conflictResolution: Overwrite in the policy, with no annotation " + workv1alpha1.ConflictResolutionAnnotation + " on the template"
 
 func short(hubID string) string {

@@ -234,15 +234,35 @@ func largestStatus(listed []*clusterState) int {
 
 // truncate cuts a text to at most so many bytes, between two characters.
 func truncate(text string, limit int) string {
-	const mark = "..."
 	if len(text) <= limit {
 		return text
 	}
-	cut := limit - len(mark)
-	for cut > 0 && !utf8.RuneStart(text[cut]) {
-		cut--
+	return text[:before(text, limit-len(mark))] + mark
+}
+
+// mark stands for what is cut.
+const mark = "..."
+
+// before is the place between two characters at or before one in a text.
+func before(text string, at int) int {
+	for at > 0 && !utf8.RuneStart(text[at]) {
+		at--
 	}
-	return text[:cut] + mark
+	return at
+}
+
+// shorten cuts what a cluster says to at most so many bytes, within: it begins with what it is about, whose names can be long, and ends with
+// what to do, or with the cause of it all.
+func shorten(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	head := before(text, limit/3)
+	tail := len(text) - (limit - len(mark) - head)
+	for tail < len(text) && !utf8.RuneStart(text[tail]) {
+		tail++
+	}
+	return text[:head] + mark + text[tail:]
 }
 
 func joinNonEmpty(separator string, parts ...string) string {

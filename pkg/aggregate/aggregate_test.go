@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -316,6 +317,18 @@ func TestTheListNamesAllClustersOrThoseThatAreNotFine(t *testing.T) {
 	}
 	if message := got[3].AppliedMessage; len(message) > maxMessage || !strings.HasSuffix(message, "é...") {
 		t.Errorf("a long message has %d bytes and ends in %q", len(message), message[len(message)-8:])
+	}
+}
+
+func TestWhatIsCutOfALongMessageIsNotWhatItIsAboutNorWhatToDo(t *testing.T) {
+	const todo = "take it over by spec.conflictResolution: Overwrite in the policy, with no annotation work.karmada.io/conflict-resolution on the template"
+	for _, name := range []string{strings.Repeat("n", 56) + "/settings", strings.Repeat("n", 63) + "/" + strings.Repeat("s", 253), strings.Repeat("é", 100)} {
+		whole := "ConfigMap " + name + " exists in the member and is not managed by this hub: delete it there, or " + todo
+		got := Binding(input(aWork(refused("Conflict", whole)))).FullyApplied.Message
+		begins := "1 of 1 clusters could not apply it: c000: Conflict: ConfigMap " + name[:40]
+		if !strings.HasPrefix(got, begins) || !strings.HasSuffix(got, "or "+todo) || !utf8.ValidString(got) || len(got) > len("1 of 1 clusters could not apply it: c000: ")+maxNamed {
+			t.Errorf("%d bytes: %s", len(got), got)
+		}
 	}
 }
 

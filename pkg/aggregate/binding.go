@@ -173,7 +173,7 @@ func whyNotGone(whys map[string]string) string {
 	names := slices.Sorted(maps.Keys(whys))
 	sentences := make([]string, min(len(names), namedFirst))
 	for i := range sentences {
-		sentences[i] = names[i] + ": " + truncate(whys[names[i]], maxNamed)
+		sentences[i] = names[i] + ": " + shorten(whys[names[i]], maxNamed)
 	}
 	return enumerate("; ", sentences, len(names))
 }
@@ -284,7 +284,7 @@ func (p picked) named() string {
 func (p picked) explained() string {
 	sentences := make([]string, len(p.first))
 	for i, state := range p.first {
-		sentences[i] = state.cluster + ": " + truncate(state.message, maxNamed)
+		sentences[i] = state.cluster + ": " + shorten(state.message, maxNamed)
 	}
 	return enumerate("; ", sentences, p.total)
 }
