@@ -127,6 +127,79 @@ func TestAChangeOfALazyPolicyArrivesWithTheNextChangeOfTheTemplate(t *testing.T)
 	}
 }
 
+// An override policy that a policy waits for arrives when it comes, whatever else the policy says since it became Lazy.
+func TestAnOverrideArrivesAlsoWhenItsPolicyBecameLazyMeanwhile(t *testing.T) {
+	f := fleet.Shared(t)
+	namespace := f.Hub().Namespace(t)
+	for _, test := range []struct {
+		name, change, greeting, conflicts string
+	}{
+		{"unchanged", "", "hello", "Abort"},
+		{"changed", "data: {greeting: good evening}", "good evening", "Overwrite"},
+	} {
+		object, owner := configMap(namespace, test.name), policy(namespace, "configmap-"+test.name)
+		f.Hub().Apply(t, strings.ReplaceAll(fill(namespace, settings), "name: settings", "name: "+test.name)+"---"+policyFor(object, "member1"))
+		f.Member("member1").Eventually(t, object)
+		f.Hub().Patch(t, owner, "spec: {activationPreference: Lazy, conflictResolution: Overwrite, dependentOverrides: ["+test.name+"]}")
+		if test.change != "" {
+			f.Hub().Patch(t, object, test.change)
+		}
+		f.Hub().Eventually(t, fleet.Binding(object), fleet.ConditionIs("Rendered", "False"), fleet.ConditionSays("FullyApplied", "OverrideMissing"))
+		if got := f.Member("member1").Get(t, object); fleet.Field("data.greeting", "hello")(got) != nil {
+			t.Errorf("%s: it has gone out before its override: %v", test.name, got.Object["data"])
+		}
+		f.Hub().Apply(t, fmt.Sprintf(`
+apiVersion: policy.karmada.io/v1alpha1
+kind: OverridePolicy
+metadata: {name: %s, namespace: %s}
+spec:
+  resourceSelectors: [{apiVersion: v1, kind: ConfigMap, name: %[1]s}]
+  overrideRules: [{overriders: {plaintext: [{path: /data/colour, operator: add, value: red}]}}]
+`, test.name, namespace))
+		f.Member("member1").Eventually(t, object, fleet.Field("data.colour", "red"), fleet.Field("data.greeting", test.greeting))
+		f.Hub().Eventually(t, fleet.Binding(object), fleet.ConditionIs("FullyApplied", "True"), fleet.Field("spec.conflictResolution", test.conflicts))
+	}
+}
+
+// A Lazy policy sends out at once what goes nowhere yet, and lets wait what it takes over from another.
+func TestALazyPolicyIsAboutWhatRuns(t *testing.T) {
+	f := fleet.Shared(t)
+	namespace := f.Hub().Namespace(t)
+	object := configMap(namespace, "settings")
+	f.Hub().Apply(t, policyFor(object, "member1")+"  activationPreference: Lazy\n")
+	f.Hub().Apply(t, fill(namespace, settings))
+	f.Member("member1").Eventually(t, object)
+
+	// Nothing moves here: a fleet holds removals when they are many.
+	f.Hub().Apply(t, fill(namespace, `
+apiVersion: policy.karmada.io/v1alpha1
+kind: PropagationPolicy
+metadata: {name: urgent, namespace: NAMESPACE}
+spec:
+  activationPreference: Lazy
+  conflictResolution: Overwrite
+  preemption: Always
+  priority: 3
+  resourceSelectors: [{apiVersion: v1, kind: ConfigMap, name: settings}]
+  placement: {clusterAffinity: {clusterNames: [member1]}}
+`))
+	urgent := policy(namespace, "urgent")
+	waits := func(follows string) {
+		t.Helper()
+		f.Hub().Eventually(t, urgent, fleet.ConditionIs("Ready", "True"), fleet.ConditionSays("Ready", "1 of them will follow this policy as it is now"))
+		f.Hub().Eventually(t, fleet.Binding(object), claimedBy("urgent"), fleet.Field("spec.conflictResolution", follows))
+	}
+	waits("Abort")
+	f.Hub().Patch(t, object, "data: {greeting: good evening}")
+	f.Member("member1").Eventually(t, object, fleet.Field("data.greeting", "good evening"))
+	f.Hub().Eventually(t, fleet.Binding(object), fleet.Field("spec.conflictResolution", "Overwrite"))
+
+	f.Hub().Patch(t, urgent, "spec: {conflictResolution: Abort}")
+	waits("Overwrite")
+	f.Hub().Patch(t, urgent, "spec: {activationPreference: null}")
+	f.Hub().Eventually(t, fleet.Binding(object), fleet.Field("spec.conflictResolution", "Abort"))
+}
+
 // A policy that names a PriorityClass which the hub does not have says so, and its templates go out when it is there.
 func TestATemplateWaitsForThePriorityClassOfItsPolicy(t *testing.T) {
 	f := fleet.Shared(t)

@@ -40,6 +40,16 @@ func Waits(policy policyv1alpha1.Policy, binding workv1alpha1.Binding, hash stri
 	return !known || activated == hash || !ClaimOf(binding.GetLabels(), binding.GetAnnotations()).By(policy)
 }
 
+// Ahead says whether a policy that claims a binding says something that is to be written there before the template goes out, or may have to
+// be: that it pauses other clusters, or, if it is Lazy, what takes effect with another content of the template.
+func Ahead(policy policyv1alpha1.Policy, binding workv1alpha1.Binding) bool {
+	if Lazy(policy) {
+		return Lags(policy, binding)
+	}
+	said, known := policy.GetSpec().Suspension, binding.GetSpec().Suspension
+	return said != nil && (known == nil || !equality.Semantic.DeepEqual(*said, known.Suspension))
+}
+
 // Lags says whether a binding does not follow what its policy says now, which is so of a Lazy one.
 func Lags(policy policyv1alpha1.Policy, binding workv1alpha1.Binding) bool {
 	if !Lazy(policy) {

@@ -119,11 +119,17 @@ func bindingChanged(old, new workv1alpha1.Binding) []types.NamespacedName {
 		return nil
 	}
 	if old != nil && old.GetGeneration() == new.GetGeneration() && (old.GetDeletionTimestamp() == nil) == (new.GetDeletionTimestamp() == nil) &&
-		old.GetStatus().SchedulerObservedGeneration == new.GetStatus().SchedulerObservedGeneration && store.Claimed(old) == store.Claimed(new) &&
+		old.GetStatus().SchedulerObservedGeneration == new.GetStatus().SchedulerObservedGeneration &&
+		claimOf(old) == claimOf(new) && activated(old) == activated(new) &&
 		equality.Semantic.DeepEqual(renderedCondition(old), renderedCondition(new)) {
 		return nil
 	}
 	return []types.NamespacedName{store.Key(new)}
+}
+
+// activated is what a binding says that a Lazy policy was looked at for.
+func activated(binding workv1alpha1.Binding) string {
+	return binding.GetAnnotations()[workv1alpha1.ActivatedTemplateAnnotation]
 }
 
 func renderedCondition(binding workv1alpha1.Binding) *metav1.Condition {
@@ -169,14 +175,24 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (c
 		return store.Outcome(r.rescale(ctx, binding, works, evict.Surplus(binding.GetSpec(), writtenWith(works))))
 	}
 	template, known := r.Templates.Get(store.TemplateKey(binding))
-	if !known || template == nil || template.GetUID() != binding.GetSpec().Resource.UID || scaled(binding, template) {
+	if !known || template == nil || template.GetUID() != binding.GetSpec().Resource.UID {
 		return ctrl.Result{}, nil // the policy controller knows what to do with the binding
 	}
-	if overtaken, err := r.overtaken(binding, template); overtaken || err != nil {
-		return ctrl.Result{}, err // as the policy controller writes into the binding what the policy says, it wakes it
+	p := r.policyOf(binding)
+	err := r.awaitsOverrides(p)
+	if err == nil { // else the policy controller does not write the binding, and why nothing is rendered has to be told
+		if scaled(binding, template) {
+			return ctrl.Result{}, nil
+		}
+		if held, err := overtaken(p, binding, template); held || err != nil {
+			return ctrl.Result{}, err
+		}
 	}
 	left := r.rescale(ctx, binding, works, evict.Left(binding.GetSpec(), writtenWith(works)))
-	doubt, err := r.render(ctx, binding, template, works)
+	var doubt string
+	if err == nil {
+		doubt, err = r.render(ctx, binding, template, works)
+	}
 	if recorded := r.recordRendered(ctx, binding, doubt, err); recorded != nil {
 		return store.Outcome(recorded)
 	}
@@ -203,23 +219,26 @@ func scaled(binding workv1alpha1.Binding, template *unstructured.Unstructured) b
 }
 
 // overtaken says whether the policy of a binding says something about this very content of the template that the binding does not know yet:
-// a pause, or what a Lazy policy lets wait for the next change of the template. Whoever edits a policy and then a template means that the
-// one holds for the other, and the template's change may come past the policy's: templates have watches of their own.
-func (r *Reconciler) overtaken(binding workv1alpha1.Binding, template *unstructured.Unstructured) (bool, error) {
-	p := r.policyOf(binding)
-	if p == nil || p.GetDeletionTimestamp() != nil {
+// a pause, or what a Lazy policy lets wait for the next change of the template. Whoever edits a policy and then a template means that
+// the one holds for the other, and the template's change may come past the policy's: templates have watches of their own.
+//
+// Until that is over nothing else wakes the binding, so each way out has to:
+//   - the policy controller writes what the policy says into the binding, or, where a Lazy policy does not take effect, with which content of
+//     the template that was found, or gives it to another policy, or to none: bindingChanged sees all of these;
+//   - the policy takes back what it said, or goes: policyChanged;
+//   - the template is again what it was, or is being deleted: every change of a template wakes its binding.
+func overtaken(p policyv1alpha1.Policy, binding workv1alpha1.Binding, template *unstructured.Unstructured) (bool, error) {
+	if p == nil || p.GetDeletionTimestamp() != nil || !policy.Ahead(p, binding) {
 		return false, nil
 	}
-	if policy.Lazy(p) {
-		if !policy.Lags(p, binding) {
-			return false, nil
-		}
-		content, err := render.TemplateHash(template)
-		return err == nil && content != binding.GetAnnotations()[workv1alpha1.ActivatedTemplateAnnotation], err
+	if !policy.Lazy(p) {
+		return true, nil
 	}
-	said := p.GetSpec().Suspension
-	known := binding.GetSpec().Suspension
-	return said != nil && (known == nil || !equality.Semantic.DeepEqual(*said, known.Suspension)), nil
+	if template.GetDeletionTimestamp() != nil {
+		return false, nil // nobody looks any more whether the policy takes effect
+	}
+	content, err := render.TemplateHash(template)
+	return err == nil && content != activated(binding), err
 }
 
 // works are the works of a binding by cluster.
@@ -234,9 +253,6 @@ func (r *Reconciler) works(key types.NamespacedName) map[string]*workv1alpha1.Pr
 // render writes the works that are missing or differ. A cluster whose overrides can't be made keeps the
 // work that it has, and does not hold up the others. The doubt is what has no effect and is probably a slip of the pen.
 func (r *Reconciler) render(ctx context.Context, binding workv1alpha1.Binding, template *unstructured.Unstructured, works map[string]*workv1alpha1.PropagationWork) (doubt string, err error) {
-	if missing := r.missingOverrides(binding); len(missing) > 0 {
-		return "", &missingOverridesError{missing}
-	}
 	renderer, err := render.New(template, binding, r.overridesOf(policy.TemplateOf(template, store.TemplateKey(binding).GroupVersionKind)), schedule.Apportion)
 	if err != nil {
 		return "", err

@@ -105,21 +105,24 @@ func (e *missingOverridesError) Error() string {
 	return "the members stay as they are until the override policies exist that the policy names in dependentOverrides; missing: " + strings.Join(e.missing, ", ")
 }
 
-// missingOverrides are the override policies that the policy of a binding waits for.
-func (r *Reconciler) missingOverrides(binding workv1alpha1.Binding) []string {
-	p := r.policyOf(binding)
+// awaitsOverrides is a missingOverridesError for a policy that waits for override policies.
+func (r *Reconciler) awaitsOverrides(p policyv1alpha1.Policy) error {
 	if p == nil {
 		return nil
 	}
-	return policy.MissingOverrides(p, func(namespace, name string) bool {
+	missing := policy.MissingOverrides(p, func(namespace, name string) bool {
 		_, there := r.Overrides.For(namespace).Get(namespace, name)
 		return there
 	})
+	if len(missing) == 0 {
+		return nil
+	}
+	return &missingOverridesError{missing}
 }
 
 // policyOf is the policy that claims a binding, as the cache has it; nil when it does not.
 func (r *Reconciler) policyOf(binding workv1alpha1.Binding) policyv1alpha1.Policy {
-	claim := policy.ClaimOf(binding.GetLabels(), binding.GetAnnotations())
+	claim := claimOf(binding)
 	for _, mark := range []policy.Mark{claim.Policy, claim.ClusterPolicy} {
 		if p, there := r.Policies.Get(types.NamespacedName{Namespace: mark.Namespace, Name: mark.Name}); there && claim.By(p) {
 			return p
@@ -128,23 +131,38 @@ func (r *Reconciler) policyOf(binding workv1alpha1.Binding) policyv1alpha1.Polic
 	return nil
 }
 
-// policyChanged wakes the bindings of a policy that waits for other override policies than before.
-func (r *Reconciler) policyChanged(old, new policyv1alpha1.Policy) []types.NamespacedName {
-	if old == nil || new == nil || slices.Equal(old.GetSpec().DependentOverrides, new.GetSpec().DependentOverrides) {
-		return nil
-	}
-	return r.bindingsOf(new)
+func claimOf(binding workv1alpha1.Binding) policy.Claim {
+	return policy.ClaimOf(binding.GetLabels(), binding.GetAnnotations())
 }
 
-func (r *Reconciler) bindingsOf(p policyv1alpha1.Policy) []types.NamespacedName {
+// policyChanged wakes the bindings of a policy that waits for other override policies than before, and those for which it may have said
+// something that they did not know, and does not say it any more: nobody writes them for that.
+func (r *Reconciler) policyChanged(old, new policyv1alpha1.Policy) []types.NamespacedName {
+	if old == nil {
+		return nil
+	}
+	same := new != nil && old.GetUID() == new.GetUID()
+	if same && old.GetGeneration() == new.GetGeneration() {
+		return nil // its status has changed
+	}
+	waits := same && !slices.Equal(old.GetSpec().DependentOverrides, new.GetSpec().DependentOverrides)
+	holdsOn := same && (policy.Lazy(old) || !policy.Lazy(new)) // a Lazy policy does not hold what it was looked at for
 	var keys []types.NamespacedName
-	labels, _ := policy.Marks(p)
-	for _, id := range labels {
-		for _, binding := range r.Bindings.ByIndex(store.ByPolicy, id) {
+	for _, binding := range r.bindingsOf(old) {
+		if waits || policy.Ahead(old, binding) && !(holdsOn && policy.Ahead(new, binding)) {
 			keys = append(keys, store.Key(binding))
 		}
 	}
 	return keys
+}
+
+func (r *Reconciler) bindingsOf(p policyv1alpha1.Policy) []workv1alpha1.Binding {
+	var bindings []workv1alpha1.Binding
+	labels, _ := policy.Marks(p)
+	for _, id := range labels {
+		bindings = append(bindings, r.Bindings.ByIndex(store.ByPolicy, id)...)
+	}
+	return bindings
 }
 
 // waitingFor are the bindings whose policy names an override policy that comes or goes.
@@ -152,7 +170,9 @@ func (r *Reconciler) waitingFor(override policyv1alpha1.Override) []types.Namesp
 	var keys []types.NamespacedName
 	for _, p := range r.Policies.List() {
 		if policy.WaitsFor(p, override) {
-			keys = append(keys, r.bindingsOf(p)...)
+			for _, binding := range r.bindingsOf(p) {
+				keys = append(keys, store.Key(binding))
+			}
 		}
 	}
 	return keys

@@ -215,7 +215,10 @@ func TestNothingIsRenderedWhileTheBindingsPolicyWaitsForAnOverride(t *testing.T)
 		}
 	})
 	t.Run("until the policy does not name it any more", func(t *testing.T) {
-		changed := w.PropagationPolicies.Change("shop", "base", func(p *policyv1alpha1.PropagationPolicy) { p.Spec.DependentOverrides = []string{"other"} })
+		changed := w.PropagationPolicies.Change("shop", "base", func(p *policyv1alpha1.PropagationPolicy) {
+			p.Generation++
+			p.Spec.DependentOverrides = []string{"other"}
+		})
 		if diff := cmp.Diff([]types.NamespacedName{key}, w.controller.policyChanged(base, changed)); diff != "" {
 			t.Errorf("it wakes (-want +got):\n%s", diff)
 		}
