@@ -200,6 +200,25 @@ spec:
 	f.Hub().Eventually(t, fleet.Binding(object), fleet.Field("spec.conflictResolution", "Abort"))
 }
 
+// A change that follows at once on the end of the policy stays on the hub until a policy claims the template again.
+func TestAChangeThatFollowsOnTheEndOfItsPolicyStaysOnTheHub(t *testing.T) {
+	f := fleet.Shared(t)
+	namespace := f.Hub().Namespace(t)
+	object := configMap(namespace, "settings")
+	f.Hub().Apply(t, fill(namespace, settings)+"---"+policyFor(object, "member1"))
+	f.Member("member1").Eventually(t, object)
+	f.Hub().Eventually(t, fleet.Binding(object), fleet.ConditionIs("FullyApplied", "True"))
+	f.Hub().Delete(t, policy(namespace, "configmap-settings"))
+	f.Hub().Patch(t, object, "data: {greeting: good bye}")
+	f.Hub().Eventually(t, object, claimedBy(""))
+	f.Hub().Eventually(t, fleet.Binding(object), claimedBy(""))
+	if got := f.Member("member1").Get(t, object); fleet.Field("data.greeting", "hello")(got) != nil {
+		t.Errorf("what nobody propagates has gone out: %v", got.Object["data"])
+	}
+	f.Hub().Apply(t, policyFor(object, "member1"))
+	f.Member("member1").Eventually(t, object, fleet.Field("data.greeting", "good bye"))
+}
+
 // A policy that names a PriorityClass which the hub does not have says so, and its templates go out when it is there.
 func TestATemplateWaitsForThePriorityClassOfItsPolicy(t *testing.T) {
 	f := fleet.Shared(t)

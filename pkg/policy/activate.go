@@ -41,8 +41,11 @@ func Waits(policy policyv1alpha1.Policy, binding workv1alpha1.Binding, hash stri
 }
 
 // Ahead says whether a policy that claims a binding says something that is to be written there before the template goes out, or may have to
-// be: that it pauses other clusters, or, if it is Lazy, what takes effect with another content of the template.
+// be: that it pauses other clusters, that it lets go of all, or, if it is Lazy, what takes effect with another content of the template.
 func Ahead(policy policyv1alpha1.Policy, binding workv1alpha1.Binding) bool {
+	if policy.GetDeletionTimestamp() != nil {
+		return true
+	}
 	if Lazy(policy) {
 		return Lags(policy, binding)
 	}

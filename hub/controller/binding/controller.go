@@ -219,7 +219,7 @@ func scaled(binding workv1alpha1.Binding, template *unstructured.Unstructured) b
 }
 
 // overtaken says whether the policy of a binding says something about this very content of the template that the binding does not know yet:
-// a pause, or what a Lazy policy lets wait for the next change of the template. Whoever edits a policy and then a template means that
+// a pause, its own end, or what a Lazy policy lets wait for the next change of the template. Whoever edits a policy and then a template means that
 // the one holds for the other, and the template's change may come past the policy's: templates have watches of their own.
 //
 // Until that is over nothing else wakes the binding, so each way out has to:
@@ -228,10 +228,10 @@ func scaled(binding workv1alpha1.Binding, template *unstructured.Unstructured) b
 //   - the policy takes back what it said, or goes: policyChanged;
 //   - the template is again what it was, or is being deleted: every change of a template wakes its binding.
 func overtaken(p policyv1alpha1.Policy, binding workv1alpha1.Binding, template *unstructured.Unstructured) (bool, error) {
-	if p == nil || p.GetDeletionTimestamp() != nil || !policy.Ahead(p, binding) {
+	if p == nil || !policy.Ahead(p, binding) {
 		return false, nil
 	}
-	if !policy.Lazy(p) {
+	if !policy.Lazy(p) || p.GetDeletionTimestamp() != nil {
 		return true, nil
 	}
 	if template.GetDeletionTimestamp() != nil {

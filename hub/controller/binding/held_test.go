@@ -85,6 +85,7 @@ func TestABindingThatIsHeldIsWokenWhenThatIsOver(t *testing.T) {
 	becomesLazy := func(p *policyv1alpha1.PropagationPolicy) {
 		p.Spec.ActivationPreference, p.Spec.PreserveResourcesOnDeletion = policyv1alpha1.LazyActivation, ptr.To(true)
 	}
+	ends := func(p *policyv1alpha1.PropagationPolicy) { p.DeletionTimestamp = &metav1.Time{Time: storetest.Began} }
 	nothing := func(*policyv1alpha1.PropagationPolicy) {}
 	const keeps, goesOut = "a blue", "a red"
 	for _, test := range []struct {
@@ -108,6 +109,9 @@ func TestABindingThatIsHeldIsWokenWhenThatIsOver(t *testing.T) {
 			})
 		}, goesOut},
 		{"another policy claims what a pausing one did", pauses, func(_ *testing.T, w *world) { w.claims(w.says("other", nothing)) }, goesOut},
+		{"a policy that ends has let go of it", ends, func(_ *testing.T, w *world) { w.claims(nil) }, keeps},
+		{"another policy claims what one that ends did", ends, func(_ *testing.T, w *world) { w.claims(w.says("other", nothing)) }, goesOut},
+		{"a policy that ends was made to go before it let go of it", ends, func(_ *testing.T, w *world) { w.PropagationPolicies.Drop("shop", "p") }, goesOut},
 	} {
 		t.Run(test.reason, func(t *testing.T) {
 			w := newWorld(t)
@@ -176,13 +180,16 @@ func TestAChangeOfItsPolicyWakesABindingOnlyWhenNobodyWritesTheBindingForIt(t *t
 		{"a Lazy word", func(p *policyv1alpha1.PropagationPolicy) {
 			p.Spec.ActivationPreference, p.Spec.PreserveResourcesOnDeletion = policyv1alpha1.LazyActivation, ptr.To(true)
 		}},
-		{"another Lazy word", func(p *policyv1alpha1.PropagationPolicy) { p.Spec.ConflictResolution = policyv1alpha1.ConflictOverwrite }},
+		{"another Lazy word", func(p *policyv1alpha1.PropagationPolicy) {
+			p.Spec.ConflictResolution = policyv1alpha1.ConflictOverwrite
+		}},
 		{"a pause", func(p *policyv1alpha1.PropagationPolicy) {
 			p.Spec = policyv1alpha1.PropagationSpec{Suspension: &policyv1alpha1.Suspension{Dispatching: ptr.To(true)}}
 		}},
 		{"another pause", func(p *policyv1alpha1.PropagationPolicy) {
 			p.Spec.Suspension = &policyv1alpha1.Suspension{DispatchingOnClusters: &policyv1alpha1.SuspendClusters{ClusterNames: []string{"a"}}}
 		}},
+		{"its end", func(p *policyv1alpha1.PropagationPolicy) { p.DeletionTimestamp = &metav1.Time{Time: storetest.Began} }},
 	} {
 		next := w.says("p", test.change)
 		if woken := w.controller.policyChanged(p, next); len(woken) > 0 {

@@ -105,9 +105,9 @@ func (e *missingOverridesError) Error() string {
 	return "the members stay as they are until the override policies exist that the policy names in dependentOverrides; missing: " + strings.Join(e.missing, ", ")
 }
 
-// awaitsOverrides is a missingOverridesError for a policy that waits for override policies.
+// awaitsOverrides is a missingOverridesError for a policy that waits for override policies. One that ends waits for nothing.
 func (r *Reconciler) awaitsOverrides(p policyv1alpha1.Policy) error {
-	if p == nil {
+	if p == nil || p.GetDeletionTimestamp() != nil {
 		return nil
 	}
 	missing := policy.MissingOverrides(p, func(namespace, name string) bool {
