@@ -27,6 +27,8 @@ import (
 // Input is a binding and its works.
 type Input struct {
 	Binding workv1alpha1.Binding
+	// Released says that no policy claims the template any more.
+	Released bool
 	// TemplateHash names the content of the template as it is now: render.TemplateHash.
 	TemplateHash string
 	// Works are the binding's works by the name of their cluster. Those of clusters that the binding

@@ -235,6 +235,11 @@ func TestABindingIsFullyAppliedWhenEveryClusterHasThePresentContent(t *testing.T
 
 func TestABindingOfAnotherSchedulerSaysWhichWordOfItIsMissing(t *testing.T) {
 	const missing = `status.schedulerObservedGeneration of the binding is 6: what spec.clusters says is carried out when the scheduler "mine" has set it to 7, the binding's generation`
+	const stays = "status.schedulerObservedGeneration of the binding is 6, and its generation is 7: no policy claims the template any more, and no cluster gets anything new of it until one does"
+	released := func(in Input) Input {
+		in.Released = true
+		return in
+	}
 	for _, test := range []struct {
 		reason    string
 		scheduler string
@@ -251,6 +256,9 @@ func TestABindingOfAnotherSchedulerSaysWhichWordOfItIsMissing(t *testing.T) {
 			"1 of 1 clusters could not apply it: c000: Conflict: exists. " + missing},
 		{"it has said so", "mine", 7, input(nil), metav1.ConditionFalse, ReasonWaiting, "1 of 1 clusters have not applied it yet: c000"},
 		{"it names no cluster", "mine", 6, input(), metav1.ConditionTrue, ReasonApplied, "There is no cluster that is to have it."},
+		{"no policy claims it any more, and it has what it had", "mine", 6, released(input(aWork())), metav1.ConditionTrue, ReasonApplied, "All clusters have applied it: 1. " + stays},
+		{"no policy claims it any more, and what the scheduler adds does not get it", "mine", 6, released(input(aWork(), nil)), metav1.ConditionFalse, ReasonWaiting,
+			"1 of 2 clusters have not applied it yet: c001. " + stays},
 		{"the hub's own will say so in a moment", "default-scheduler", 6, input(nil), metav1.ConditionFalse, ReasonWaiting, "1 of 1 clusters have not applied it yet: c000"},
 	} {
 		test.in.Binding.GetSpec().SchedulerName = test.scheduler

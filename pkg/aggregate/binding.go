@@ -84,9 +84,9 @@ func fullyApplied(in Input, states []clusterState) metav1.Condition {
 	if len(in.NotGone) > 0 {
 		condition.Message = strings.TrimSuffix(condition.Message, ".") + ". " + notGoneFrom + " " + whyNotGone(in.NotGone)
 	}
-	if missing := Unobserved(in.Binding); missing != "" {
+	if missing := Unobserved(in.Binding, in.Released); missing != "" {
 		condition.Message = strings.TrimSuffix(condition.Message, ".") + ". " + missing
-		if condition.Status == metav1.ConditionTrue { // they have what they were to have before
+		if condition.Status == metav1.ConditionTrue && !in.Released { // they have what they were to have before
 			condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, ReasonWaiting, missing
 		}
 	}
@@ -97,11 +97,15 @@ func fullyApplied(in Input, states []clusterState) metav1.Condition {
 const unobserved = "status.schedulerObservedGeneration of the binding is"
 
 // Unobserved says what a scheduler that is not the hub's has still to write, after the clusters of a binding, before they are
-// heeded; empty when nothing is missing.
-func Unobserved(binding workv1alpha1.Binding) string {
+// heeded, and that this is not so of a template that no policy claims; empty when nothing is missing.
+func Unobserved(binding workv1alpha1.Binding, released bool) string {
 	spec, observed, generation := binding.GetSpec(), binding.GetStatus().SchedulerObservedGeneration, binding.GetGeneration()
 	if spec.PlacedByHub() || len(spec.Clusters) == 0 || observed == generation {
 		return ""
+	}
+	if released {
+		return fmt.Sprintf("%s %d, and its generation is %d: no policy claims the template any more, and no cluster gets anything new of it until one does",
+			unobserved, observed, generation)
 	}
 	return fmt.Sprintf("%s %d: what spec.clusters says is carried out when the scheduler %q has set it to %d, the binding's generation",
 		unobserved, observed, spec.SchedulerName, generation)

@@ -13,6 +13,7 @@ import (
 
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/capacity"
+	"windlass.dev/windlass/hub/store"
 	"windlass.dev/windlass/pkg/aggregate"
 	"windlass.dev/windlass/pkg/schedule"
 )
@@ -126,7 +127,7 @@ func (r *Reconciler) notAsked(binding workv1alpha1.Binding) []string {
 		if scheduledCondition(binding).Reason != workv1alpha1.ScheduledByAnother { // that says so itself
 			remarks = append(remarks, fmt.Sprintf("the scheduler %q places it, as spec.schedulerName says: this is its word, and why it chooses no other clusters only it knows", binding.GetSpec().SchedulerName))
 		}
-		if missing := aggregate.Unobserved(binding); missing != "" {
+		if missing := aggregate.Unobserved(binding, !store.Claimed(binding)); missing != "" {
 			remarks = append(remarks, missing)
 		}
 		return remarks

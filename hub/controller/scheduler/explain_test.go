@@ -134,6 +134,14 @@ func TestWhatAnotherSchedulerOrNobodyPlacesIsExplainedByThat(t *testing.T) {
 		Reason: "OtherScheduler", Message: "it is mine to place", Clusters: targets("a"),
 		Remarks: []string{`status.schedulerObservedGeneration of the binding is 1: what spec.clusters says is carried out when the scheduler "mine" has set it to 2, the binding's generation`},
 	})
+	w.explained(t, binding(func(b *workv1alpha1.PropagationBinding) {
+		b.Generation, b.Status.SchedulerObservedGeneration, b.Labels = 2, 1, nil
+		b.Spec.SchedulerName, b.Spec.Clusters = "mine", targets("a")
+		b.Status.Conditions = []metav1.Condition{{Type: workv1alpha1.BindingScheduled, Status: metav1.ConditionFalse, Reason: "OtherScheduler", Message: "it is mine to place"}}
+	}), &workv1alpha1.BindingPlacement{
+		Reason: "OtherScheduler", Message: "it is mine to place", Clusters: targets("a"),
+		Remarks: []string{"status.schedulerObservedGeneration of the binding is 1, and its generation is 2: no policy claims the template any more, and no cluster gets anything new of it until one does"},
+	})
 	w.explained(t, binding(func(b *workv1alpha1.PropagationBinding) { b.Labels, b.Spec.Clusters = nil, targets("a") }), &workv1alpha1.BindingPlacement{
 		Scheduled: true, Reason: "Success", Message: "no policy claims the template any more; it stays where it is", Clusters: targets("a"),
 	})

@@ -105,7 +105,8 @@ func (r *BindingReconciler) Setup(mgr manager.Manager) error {
 // the last write yet is decided again. That the scheduler has not found a place, or none to leave for, is told here, where both
 // states are known: the condition is not ours.
 func (r *BindingReconciler) bindingChanged(old, new workv1alpha1.Binding) []types.NamespacedName {
-	if new == nil || old != nil && old.GetGeneration() == new.GetGeneration() && equality.Semantic.DeepEqual(old.GetStatus(), new.GetStatus()) {
+	if new == nil || old != nil && old.GetGeneration() == new.GetGeneration() && store.Claimed(old) == store.Claimed(new) &&
+		equality.Semantic.DeepEqual(old.GetStatus(), new.GetStatus()) {
 		return nil
 	}
 	if old != nil && (stuck(old, new) || stranded(old, new)) {
@@ -332,7 +333,7 @@ func (r *BindingReconciler) gather(key types.NamespacedName, binding workv1alpha
 	if err != nil {
 		return aggregate.Input{}, nil, err
 	}
-	facts := aggregate.Input{Binding: binding, TemplateHash: hash, ForNow: evict.Keeping, Works: map[string]*workv1alpha1.PropagationWork{}, NotGone: map[string]string{}}
+	facts := aggregate.Input{Binding: binding, Released: !store.Claimed(binding), TemplateHash: hash, ForNow: evict.Keeping, Works: map[string]*workv1alpha1.PropagationWork{}, NotGone: map[string]string{}}
 	for _, work := range r.Works.ByIndex(store.ByBinding, store.BindingIndex(key)) {
 		switch cluster := strings.TrimPrefix(work.Namespace, workv1alpha1.ExecutionNamespacePrefix); {
 		case work.DeletionTimestamp == nil:

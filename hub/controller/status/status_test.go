@@ -909,6 +909,35 @@ func TestThatWhatIsWantedCantBePlacedIsToldOnATemplateThatStays(t *testing.T) {
 	}
 }
 
+func TestABindingThatItsPolicyLetsGoOfIsSummedUpAsThat(t *testing.T) {
+	w := newWorld(t)
+	w.report("a", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+	w.report("b", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+	says := func(status metav1.ConditionStatus, text string) {
+		t.Helper()
+		for range 2 {
+			w.now = w.now.Add(settle)
+			w.reconcile(t)
+		}
+		if got := meta.FindStatusCondition(w.status().Conditions, workv1alpha1.BindingFullyApplied); got.Status != status || !strings.Contains(got.Message, text) {
+			t.Errorf("it is %s: %s", got.Status, got.Message)
+		}
+	}
+	w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) {
+		b.Spec.SchedulerName = "mine"
+		b.Generation++
+	})
+	says(metav1.ConditionFalse, `is carried out when the scheduler "mine"`)
+	claimed, _ := w.PropagationBindings.Get(key.Namespace, key.Name)
+	released := w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) {
+		delete(b.Labels, workv1alpha1.PropagationPolicyPermanentIDLabel)
+	})
+	if len(w.bindings.bindingChanged(claimed, released)) == 0 {
+		t.Error("nobody wakes it")
+	}
+	says(metav1.ConditionTrue, "no policy claims the template any more")
+}
+
 func TestATroubleIsToldOnceOnTheTemplate(t *testing.T) {
 	w := newWorld(t)
 	refused := func(work *workv1alpha1.PropagationWork) {
