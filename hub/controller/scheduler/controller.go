@@ -119,6 +119,9 @@ func (r *Reconciler) roomGrew(wake *store.Mailbox[types.NamespacedName]) {
 // woken are the bindings that a change of one of them wakes. Those that are placed by room take turns with the others from
 // now on.
 func (r *Reconciler) woken(old, new workv1alpha1.Binding) []types.NamespacedName {
+	if new == nil {
+		r.turns.leave(store.Key(old)) // nothing else wakes one that was put off
+	}
 	keys := append(bindingChanged(old, new), r.waitingFor(old, new)...)
 	for _, key := range keys {
 		if binding, ok := r.Bindings.Get(key); ok && r.byRoom(binding) {

@@ -299,6 +299,23 @@ func TestNobodyWaitsForABindingThatIsGoneOrNotPlacedByRoomAnyMore(t *testing.T) 
 	}
 }
 
+func TestABindingThatIsGoneIsNotRememberedAsPutOff(t *testing.T) {
+	w := newWorld()
+	w.attach(roomy("a", "2"))
+	w.attach(roomy("b", "9"))
+	w.awaited = "b"
+	stored := w.PropagationBindings.Put(byRoom(6))
+	w.reconcile(t, web)
+	if !w.controller.turns.isPutOff(web) {
+		t.Fatal("it does not wait for the agent")
+	}
+	w.PropagationBindings.Drop(web.Namespace, web.Name)
+	w.controller.woken(stored, nil)
+	if w.controller.turns.isPutOff(web) {
+		t.Error("it is remembered for ever")
+	}
+}
+
 func TestRoomThatWasTakenForADecisionWhichCouldNotBeWrittenIsGivenBack(t *testing.T) {
 	w := newRoom(t, "1")
 	high, low := w.waiting("high", 2), w.waiting("low", 1)
