@@ -639,8 +639,8 @@ func firstProblem(b binding, described Binding, scheduled *metav1.Condition) *Pr
 	switch {
 	case described.Removing:
 		return &Problem{object, "Removing", "it is being removed" + described.still + described.left}
-	case aggregate.Unobserved(b) != "":
-		return &Problem{object, workv1alpha1.ScheduledByAnother, aggregate.Unobserved(b)}
+	case aggregate.Unobserved(b, described.Released) != "":
+		return &Problem{object, workv1alpha1.ScheduledByAnother, aggregate.Unobserved(b, described.Released)}
 	case !described.Scheduled && !b.isPlacedByAnother(scheduled):
 		message := "not scheduled yet"
 		reason := "NotScheduled"

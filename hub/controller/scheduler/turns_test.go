@@ -303,7 +303,7 @@ func TestABindingThatIsGoneIsNotRememberedAsPutOff(t *testing.T) {
 	w := newWorld()
 	w.attach(roomy("a", "2"))
 	w.attach(roomy("b", "9"))
-	w.awaited = "b"
+	w.awaited = []string{"b"}
 	stored := w.PropagationBindings.Put(byRoom(6))
 	w.reconcile(t, web)
 	if !w.controller.turns.isPutOff(web) {
