@@ -327,7 +327,7 @@ func (h *hub) serveControllers(ctx context.Context) error {
 }
 
 // headStart is how long agents that come back to a new process have the processors before everything that stands in the
-// store is looked at once more: about what it takes to let each of them in.
+// store is looked at once more: what it takes to let each of them in, and some more.
 func headStart(agents int) time.Duration {
 	return min(5*time.Second, time.Duration(agents)*5*time.Millisecond)
 }

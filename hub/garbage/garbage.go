@@ -166,8 +166,8 @@ func (g *Gatherer) watch() {
 			return
 		case <-tick.C:
 		}
+		g.lock.Lock() // before it is read: a collection that comes between would be of the future
 		now := g.read()
-		g.lock.Lock()
 		g.set(g.state.moment(before, now))
 		g.lock.Unlock()
 		before = now

@@ -20,10 +20,14 @@ const (
 // by several goroutines at once.
 type Rush struct {
 	mu      sync.Mutex
-	writers int
-	over    chan struct{} // closed at the end of the present one; nil when there is none
-	began   time.Time
+	present *rush
 	pause   time.Time // until when there is none
+}
+
+type rush struct {
+	began   time.Time
+	writers int
+	over    chan struct{} // closed at the end
 }
 
 // Begin tells that works are about to be written for so many clusters. What it returns has to be called when they are.
@@ -33,44 +37,44 @@ func (r *Rush) Begin(clusters int) (written func()) {
 	if clusters < rushFrom || time.Now().Before(r.pause) {
 		return func() {}
 	}
-	if r.over == nil {
-		over := make(chan struct{})
-		r.over, r.began = over, time.Now()
+	if r.present == nil {
+		begun := &rush{began: time.Now(), over: make(chan struct{})}
+		r.present = begun
 		time.AfterFunc(min(time.Duration(clusters)*rushEach, rushMost), func() {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			r.end(over)
+			r.end(begun)
 		})
 	}
-	over := r.over
-	r.writers++
+	mine := r.present
+	mine.writers++
 	return func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if r.writers--; r.writers == 0 {
-			r.end(over)
+		if mine.writers--; mine.writers == 0 {
+			r.end(mine)
 		}
 	}
 }
 
 // end ends this one, unless it is over. Needs the lock.
-func (r *Rush) end(over chan struct{}) {
-	if r.over == over {
-		close(over)
-		r.over, r.pause = nil, time.Now().Add(time.Since(r.began))
+func (r *Rush) end(this *rush) {
+	if r.present == this {
+		close(this.over)
+		r.present, r.pause = nil, time.Now().Add(time.Since(this.began))
 	}
 }
 
 // Wait returns when there is no rush, or the context ends.
 func (r *Rush) Wait(ctx context.Context) {
 	r.mu.Lock()
-	over := r.over
+	present := r.present
 	r.mu.Unlock()
-	if over == nil {
+	if present == nil {
 		return
 	}
 	select {
-	case <-over:
+	case <-present.over:
 	case <-ctx.Done():
 	}
 }

@@ -132,6 +132,9 @@ func activated(binding workv1alpha1.Binding) string {
 	return binding.GetAnnotations()[workv1alpha1.ActivatedTemplateAnnotation]
 }
 
+// overrideMissing is the reason of a binding whose policy waits for override policies.
+const overrideMissing = "OverrideMissing"
+
 func renderedCondition(binding workv1alpha1.Binding) *metav1.Condition {
 	return meta.FindStatusCondition(binding.GetStatus().Conditions, workv1alpha1.BindingRendered)
 }
@@ -172,6 +175,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (c
 		return store.Outcome(err)
 	}
 	if !store.Claimed(binding) { // released: the members stay as they are, but for what was moving
+		if condition := renderedCondition(binding); condition != nil && condition.Reason == overrideMissing { // that was the policy's word
+			if err := r.recordRendered(ctx, binding, "", nil); err != nil {
+				return store.Outcome(err)
+			}
+		}
 		return store.Outcome(r.rescale(ctx, binding, works, evict.Surplus(binding.GetSpec(), writtenWith(works))))
 	}
 	template, known := r.Templates.Get(store.TemplateKey(binding))
@@ -226,7 +234,7 @@ func scaled(binding workv1alpha1.Binding, template *unstructured.Unstructured) b
 //   - the policy controller writes what the policy says into the binding, or, where a Lazy policy does not take effect, with which content of
 //     the template that was found, or gives it to another policy, or to none: bindingChanged sees all of these;
 //   - the policy takes back what it said, or goes: policyChanged;
-//   - the template is again what it was, or is being deleted: every change of a template wakes its binding.
+//   - the template is again what it was, or, under a Lazy policy, is being deleted: every change of a template wakes its binding.
 func overtaken(p policyv1alpha1.Policy, binding workv1alpha1.Binding, template *unstructured.Unstructured) (bool, error) {
 	if p == nil || !policy.Ahead(p, binding) {
 		return false, nil
@@ -259,9 +267,7 @@ func (r *Reconciler) render(ctx context.Context, binding workv1alpha1.Binding, t
 	}
 	failed := &render.FailedOverrides{Clusters: len(binding.GetSpec().Clusters), Failures: map[string]error{}}
 	// A cluster for which nothing can be written at present does not hold up the others.
-	writes := errgroup.Group{}
-	writes.SetLimit(writesAtOnce)
-	defer r.Rush.Begin(len(binding.GetSpec().Clusters))()
+	writes := r.newWrites(len(binding.GetSpec().Clusters))
 	for _, target := range binding.GetSpec().Clusters {
 		cluster, known := r.Clusters.Get("", target.Name)
 		if !known || !r.Accepts(target.Name) {
@@ -277,24 +283,55 @@ func (r *Reconciler) render(ctx context.Context, binding workv1alpha1.Binding, t
 			continue
 		}
 		if err != nil {
-			_ = writes.Wait() // they are found out about again
+			_ = writes.end() // they are found out about again
 			return "", err
 		}
 		switch {
 		case existing == nil:
-			writes.Go(func() error { return r.create(ctx, store.Key(binding), desired) })
+			writes.begin(func() error { return r.create(ctx, store.Key(binding), desired) })
 		case existing.DeletionTimestamp != nil && existing.Spec.RemovalCause == workv1alpha1.RemovalNotSelected:
-			writes.Go(func() error { return r.takeBack(ctx, store.Key(binding), existing, desired) })
+			writes.begin(func() error { return r.takeBack(ctx, store.Key(binding), existing, desired) })
 		case existing.DeletionTimestamp != nil:
 			// Somebody asked for its end, and what it stands for goes first. That wakes the binding.
 		case render.Diff(existing, desired):
-			writes.Go(func() error { return r.update(ctx, store.Key(binding), render.Put(existing, desired)) })
+			writes.begin(func() error { return r.update(ctx, store.Key(binding), render.Put(existing, desired)) })
 		}
 	}
-	if err := writes.Wait(); err != nil || len(failed.Failures) == 0 {
+	if err := writes.end(); err != nil || len(failed.Failures) == 0 {
 		return renderer.Doubt(), err
 	}
 	return "", failed
+}
+
+// writes are those of one binding, of which some are under way at a time. With the first begins what others have to wait for; a look that
+// finds nothing to write holds up nobody.
+type writes struct {
+	group    errgroup.Group
+	rush     *store.Rush
+	clusters int
+	written  func() // ends the rush; nil before the first
+}
+
+func (r *Reconciler) newWrites(clusters int) *writes {
+	w := &writes{rush: r.Rush, clusters: clusters}
+	w.group.SetLimit(writesAtOnce)
+	return w
+}
+
+func (w *writes) begin(write func() error) {
+	if w.written == nil {
+		w.written = w.rush.Begin(w.clusters)
+	}
+	w.group.Go(write)
+}
+
+// end waits for all that was begun.
+func (w *writes) end() error {
+	err := w.group.Wait()
+	if w.written != nil {
+		w.written()
+	}
+	return err
 }
 
 func (r *Reconciler) create(ctx context.Context, binding types.NamespacedName, work *workv1alpha1.PropagationWork) error {
@@ -430,21 +467,19 @@ func (r *Reconciler) removalCause(ctx context.Context, binding workv1alpha1.Bind
 // remove removes works. One that is being removed already gets the cause if that weighs more than its
 // own: it may be held back in its member until somebody has asked for its end.
 func (r *Reconciler) remove(ctx context.Context, works map[string]*workv1alpha1.PropagationWork, cause workv1alpha1.RemovalCause, which func(cluster string) bool) error {
-	removals := errgroup.Group{}
-	removals.SetLimit(writesAtOnce)
-	defer r.Rush.Begin(len(works))()
+	removals := r.newWrites(len(works))
 	for cluster, work := range works {
 		if !which(cluster) || work.DeletionTimestamp != nil && !work.Spec.RemovalCause.GrowsInto(cause) {
 			continue
 		}
-		removals.Go(func() error {
+		removals.begin(func() error {
 			if err := r.Works.Remove(ctx, work, cause); err != nil && !apierrors.IsNotFound(err) {
 				return fmt.Errorf("removing work %s: %w", store.Key(work), err)
 			}
 			return nil
 		})
 	}
-	return removals.Wait()
+	return removals.end()
 }
 
 // recordRendered writes the Rendered condition, but only of failures, of doubts, and of their end: a binding
@@ -466,7 +501,7 @@ func (r *Reconciler) recordRendered(ctx context.Context, binding workv1alpha1.Bi
 		case *render.FailedOverrides:
 			condition.Reason = "OverrideFailed"
 		case *missingOverridesError:
-			condition.Reason = "OverrideMissing"
+			condition.Reason = overrideMissing
 		}
 	} else if doubt != "" {
 		condition.Reason = workv1alpha1.RenderedWithoutEffect

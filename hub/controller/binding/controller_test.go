@@ -1059,21 +1059,53 @@ func TestReportsWaitUntilTheWorksOfABindingAreWritten(t *testing.T) {
 			clusters = append(clusters, fmt.Sprint("c", i))
 		}
 		w.place(clusters...)
-		var reported atomic.Int64
+		asked, reported := 0, atomic.Int64{}
+		report := func() { // one after each work that is written
+			w.controller.Rush.Wait(t.Context())
+			if written := len(w.controller.Works.List()); written < len(clusters) {
+				t.Errorf("a report is recorded after %d of %d works", written, len(clusters))
+			}
+			reported.Add(1)
+		}
 		w.controller.Accepts = func(string) bool { // asked before each is written
-			go func() {
-				w.controller.Rush.Wait(t.Context())
-				if written := len(w.controller.Works.List()); written < len(clusters) {
-					t.Errorf("a report is recorded after %d of %d works", written, len(clusters))
-				}
-				reported.Add(1)
-			}()
+			if asked++; asked > 1 {
+				go report()
+			}
 			return true
 		}
 		w.reconcile(t)
 		synctest.Wait()
-		if reported.Load() != int64(len(clusters)) {
-			t.Errorf("%d of %d reports are recorded when all is written", reported.Load(), len(clusters))
+		if got, want := reported.Load(), int64(len(clusters)-1); got != want {
+			t.Errorf("%d of %d reports are recorded when all is written", got, want)
+		}
+
+		time.Sleep(time.Minute)
+		asked = 0
+		reported.Store(0)
+		w.controller.Accepts = func(string) bool {
+			go report()
+			if asked++; asked == len(clusters) {
+				synctest.Wait()
+			}
+			return true
+		}
+		w.reconcile(t)
+		if got, want := reported.Load(), int64(len(clusters)); got != want {
+			t.Errorf("during a look that found nothing to write %d of %d reports were recorded", got, want)
 		}
 	})
+}
+
+func TestAReleasedBindingDoesNotWaitForThePolicysOverrides(t *testing.T) {
+	w := newWorld(t)
+	w.place("a")
+	w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) {
+		b.Labels = nil
+		meta.SetStatusCondition(&b.Status.Conditions, metav1.Condition{Type: workv1alpha1.BindingRendered, Status: metav1.ConditionFalse, Reason: overrideMissing})
+	})
+	w.reconcile(t)
+	binding, _ := w.controller.Bindings.Get(key)
+	if rendered := renderedCondition(binding); rendered.Status != metav1.ConditionTrue {
+		t.Errorf("it says %s: %s", rendered.Reason, rendered.Message)
+	}
 }
