@@ -989,20 +989,10 @@ func TestAChangeThatComesPastThePauseOfItsPolicyStaysOnTheHub(t *testing.T) {
 	claims(func(spec *policyv1alpha1.PropagationSpec) {
 		spec.Suspension, spec.ActivationPreference = &paused, policyv1alpha1.LazyActivation
 	})
-	knows := func() { // the policy controller has seen the template as it is
-		template, _ := w.templates.Get(settings)
-		content, err := render.TemplateHash(template)
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.change(func(b *workv1alpha1.PropagationBinding) {
-			b.Annotations[workv1alpha1.ActivatedTemplateAnnotation] = content
-		})
-	}
 	edit("before anybody says whether the Lazy policy holds for it")
 	w.reconcile(t)
 	w.wrote(t)
-	knows() // and it does not
+	w.knows(t) // and it does not
 	w.reconcile(t)
 	w.wrote(t, "update karmada-es-a")
 	edit("with which the Lazy policy takes effect")
