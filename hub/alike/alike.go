@@ -1,5 +1,5 @@
-// Package alike keeps one copy of lists that many have. What kinds a cluster serves is the same in nearly all of a fleet, and
-// is held for each cluster several times.
+// Package alike keeps one copy of lists and of bytes that many have. What kinds a cluster serves is the same in nearly all of a
+// fleet, and is held for each cluster several times; and so is a manifest that goes to many of them.
 package alike
 
 import (

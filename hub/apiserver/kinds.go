@@ -199,6 +199,7 @@ var bindings = &kind[*workv1alpha1.PropagationBinding]{
 	newList:   func() runtime.Object { return &workv1alpha1.PropagationBindingList{} },
 	parts:     func(b *workv1alpha1.PropagationBinding) (any, any) { return &b.Spec, &b.Status },
 	validate:  workv1alpha1.ValidatePropagationBinding, validateUpdate: workv1alpha1.ValidatePropagationBindingUpdate, validateStatusUpdate: workv1alpha1.ValidatePropagationBindingStatusUpdate,
+	share:   shareTargets[*workv1alpha1.PropagationBinding],
 	columns: bindingColumns[*workv1alpha1.PropagationBinding](),
 }
 
@@ -209,6 +210,7 @@ var clusterBindings = &kind[*workv1alpha1.ClusterPropagationBinding]{
 	newList:   func() runtime.Object { return &workv1alpha1.ClusterPropagationBindingList{} },
 	parts:     func(b *workv1alpha1.ClusterPropagationBinding) (any, any) { return &b.Spec, &b.Status },
 	validate:  workv1alpha1.ValidateClusterPropagationBinding, validateUpdate: workv1alpha1.ValidateClusterPropagationBindingUpdate, validateStatusUpdate: workv1alpha1.ValidateClusterPropagationBindingStatusUpdate,
+	share:   shareTargets[*workv1alpha1.ClusterPropagationBinding],
 	columns: bindingColumns[*workv1alpha1.ClusterPropagationBinding](),
 }
 
@@ -219,7 +221,7 @@ var works = &kind[*workv1alpha1.PropagationWork]{
 	newList:   func() runtime.Object { return &workv1alpha1.PropagationWorkList{} },
 	parts:     func(w *workv1alpha1.PropagationWork) (any, any) { return &w.Spec, &w.Status },
 	validate:  workv1alpha1.ValidatePropagationWork, validateUpdate: validateWorkUpdate, validateStatusUpdate: workv1alpha1.ValidatePropagationWorkStatusUpdate,
-	sameSpec: sameWorkSpec,
+	sameSpec: sameWorkSpec, share: shareContents,
 	columns: []column[*workv1alpha1.PropagationWork]{
 		text("Kind", "The kind of the template.", func(w *workv1alpha1.PropagationWork) string {
 			if w.Spec.Template == nil {

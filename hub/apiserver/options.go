@@ -15,8 +15,11 @@ import (
 	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	apiserverconfig "k8s.io/apiserver/pkg/apis/apiserver/v1"
+	"k8s.io/apiserver/pkg/features"
 	genericoptions "k8s.io/apiserver/pkg/server/options"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/kubernetes/cmd/kube-apiserver/app/options"
 	"k8s.io/kubernetes/pkg/controlplane/reconcilers"
 	"k8s.io/kubernetes/pkg/kubeapiserver/authorizer/modes"
@@ -66,6 +69,13 @@ var setByHub = []string{
 	"client-ca-file", "requestheader-client-ca-file", "proxy-client-cert-file", "proxy-client-key-file",
 	"service-account-key-file", "service-account-signing-key-file", "service-account-signing-endpoint", "service-account-issuer",
 	"service-cluster-ip-range", "endpoint-reconciler-type", "kubelet-certificate-authority", "allow-privileged", "anonymous-auth",
+}
+
+// No snapshot of the watch caches is kept for each of their events: to answer a list's second page with what the first one was taken of,
+// they hold on to a path of nodes for each write of the last minute and more, a kilobyte and a half for one. Etcd, which is near, answers it.
+// The flag feature-gates can bring them back.
+func init() {
+	utilruntime.Must(utilfeature.DefaultMutableFeatureGate.OverrideDefault(features.ListFromCacheSnapshot, false))
 }
 
 // newOptions are the options of kube-apiserver as the hub needs them.

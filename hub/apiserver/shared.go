@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"bytes"
 	"hash/maphash"
 	"slices"
 
@@ -9,6 +10,7 @@ import (
 	"k8s.io/apiserver/pkg/registry/generic"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
+	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/alike"
 )
 
@@ -24,6 +26,56 @@ var enablements = alike.New(
 	func(a, b clusterv1alpha1.APIEnablement) bool {
 		return a.GroupVersion == b.GroupVersion && slices.Equal(a.Resources, b.Resources)
 	})
+
+// contents are manifests and statuses. Works for many clusters have them alike, and so do the old events that the watch cache keeps of a
+// work or a binding.
+var contents = alike.NewBytes()
+
+// shareContents gives manifests and statuses that works have alike one copy.
+func shareContents(work *workv1alpha1.PropagationWork) {
+	for i := range work.Spec.Workload.Manifests {
+		manifest := &work.Spec.Workload.Manifests[i]
+		manifest.Raw = contents.Of(manifest.Raw)
+	}
+	for i := range work.Status.ManifestStatuses {
+		if status := work.Status.ManifestStatuses[i].Status; status != nil {
+			status.Raw = contents.Of(status.Raw)
+		}
+	}
+}
+
+// targets are the clusters of bindings. A binding has the same ones for hundreds of its statuses.
+var targets = alike.New(
+	func(hash *maphash.Hash, target workv1alpha1.TargetCluster) {
+		hash.WriteString(target.Name)
+		maphash.WriteComparable(hash, target.Replicas)
+	},
+	func(a, b workv1alpha1.TargetCluster) bool {
+		return a.Name == b.Name && a.Replicas == b.Replicas && len(a.Components)+len(b.Components) == 0
+	})
+
+// shareTargets gives what bindings, or versions of one, have alike one copy: a binding of a thousand clusters is a megabyte, and while
+// they report the watch cache keeps all of its versions of more than a minute.
+func shareTargets[T workv1alpha1.Binding](binding T) {
+	spec, status := binding.GetSpec(), binding.GetStatus()
+	spec.Clusters = targets.Of(spec.Clusters)
+	places := min(len(spec.Clusters), len(status.AggregatedStatus))
+	var before *runtime.RawExtension
+	for i := range status.AggregatedStatus {
+		item := &status.AggregatedStatus[i]
+		if i < places && spec.Clusters[i].Name == item.ClusterName {
+			item.ClusterName = spec.Clusters[i].Name
+		}
+		if item.Status == nil {
+			continue
+		}
+		item.Status.Raw = contents.Of(item.Status.Raw)
+		if before != nil && bytes.Equal(before.Raw, item.Status.Raw) {
+			item.Status = before
+		}
+		before = item.Status
+	}
+}
 
 // sharing are the options of a store that shares parts of what it decodes.
 type sharing[T Object] struct {
