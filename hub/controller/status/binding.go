@@ -285,6 +285,7 @@ func (r *BindingReconciler) tellRemoval(ctx context.Context, key types.Namespace
 	if _, err := r.Bindings.For(key.Namespace).UpdateStatus(ctx, updated); err != nil && !apierrors.IsNotFound(err) {
 		return store.Outcome(fmt.Errorf("writing from where binding %s is not gone: %w", key, err))
 	}
+	r.passes.wrote(len(binding.GetSpec().Clusters), r.Now())
 	return ctrl.Result{}, nil
 }
 

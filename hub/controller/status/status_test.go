@@ -1223,6 +1223,11 @@ func TestTheWorksOfARemovalAreNotLookedAtForTheEndOfEach(t *testing.T) {
 	if result := w.reconcile(t); result.RequeueAfter > 0 {
 		t.Fatal("it does not say from where it is not gone")
 	}
+	other := types.NamespacedName{Namespace: "other", Name: "other"}
+	if wait := w.bindings.passes.next(other, clusters, w.now); wait < price(writePrice, clusters) {
+		t.Errorf("after it was written, others wait only for %s", wait)
+	}
+	w.bindings.passes.forget(other)
 	if allocations := perPass(); allocations > clusters {
 		t.Errorf("right after one, a pass allocates %v times for %d clusters", allocations, clusters)
 	}
