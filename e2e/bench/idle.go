@@ -97,9 +97,9 @@ func (i *idle) run(ctx context.Context, env *environment) (rows []row, err error
 		{at: at, what: "goroutines of the hub for an agent", unit: allocations, values: one(goroutines / agents)},
 		{at: at, what: "hub resident, without its program", unit: memory, values: one(float64(after.resident))},
 		{at: at, what: "hub resident for an agent, over the hub without", unit: memory, values: one((float64(after.resident) - float64(before.resident)) / agents), goals: atMost(100e3)},
-		{at: at, what: "  of it heap and stacks in use", unit: memory, values: one((inUse(after) - inUse(before)) / agents)},
-		{at: at, what: "  alive after a collection: heap", unit: memory, values: one(perAgent("go_memstats_heap_inuse_bytes"))},
-		{at: at, what: "  alive after a collection: stacks", unit: memory, values: one(perAgent("go_memstats_stack_inuse_bytes"))},
+		{at: at, what: "heap and stacks in use for an agent, resident or not", unit: memory, values: one((inUse(after) - inUse(before)) / agents)},
+		{at: at, what: "  after a collection: spans of heap in use", unit: memory, values: one(perAgent("go_memstats_heap_inuse_bytes"))},
+		{at: at, what: "  after a collection: stacks", unit: memory, values: one(perAgent("go_memstats_stack_inuse_bytes"))},
 		{at: at, what: "allocated by the hub in a second, over the hub without", unit: memory, values: one(allocated(with) - allocated(without))},
 		{at: at, what: "hub CPU over the hub without, of one processor", unit: share, values: one(float64(with.cpu)/float64(with.took) - float64(without.cpu)/float64(without.took)), goals: atMost(0.01)},
 	}, nil

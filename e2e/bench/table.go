@@ -105,8 +105,12 @@ func inTime(value float64) string {
 // leastOfP99 is how many samples a p99 needs to say anything; a p99.9 needs ten times as many.
 const leastOfP99 = 200
 
-// percentile returns the smallest value that at least p percent do not exceed; the row is sorted.
+// percentile returns the smallest value that at least p percent do not exceed, and the mean of the middle two for the median of an even
+// number of runs, which the better one would stand for; the row is sorted.
 func (r row) percentile(p float64) float64 {
+	if n := len(r.values); p == 50 && n%2 == 0 && !r.samples {
+		return (r.values[n/2-1] + r.values[n/2]) / 2
+	}
 	return r.values[max(0, int(math.Ceil(float64(len(r.values))*p/100))-1)]
 }
 

@@ -59,7 +59,7 @@ func (b *Bytes) Of(data []byte) []byte {
 			if bytes.Equal(known, data) {
 				return known
 			}
-			return data
+			return data[:len(data):len(data)]
 		}
 	}
 	// A copy of its own: data may be a part of something larger, which must not be kept for it.
