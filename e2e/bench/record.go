@@ -24,23 +24,18 @@ func section(s scenario, where string, rows []row) string {
 
 func capital(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
 
-// machine says when, of which commit and on what something is measured.
-func machine(ctx context.Context) (string, error) {
+// machine says when, of which commit and on what something is measured. Of a tree without a history there is no commit.
+func machine(ctx context.Context) string {
 	commit, err := output(ctx, "git", "rev-parse", "--short=10", "HEAD")
 	if err != nil {
-		return "", err
-	}
-	changes, err := output(ctx, "git", "status", "--porcelain", "--untracked-files=no", "--", ":!*.md") // the results are in one
-	if err != nil {
-		return "", err
-	}
-	if changes != "" {
+		commit = "(unknown)"
+	} else if changes, err := output(ctx, "git", "status", "--porcelain", "--untracked-files=no", "--", ":!*.md"); err != nil || changes != "" { // the results are in one
 		commit += " with changes"
 	}
 	load, _, _ := strings.Cut(readOr("/proc/loadavg", "unknown"), " ")
 	return fmt.Sprintf("%s at commit %s, on %d processors (%s), %s of memory, Linux %s, %s; load before it began: %s",
 		time.Now().UTC().Format("2006-01-02 15:04 UTC"), commit, runtime.NumCPU(), field("/proc/cpuinfo", "model name"),
-		memorySize(), strings.TrimSpace(readOr("/proc/sys/kernel/osrelease", "unknown")), runtime.Version(), load), nil
+		memorySize(), strings.TrimSpace(readOr("/proc/sys/kernel/osrelease", "unknown")), runtime.Version(), load)
 }
 
 func output(ctx context.Context, program string, args ...string) (string, error) {
