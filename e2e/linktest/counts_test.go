@@ -10,6 +10,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 	agentlink "windlass.dev/windlass/agent/link"
 	linkv1 "windlass.dev/windlass/api/link/v1"
+	hublink "windlass.dev/windlass/hub/link"
+	"windlass.dev/windlass/pkg/session"
 )
 
 // traffic is what the hub has counted of the link, by family and direction.
@@ -81,7 +83,9 @@ func (r steadyReports) Report(key string) *linkv1.Report {
 // here.
 func TestAWorkCostsTheLinkWhatWasAgreed(t *testing.T) {
 	const works, manifest = 10, 1000
-	h := newHub(t, nil) // no heartbeat comes in between: they are 20 s apart
+	h := newHub(t, func(c *hublink.Config) { // no heartbeat comes in between, however long this takes
+		c.Settings = session.Settings{HeartbeatInterval: time.Hour, HeartbeatTimeout: 3 * time.Hour}
+	})
 	m := newFakeMember()
 	a := h.newAgentWith(m, h.issue("eu", time.Hour), func(c *agentlink.Config) { c.Reports = steadyReports{m} })
 	eventually(t, "the agent is in", a.synchronised)
