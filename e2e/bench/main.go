@@ -67,6 +67,9 @@ func bench(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if env.runs < 1 || env.longRuns < 1 {
+		return errors.New("-runs and -long-runs must be at least 1")
+	}
 	if env.profiles != "" {
 		if err := os.MkdirAll(env.profiles, 0o750); err != nil {
 			return fmt.Errorf("-profiles: %w", err)

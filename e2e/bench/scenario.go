@@ -47,8 +47,10 @@ func (e *environment) prepare() (err error) {
 	if e.bin, err = filepath.Abs(e.bin); err != nil {
 		return err
 	}
-	if _, err := os.Stat(e.program("windlass-hub")); err != nil {
-		return fmt.Errorf("%w: run make build, or say by -bin where the programs are", err)
+	for _, name := range []string{"windlass-hub", "windlass-agent", "windlass", "member", "simagent"} {
+		if _, err := os.Stat(e.program(name)); err != nil {
+			return fmt.Errorf("%w: run make bench, which builds what is missing, or say by -bin where the programs are", err)
+		}
 	}
 	// Of what starts programs by itself, e2e/fleet is told by its environment.
 	if err := os.Setenv("WINDLASS_E2E_BIN", e.bin); err != nil {
