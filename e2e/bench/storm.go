@@ -62,7 +62,7 @@ const stableAfter = 2*time.Minute + time.Second
 
 // stormTable has one value for each run; but delays, of new objects, one for each delivery.
 type stormTable struct {
-	works, bindings, clusters, others, received, sent, cpu, agentCPU, apiReady, linkReady, half, most, last, delays []float64
+	works, bindings, clusters, received, sent, cpu, agentCPU, apiReady, linkReady, half, most, last, delays []float64
 }
 
 func (s *storm) once(ctx context.Context, h *herd, run int, t *stormTable) error {

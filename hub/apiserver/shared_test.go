@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/features"
+	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/client-go/tools/cache"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
@@ -18,11 +20,7 @@ import (
 func TestClustersThatServeTheSameShareTheListOfIt(t *testing.T) {
 	ctx := t.Context()
 	clusters := hub.server.Stores.MemberClusters
-	informer := cache.NewSharedIndexInformer(clusters.ListerWatcher(), &clusterv1alpha1.MemberCluster{}, 0, cache.Indexers{})
-	go informer.RunWithContext(ctx)
-	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
-		t.Fatal("the informer did not sync")
-	}
+	informer := synced(t, clusters.ListerWatcher(), &clusterv1alpha1.MemberCluster{})
 	names := []string{"alike-0", "alike-1"}
 	for _, name := range names {
 		created, err := clusters.Create(ctx, newCluster(name))
@@ -69,11 +67,7 @@ func TestClustersThatServeTheSameShareTheListOfIt(t *testing.T) {
 func TestWorksThatAreAlikeShareTheirContent(t *testing.T) {
 	ctx := t.Context()
 	works := hub.server.Stores.Works
-	informer := cache.NewSharedIndexInformer(works.ListerWatcher(), &workv1alpha1.PropagationWork{}, 0, cache.Indexers{})
-	go informer.RunWithContext(ctx)
-	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
-		t.Fatal("the informer did not sync")
-	}
+	informer := synced(t, works.ListerWatcher(), &workv1alpha1.PropagationWork{})
 	manifest := fmt.Sprintf(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"alike","namespace":"default"},"data":{"a":%q}}`, strings.Repeat("a", 200))
 	clusters := []string{"alike-2", "alike-3"}
 	for _, cluster := range clusters {
@@ -161,6 +155,23 @@ func TestVersionsOfABindingShareItsClustersAndTheirStatuses(t *testing.T) {
 		t.Errorf("the versions of a binding hold %d lists of clusters, %d names of one, and %d contents of a status",
 			len(clusters), len(names), len(contents))
 	}
+}
+
+func TestTheWatchCachesKeepNoSnapshots(t *testing.T) {
+	if utilfeature.DefaultFeatureGate.Enabled(features.ListFromCacheSnapshot) {
+		t.Error("they hold on to a path of nodes for each write")
+	}
+}
+
+// synced runs an informer that has everything.
+func synced(t *testing.T, lister cache.ListerWatcher, example runtime.Object) cache.SharedIndexInformer {
+	t.Helper()
+	informer := cache.NewSharedIndexInformer(lister, example, 0, cache.Indexers{})
+	go informer.RunWithContext(t.Context())
+	if !cache.WaitForCacheSync(t.Context().Done(), informer.HasSynced) {
+		t.Fatal("the informer did not sync")
+	}
+	return informer
 }
 
 // longStatus is a status that is worth sharing.
