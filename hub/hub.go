@@ -74,6 +74,9 @@ func Run(ctx context.Context, config settings.Config, log *slog.Logger) error {
 // storeTimeout bounds the wait for a store that does not answer at the start.
 const storeTimeout = 30 * time.Second
 
+// statusGather is how long a binding waits for what else is said of it before it is summed up.
+const statusGather = 5 * time.Millisecond
+
 // hub is a running hub. Its fields are written by open and not after.
 type hub struct {
 	config  settings.Config
@@ -377,7 +380,7 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, asked deciders
 	rebalancers := &rebalance.Reconciler{Rebalancers: h.kinds.rebalancers, Bindings: h.kinds.bindings, Now: time.Now}
 	statuses := &status.BindingReconciler{
 		Bindings: h.kinds.bindings, Works: h.kinds.works, Clusters: h.kinds.clusters, Templates: h.templates,
-		Workers: settings.Workers, Settle: settings.StatusSettle.Duration, Now: time.Now, Events: h.events,
+		Workers: settings.Workers, Settle: settings.StatusSettle.Duration, Gather: statusGather, Now: time.Now, Events: h.events,
 	}
 	policyStatuses := &status.PolicyReconciler{
 		Policies: h.kinds.policies, Overrides: h.kinds.overrides, Bindings: h.kinds.bindings, Kinds: h.templates, Classes: classes,

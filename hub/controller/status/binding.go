@@ -57,6 +57,9 @@ type BindingReconciler struct {
 	Workers   int
 	// Settle is how long a status that is still moving waits for more reports before it is written.
 	Settle time.Duration
+	// Gather is how long a binding of few clusters waits before it is summed up. Its clusters' works are made in one moment, and
+	// often report in one; and its first pass would else come before the works are sent. 0 for not at all.
+	Gather time.Duration
 	Now    func() time.Time
 	// Events is told on the template what keeps it from its clusters.
 	Events Events
@@ -69,6 +72,7 @@ type BindingReconciler struct {
 
 // Setup adds the controller to the manager.
 func (r *BindingReconciler) Setup(mgr manager.Manager) error {
+	r.passes.gather = r.Gather
 	c, err := controller.NewTyped("status", mgr, controller.TypedOptions[types.NamespacedName]{
 		Reconciler:              r,
 		MaxConcurrentReconciles: r.Workers,

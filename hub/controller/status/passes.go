@@ -14,7 +14,7 @@ const (
 	// written, keep all others of many clusters from their next pass: about twice the processor time that it takes.
 	sumPrice   = 4 * time.Microsecond
 	writePrice = 20 * time.Microsecond
-	// quickPass is up to how many clusters a pass costs less than to put it off.
+	// quickPass is up to how many clusters a pass takes no turns: it costs next to nothing.
 	quickPass = 20
 )
 
@@ -22,6 +22,9 @@ const (
 // wakes one. Without a pause a thousand reports were summed up hundreds of times, in the way of what is still being sent. And it
 // keeps all passes together to a share of the hub: they take turns, in the order in which they asked.
 type passes struct {
+	// gather is how long a pass over a binding of few clusters is put off.
+	gather time.Duration
+
 	mu    sync.Mutex
 	turns map[types.NamespacedName]turn
 	free  time.Time // when the next turn may begin
@@ -37,11 +40,10 @@ type turn struct {
 func (p *passes) next(key types.NamespacedName, clusters int, now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if clusters <= quickPass {
-		delete(p.turns, key)
-		return 0
-	}
 	t, known := p.turns[key]
+	if clusters <= quickPass {
+		return p.gathered(key, t, now)
+	}
 	if !t.waits {
 		if wait := t.at.Add(price(passPause, clusters)).Sub(now); known && wait > 0 {
 			return wait
@@ -53,11 +55,29 @@ func (p *passes) next(key types.NamespacedName, clusters int, now time.Time) tim
 	if wait <= 0 {
 		t = turn{at: now}
 	}
+	p.set(key, t)
+	return max(wait, 0)
+}
+
+// gathered is next for a binding of few clusters: it waits for what else is said of it in the same moment.
+func (p *passes) gathered(key types.NamespacedName, t turn, now time.Time) time.Duration {
+	if !t.waits {
+		t = turn{at: now.Add(p.gather), waits: true}
+	}
+	wait := t.at.Sub(now)
+	if wait <= 0 {
+		delete(p.turns, key)
+		return 0
+	}
+	p.set(key, t)
+	return wait
+}
+
+func (p *passes) set(key types.NamespacedName, t turn) {
 	if p.turns == nil {
 		p.turns = map[types.NamespacedName]turn{}
 	}
 	p.turns[key] = t
-	return max(wait, 0)
 }
 
 // wrote has others wait for what a write has cost.

@@ -69,6 +69,25 @@ func TestManyBindingsOfManyClustersShareTheHubsPasses(t *testing.T) {
 	}
 }
 
+func TestABindingOfFewClustersIsSummedUpOnceForWhatComesInOneMoment(t *testing.T) {
+	const gather = 5 * time.Millisecond
+	c := &crowd{bindings: 3, clusters: quickPass, now: storetest.Began, passes: passes{gather: gather}}
+	c.report(time.Second) // one each millisecond
+	for key, begun := range c.begun {
+		for i, at := range begun {
+			if i > 0 && at.Sub(begun[i-1]) <= gather {
+				t.Errorf("%s was summed up again after %v", key.Name, at.Sub(begun[i-1]))
+			}
+		}
+		if len(begun) < 100 {
+			t.Errorf("%s had %d passes in a second", key.Name, len(begun))
+		}
+	}
+	if len(c.begun) != c.bindings {
+		t.Errorf("%d of %d bindings had a pass", len(c.begun), c.bindings)
+	}
+}
+
 func TestABindingThatIsForgottenHoldsUpNobody(t *testing.T) {
 	c := &crowd{bindings: 100, clusters: 1000, now: storetest.Began}
 	c.report(time.Second)
