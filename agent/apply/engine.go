@@ -138,6 +138,10 @@ type Engine struct {
 // compete with them for the member's API.
 const firstLimit = 100 * time.Millisecond
 
+// intentRest is how long the intent of a new work waits after its objects were applied. They are there, and what else comes in
+// that time shares its write.
+const intentRest = 10 * time.Millisecond
+
 // New returns an engine that does nothing before Run. Observe must be called before Run, too.
 func New(config Config) (*Engine, error) {
 	switch {
@@ -209,7 +213,7 @@ func (e *Engine) meet(key string) {
 	e.unmet[key] = true
 }
 
-// applyFirst has a work handled, and returns when it was once or that takes long.
+// applyFirst has a work handled, and returns when it was once, intentRest ago, or that takes long.
 func (e *Engine) applyFirst(ctx context.Context, key string) {
 	handled := make(chan struct{})
 	e.mu.Lock()
@@ -220,6 +224,13 @@ func (e *Engine) applyFirst(ctx context.Context, key string) {
 	defer limit.Stop()
 	select {
 	case <-handled:
+	case <-limit.C:
+		return
+	case <-ctx.Done():
+		return
+	}
+	limit.Reset(intentRest)
+	select {
 	case <-limit.C:
 	case <-ctx.Done():
 	}

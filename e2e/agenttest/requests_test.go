@@ -2,12 +2,14 @@ package agenttest
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/clientcmd"
 
 	linkv1 "windlass.dev/windlass/api/link/v1"
@@ -82,23 +84,76 @@ func TestANewObjectIsMadeWithoutLookingFirst(t *testing.T) {
 
 	r.put(work("web", 1, r.deployment("web", 0)))
 	r.applied("web", 1)
-	r.asked(l, r.namespace, "a new object", "PATCH deployments/web")
+	r.asked(l, r.namespace, "a new object", "POST deployments")
 
 	r.put(work("web", 2, r.deployment("web", 1)))
 	r.applied("web", 2)
+	r.asked(l, r.namespace, "an object that was made, whose fields are taken back from its making", "GET deployments/web", "PATCH deployments/web", "PATCH deployments/web")
+
+	r.put(work("web", 3, r.deployment("web", 2)))
+	r.applied("web", 3)
 	r.asked(l, r.namespace, "an object that was applied before", "GET deployments/web", "PATCH deployments/web")
 
 	r.put(work("several", 1, r.configMap("one", nil), r.configMap("two", nil)))
 	r.applied("several", 1)
-	r.asked(l, r.namespace, "a new work with several objects", "PATCH configmaps/one", "PATCH configmaps/two")
+	r.asked(l, r.namespace, "a new work with several objects", "POST configmaps", "POST configmaps")
 
 	r.create(configMaps, r.configMap("theirs", map[string]any{"a": "theirs"}))
 	r.put(work("theirs", 1, r.configMap("theirs", map[string]any{"a": "ours"})))
 	r.refused("theirs", "Conflict")
-	r.asked(l, r.namespace, "an object that is there and somebody else's", "PATCH configmaps/theirs", "GET configmaps/theirs")
+	r.asked(l, r.namespace, "an object that is there and somebody else's", "POST configmaps", "GET configmaps/theirs")
 	if data := text(r.get(configMaps, "theirs"), "data"); data != "map[a:theirs]" {
 		t.Errorf("it was touched: %s", data)
 	}
+}
+
+func TestAnAgentThatStartsAgainWritesNothingToWhatStandsAsItWasMade(t *testing.T) {
+	r := newRig(t)
+	r.makeNamespace()
+	for _, name := range []string{"stands", "changed", "added"} {
+		r.put(work(name, 1, r.configMap(name, map[string]any{"a": "1"})))
+		r.applied(name, 1)
+	}
+	before := r.get(configMaps, "stands").GetResourceVersion()
+
+	r.end()
+	r.byHand(configMaps, "added", `{"data":{"b":"by hand"}}`)
+	if _, err := r.client(configMaps).Patch(t.Context(), "changed", types.MergePatchType, []byte(`{"data":{"a":"2"}}`), metav1.PatchOptions{FieldManager: "another"}); err != nil {
+		t.Fatal(err)
+	}
+	l := r.count()
+	for _, name := range []string{"stands", "changed", "added"} {
+		r.applied(name, 1)
+		if data := text(r.get(configMaps, name), "data"); data != "map[a:1]" {
+			t.Errorf("%s: data is %s", name, data)
+		}
+	}
+	asked := l.in(r.namespace)
+	slices.Sort(asked)
+	want := []string{
+		"GET configmaps/added", "GET configmaps/changed", "GET configmaps/stands",
+		"PATCH configmaps/added", "PATCH configmaps/added", "PATCH configmaps/changed", "PATCH configmaps/changed",
+	}
+	if diff := cmp.Diff(want, asked); diff != "" {
+		t.Errorf("what was asked of the member, -want +got:\n%s", diff)
+	}
+	if after := r.get(configMaps, "stands").GetResourceVersion(); after != before {
+		t.Errorf("what stands was written: its version was %s and is %s", before, after)
+	}
+}
+
+func TestWhatACreateRefusesIsApplied(t *testing.T) {
+	r := newRig(t)
+	r.makeNamespace()
+	l := r.count()
+	unknown := r.deployment("web", 0)
+	unknown["spec"].(map[string]any)["colour"] = "red"
+	r.put(work("web", 1, unknown))
+	report := r.applied("web", 1)
+	if len(report.Conditions) != 1 || report.Conditions[0].Type != "FieldsDropped" || !strings.Contains(report.Conditions[0].Message, "spec.colour") {
+		t.Errorf("the conditions are %v, want that spec.colour was dropped", report.Conditions)
+	}
+	r.asked(l, r.namespace, "a field that the member does not know", "POST deployments", "PATCH deployments/web", "PATCH deployments/web")
 }
 
 func TestANewWorkMeetsWhatIsThereAsIfItHadBeenRead(t *testing.T) {
@@ -121,7 +176,7 @@ func TestANewWorkMeetsWhatIsThereAsIfItHadBeenRead(t *testing.T) {
 	l := r.count()
 	r.put(work("c", 1, r.configMap("c", map[string]any{"a": "2"})))
 	r.applied("c", 1)
-	r.asked(l, r.namespace, "an object of ours", "PATCH configmaps/c", "GET configmaps/c", "PATCH configmaps/c")
+	r.asked(l, r.namespace, "an object of ours", "POST configmaps", "GET configmaps/c", "PATCH configmaps/c", "PATCH configmaps/c")
 	if data := text(r.get(configMaps, "c"), "data"); data != "map[a:2]" {
 		t.Errorf("data is %s: it was not applied as what the agent had applied before", data)
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 const (
@@ -11,6 +12,10 @@ const (
 	replicasOfScaler = `{manager: kube-controller-manager, operation: Update, subresource: scale, fieldsV1: {"f:spec": {"f:replicas": {}}}}`
 	ownedByUsNoScale = `{manager: windlass, operation: Apply, fieldsV1: {"f:spec": {"f:template": {}}}}`
 )
+
+func isOurs(entry metav1.ManagedFieldsEntry) bool {
+	return entry.Manager == "windlass" && entry.Operation == metav1.ManagedFieldsOperationApply
+}
 
 func TestOnlyWhatIsTheMembersOwnIsLeftOut(t *testing.T) {
 	const plain = `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {replicas: 3, template: {}}}`
@@ -67,9 +72,10 @@ func TestOnlyWhatIsTheMembersOwnIsLeftOut(t *testing.T) {
 			for _, path := range test.leftOut {
 				remove(want.Object, path...)
 			}
-			got := Retain(desired, nil, test.autoscaled, "windlass")
+			fields := Retained(desired, test.autoscaled)
+			got := Strip(desired, nil, fields, isOurs)
 			if test.observed != "" {
-				got = Retain(desired, parseObject(t, test.observed), test.autoscaled, "windlass")
+				got = Strip(desired, parseObject(t, test.observed), fields, isOurs)
 			}
 			if diff := cmp.Diff(want.Object, got.Object); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)

@@ -2,6 +2,8 @@ package manifest
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -38,19 +40,46 @@ func isApply(entry metav1.ManagedFieldsEntry, manager string) bool {
 	return entry.Manager == manager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == ""
 }
 
-// TakeBack hands every field that a person's kubectl owns over to the manager of server-side
-// applies, so that its next apply removes those it does not name; fields that another manager owns
-// too stay. Fields at or below one of the paths in except are handed to nobody: they are left to
-// the member. It returns false when there is nothing to hand over.
+// Maker is the name under which a manager of server-side applies creates an object without one, by a create. It tells by a
+// hash what was created.
+func Maker(manager string, created []byte) string {
+	hash := sha256.Sum256(created)
+	return madeBy(manager) + hex.EncodeToString(hash[:8])
+}
+
+func madeBy(manager string) string { return manager + "-made-" }
+
+// isMade says whether an entry is the manager's by a create.
+func isMade(entry metav1.ManagedFieldsEntry, manager string) bool {
+	return entry.Operation == metav1.ManagedFieldsOperationUpdate && entry.Subresource == "" && strings.HasPrefix(entry.Manager, madeBy(manager))
+}
+
+// IsMade says whether the maker has created the object, and its manager applied nothing to it since.
+func IsMade(live *unstructured.Unstructured, maker string) bool {
+	return slices.ContainsFunc(live.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool {
+		return entry.Manager == maker && entry.Operation == metav1.ManagedFieldsOperationUpdate && entry.Subresource == ""
+	})
+}
+
+// IsOwn says whether an entry is the manager's own account of an object, by an apply or by a create.
+func IsOwn(entry metav1.ManagedFieldsEntry, manager string) bool {
+	return isApply(entry, manager) || isMade(entry, manager)
+}
+
+// TakeBack hands every field that a person's kubectl owns, or that the manager itself owns by a create, over to the manager of
+// server-side applies, so that its next apply removes those it does not name; fields that another manager owns too stay. Fields of a
+// person's at or below one of the paths in except are handed to nobody: they are left to the member. It returns false when there is
+// nothing to hand over.
 func TakeBack(entries []metav1.ManagedFieldsEntry, manager string, except [][]string) ([]metav1.ManagedFieldsEntry, bool, error) {
-	if !slices.ContainsFunc(entries, isHand) {
+	isTaken := func(entry metav1.ManagedFieldsEntry) bool { return isHand(entry) || isMade(entry, manager) }
+	if !slices.ContainsFunc(entries, isTaken) {
 		return entries, false, nil
 	}
 	union := fieldpath.NewSet()
 	target := -1
 	var rest []metav1.ManagedFieldsEntry
 	for _, entry := range entries {
-		if !isHand(entry) && !isApply(entry, manager) {
+		if !isTaken(entry) && !isApply(entry, manager) {
 			rest = append(rest, entry)
 			continue
 		}
@@ -61,20 +90,15 @@ func TakeBack(entries []metav1.ManagedFieldsEntry, manager string, except [][]st
 		if isApply(entry, manager) {
 			target = len(rest)
 			rest = append(rest, entry)
-		} else {
+		}
+		if isHand(entry) {
 			fields = without(fields, except)
 		}
 		union = union.Union(fields)
 	}
 	if target < 0 {
-		// The manager has applied nothing yet: the first entry of a hand becomes its own.
-		first := entries[0]
-		for _, entry := range entries {
-			if isHand(entry) {
-				first = entry
-				break
-			}
-		}
+		// The manager has applied nothing yet: the first entry that is taken becomes its own.
+		first := entries[slices.IndexFunc(entries, isTaken)]
 		first.Manager, first.Operation = manager, metav1.ManagedFieldsOperationApply
 		target = len(rest)
 		rest = append(rest, first)
@@ -85,6 +109,17 @@ func TakeBack(entries []metav1.ManagedFieldsEntry, manager string, except [][]st
 	}
 	rest[target].FieldsV1 = metav1.NewFieldsV1(string(raw))
 	return rest, true, nil
+}
+
+// MadeFields returns the fields that a manager owns by its create.
+func MadeFields(entries []metav1.ManagedFieldsEntry, manager string) ([]string, error) {
+	for _, entry := range entries {
+		if isMade(entry, manager) {
+			fields, err := fieldsOf(entry)
+			return pathsOf(fields), err
+		}
+	}
+	return nil, nil
 }
 
 // OwnedOnce returns the fields that a manager owns by its server-side applies in the first of two states of
@@ -98,11 +133,15 @@ func OwnedOnce(first, second []metav1.ManagedFieldsEntry, manager string) ([]str
 	if err != nil {
 		return nil, err
 	}
+	return pathsOf(had.Difference(has)), nil
+}
+
+func pathsOf(fields *fieldpath.Set) []string {
 	var paths []string
-	had.Difference(has).Leaves().Iterate(func(path fieldpath.Path) {
+	fields.Leaves().Iterate(func(path fieldpath.Path) {
 		paths = append(paths, strings.TrimPrefix(path.String(), "."))
 	})
-	return paths, nil
+	return paths
 }
 
 func appliedFields(entries []metav1.ManagedFieldsEntry, manager string) (*fieldpath.Set, error) {
