@@ -8,26 +8,23 @@ import (
 	"sync"
 )
 
-// most bounds how many different lists are remembered. When there are more, all are forgotten, and what comes later is
-// shared anew.
-const most = 256
-
-// Lists gives equal lists one copy, which must not be changed by anybody from then on. It is safe for concurrent use.
+// Lists gives equal lists one copy, which must not be changed by anybody from then on. What nobody holds any more is not kept: it is
+// remembered weakly, for any number of lists. It is safe for concurrent use.
 type Lists[E any] struct {
 	write func(*maphash.Hash, E)
 	equal func(a, b E) bool
 	seed  maphash.Seed
 
-	mu    sync.Mutex
-	known map[uint64][]E
+	mu sync.Mutex
+	memory[E]
 }
 
 // New makes Lists. Write writes an element into a hash; elements that are equal must be written equally.
 func New[E any](write func(*maphash.Hash, E), equal func(a, b E) bool) *Lists[E] {
-	return &Lists[E]{write: write, equal: equal, seed: maphash.MakeSeed(), known: map[uint64][]E{}}
+	return &Lists[E]{write: write, equal: equal, seed: maphash.MakeSeed(), memory: newMemory[E]()}
 }
 
-// Of returns a list that is equal: the one that was first asked about, as far as it is remembered. Appending to it makes a copy.
+// Of returns a list that is equal: the one that was first asked about, while anybody holds it. Appending to it makes a copy.
 func (l *Lists[E]) Of(list []E) []E {
 	if len(list) == 0 {
 		return list
@@ -40,16 +37,13 @@ func (l *Lists[E]) Of(list []E) []E {
 	sum := hash.Sum64()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	known, found := l.known[sum]
-	switch {
-	case found && slices.EqualFunc(known, list, l.equal):
-		return known
-	case found:
+	if known := l.held(sum); known != nil {
+		if slices.EqualFunc(known, list, l.equal) {
+			return known
+		}
 		return list
-	case len(l.known) >= most:
-		clear(l.known)
 	}
 	list = slices.Clip(list)
-	l.known[sum] = list
+	l.remember(sum, list)
 	return list
 }

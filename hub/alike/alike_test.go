@@ -3,6 +3,7 @@ package alike
 import (
 	"fmt"
 	"hash/maphash"
+	"runtime"
 	"slices"
 	"testing"
 )
@@ -45,14 +46,34 @@ func TestListsOfOneHashStayDifferent(t *testing.T) {
 	}
 }
 
-func TestManyDifferentListsAreForgotten(t *testing.T) {
+func TestListsThatNobodyHoldsAreForgotten(t *testing.T) {
 	lists := ofStrings(writeString)
-	for i := range 3 * most {
-		if got := lists.Of([]string{fmt.Sprint(i)}); got[0] != fmt.Sprint(i) {
-			t.Fatalf("list %d became %q", i, got)
+	kept := lists.Of([]string{"kept"})
+	for round := range 8 {
+		for i := range leastForgotten {
+			if got := lists.Of([]string{fmt.Sprint(round, i)}); got[0] != fmt.Sprint(round, i) {
+				t.Fatalf("list %d of round %d became %q", i, round, got)
+			}
 		}
+		runtime.GC()
 	}
-	if len(lists.known) > most {
-		t.Errorf("%d lists are remembered", len(lists.known))
+	if remembered := len(lists.known); remembered > 4*leastForgotten {
+		t.Errorf("%d lists are remembered", remembered)
+	}
+	if again := lists.Of([]string{"kept"}); &again[0] != &kept[0] {
+		t.Error("a list that somebody holds was forgotten")
+	}
+}
+
+func TestHoweverManyListsAreHeldEachIsOne(t *testing.T) {
+	lists := ofStrings(writeString)
+	held := make([][]string, 3*leastForgotten)
+	for i := range held {
+		held[i] = lists.Of([]string{fmt.Sprint(i)})
+	}
+	for i := range held {
+		if again := lists.Of([]string{fmt.Sprint(i)}); &again[0] != &held[i][0] {
+			t.Fatalf("list %d of %d is two copies", i, len(held))
+		}
 	}
 }

@@ -3,6 +3,7 @@ package apiserver_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"unsafe"
@@ -160,6 +161,31 @@ func TestVersionsOfABindingShareItsClustersAndTheirStatuses(t *testing.T) {
 func TestTheWatchCachesKeepNoSnapshots(t *testing.T) {
 	if utilfeature.DefaultFeatureGate.Enabled(features.ListFromCacheSnapshot) {
 		t.Error("they hold on to a path of nodes for each write")
+	}
+}
+
+func TestTheFlagOfFeatureGatesBringsSnapshotsBack(t *testing.T) {
+	_, store, set := newStore(t)
+	// A feature is on or off for the whole process, and what flags said once is remembered: the last of these leaves it as the tests
+	// before and after this one expect it.
+	for _, c := range []struct {
+		reason, flag string
+		want         bool
+	}{
+		{"who lists in pages may want them", "ListFromCacheSnapshot=true", true},
+		{"the flag can say what is so without it", "ListFromCacheSnapshot=false", false},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			_, err := apiserver.New(t.Context(), apiserver.Config{
+				Store: store, PKI: set, Listen: "127.0.0.1:0", LogLevel: slog.LevelError, Flags: map[string]string{"feature-gates": c.flag},
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			if on := utilfeature.DefaultFeatureGate.Enabled(features.ListFromCacheSnapshot); on != c.want {
+				t.Errorf("snapshots: %t, want %t", on, c.want)
+			}
+		})
 	}
 }
 
