@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"strings"
@@ -355,14 +356,30 @@ func (b *bursts) scenario() scenario {
 		name: "burst", what: "500 ConfigMaps, and then 300 Deployments of one replica, created at once and deleted again, with 3 real members",
 		takes: "4 minutes",
 		flags: func(flags *flag.FlagSet) {
-			flags.IntVar(&b.configMaps, "burst.configmaps", 500, "how many ConfigMaps; the goal is for 500, and 0 leaves them out")
-			flags.IntVar(&b.deployments, "burst.deployments", 300, "how many Deployments; the goal is for 300, and 0 leaves them out")
-			flags.IntVar(&b.members, "burst.members", 3, "how many members; the goals are for three")
+			countOrNoneFlag(flags, &b.configMaps, "burst.configmaps", burstConfigMaps, "how many ConfigMaps; the goal is for 500, and 0 leaves them out")
+			countOrNoneFlag(flags, &b.deployments, "burst.deployments", burstDeployments, "how many Deployments; the goal is for 300, and 0 leaves them out")
+			countFlag(flags, &b.members, "burst.members", goalMembers, "how many members; the goals are for three")
 		},
-		run: b.run,
+		check: b.check,
+		run:   b.run,
 		limits: "the members' own work is on the same processors, and of Deployments that is most of it; the first object of a " +
 			"namespace and of a kind, which costs more, is there before",
 	}
+}
+
+// The goals are for so many objects, into goalMembers.
+const burstConfigMaps, burstDeployments = 500, 300
+
+func (b *bursts) check() error {
+	if b.configMaps == 0 && b.deployments == 0 {
+		return errors.New("-burst.configmaps and -burst.deployments are both 0: that leaves nothing to measure")
+	}
+	return nil
+}
+
+// goal is that for a number of objects, where it is one that it was set for.
+func (b *bursts) goal(objects, least int, most time.Duration) []goal {
+	return when(objects >= least && b.members >= goalMembers, atMost(float64(most)))
 }
 
 func (b *bursts) run(ctx context.Context, env *environment) ([]row, error) {
@@ -373,10 +390,13 @@ func (b *bursts) run(ctx context.Context, env *environment) ([]row, error) {
 	}
 	var all []row
 	for _, one := range []struct {
-		sort  sort
-		count int
-		goal  time.Duration
-	}{{configMapSort, b.configMaps, 3 * time.Second}, {deploymentSort, b.deployments, 6 * time.Second}} {
+		sort    sort
+		count   int
+		arrived []goal
+	}{
+		{configMapSort, b.configMaps, b.goal(b.configMaps, burstConfigMaps, 3*time.Second)},
+		{deploymentSort, b.deployments, b.goal(b.deployments, burstDeployments, 6*time.Second)},
+	} {
 		if one.count == 0 {
 			continue
 		}
@@ -391,7 +411,7 @@ func (b *bursts) run(ctx context.Context, env *environment) ([]row, error) {
 			results = append(results, result)
 		}
 		at := fmt.Sprintf("%s %s → %d members", grouped(int64(one.count)), one.sort.what, b.members)
-		all = append(all, burstRows(at, results, one.count, atMost(float64(one.goal)))...)
+		all = append(all, burstRows(at, results, one.count, one.arrived)...)
 	}
 	return all, nil
 }

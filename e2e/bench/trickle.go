@@ -67,19 +67,21 @@ func (t *trickle) scenario() scenario {
 	return scenario{
 		name: "trickle", what: "1 Deployment of 2 replicas a second into 3 real members, then 1 update and then 1 deletion a second", takes: "12 minutes",
 		flags: func(flags *flag.FlagSet) {
-			flags.IntVar(&t.count, "trickle.count", leastOfP99, "how many Deployments to measure; a p99 of what the hub shows needs 200")
-			flags.DurationVar(&t.interval, "trickle.interval", time.Second, "time between two of them")
-			flags.IntVar(&t.members, "trickle.members", 3, "how many members; the goals are for three")
+			countFlag(flags, &t.count, "trickle.count", leastOfP99, "how many Deployments to measure; a p99 of what the hub shows needs 200")
+			periodFlag(flags, &t.interval, "trickle.interval", trickleInterval, "time between two of them; the goals are for a second")
+			countFlag(flags, &t.members, "trickle.members", goalMembers, "how many members; the goals are for three")
 		},
 		run:    t.run,
 		limits: "a network between hub and members; what the members need to start pods is in the times until ready",
 	}
 }
 
+// trickleInterval is what the goals are for.
+const trickleInterval = time.Second
+
+func (t *trickle) asks() bool { return t.members >= goalMembers && t.interval <= trickleInterval }
+
 func (t *trickle) run(ctx context.Context, env *environment) ([]row, error) {
-	if t.count < 1 || t.members < 1 {
-		return nil, fmt.Errorf("-trickle.count and -trickle.members must be at least 1")
-	}
 	f, err := startFleet(ctx, env, t.members)
 	defer f.Stop()
 	if err != nil {
@@ -106,7 +108,7 @@ func (t *trickle) run(ctx context.Context, env *environment) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows := append(used.rows(), s.rows()...)
+	rows := append(used.rows(), s.rows(t.asks())...)
 	stages, err := stageRows(ctx, f.Hub().Dynamic, s)
 	rows = append(rows, stages...)
 	if err != nil {
@@ -402,10 +404,15 @@ const (
 	ofStages = "on the hub, since the create began"
 )
 
-func (s *sightings) rows() []row {
-	rows := s.created.rows(onHub, "create on the hub to object in a member", "create on the hub to object in all members", arrivedGoal)
-	rows = append(rows, s.ready.rows(onHub, "create on the hub to ready on the hub", "", readyGoal)...)
+// rows are the times; there are goals where the sizes ask for them.
+func (s *sightings) rows(asks bool) []row {
+	arrived, ready := arrivedGoal, readyGoal
+	if !asks {
+		arrived, ready = limits{}, limits{}
+	}
+	rows := s.created.rows(onHub, "create on the hub to object in a member", "create on the hub to object in all members", arrived)
+	rows = append(rows, s.ready.rows(onHub, "create on the hub to ready on the hub", "", ready)...)
 	rows = append(rows, s.createdPast.rows(pastHub, "create in the members to object in a member", "create in the members to object in all members", limits{})...)
-	_, ready := s.readyPast.times()
-	return append(rows, row{at: pastHub, what: "create in the members to ready in all members", unit: duration, values: ready, samples: true})
+	_, readyPast := s.readyPast.times()
+	return append(rows, row{at: pastHub, what: "create in the members to ready in all members", unit: duration, values: readyPast, samples: true})
 }
