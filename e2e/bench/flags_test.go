@@ -69,7 +69,7 @@ func TestFlagsThatAreNotAsUsualAreRecorded(t *testing.T) {
 		{"another scenario's", "burst", []string{"-pairs.members=2"}, nil},
 		{"several, in order", "idle", []string{"-idle.for=3s", "-idle.agents=800"}, []string{"-idle.agents=800", "-idle.for=3s"}},
 		{"sizes", "fan-out", []string{"-fan-out.agents=100,10"}, []string{"-fan-out.agents=10,100"}},
-		{"sizes as usual", "bulk", []string{"-bulk.sizes=100x100,1000x100,100x1000"}, nil},
+		{"sizes as usual", "bulk", []string{"-bulk.sizes=10x100,100x10,100x100,1000x100,100x1000"}, nil},
 		{"a rate", "churn", []string{"-churn.rate=0.5"}, []string{"-churn.rate=0.5"}},
 		{"runs are in the table, and folders of nobody's interest", "burst", []string{"-runs=1", "-bin=/somewhere"}, nil},
 		{"profiles cost something", "burst", []string{"-profiles=/somewhere"}, []string{"-profiles"}},
