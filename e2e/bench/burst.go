@@ -122,6 +122,9 @@ type sort struct {
 	create func(ctx context.Context, in kubernetes.Interface, namespace, name string) error
 	delete func(ctx context.Context, in kubernetes.Interface, namespace, name string) error
 	ready  func(object metav1.Object, members int) bool
+	// made counts what a cluster has made for objects of this sort in a namespace, and takes away some time after them;
+	// nil when it makes nothing.
+	made func(ctx context.Context, in kubernetes.Interface, namespace string) (int, error)
 }
 
 var configMapSort = sort{
@@ -162,6 +165,9 @@ func (s sort) burst(ctx context.Context, f *fleet.Fleet, env *environment, names
 	if result.past, err = s.pastTheHub(ctx, f, namespace+"-past", names, into); err != nil {
 		return nil, err
 	}
+	if err := s.untilCollected(ctx, f, env, namespace+"-past", into); err != nil {
+		return nil, err
+	}
 	profiled := env.profileFleet(ctx, f, namespace)
 	if err := s.createAll(ctx, f, hub, namespace, names, arrived, ready, result); err != nil {
 		return nil, err
@@ -169,8 +175,45 @@ func (s sort) burst(ctx context.Context, f *fleet.Fleet, env *environment, names
 	if err := profiled(); err != nil {
 		return nil, err
 	}
-	return result, s.deleteAll(ctx, f, hub, namespace, names, gone, result)
+	if err := s.deleteAll(ctx, f, hub, namespace, names, gone, result); err != nil {
+		return nil, err
+	}
+	return result, s.untilCollected(ctx, f, env, namespace, into)
 }
+
+// untilCollected returns when the members have taken away what they had made for objects that are gone: whatever is measured
+// next would share the processors with that.
+func (s sort) untilCollected(ctx context.Context, f *fleet.Fleet, env *environment, namespace string, from []string) error {
+	if s.made == nil {
+		return nil
+	}
+	clients, err := membersNamed(f, from)
+	if err != nil {
+		return err
+	}
+	told := time.Now()
+	return poll(ctx, patience, collectedEvery, func() error {
+		left := 0
+		for i, client := range clients {
+			some, err := s.made(ctx, client, namespace)
+			if err != nil {
+				return fmt.Errorf("looking at what is left of %s in %s: %w", s.what, from[i], err)
+			}
+			left += some
+		}
+		if left == 0 {
+			return nil
+		}
+		if time.Since(told) > 5*time.Second {
+			told = time.Now()
+			env.progress("the members still take away what they had made for the %s: %d are left", s.what, left)
+		}
+		return fmt.Errorf("of what the members had made for the %s of %s %d are left", s.what, namespace, left)
+	})
+}
+
+// collectedEvery is the time between two looks at what is left: they cost the members something, too.
+const collectedEvery = 500 * time.Millisecond
 
 func (s sort) createAll(ctx context.Context, f *fleet.Fleet, hub kubernetes.Interface, namespace string, names []string, arrived []*crowd, ready *crowd, result *burst) error {
 	spent, err := openLedger(ctx, f)
@@ -471,5 +514,18 @@ var deploymentSort = sort{
 	ready: func(object metav1.Object, members int) bool {
 		deployment, ok := object.(*appsv1.Deployment)
 		return ok && int(deployment.Status.ReadyReplicas) == members
+	},
+	made: func(ctx context.Context, in kubernetes.Interface, namespace string) (int, error) {
+		// The first Deployment of a namespace stays, and what was made for it.
+		others := metav1.ListOptions{LabelSelector: "app!=" + firstName}
+		sets, err := in.AppsV1().ReplicaSets(namespace).List(ctx, others)
+		if err != nil {
+			return 0, err
+		}
+		pods, err := in.CoreV1().Pods(namespace).List(ctx, others)
+		if err != nil {
+			return 0, err
+		}
+		return len(sets.Items) + len(pods.Items), nil
 	},
 }
