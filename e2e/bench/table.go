@@ -76,7 +76,7 @@ func inCount(value float64) string {
 	case math.Abs(value) >= 10:
 		return fmt.Sprintf("%.1f", value)
 	}
-	return fmt.Sprintf("%.2f", value)
+	return strings.Replace(fmt.Sprintf("%.2f", value), "-0.00", "0.00", 1)
 }
 
 // grouped writes 1234567 as 1,234,567.
