@@ -67,8 +67,15 @@ node: ## Build what makes this machine a real node into bin/ (for make e2e-helm)
 	cd hack/node/runtime && $(GO) build -ldflags=-s $(BUILD_FLAGS) -o ../../../bin/runtime/ ./dns && \
 	  GOBIN=$(CURDIR)/bin/runtime $(GO) install $(BUILD_FLAGS) tool
 
-# One scenario, such as fan-out; all when empty. go run ./e2e/bench -help lists them and their sizes.
+# Some of these, such as fan-out; all when empty. go run ./e2e/bench -help says what they are and lists their sizes.
 SCENARIO ?=
+SCENARIOS := trickle burst pairs agent fan-out bulk idle churn status storm schedule
+# Before anything is built, which takes minutes.
+ifneq ($(filter bench,$(MAKECMDGOALS)),)
+ifneq ($(filter-out $(SCENARIOS),$(SCENARIO)),)
+$(error there is no scenario $(filter-out $(SCENARIOS),$(SCENARIO)): want some of $(SCENARIOS))
+endif
+endif
 # More flags for it, such as -into=BENCHMARKS.md.
 BENCH_FLAGS ?=
 bench: build ## Measure everything, which takes long and says so; SCENARIO=name measures one thing

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -40,12 +41,31 @@ func (a *agents) scenario() scenario {
 		takes: "15 minutes",
 		flags: func(flags *flag.FlagSet) {
 			flags.Var(&a.objects, "agent.objects", "how many objects it looks after, growing")
-			flags.DurationVar(&a.settle, "agent.settle", 20*time.Second, "how long it is left alone before it is looked at")
-			flags.IntVar(&a.edits, "agent.edits", 200, "how many objects are edited in the member in each run, 10 a second")
+			periodFlag(flags, &a.settle, "agent.settle", agentSettle, "how long it is left alone before it is looked at")
+			countFlag(flags, &a.edits, "agent.edits", agentEdits, "how many objects are edited in the member in each run, 10 a second")
 		},
+		check:  a.check,
 		run:    a.run,
 		limits: "members with thousands of nodes or pods, of which the agent counts what is requested",
 	}
+}
+
+// The goals are for an agent that is left alone so long, and has so many edits to put right.
+const (
+	agentSettle = 20 * time.Second
+	agentEdits  = 200
+)
+
+func (a *agents) check() error {
+	if !slices.IsSorted(a.objects) {
+		return fmt.Errorf("-agent.objects is %v, and they have to grow", &a.objects)
+	}
+	return nil
+}
+
+// goals are those for so many objects.
+func (a *agents) goals(objects int) []goal {
+	return when(a.settle >= agentSettle && a.edits >= agentEdits, agentGoals[objects])
 }
 
 func (a *agents) run(ctx context.Context, env *environment) ([]row, error) {
@@ -64,9 +84,6 @@ func (a *agents) run(ctx context.Context, env *environment) ([]row, error) {
 	var rows []row
 	held := 0
 	for _, objects := range a.objects {
-		if objects < held {
-			return rows, fmt.Errorf("-agent.objects: %d comes after %d, and they have to grow", objects, held)
-		}
 		one, err := a.look(ctx, env, f, hub, held, objects)
 		rows = append(rows, one...)
 		if err != nil {
@@ -89,7 +106,7 @@ func (a *agents) look(ctx context.Context, env *environment, f *fleet.Fleet, hub
 	if err := untilSummed(ctx, f, agentNamespace, summed{templates: all, healthy: all}); err != nil {
 		return nil, err
 	}
-	seen := &agentFigures{at: grouped(int64(objects)) + " objects"}
+	seen := &agentFigures{at: grouped(int64(objects)) + " objects", goals: a.goals(objects)}
 	if err := seen.grown(ctx, member.Agent, a.settle); err != nil {
 		return nil, err
 	}
@@ -186,7 +203,8 @@ func gauge(metrics, name string) float64 {
 
 // agentFigures are what was seen of an agent that looks after a number of objects.
 type agentFigures struct {
-	at string
+	at    string
+	goals []goal // for all that it holds
 	// Memory in bytes: resident when it had taken the objects in and at most until then; after a restart, idle, and of that
 	// the pages of the program itself and the heap; and while it puts edits right.
 	taken, peak, resident, program, heap, drifting []float64
@@ -321,16 +339,16 @@ func editAll(ctx context.Context, client kubernetes.Interface, names []string, e
 }
 
 // What an agent may hold, all of it, by how many objects it looks after.
-var agentGoals = map[string][]goal{"100 objects": atMost(40e6), "1,000 objects": atMost(60e6)}
+var agentGoals = map[int][]goal{100: atMost(40e6), 1000: atMost(60e6)}
 
 func (s *agentFigures) rows() []row {
 	return []row{
-		{at: s.at, what: "resident, when it has taken them in", unit: memory, values: s.taken, goals: agentGoals[s.at]},
+		{at: s.at, what: "resident, when it has taken them in", unit: memory, values: s.taken, goals: s.goals},
 		{at: s.at, what: "at most until then", unit: memory, values: s.peak},
-		{at: s.at, what: "resident, started again and idle", unit: memory, values: s.resident, goals: agentGoals[s.at]},
+		{at: s.at, what: "resident, started again and idle", unit: memory, values: s.resident, goals: s.goals},
 		{at: s.at, what: "of that the program itself", unit: memory, values: s.program},
 		{at: s.at, what: "of that the heap", unit: memory, values: s.heap},
-		{at: s.at, what: "resident, when it has put edits right", unit: memory, values: s.drifting, goals: agentGoals[s.at]},
+		{at: s.at, what: "resident, when it has put edits right", unit: memory, values: s.drifting, goals: s.goals},
 		{at: s.at, what: "CPU, idle", unit: share, values: s.idleShare},
 		{at: s.at, what: "CPU for an edit that is put right", unit: cpu, values: s.fix},
 		{at: s.at, what: "an edit in the member is put right", unit: duration, values: s.fixed, samples: true},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"strings"
@@ -14,13 +15,15 @@ import (
 )
 
 // bulk measures many objects at once to many agents.
-type bulk struct{ sizes string }
+type bulk struct{ sizes bulkSizes }
 
 func (b *bulk) scenario() scenario {
+	// Three sizes on each axis, so that one sees what grows.
+	b.sizes = bulkSizes{{10, 100}, {100, 10}, {100, 100}, {1000, 100}, {100, 1000}}
 	return scenario{
-		name: "bulk", what: "many ConfigMaps of 1 KB at once to many simulated agents, and their deletion", takes: "15 minutes",
+		name: "bulk", what: "many ConfigMaps of 1 KB at once to many simulated agents, and their deletion", takes: "17 minutes",
 		flags: func(flags *flag.FlagSet) {
-			flags.StringVar(&b.sizes, "bulk.sizes", "100x100,1000x100,100x1000", "objects x agents; the agents are powers of ten")
+			flags.Var(&b.sizes, "bulk.sizes", "objects x agents; the agents are powers of ten")
 		},
 		run:    b.run,
 		limits: "what a member takes to apply an object, for these agents keep it in memory",
@@ -29,25 +32,39 @@ func (b *bulk) scenario() scenario {
 
 type bulkSize struct{ objects, agents int }
 
-func (b *bulk) parse() ([]bulkSize, error) {
-	var sizes []bulkSize
-	for part := range strings.SplitSeq(b.sizes, ",") {
-		var s bulkSize
-		if _, err := fmt.Sscanf(strings.TrimSpace(part), "%dx%d", &s.objects, &s.agents); err != nil || s.objects < 1 || !isPowerOfTen(s.agents) {
-			return nil, fmt.Errorf("-bulk.sizes is %q: want OBJECTSxAGENTS, with agents a power of ten, such as 1000x100,100x1000", b.sizes)
-		}
-		sizes = append(sizes, s)
+// bulkSizes are those that are measured, as a flag: 1000x100,100x1000.
+type bulkSizes []bulkSize
+
+// String implements flag.Value.
+func (b *bulkSizes) String() string {
+	var words []string
+	for _, s := range *b {
+		words = append(words, fmt.Sprintf("%dx%d", s.objects, s.agents))
 	}
-	return sizes, nil
+	return strings.Join(words, ",")
+}
+
+// Set implements flag.Value.
+func (b *bulkSizes) Set(text string) error {
+	var set bulkSizes
+	for word := range strings.SplitSeq(text, ",") {
+		objects, agents, _ := strings.Cut(strings.TrimSpace(word), "x")
+		var s bulkSize
+		var errs [2]error
+		s.objects, errs[0] = atLeast(1)(objects)
+		s.agents, errs[1] = atLeast(1)(agents)
+		if errors.Join(errs[:]...) != nil || !isPowerOfTen(s.agents) {
+			return fmt.Errorf("%q: want OBJECTSxAGENTS, with agents a power of ten, such as 1000x100,100x1000", word)
+		}
+		set = append(set, s)
+	}
+	*b = set
+	return nil
 }
 
 func (b *bulk) run(ctx context.Context, env *environment) ([]row, error) {
-	sizes, err := b.parse()
-	if err != nil {
-		return nil, err
-	}
 	var rows []row
-	for _, size := range sizes {
+	for _, size := range b.sizes {
 		more, err := b.size(ctx, env, size)
 		rows = append(rows, more...)
 		if err != nil {
@@ -128,13 +145,9 @@ func (t *bulkTable) measure(ctx context.Context, h *herd, size bulkSize, removal
 			return err
 		}
 		last = time.Since(began)
-		select {
-		case at := <-known:
-			all = at.Sub(began)
-		case <-time.After(5 * time.Minute):
-			return fmt.Errorf("the bindings did not come to say so")
-		}
-		return nil
+		at, err := await(ctx, known, 5*time.Minute, "the bindings did not come to say so")
+		all = at.Sub(began)
+		return err
 	})
 	if err != nil {
 		return err

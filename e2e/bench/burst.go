@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"strings"
@@ -27,6 +28,7 @@ type burst struct {
 	answered time.Duration // from the first create until the last was answered
 	arrived  time.Duration // until the last object was in the last member
 	ready    time.Duration // until the hub's own objects say the last of them is ready; of Deployments only
+	arriving consumption   // processor time from the first create until the last object was in the last member
 	summed   time.Duration // until the policy says so of all
 	gone     time.Duration // from the first deletion until nothing of them was left in any member
 	ended    time.Duration // until nothing of them was left on the hub
@@ -38,79 +40,8 @@ type burst struct {
 
 // A floor is what the same objects take that are created in the members themselves, past the hub: no hub can be faster.
 type floor struct {
-	arrived, ready time.Duration
-	members        time.Duration // processor time of the members, creation
-}
-
-// cost is what a part of a burst took.
-type cost struct {
-	used          consumption // processor time by who used it
-	puts, deletes int64       // of keys in the hub's store
-	byTime        float64     // of the puts those of policies' statuses, which are written by time and not for an object
-	messages      float64     // of the link, both ways
-	bytes         float64
-	took          time.Duration
-}
-
-func (c cost) plus(other cost) cost {
-	sum := cost{
-		used: consumption{}, puts: c.puts + other.puts, deletes: c.deletes + other.deletes,
-		byTime: c.byTime + other.byTime, messages: c.messages + other.messages, bytes: c.bytes + other.bytes, took: c.took + other.took,
-	}
-	for _, used := range []consumption{c.used, other.used} {
-		for who, time := range used {
-			sum.used[who] += time
-		}
-	}
-	return sum
-}
-
-// A ledger says what was spent since it was opened.
-type ledger struct {
-	fleet *fleet.Fleet
-	meter *meter
-	store storeCounts
-	hub   reading
-	used  consumption
-}
-
-func openLedger(ctx context.Context, f *fleet.Fleet) (l *ledger, err error) {
-	l = &ledger{fleet: f}
-	if l.meter, err = newMeter(f.Hub().Config, f.Hub().Process); err != nil {
-		return nil, err
-	}
-	if l.store, err = countStore(ctx, f); err != nil {
-		return nil, err
-	}
-	if l.hub, err = l.meter.begin(ctx); err != nil {
-		return nil, err
-	}
-	l.used, err = usage(f)
-	return l, err
-}
-
-func (l *ledger) close(ctx context.Context) (cost, error) {
-	used, err := usage(l.fleet)
-	if err != nil {
-		return cost{}, err
-	}
-	hub, err := l.meter.end(ctx)
-	if err != nil {
-		return cost{}, err
-	}
-	store, err := countStore(ctx, l.fleet)
-	if err != nil {
-		return cost{}, err
-	}
-	for who, before := range l.used {
-		used[who] -= before
-	}
-	spent := hub.since(l.hub)
-	return cost{
-		used: used, puts: store.puts - l.store.puts, deletes: store.deletes - l.store.deletes, took: spent.took,
-		byTime:   spent.writes("propagationpolicies"),
-		messages: spent.messages("in") + spent.messages("out"), bytes: spent.linkBytes("in") + spent.linkBytes("out"),
-	}, nil
+	arrived, ready    time.Duration
+	arriving, members time.Duration // processor time of the members until all had arrived, and until all were ready
 }
 
 // A sort of object of which many are created at once.
@@ -121,6 +52,9 @@ type sort struct {
 	create func(ctx context.Context, in kubernetes.Interface, namespace, name string) error
 	delete func(ctx context.Context, in kubernetes.Interface, namespace, name string) error
 	ready  func(object metav1.Object, members int) bool
+	// made counts what a cluster has made for objects of this sort in a namespace, and takes away some time after them;
+	// nil when it makes nothing.
+	made func(ctx context.Context, in kubernetes.Interface, namespace string) (int, error)
 }
 
 var configMapSort = sort{
@@ -161,6 +95,9 @@ func (s sort) burst(ctx context.Context, f *fleet.Fleet, env *environment, names
 	if result.past, err = s.pastTheHub(ctx, f, namespace+"-past", names, into); err != nil {
 		return nil, err
 	}
+	if err := s.untilCollected(ctx, f, env, namespace+"-past", into); err != nil {
+		return nil, err
+	}
 	profiled := env.profileFleet(ctx, f, namespace)
 	if err := s.createAll(ctx, f, hub, namespace, names, arrived, ready, result); err != nil {
 		return nil, err
@@ -168,8 +105,45 @@ func (s sort) burst(ctx context.Context, f *fleet.Fleet, env *environment, names
 	if err := profiled(); err != nil {
 		return nil, err
 	}
-	return result, s.deleteAll(ctx, f, hub, namespace, names, gone, result)
+	if err := s.deleteAll(ctx, f, hub, namespace, names, gone, result); err != nil {
+		return nil, err
+	}
+	return result, s.untilCollected(ctx, f, env, namespace, into)
 }
+
+// untilCollected returns when the members have taken away what they had made for objects that are gone: whatever is measured
+// next would share the processors with that.
+func (s sort) untilCollected(ctx context.Context, f *fleet.Fleet, env *environment, namespace string, from []string) error {
+	if s.made == nil {
+		return nil
+	}
+	clients, err := membersNamed(f, from)
+	if err != nil {
+		return err
+	}
+	told := time.Now()
+	return poll(ctx, patience, collectedEvery, func() error {
+		left := 0
+		for i, client := range clients {
+			some, err := s.made(ctx, client, namespace)
+			if err != nil {
+				return fmt.Errorf("looking at what is left of %s in %s: %w", s.what, from[i], err)
+			}
+			left += some
+		}
+		if left == 0 {
+			return nil
+		}
+		if time.Since(told) > 5*time.Second {
+			told = time.Now()
+			env.progress("the members still take away what they had made for the %s: %d are left", s.what, left)
+		}
+		return fmt.Errorf("of what the members had made for the %s of %s %d are left", s.what, namespace, left)
+	})
+}
+
+// collectedEvery is the time between two looks at what is left: they cost the members something, too.
+const collectedEvery = 500 * time.Millisecond
 
 func (s sort) createAll(ctx context.Context, f *fleet.Fleet, hub kubernetes.Interface, namespace string, names []string, arrived []*crowd, ready *crowd, result *burst) error {
 	spent, err := openLedger(ctx, f)
@@ -181,10 +155,16 @@ func (s sort) createAll(ctx context.Context, f *fleet.Fleet, hub kubernetes.Inte
 		return fmt.Errorf("creating %s: %w", s.what, err)
 	}
 	result.answered = time.Since(began)
-	if err := waitForAll(ctx, append(arrived, ready)...); err != nil {
+	if err := waitForAll(ctx, arrived...); err != nil {
+		return err
+	}
+	if result.arriving, err = spent.usedSoFar(); err != nil {
 		return err
 	}
 	result.arrived = lastOf(arrived).Sub(began)
+	if err := waitForAll(ctx, ready); err != nil {
+		return err
+	}
 	if s.ready != nil {
 		result.ready = ready.last().Sub(began)
 	}
@@ -225,14 +205,23 @@ func (s sort) pastTheHub(ctx context.Context, f *fleet.Fleet, namespace string, 
 	}); err != nil {
 		return floor{}, fmt.Errorf("creating %s in the members: %w", s.what, err)
 	}
-	if err := waitForAll(ctx, append(arrived, ready...)...); err != nil {
+	if err := waitForAll(ctx, arrived...); err != nil {
+		return floor{}, err
+	}
+	between, err := usage(f)
+	if err != nil {
+		return floor{}, err
+	}
+	if err := waitForAll(ctx, ready...); err != nil {
 		return floor{}, err
 	}
 	after, err := usage(f)
 	if err != nil {
 		return floor{}, err
 	}
-	result := floor{arrived: lastOf(arrived).Sub(began), members: after["members"] - before["members"]}
+	result := floor{
+		arrived: lastOf(arrived).Sub(began), arriving: between["members"] - before["members"], members: after["members"] - before["members"],
+	}
 	if s.ready != nil {
 		result.ready = lastOf(ready).Sub(began)
 	}
@@ -353,16 +342,32 @@ type bursts struct {
 func (b *bursts) scenario() scenario {
 	return scenario{
 		name: "burst", what: "500 ConfigMaps, and then 300 Deployments of one replica, created at once and deleted again, with 3 real members",
-		takes: "4 minutes",
+		takes: "10 minutes",
 		flags: func(flags *flag.FlagSet) {
-			flags.IntVar(&b.configMaps, "burst.configmaps", 500, "how many ConfigMaps; the goal is for 500, and 0 leaves them out")
-			flags.IntVar(&b.deployments, "burst.deployments", 300, "how many Deployments; the goal is for 300, and 0 leaves them out")
-			flags.IntVar(&b.members, "burst.members", 3, "how many members; the goals are for three")
+			countOrNoneFlag(flags, &b.configMaps, "burst.configmaps", burstConfigMaps, "how many ConfigMaps; the goal is for 500, and 0 leaves them out")
+			countOrNoneFlag(flags, &b.deployments, "burst.deployments", burstDeployments, "how many Deployments; the goal is for 300, and 0 leaves them out")
+			countFlag(flags, &b.members, "burst.members", goalMembers, "how many members; the goals are for three")
 		},
-		run: b.run,
+		check: b.check,
+		run:   b.run,
 		limits: "the members' own work is on the same processors, and of Deployments that is most of it; the first object of a " +
-			"namespace and of a kind, which costs more, is there before",
+			"namespace and of a kind, which costs more, is there before; in the counts is the little that an idle hub and its agents have to do",
 	}
+}
+
+// The goals are for so many objects, into goalMembers.
+const burstConfigMaps, burstDeployments = 500, 300
+
+func (b *bursts) check() error {
+	if b.configMaps == 0 && b.deployments == 0 {
+		return errors.New("-burst.configmaps and -burst.deployments are both 0: that leaves nothing to measure")
+	}
+	return nil
+}
+
+// goal is that for a number of objects, where it is one that it was set for.
+func (b *bursts) goal(objects, least int, most time.Duration) []goal {
+	return when(objects >= least && b.members >= goalMembers, atMost(float64(most)))
 }
 
 func (b *bursts) run(ctx context.Context, env *environment) ([]row, error) {
@@ -373,10 +378,13 @@ func (b *bursts) run(ctx context.Context, env *environment) ([]row, error) {
 	}
 	var all []row
 	for _, one := range []struct {
-		sort  sort
-		count int
-		goal  time.Duration
-	}{{configMapSort, b.configMaps, 3 * time.Second}, {deploymentSort, b.deployments, 6 * time.Second}} {
+		sort    sort
+		count   int
+		arrived []goal
+	}{
+		{configMapSort, b.configMaps, b.goal(b.configMaps, burstConfigMaps, 3*time.Second)},
+		{deploymentSort, b.deployments, b.goal(b.deployments, burstDeployments, 6*time.Second)},
+	} {
 		if one.count == 0 {
 			continue
 		}
@@ -391,13 +399,13 @@ func (b *bursts) run(ctx context.Context, env *environment) ([]row, error) {
 			results = append(results, result)
 		}
 		at := fmt.Sprintf("%s %s → %d members", grouped(int64(one.count)), one.sort.what, b.members)
-		all = append(all, burstRows(at, results, one.count, atMost(float64(one.goal)))...)
+		all = append(all, burstRows(at, results, one.count, b.members, one.arrived)...)
 	}
 	return all, nil
 }
 
 // burstRows are the figures of several runs; arrived is the goal of the time until all have arrived.
-func burstRows(at string, results []*burst, objects int, arrived []goal) []row {
+func burstRows(at string, results []*burst, objects, members int, arrived []goal) []row {
 	each := func(value func(*burst) float64) []float64 {
 		var values []float64
 		for _, result := range results {
@@ -408,9 +416,16 @@ func burstRows(at string, results []*burst, objects int, arrived []goal) []row {
 	times := func(value func(*burst) time.Duration) []float64 {
 		return each(func(b *burst) float64 { return float64(value(b)) })
 	}
+	whole := func(value func(cost) float64, of int) []float64 {
+		return each(func(b *burst) float64 { return value(b.creating.plus(b.deleting)) / float64(of) })
+	}
+	pairs := objects * members
 	rows := []row{
-		{at: at, what: "etcd puts, the user's own included", unit: count, values: each(func(b *burst) float64 { return float64(b.creating.puts + b.deleting.puts) })},
-		{at: at, what: "etcd puts for an object", unit: count, values: each(func(b *burst) float64 { return float64(b.creating.puts+b.deleting.puts) / float64(objects) })},
+		{at: at, what: "etcd puts, the user's own included", unit: count, values: whole(func(c cost) float64 { return c.puts }, 1)},
+		{at: at, what: "etcd puts for an object", unit: count, values: whole(func(c cost) float64 { return c.puts }, objects)},
+		{at: at, what: "messages for each (object, member), both ways", unit: count, values: whole(func(c cost) float64 { return c.messages }, pairs)},
+		{at: at, what: "bytes for each (object, member), both ways, before TLS", unit: bytes, values: whole(func(c cost) float64 { return c.bytes }, pairs)},
+		{at: at, what: "allocations of the hub for an object", unit: allocations, values: whole(func(c cost) float64 { return c.allocations }, objects)},
 		{at: at, what: "the last create is answered", unit: duration, values: times(func(b *burst) time.Duration { return b.answered })},
 		{at: at, what: "all have arrived", unit: duration, values: times(func(b *burst) time.Duration { return b.arrived }), goals: arrived},
 		{at: at, what: "the policy says that all are healthy", unit: duration, values: times(func(b *burst) time.Duration { return b.summed })},
@@ -425,11 +440,13 @@ func burstRows(at string, results []*burst, objects int, arrived []goal) []row {
 	}
 	rows = append(rows,
 		row{at: at, what: "CPU of the members, created past the hub", unit: cpu, values: times(func(b *burst) time.Duration { return b.past.members })},
+		row{at: at, what: "  until all have arrived", unit: cpu, values: times(func(b *burst) time.Duration { return b.past.arriving })},
 		row{at: at, what: "created in the members, past the hub: all have arrived", unit: duration, values: times(func(b *burst) time.Duration { return b.past.arrived })},
 	)
 	for _, who := range []string{"hub", "agents", "members"} {
 		rows = append(rows,
 			row{at: at, what: "CPU of the " + who + ", creation", unit: cpu, values: times(func(b *burst) time.Duration { return b.creating.used[who] })},
+			row{at: at, what: "  until all have arrived", unit: cpu, values: times(func(b *burst) time.Duration { return b.arriving[who] })},
 			row{at: at, what: "CPU of the " + who + ", deletion", unit: cpu, values: times(func(b *burst) time.Duration { return b.deleting.used[who] })},
 		)
 	}
@@ -451,5 +468,18 @@ var deploymentSort = sort{
 	ready: func(object metav1.Object, members int) bool {
 		deployment, ok := object.(*appsv1.Deployment)
 		return ok && int(deployment.Status.ReadyReplicas) == members
+	},
+	made: func(ctx context.Context, in kubernetes.Interface, namespace string) (int, error) {
+		// The first Deployment of a namespace stays, and what was made for it.
+		others := metav1.ListOptions{LabelSelector: "app!=" + firstName}
+		sets, err := in.AppsV1().ReplicaSets(namespace).List(ctx, others)
+		if err != nil {
+			return 0, err
+		}
+		pods, err := in.CoreV1().Pods(namespace).List(ctx, others)
+		if err != nil {
+			return 0, err
+		}
+		return len(sets.Items) + len(pods.Items), nil
 	},
 }

@@ -22,15 +22,38 @@ func (c *churn) scenario() scenario {
 	return scenario{
 		name: "churn", what: "a steady stream of updates of ConfigMaps over simulated agents", takes: "7 minutes",
 		flags: func(flags *flag.FlagSet) {
-			flags.IntVar(&c.agents, "churn.agents", 1000, "how many agents, and how many objects")
-			flags.IntVar(&c.each, "churn.each", 1, "to how many agents each object goes")
-			flags.Float64Var(&c.rate, "churn.rate", 100, "how many updates a second")
-			flags.DurationVar(&c.long, "churn.for", 5*time.Minute, "how long")
+			countFlag(flags, &c.agents, "churn.agents", goalAgents, "how many agents, and how many objects; the goals are for a thousand")
+			countFlag(flags, &c.each, "churn.each", 1, "to how many agents each object goes")
+			rateFlag(flags, &c.rate, "churn.rate", churnRate, "how many updates a second; the goals are for a hundred")
+			periodFlag(flags, &c.long, "churn.for", churnLong, "how long; the goals are for five minutes")
 		},
+		check:  c.check,
 		run:    c.run,
 		limits: "what a member takes to apply an object, for these agents keep it in memory",
 		shares: true,
 	}
+}
+
+// The goals are for such a stream.
+const (
+	churnRate = 100
+	churnLong = 5 * time.Minute
+)
+
+func (c *churn) asks() bool {
+	return c.agents >= goalAgents && c.rate >= churnRate && c.long >= churnLong
+}
+
+func (c *churn) updates() int { return int(c.rate * c.long.Seconds()) }
+
+func (c *churn) check() error {
+	switch {
+	case c.each > c.agents:
+		return fmt.Errorf("-churn.each: an object cannot go to %d of %d agents", c.each, c.agents)
+	case c.updates() == 0:
+		return fmt.Errorf("-churn.for: there is no update in %v at %v a second", c.long, c.rate)
+	}
+	return nil
 }
 
 func (c *churn) run(ctx context.Context, env *environment) (rows []row, err error) {
@@ -52,7 +75,7 @@ func (c *churn) run(ctx context.Context, env *environment) (rows []row, err erro
 	if err != nil {
 		return nil, err
 	}
-	updates := int(c.rate * c.long.Seconds())
+	updates := c.updates()
 	var answers []float64
 	spent, err := h.measured(ctx, func() (err error) {
 		if answers, err = c.stream(ctx, h, updates); err != nil {
@@ -92,15 +115,16 @@ func (c *churn) run(ctx context.Context, env *environment) (rows []row, err erro
 	one := func(v float64) []float64 { return []float64{v} }
 	rows = []row{
 		{at: at, what: "updates", unit: count, values: one(float64(updates))},
-		{at: at, what: "updates that failed", unit: count, values: one(float64(updates - len(answers))), goals: atMost(0)},
+		{at: at, what: "updates that failed", unit: count, values: one(float64(updates - len(answers))), goals: when(c.asks(), atMost(0))},
 		{at: at, what: "deliveries; what is overtaken on its way is left out", unit: count, values: one(came)},
 		{at: at, what: "etcd puts for an update, without leases", unit: count, values: one((spent.puts - spent.writes("leases")) / float64(updates))},
 		{at: at, what: "messages for a delivery, both ways", unit: count, values: one((spent.messages("in", "works", "reports") + spent.messages("out", "works", "reports")) / came)},
+		{at: at, what: "bytes for a delivery, both ways, before TLS", unit: bytes, values: one((spent.linkBytes("in", "works", "reports") + spent.linkBytes("out", "works", "reports")) / came)},
 		{at: at, what: "allocations of the hub for an update", unit: allocations, values: one(spent.allocations() / float64(updates))},
 		{at: at, what: "hub CPU for an update, over an idle hub", unit: cpu, values: one(float64(h.over(spent)) / float64(updates))},
 		{at: at, what: "the simulated agents' own CPU for a delivery", unit: cpu, values: one(float64(cpuAfter-cpuBefore) / came)},
 		{at: at, what: "the API server's answer, from the moment an update was due", unit: duration, values: answers, samples: true},
-		{at: at, what: "an agent has it, from the moment an update was due", unit: duration, values: delays, samples: true, goals: []goal{{99, float64(late)}}},
+		{at: at, what: "an agent has it, from the moment an update was due", unit: duration, values: delays, samples: true, goals: when(c.asks(), []goal{{99, float64(late)}})},
 		{at: at, what: fmt.Sprintf("seconds, of %.0f, with an update that took longer than that", c.long.Seconds()), unit: count, values: one(float64(len(slow)))},
 	}
 	return rows, c.clear(ctx, h)

@@ -5,8 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,13 +15,14 @@ import (
 )
 
 // fanOut measures one object on its way to many clusters.
-type fanOut struct{ sizes string }
+type fanOut struct{ sizes agentCounts }
 
 func (f *fanOut) scenario() scenario {
+	f.sizes = agentCounts{sizes{10, 100, goalAgents}}
 	return scenario{
 		name: "fan-out", what: "1 Deployment of 2 KB to many simulated agents: a create, an update, a delete", takes: "4 minutes",
 		flags: func(flags *flag.FlagSet) {
-			flags.StringVar(&f.sizes, "fan-out.agents", "10,100,1000", "to how many agents; the largest is how many there are, others are powers of ten")
+			flags.Var(&f.sizes, "fan-out.agents", "to how many agents; the largest is how many there are, others are powers of ten")
 		},
 		run:    f.run,
 		limits: "what a member takes to apply an object, for these agents keep it in memory; and what a network takes, for all are on one machine, whose processors they share with the hub",
@@ -31,17 +30,13 @@ func (f *fanOut) scenario() scenario {
 }
 
 func (f *fanOut) run(ctx context.Context, env *environment) ([]row, error) {
-	sizes, err := parseSizes("-fan-out.agents", f.sizes)
-	if err != nil {
-		return nil, err
-	}
-	h, err := startHerd(ctx, env, slices.Max(sizes))
+	h, err := startHerd(ctx, env, f.sizes.most())
 	defer h.stop()
 	if err != nil {
 		return nil, err
 	}
 	var rows []row
-	for _, size := range sizes {
+	for _, size := range f.sizes.sizes {
 		group := fmt.Sprint("to-", size)
 		if err := h.policy(ctx, group, "apps/v1", "Deployment", h.toFirst(size)); err != nil {
 			return rows, err
@@ -59,25 +54,6 @@ func (f *fanOut) run(ctx context.Context, env *environment) ([]row, error) {
 		}
 	}
 	return rows, nil
-}
-
-// parseSizes reads numbers of agents. Policies choose clusters by labels, which exist for the powers of ten.
-func parseSizes(name, text string) ([]int, error) {
-	var sizes []int
-	for part := range strings.SplitSeq(text, ",") {
-		size, err := strconv.Atoi(strings.TrimSpace(part))
-		if err != nil || size < 1 {
-			return nil, fmt.Errorf("%s is %q: want numbers of agents, such as 10,100,1000", name, text)
-		}
-		sizes = append(sizes, size)
-	}
-	slices.Sort(sizes)
-	for _, size := range sizes[:len(sizes)-1] {
-		if !isPowerOfTen(size) {
-			return nil, fmt.Errorf("%s: %d: all but the largest have to be powers of ten", name, size)
-		}
-	}
-	return sizes, nil
 }
 
 // fanOutTable has the figures of one act at one size, one value of each for every run.
@@ -183,7 +159,10 @@ func (h *herd) spread(ctx context.Context, agents int, removal bool, looked sche
 		if err != nil {
 			return err
 		}
-		known := <-seen
+		known, err := await(ctx, seen, 2*time.Minute, "it was not seen in time")
+		if err != nil {
+			return err
+		}
 		s.known = known.at.Sub(began)
 		return known.err
 	})
@@ -228,9 +207,8 @@ func (t *fanOutTable) rows(at string, size int, act string) []row {
 		"delete": "the binding is gone",
 	}[act], map[bool]string{true: "is told to remove it", false: "has it"}[act == "delete"]
 	last, says := row{at: at, what: "the last agent " + has, unit: duration, values: t.last}, row{at: at, what: known, unit: duration, values: t.known}
-	if size == 1000 && act == "create" {
-		last.goals, says.goals = atMost(float64(300*time.Millisecond)), atMost(float64(time.Second))
-	}
+	asks := size >= goalAgents && act == "create"
+	last.goals, says.goals = when(asks, atMost(float64(300*time.Millisecond))), when(asks, atMost(float64(time.Second)))
 	return []row{
 		{at: at, what: "etcd puts, without leases", unit: count, values: t.puts},
 		{at: at, what: "  of works, by requests", unit: count, values: t.works},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -16,14 +17,61 @@ func TestWhatAPairCostsIsWhatEachMemberAdds(t *testing.T) {
 }
 
 func TestPairsCountOutWhatTheUserAndAnIdleHubPut(t *testing.T) {
-	idle := cost{puts: 40, took: 20 * time.Second}
-	spent := cost{puts: 10*(1+5+3*2) + 8 + 3, byTime: 3, took: 4 * time.Second, deletes: 40, messages: 80, bytes: 4000, used: consumption{"hub": 80 * time.Millisecond}}
+	idle := cost{puts: 40, written: map[string]float64{"leases": 30, "events": 10}, took: 20 * time.Second}
+	written := map[string]float64{"configmaps": 20, "propagationworks": 61, "propagationbindings": 40, "propagationpolicies": 3, "leases": 7, "events": 4}
+	spent := cost{puts: 10*(1+5+3*2) + 8 + 3, written: written, took: 4 * time.Second, deletes: 40, messages: 80, bytes: 4000, used: consumption{"hub": 80 * time.Millisecond}}
 	figures := tallied{}
 	figures.add(10, 2, spent, idle)
 	got := figures[cell{10, 2}]
-	want := &tallies{puts: []float64{11}, byTime: []float64{3}, deletes: []float64{4}, messages: []float64{4}, bytes: []float64{200}, cpu: []float64{8e6}}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(tallies{})); diff != "" {
+	parts := breakdowns{{"configmaps": 1, "propagationworks": 6.1, "propagationbindings": 4, "what an idle hub writes, too": 0.3}}
+	want := &tallies{written: parts, puts: []float64{11}, byTime: []float64{3}, deletes: []float64{4}, messages: []float64{4}, bytes: []float64{200}, cpu: []float64{8e6}}
+	nearly := cmp.Comparer(func(a, b float64) bool { return math.Abs(a-b) < 1e-9 })
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(tallies{}), nearly); diff != "" {
 		t.Errorf("of 10 objects in 2 members (-want +got):\n%s", diff)
+	}
+}
+
+func TestAFigureIsBrokenDownIntoWhatIsSeenOfIt(t *testing.T) {
+	parts := breakdowns{{"works": 3, "leases": 0.001}, {"works": 3.5, "bindings": -0.02}}
+	if diff := cmp.Diff([]string{"bindings", "works"}, parts.names()); diff != "" {
+		t.Errorf("what is 0.00 in every run is no part (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]float64{0, -0.02}, parts.of("bindings")); diff != "" {
+		t.Errorf("a run that does not name it has 0 of it (-want +got):\n%s", diff)
+	}
+}
+
+func TestEachMembersPartIsBrokenDownAsWell(t *testing.T) {
+	few, many := breakdowns{{"works": 3, "bindings": 3}}, breakdowns{{"works": 9, "bindings": 3, "leases": 0.2}}
+	if diff := cmp.Diff(breakdowns{{"works": 3, "bindings": 0, "leases": 0.1}}, pairParts(few, many, 1, 3)); diff != "" {
+		t.Errorf("of 1 member and 3 (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatAnIdleFleetTakesIsLeftOut(t *testing.T) {
+	idle := cost{puts: 10, deletes: 2, messages: 20, bytes: 200, allocations: 1000, written: map[string]float64{"leases": 10}, took: 10 * time.Second}
+	spent := cost{puts: 25, deletes: 1, messages: 50, bytes: 500, allocations: 3000, written: map[string]float64{"works": 20, "leases": 5}, took: 5 * time.Second}
+	want := cost{puts: 20, messages: 40, bytes: 400, allocations: 2500, written: map[string]float64{"works": 20, "leases": 0}, took: 5 * time.Second}
+	if diff := cmp.Diff(want, spent.over(idle), cmp.AllowUnexported(cost{})); diff != "" {
+		t.Errorf("5 s of what an idle fleet takes in 10 s (-want +got):\n%s", diff)
+	}
+}
+
+func TestAStormsWritesAreAllCountedOnce(t *testing.T) {
+	spent := spending{counters: parseCounters(`etcd_request_duration_seconds_count{group="",operation="create",resource="propagationworks"} 10
+etcd_request_duration_seconds_count{group="",operation="update",resource="propagationworks"} 12
+etcd_request_duration_seconds_count{group="",operation="get",resource="propagationworks"} 99
+etcd_request_duration_seconds_count{group="",operation="update",resource="propagationbindings"} 4
+etcd_request_duration_seconds_count{group="",operation="update",resource="memberclusters"} 50
+etcd_request_duration_seconds_count{group="",operation="update",resource="leases"} 3
+etcd_request_duration_seconds_count{group="",operation="create",resource="configmaps"} 2
+etcd_request_duration_seconds_count{group="",operation="delete",resource="events"} 1
+`)}
+	var got stormTable
+	got.count(spent, 10)
+	want := stormTable{works: []float64{2}, bindings: []float64{4}, clusters: []float64{50}, leases: []float64{3}, rest: []float64{3}, others: breakdowns{{"configmaps": 2, "events": 1}}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(stormTable{})); diff != "" {
+		t.Errorf("with 10 new works, each created and reported (-want +got):\n%s", diff)
 	}
 }
 

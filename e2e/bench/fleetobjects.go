@@ -113,10 +113,10 @@ func openNamespace(ctx context.Context, f *fleet.Fleet, hub kubernetes.Interface
 	if _, err := f.Hub().Dynamic.Resource(policies).Namespace(namespace).Create(ctx, policy, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("making the policy of %s: %w", namespace, err)
 	}
-	if _, err := hub.CoreV1().ConfigMaps(namespace).Create(ctx, configMapOf("first"), metav1.CreateOptions{}); err != nil {
+	if _, err := hub.CoreV1().ConfigMaps(namespace).Create(ctx, configMapOf(firstName), metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("making the first ConfigMap of %s: %w", namespace, err)
 	}
-	if _, err := hub.AppsV1().Deployments(namespace).Create(ctx, deploymentOf("first", 1), metav1.CreateOptions{}); err != nil {
+	if _, err := hub.AppsV1().Deployments(namespace).Create(ctx, deploymentOf(firstName, 1), metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("making the first Deployment of %s: %w", namespace, err)
 	}
 	return untilSummed(ctx, f, namespace, summed{templates: firsts, healthy: firsts})
@@ -124,8 +124,9 @@ func openNamespace(ctx context.Context, f *fleet.Fleet, hub kubernetes.Interface
 
 const (
 	policyName = "all"
-	// firsts are what openNamespace leaves there.
-	firsts = 2
+	// firsts are what openNamespace leaves there, all of this name.
+	firsts    = 2
+	firstName = "first"
 )
 
 // summed is what the hub says of a namespace's policy: over how many templates, and how many of them are healthy

@@ -45,6 +45,9 @@ type herd struct {
 	since time.Time
 }
 
+// goalAgents and goalMembers are how many there are in most goals.
+const goalAgents, goalMembers = 1000, 3
+
 // agentsPerProcess is how many agents share a process.
 const agentsPerProcess = 1000
 
@@ -398,6 +401,21 @@ func observed(ready int) func(*unstructured.Unstructured) bool {
 		}
 		seen, _, _ := unstructured.NestedInt64(o.Object, "status", "observedGeneration")
 		return seen >= o.GetGeneration() && readyReplicas(o) == ready
+	}
+}
+
+// await takes what comes within a limit, beyond which it says what did not.
+func await[T any](ctx context.Context, from <-chan T, limit time.Duration, missing string) (T, error) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	var none T
+	select {
+	case one := <-from:
+		return one, nil
+	case <-timer.C:
+		return none, errors.New(missing)
+	case <-ctx.Done():
+		return none, ctx.Err()
 	}
 }
 

@@ -2,7 +2,10 @@
 // memory, then processor time, then times. Run it by `make bench`, or one scenario by `make bench SCENARIO=name`; with
 // -into=BENCHMARKS.md the table takes the place of the older one there.
 //
-// The hub is the built program, as users run it. It exits 1 when a goal is missed, after all scenarios have run.
+// The hub is the built program, as users run it.
+//
+// It exits 1 when something could not be measured, 2 when its arguments are wrong, 3 when everything was measured and a goal
+// is missed, and 130 when it is interrupted. `go run` and make have codes of their own for all of these.
 package main
 
 import (
@@ -10,6 +13,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -38,37 +42,33 @@ func scenarios() []scenario {
 
 func main() {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer cancel()
-	if err := bench(ctx, os.Args[1:]); err != nil {
+	err := bench(ctx, os.Args[1:])
+	cancel()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
 	}
+	os.Exit(exitCode(err))
 }
 
 func bench(ctx context.Context, args []string) error {
 	all := scenarios()
 	env := &environment{}
-	flags := flag.NewFlagSet("bench", flag.ExitOnError)
-	flags.IntVar(&env.runs, "runs", 5, "how often each measurement is made")
-	flags.StringVar(&env.bin, "bin", os.Getenv("WINDLASS_E2E_BIN"), "folder of the built programs; bin/ when empty")
-	flags.IntVar(&env.longRuns, "long-runs", 1, "how often those measurements are made that take minutes each")
-	flags.StringVar(&env.profiles, "profiles", "", "folder for processor profiles of the hub, and with real members of agent and member, of the first seconds of what is measured; measuring costs more then")
-	into := flags.String("into", "", "file in which each scenario's table takes the place of its older one, such as BENCHMARKS.md")
-	for _, s := range all {
-		if s.flags != nil {
-			s.flags(flags)
-		}
-	}
-	flags.Usage = func() { help(flags, all) }
-	if err := flags.Parse(args); err != nil {
-		return err
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	into := flagsOf(flags, env, all)
+	// The flag package would print all flags below what is wrong with one.
+	flags.SetOutput(io.Discard)
+	flags.Usage = func() {}
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		flags.SetOutput(os.Stdout)
+		help(flags, all)
+		return nil
+	case err != nil:
+		return refusal{err}
 	}
 	chosen, err := choose(all, flags.Args())
 	if err != nil {
-		return err
-	}
-	if env.runs < 1 || env.longRuns < 1 {
-		return errors.New("-runs and -long-runs must be at least 1")
+		return refusal{err}
 	}
 	if env.profiles != "" {
 		if err := os.MkdirAll(env.profiles, 0o750); err != nil {
@@ -79,7 +79,22 @@ func bench(ctx context.Context, args []string) error {
 		return err
 	}
 	defer env.close()
-	return measure(ctx, env, chosen, *into)
+	return measure(ctx, env, flags, chosen, *into)
+}
+
+// flagsOf registers all flags, and returns the value of the one that no scenario looks at.
+func flagsOf(flags *flag.FlagSet, env *environment, all []scenario) (into *string) {
+	countFlag(flags, &env.runs, "runs", 5, "how often each measurement is made")
+	flags.StringVar(&env.bin, "bin", os.Getenv("WINDLASS_E2E_BIN"), "folder of the built programs; bin/ when empty")
+	countFlag(flags, &env.longRuns, "long-runs", 1, "how often those measurements are made that take minutes each")
+	flags.StringVar(&env.profiles, "profiles", "", "folder for processor profiles of the hub, and with real members of agent and member, of the first seconds of what is measured; measuring costs more then")
+	into = flags.String("into", "", "file in which each scenario's table takes the place of its older one, such as BENCHMARKS.md")
+	for _, s := range all {
+		if s.flags != nil {
+			s.flags(flags)
+		}
+	}
+	return into
 }
 
 func help(flags *flag.FlagSet, all []scenario) {
@@ -88,35 +103,56 @@ func help(flags *flag.FlagSet, all []scenario) {
 	for _, s := range all {
 		fmt.Fprintf(out, "  %-10s %s; takes %s\n", s.name, s.what, s.takes)
 	}
+	fmt.Fprintf(out, "\nexit codes: %s\n", exitCodes)
 	fmt.Fprintln(out, "\nflags:")
 	flags.PrintDefaults()
 }
 
+// choose finds the scenarios that are named, or all, and has each say whether its flags go together.
 func choose(all []scenario, names []string) ([]scenario, error) {
-	if len(names) == 0 {
-		return all, nil
+	chosen := all
+	if len(names) > 0 {
+		chosen = nil
 	}
-	var chosen []scenario
 	for _, name := range names {
 		i := slices.IndexFunc(all, func(s scenario) bool { return s.name == name })
 		if i < 0 {
-			var known []string
-			for _, s := range all {
-				known = append(known, s.name)
-			}
-			return nil, fmt.Errorf("there is no scenario %q: want one of %s", name, strings.Join(known, ", "))
+			return nil, fmt.Errorf("there is no scenario %q: want one of %s", name, strings.Join(scenarioNames(all), ", "))
 		}
 		chosen = append(chosen, all[i])
+	}
+	for _, s := range chosen {
+		if s.check == nil {
+			continue
+		}
+		if err := s.check(); err != nil {
+			return nil, err
+		}
 	}
 	return chosen, nil
 }
 
+func scenarioNames(of []scenario) []string {
+	var names []string
+	for _, s := range of {
+		names = append(names, s.name)
+	}
+	return names
+}
+
 // measure runs scenarios one after the other. One that fails does not keep the others from running.
-func measure(ctx context.Context, env *environment, chosen []scenario, into string) error {
+func measure(ctx context.Context, env *environment, flags *flag.FlagSet, chosen []scenario, into string) error {
 	var failures []error
+	var goals missedGoals
 	for _, s := range chosen {
+		if ctx.Err() != nil {
+			return errors.Join(append(failures, fmt.Errorf("%w before %s", errInterrupted, s.name))...)
+		}
 		env.begin(s)
 		where := machine(ctx)
+		if changed := changedFlags(flags, s.name); len(changed) > 0 {
+			where += "; with " + strings.Join(changed, " ")
+		}
 		rows, err := s.run(ctx, env)
 		if len(rows) > 0 {
 			section := section(s, where, rows)
@@ -128,17 +164,18 @@ func measure(ctx context.Context, env *environment, chosen []scenario, into stri
 				err = record(into, s.name, section)
 			}
 		}
+		if missed := missed(rows); len(missed) > 0 {
+			goals = append(goals, fmt.Sprintf("%s: goals missed: %s", s.name, strings.Join(missed, "; ")))
+		}
+		if err != nil && ctx.Err() != nil {
+			// Whatever went wrong did so because its context ended.
+			return errors.Join(append(failures, fmt.Errorf("%s: %w", s.name, errInterrupted))...)
+		}
 		if err != nil {
 			failures = append(failures, fmt.Errorf("%s: %w", s.name, err))
 		}
-		if missed := missed(rows); len(missed) > 0 {
-			failures = append(failures, fmt.Errorf("%s: goals missed: %s", s.name, strings.Join(missed, "; ")))
-		}
-		if ctx.Err() != nil {
-			break
-		}
 	}
-	return errors.Join(failures...)
+	return verdict(failures, goals)
 }
 
 // program is the path of a built program.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -149,6 +150,19 @@ func (s spending) writes(resource string) float64 {
 		resource = ".*"
 	}
 	return s.counters.sum(`etcd_request_duration_seconds_count\{.*operation="(create|update|delete)",resource="` + resource + `"\}`)
+}
+
+var writtenAbout = regexp.MustCompile(`^etcd_request_duration_seconds_count\{.*operation="(.*)",resource="(.*)"\}$`)
+
+// byResource are the attempts of these operations by what they were about, such as "propagationworks".
+func (s spending) byResource(operations ...string) map[string]float64 {
+	all := map[string]float64{}
+	for name, value := range s.counters {
+		if match := writtenAbout.FindStringSubmatch(name); match != nil && slices.Contains(operations, match[1]) {
+			all[match[2]] += value
+		}
+	}
+	return all
 }
 
 // messages and linkBytes are of the link, "in" from agents or "out" to them, of the families that are named or of all.

@@ -133,14 +133,8 @@ func (h *herd) remove(ctx context.Context, resource schema.GroupVersionResource,
 	if err := many(ctx, n, func(ctx context.Context, i int) error { return h.delete(ctx, resource, name(i)) }); err != nil {
 		return err
 	}
-	select {
-	case <-empty:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(5 * time.Minute):
-		return fmt.Errorf("the bindings of %d %s did not go", n, resource.Resource)
-	}
+	_, err = await(ctx, empty, 5*time.Minute, fmt.Sprintf("the bindings of %d %s did not go", n, resource.Resource))
+	return err
 }
 
 // createAtOnce is how many requests of a burst are under way at the same time, as `kubectl apply` of a few people.

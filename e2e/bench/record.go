@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// section is what is printed and recorded of a scenario.
+// section is what is printed and recorded of a scenario; where says when and on what it was measured, and with which flags.
 func section(s scenario, where string, rows []row) string {
 	text := fmt.Sprintf("### %s\n\n%s. Measured %s.\n\n%s", s.name, capital(s.what), where, table(rows))
 	if s.limits != "" {

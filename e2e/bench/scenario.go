@@ -16,6 +16,8 @@ type scenario struct {
 	what, takes string
 	// flags registers its sizes, named SCENARIO.SIZE; nil when it has none.
 	flags func(*flag.FlagSet)
+	// check refuses flags that do not go together, before anything is started; nil when all do.
+	check func() error
 	// run measures. Rows that were found before an error are shown.
 	run func(ctx context.Context, env *environment) ([]row, error)
 	// limits is what its figures do not show, for whoever reads the table.

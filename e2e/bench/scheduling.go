@@ -14,16 +14,17 @@ import (
 
 // scheduling measures decisions from the template to the works that are written.
 type scheduling struct {
-	sizes    string
+	sizes    agentCounts
 	bindings int
 }
 
 func (s *scheduling) scenario() scenario {
+	s.sizes = agentCounts{sizes{100, 1000}}
 	return scenario{
 		name: "schedule", what: "Deployments at once under each strategy, from the first binding until the last work has been written and sent", takes: "6 minutes",
 		flags: func(flags *flag.FlagSet) {
-			flags.StringVar(&s.sizes, "schedule.clusters", "100,1000", "over how many clusters; all but the largest are powers of ten")
-			flags.IntVar(&s.bindings, "schedule.bindings", 200, "how many Deployments each time")
+			flags.Var(&s.sizes, "schedule.clusters", "over how many clusters; all but the largest are powers of ten")
+			countFlag(flags, &s.bindings, "schedule.bindings", 200, "how many Deployments each time")
 		},
 		run:    s.run,
 		limits: "the scheduler alone, for which there is a benchmark in pkg/schedule: here requests, bindings and works are written too, and the agents of the chosen clusters get and report them meanwhile",
@@ -72,17 +73,13 @@ func divided(preference string, weights map[string]any) map[string]any {
 }
 
 func (s *scheduling) run(ctx context.Context, env *environment) ([]row, error) {
-	sizes, err := parseSizes("-schedule.clusters", s.sizes)
-	if err != nil {
-		return nil, err
-	}
-	h, err := startHerd(ctx, env, sizes[len(sizes)-1])
+	h, err := startHerd(ctx, env, s.sizes.most())
 	defer h.stop()
 	if err != nil {
 		return nil, err
 	}
 	var rows []row
-	for _, size := range sizes {
+	for _, size := range s.sizes.sizes {
 		for i, st := range strategies {
 			env.progress("%d clusters, %s", size, st.name)
 			more, err := s.strategy(ctx, h, size, fmt.Sprintf("s%d-%d", i, size), st)
@@ -146,13 +143,12 @@ func (s *scheduling) once(ctx context.Context, h *herd, prefix, group string) (f
 		if err != nil {
 			return err
 		}
-		select {
-		case all := <-placed:
-			began = all.first
-			return h.until(ctx, 2*time.Minute, func(now control.State) bool { return now.Puts-before.Puts >= all.works })
-		case <-time.After(2 * time.Minute):
-			return fmt.Errorf("%d Deployments were not all placed", s.bindings)
+		all, err := await(ctx, placed, 2*time.Minute, fmt.Sprintf("%d Deployments were not all placed", s.bindings))
+		if err != nil {
+			return err
 		}
+		began = all.first
+		return h.until(ctx, 2*time.Minute, func(now control.State) bool { return now.Puts-before.Puts >= all.works })
 	})
 	if err != nil {
 		return 0, spent, err

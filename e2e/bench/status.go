@@ -19,8 +19,8 @@ func (s *status) scenario() scenario {
 	return scenario{
 		name: "status", what: "every simulated agent changes the status of all its Deployments at once", takes: "7 minutes",
 		flags: func(flags *flag.FlagSet) {
-			flags.IntVar(&s.agents, "status.agents", 1000, "how many agents")
-			flags.IntVar(&s.objects, "status.objects", 100, "how many Deployments each of them has")
+			countFlag(flags, &s.agents, "status.agents", goalAgents, "how many agents")
+			countFlag(flags, &s.objects, "status.objects", 100, "how many Deployments each of them has")
 		},
 		run:    s.run,
 		limits: "that real agents wait half a second before they report what is not healthy; these report at once",
@@ -88,6 +88,8 @@ func (h *herd) fill(ctx context.Context, objects int, do func(ctx context.Contex
 	}
 	for deadline := time.Now().Add(10 * time.Minute); ; {
 		select {
+		case <-ctx.Done():
+			return ctx.Err()
 		case <-known:
 			_, err = h.events(ctx)
 			return err
@@ -116,13 +118,9 @@ func (s *status) change(ctx context.Context, h *herd, ready, healthy int) (spend
 				return err
 			}
 		}
-		select {
-		case at := <-right:
-			lasted = at.Sub(began)
-			return nil
-		case <-time.After(15 * time.Minute):
-			return fmt.Errorf("the hub did not come to tell that %d replicas are ready everywhere", ready)
-		}
+		at, err := await(ctx, right, 15*time.Minute, fmt.Sprintf("the hub did not come to tell that %d replicas are ready everywhere", ready))
+		lasted = at.Sub(began)
+		return err
 	})
 	return spent, lasted, err
 }

@@ -20,14 +20,29 @@ func (s *storm) scenario() scenario {
 	return scenario{
 		name: "storm", what: "the hub is killed and restarted under simulated agents that hold works", takes: "12 minutes",
 		flags: func(flags *flag.FlagSet) {
-			flags.IntVar(&s.agents, "storm.agents", 1000, "how many agents")
-			flags.IntVar(&s.works, "storm.works", 100, "how many works each of them has")
-			flags.IntVar(&s.meanwhile, "storm.meanwhile", 10, "to how many agents the new objects go that are made meanwhile; a power of ten")
+			countFlag(flags, &s.agents, "storm.agents", goalAgents, "how many agents; the goals are for a thousand")
+			countFlag(flags, &s.works, "storm.works", stormWorks, "how many works each of them has; the goals are for a hundred")
+			countFlag(flags, &s.meanwhile, "storm.meanwhile", stormMeanwhile, "to how many agents the new objects go that are made meanwhile; a power of ten")
 		},
+		check:  s.check,
 		run:    s.run,
 		limits: "a network between hub and agents, and that agents of many clusters have processors of their own for their handshakes",
 		shares: true,
 	}
+}
+
+// The goals are for such a storm.
+const stormWorks, stormMeanwhile = 100, 10
+
+func (s *storm) asks() bool {
+	return s.agents >= goalAgents && s.works >= stormWorks && s.meanwhile >= stormMeanwhile
+}
+
+func (s *storm) check() error {
+	if s.meanwhile < s.agents && !isPowerOfTen(s.meanwhile) {
+		return fmt.Errorf("-storm.meanwhile is %d: want a power of ten, or as many as there are agents", s.meanwhile)
+	}
+	return nil
 }
 
 func (s *storm) run(ctx context.Context, env *environment) (rows []row, err error) {
@@ -62,7 +77,27 @@ const stableAfter = 2*time.Minute + time.Second
 
 // stormTable has one value for each run; but delays, of new objects, one for each delivery.
 type stormTable struct {
-	works, bindings, clusters, received, sent, cpu, agentCPU, apiReady, linkReady, half, most, last, delays []float64
+	works, bindings, clusters, leases, rest, received, sent, cpu, agentCPU, apiReady, linkReady, half, most, last, delays []float64
+	// others are what the rest is made up of.
+	others breakdowns
+}
+
+// count takes in what was written while so many works were made anew.
+func (t *stormTable) count(all spending, newWorks float64) {
+	written := all.byResource("create", "update", "delete")
+	take := func(resource string) float64 {
+		defer delete(written, resource)
+		return written[resource]
+	}
+	t.works = append(t.works, take(works.Resource)-2*newWorks) // a create and a status for each
+	t.bindings = append(t.bindings, take(bindings.Resource))
+	t.clusters = append(t.clusters, take(memberClusters.Resource))
+	t.leases = append(t.leases, take("leases"))
+	rest := 0.0
+	for _, writes := range written {
+		rest += writes
+	}
+	t.rest, t.others = append(t.rest, rest), append(t.others, written)
 }
 
 func (s *storm) once(ctx context.Context, h *herd, run int, t *stormTable) error {
@@ -120,9 +155,7 @@ func (s *storm) once(ctx context.Context, h *herd, run int, t *stormTable) error
 	}
 	all := spending{cpu: spent.cpu, counters: spent.counters}
 	each := float64(min(s.meanwhile, s.agents))
-	t.works = append(t.works, all.writes("propagationworks")-float64(made)*2*each) // a create and a status for each new one
-	t.bindings = append(t.bindings, all.writes("propagationbindings"))
-	t.clusters = append(t.clusters, all.writes("memberclusters"))
+	t.count(all, float64(made)*each)
 	t.received = append(t.received, float64(after.Received-before.Received)/float64(s.agents))
 	t.sent = append(t.sent, float64(after.Sent-before.Sent)/float64(s.agents))
 	t.cpu = append(t.cpu, float64(spent.cpu))
@@ -213,10 +246,15 @@ func (s *storm) delays(ctx context.Context, h *herd, t *stormTable) error {
 
 func (t *stormTable) rows(s *storm) []row {
 	at := fmt.Sprintf("%s agents, %s works each", grouped(int64(s.agents)), grouped(int64(s.works)))
-	return []row{
-		{at: at, what: "etcd writes of works, without new ones", unit: count, values: t.works, goals: atMost(0)},
+	rows := []row{
+		{at: at, what: "etcd writes of works, without new ones", unit: count, values: t.works, goals: when(s.asks(), atMost(0))},
 		{at: at, what: "etcd writes of bindings", unit: count, values: t.bindings},
 		{at: at, what: "etcd writes of clusters", unit: count, values: t.clusters},
+		{at: at, what: "etcd writes of leases", unit: count, values: t.leases},
+		{at: at, what: "etcd writes of all else, the new objects' own included", unit: count, values: t.rest},
+	}
+	rows = append(rows, t.others.rows(at)...)
+	return append(rows, []row{
 		{at: at, what: "bytes to an agent, on the wire", unit: bytes, values: t.received},
 		{at: at, what: "bytes from an agent, on the wire", unit: bytes, values: t.sent},
 		{at: at, what: "hub CPU, its start included", unit: cpu, values: t.cpu},
@@ -225,7 +263,7 @@ func (t *stormTable) rows(s *storm) []row {
 		{at: at, what: "start of the hub until its link is ready", unit: duration, values: t.linkReady},
 		{at: at, what: "half of the agents are in sync, from then on", unit: duration, values: t.half},
 		{at: at, what: "99 % of the agents are in sync", unit: duration, values: t.most},
-		{at: at, what: "all agents are in sync", unit: duration, values: t.last, goals: atMost(float64(3 * time.Second))},
+		{at: at, what: "all agents are in sync", unit: duration, values: t.last, goals: when(s.asks(), atMost(float64(3*time.Second)))},
 		{at: at, what: "a new object that is made meanwhile is in an agent", unit: duration, values: t.delays, samples: true},
-	}
+	}...)
 }

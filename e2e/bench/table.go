@@ -32,6 +32,14 @@ type goal struct {
 // atMost is a goal for the median; of runs the median is what counts.
 func atMost(most float64) []goal { return []goal{{50, most}} }
 
+// when gives goals at those sizes only that they were set for: that less is reached more easily says nothing.
+func when(asks bool, goals []goal) []goal {
+	if !asks {
+		return nil
+	}
+	return goals
+}
+
 // A unit says how values are written, and where they stand in a table: what is the same in every run comes first.
 type unit int
 
@@ -68,7 +76,7 @@ func inCount(value float64) string {
 	case math.Abs(value) >= 10:
 		return fmt.Sprintf("%.1f", value)
 	}
-	return fmt.Sprintf("%.2f", value)
+	return strings.Replace(fmt.Sprintf("%.2f", value), "-0.00", "0.00", 1)
 }
 
 // grouped writes 1234567 as 1,234,567.

@@ -36,6 +36,8 @@ func TestATableShowsWhatItsValuesCanBear(t *testing.T) {
 			"|  | one | 100.0 ms | 1.0 ms – 199.0 ms |  |  | 199 samples |  |"},
 		{"200 samples have a p99, and a goal for it", row{what: "one", unit: duration, samples: true, values: values(200), goals: []goal{{50, 1e8}, {99, 1e8}}},
 			"|  | one | 100.0 ms | 1.0 ms – 200.0 ms | 198.0 ms |  | 200 samples | 100.0 ms, p99 100.0 ms: **not reached** |"},
+		{"next to nothing has no sign", row{what: "puts", unit: count, values: []float64{-0.004, -0.02}},
+			"|  | puts | -0.01 | -0.02 – 0.00 |  |  | 2 runs |  |"},
 		{"a p99.9 needs 2,000", row{what: "one", unit: duration, samples: true, values: values(2000)},
 			"|  | one | 1.00 s | 1.0 ms – 2.00 s | 1.98 s | 2.00 s | 2,000 samples |  |"},
 	} {

@@ -67,19 +67,22 @@ func (t *trickle) scenario() scenario {
 	return scenario{
 		name: "trickle", what: "1 Deployment of 2 replicas a second into 3 real members, then 1 update and then 1 deletion a second", takes: "12 minutes",
 		flags: func(flags *flag.FlagSet) {
-			flags.IntVar(&t.count, "trickle.count", leastOfP99, "how many Deployments to measure; a p99 of what the hub shows needs 200")
-			flags.DurationVar(&t.interval, "trickle.interval", time.Second, "time between two of them")
-			flags.IntVar(&t.members, "trickle.members", 3, "how many members; the goals are for three")
+			countFlag(flags, &t.count, "trickle.count", leastOfP99, "how many Deployments to measure; a p99 of what the hub shows needs 200")
+			periodFlag(flags, &t.interval, "trickle.interval", trickleInterval, "time between two of them; the goals are for a second")
+			countFlag(flags, &t.members, "trickle.members", goalMembers, "how many members; the goals are for three")
 		},
-		run:    t.run,
-		limits: "a network between hub and members; what the members need to start pods is in the times until ready",
+		run: t.run,
+		limits: "a network between hub and members; what the members need to start pods is in the times until ready; " +
+			"in the counts are the user's own requests, and what looks at the hub",
 	}
 }
 
+// trickleInterval is what the goals are for.
+const trickleInterval = time.Second
+
+func (t *trickle) asks() bool { return t.members >= goalMembers && t.interval <= trickleInterval }
+
 func (t *trickle) run(ctx context.Context, env *environment) ([]row, error) {
-	if t.count < 1 || t.members < 1 {
-		return nil, fmt.Errorf("-trickle.count and -trickle.members must be at least 1")
-	}
 	f, err := startFleet(ctx, env, t.members)
 	defer f.Stop()
 	if err != nil {
@@ -102,17 +105,37 @@ func (t *trickle) run(ctx context.Context, env *environment) ([]row, error) {
 	if err := s.follow(watching, hub, members); err != nil {
 		return nil, err
 	}
-	used, err := t.create(ctx, env, f, hub, members, s)
+	env.progress("looking at the idle hub for %v", idleFor)
+	idle, err := idleCost(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	rows := append(used.rows(), s.rows()...)
+	used, spent, err := t.create(ctx, env, f, hub, members, s)
+	if err != nil {
+		return nil, err
+	}
+	rows := append(countRows("creation", spent.over(idle), t.count), used.rows()...)
+	rows = append(rows, s.rows(t.asks())...)
 	stages, err := stageRows(ctx, f.Hub().Dynamic, s)
 	rows = append(rows, stages...)
 	if err != nil {
 		return rows, err
 	}
-	return rows, t.changeAndDelete(ctx, env, hub, s, &rows)
+	return rows, t.changeAndDelete(ctx, env, f, hub, s, idle, &rows)
+}
+
+// countRows say what one of so many Deployments cost the hub that something was done with.
+func countRows(act string, spent cost, deployments int) []row {
+	one := func(what string, unit unit, of float64) row {
+		return row{at: onHub + ", " + act, what: what, unit: unit, values: []float64{of / float64(deployments)}}
+	}
+	return []row{
+		one("etcd puts for a Deployment, over an idle hub", count, spent.puts),
+		one("  of the policy's status, which is written by time", count, spent.byTime()),
+		one("messages for a Deployment, both ways, over an idle hub", count, spent.messages),
+		one("bytes for a Deployment, both ways, before TLS, over an idle hub", bytes, spent.bytes),
+		one("allocations of the hub for a Deployment, over an idle hub", allocations, spent.allocations),
+	}
 }
 
 // A way is one of the two on which Deployments come into the members.
@@ -145,20 +168,28 @@ func order(count int) []way {
 	return ways
 }
 
-// create creates the Deployments and says who used the processors meanwhile. It returns when all are ready everywhere.
-func (t *trickle) create(ctx context.Context, env *environment, f *fleet.Fleet, hub kubernetes.Interface, members []kubernetes.Interface, s *sightings) (*turns, error) {
+// create creates the Deployments, and says who used the processors meanwhile and what those cost that count. It returns when
+// all are ready everywhere.
+func (t *trickle) create(ctx context.Context, env *environment, f *fleet.Fleet, hub kubernetes.Interface, members []kubernetes.Interface, s *sightings) (used *turns, spent cost, err error) {
 	ways := order(t.count)
 	env.progress("creating %d Deployments, one every %v, some of them in the members themselves; %d on each way to warm up", len(ways), t.interval, warmUp)
-	used := &turns{interval: t.interval, count: map[way]int{}, by: map[way]consumption{byHub: {}, direct: {}}}
+	used = &turns{interval: t.interval, count: map[way]int{}, by: map[way]consumption{byHub: {}, direct: {}}}
 	made := map[way]int{}
+	var counting *ledger
 	ticker := time.NewTicker(t.interval)
 	defer ticker.Stop()
 	for _, on := range ways {
+		// Before it is due: nobody looks at the hub while it is at work.
+		if counting == nil && made[byHub] == warmUp && on == byHub {
+			if counting, err = openLedger(ctx, f); err != nil {
+				return nil, cost{}, err
+			}
+		}
 		if err := next(ctx, ticker); err != nil {
-			return nil, err
+			return nil, cost{}, err
 		}
 		if err := used.turnTo(on, f); err != nil {
-			return nil, err
+			return nil, cost{}, err
 		}
 		name := on.name(made[on])
 		made[on]++
@@ -174,21 +205,34 @@ func (t *trickle) create(ctx context.Context, env *environment, f *fleet.Fleet, 
 			_, err := in.AppsV1().Deployments(namespace).Create(ctx, deploymentOf(name, replicas), metav1.CreateOptions{})
 			return err
 		}); err != nil {
-			return nil, fmt.Errorf("creating Deployment %s: %w", name, err)
+			return nil, cost{}, fmt.Errorf("creating Deployment %s: %w", name, err)
 		}
 		s.answered.saw(0, name)
 	}
 	if err := next(ctx, ticker); err != nil {
-		return nil, err
+		return nil, cost{}, err
 	}
 	if err := used.turnTo("", f); err != nil {
-		return nil, err
+		return nil, cost{}, err
 	}
-	return used, waitForLaps(ctx, s.created, s.ready, s.createdPast, s.readyPast)
+	spent, err = counting.closeAfter(ctx, s.created, s.ready, s.createdPast, s.readyPast)
+	return used, spent, err
+}
+
+// closeAfter waits until all of the laps are over, and the hub has written what it writes some time after, and closes the
+// ledger.
+func (l *ledger) closeAfter(ctx context.Context, laps ...*lap) (cost, error) {
+	if err := waitForLaps(ctx, laps...); err != nil {
+		return cost{}, err
+	}
+	if err := pause(ctx, settling); err != nil {
+		return cost{}, err
+	}
+	return l.close(ctx)
 }
 
 // changeAndDelete gives every Deployment a new image, and then deletes all.
-func (t *trickle) changeAndDelete(ctx context.Context, env *environment, hub kubernetes.Interface, s *sightings, rows *[]row) error {
+func (t *trickle) changeAndDelete(ctx context.Context, env *environment, f *fleet.Fleet, hub kubernetes.Interface, s *sightings, idle cost, rows *[]row) error {
 	patch := fmt.Appendf(nil, `{"spec":{"template":{"spec":{"containers":[{"name":"web","image":%q}]}}}}`, newImage)
 	for _, act := range []struct {
 		what, each, last string
@@ -204,9 +248,14 @@ func (t *trickle) changeAndDelete(ctx context.Context, env *environment, hub kub
 		}},
 	} {
 		env.progress("%s: one Deployment every %v", act.what, t.interval)
+		counting, err := openLedger(ctx, f)
+		if err != nil {
+			return err
+		}
 		ticker := time.NewTicker(t.interval)
 		defer ticker.Stop()
-		for _, name := range byHub.names(t.count + warmUp) {
+		names := byHub.names(t.count + warmUp)
+		for _, name := range names {
 			if err := next(ctx, ticker); err != nil {
 				return err
 			}
@@ -215,9 +264,11 @@ func (t *trickle) changeAndDelete(ctx context.Context, env *environment, hub kub
 				return fmt.Errorf("%s of Deployment %s: %w", act.what, name, err)
 			}
 		}
-		if err := waitForLaps(ctx, act.lap); err != nil {
+		spent, err := counting.closeAfter(ctx, act.lap)
+		if err != nil {
 			return err
 		}
+		*rows = append(*rows, countRows(act.what, spent.over(idle), len(names))...)
 		*rows = append(*rows, act.lap.rows(onHub, act.each, act.last, limits{})...)
 	}
 	return nil
@@ -402,10 +453,15 @@ const (
 	ofStages = "on the hub, since the create began"
 )
 
-func (s *sightings) rows() []row {
-	rows := s.created.rows(onHub, "create on the hub to object in a member", "create on the hub to object in all members", arrivedGoal)
-	rows = append(rows, s.ready.rows(onHub, "create on the hub to ready on the hub", "", readyGoal)...)
+// rows are the times; there are goals where the sizes ask for them.
+func (s *sightings) rows(asks bool) []row {
+	arrived, ready := arrivedGoal, readyGoal
+	if !asks {
+		arrived, ready = limits{}, limits{}
+	}
+	rows := s.created.rows(onHub, "create on the hub to object in a member", "create on the hub to object in all members", arrived)
+	rows = append(rows, s.ready.rows(onHub, "create on the hub to ready on the hub", "", ready)...)
 	rows = append(rows, s.createdPast.rows(pastHub, "create in the members to object in a member", "create in the members to object in all members", limits{})...)
-	_, ready := s.readyPast.times()
-	return append(rows, row{at: pastHub, what: "create in the members to ready in all members", unit: duration, values: ready, samples: true})
+	_, readyPast := s.readyPast.times()
+	return append(rows, row{at: pastHub, what: "create in the members to ready in all members", unit: duration, values: readyPast, samples: true})
 }
