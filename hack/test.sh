@@ -27,11 +27,14 @@ unit() {
 	local list
 	# Apart from the use: a failure inside an argument would go unnoticed.
 	list=$(packages free | sed '/\/e2e/d')
-	# Without helm, such as offline, the charts' tests are left out, and this line says so.
-	if [ -z "${WINDLASS_HELM:-}" ] && [ ! -x bin/tools/helm ] && ! make --no-print-directory tools; then
+	helm_for_charts
+	go test -vet=off $list
+}
+# Without helm, such as offline, the charts' tests are left out, and this line says so.
+helm_for_charts() {
+	if [ -z "${WINDLASS_HELM:-}" ] && ! tools; then
 		echo "the charts were NOT rendered: helm could not be installed (make tools)"
 	fi
-	go test -vet=off $list
 }
 api() {
 	local list
