@@ -1,4 +1,4 @@
-# Windlass is pure Go: nothing but `make test-race` needs a C compiler. Exported here, so that all
+# Windlass is pure Go: nothing but the race detector needs a C compiler. Exported here, so that all
 # builds and tests share one build cache: a package compiled with other settings is compiled twice.
 export CGO_ENABLED := 0
 
@@ -49,10 +49,12 @@ quickstart: ## Build, start a hub and two member clusters here, join them, apply
 quickstart-down: ## End what quickstart started and remove its state
 	@$(GO) run ./hack/quickstart down
 
-test: ## Run all tests, those with real hubs and members too; no C compiler needed
-	@hack/test.sh build unit api docs e2e
+# With it, what does not link the API server is tested with the race detector: RACE=1.
+RACE ?=
+test: ## Run all tests, those with real hubs and members too; RACE=1 with the race detector, which needs a C compiler
+	@hack/test.sh build $(if $(RACE),race,unit) api docs e2e
 
-test-race: ## Run the tests of every package that does not link the API server with the race detector; needs a C compiler
+test-race: ## Run only what RACE=1 tests with the race detector: every package that does not link the API server
 	@hack/test.sh build race
 
 e2e: ## Run the end-to-end tests alone; RUN=name runs those that match

@@ -3,13 +3,13 @@
 #   build  the programs that the other parts start
 #   unit   every package that does not link the API server
 #   api    the packages that do
-#   e2e    real hubs, members and agents
+#   e2e    real hubs, members and agents: what is below ./e2e and was in no part before
 #   docs   a quickstart beside the user's own, and on it every command that README and docs show
 #   tools  helm
 #   can    whether this machine can have a real node
 #   node   what makes this machine a real node of a cluster
 #   helm   the charts, installed into real clusters with containers
-#   race   every package that does not link the API server, with the race detector
+#   race   what unit runs and the packages below ./e2e, with the race detector
 # Nothing is vetted here: the first time that takes minutes, for it reads all of Kubernetes. make verify
 # does it.
 set -euo pipefail
@@ -27,11 +27,14 @@ unit() {
 	local list
 	# Apart from the use: a failure inside an argument would go unnoticed.
 	list=$(packages free | sed '/\/e2e/d')
-	# Without helm, such as offline, the charts' tests are left out, and this line says so.
-	if [ -z "${WINDLASS_HELM:-}" ] && [ ! -x bin/tools/helm ] && ! make --no-print-directory tools; then
+	helm_for_charts
+	go test -vet=off $list
+}
+# Without helm, such as offline, the charts' tests are left out, and this line says so.
+helm_for_charts() {
+	if [ -z "${WINDLASS_HELM:-}" ] && ! tools; then
 		echo "the charts were NOT rendered: helm could not be installed (make tools)"
 	fi
-	go test -vet=off $list
 }
 api() {
 	local list
@@ -40,8 +43,11 @@ api() {
 	go test -vet=off -timeout 10m $list
 }
 e2e() {
+	local list=./e2e/...
+	# What is below has been tested then: race has what does not link the API server, and api what does.
+	[[ " $parts " != *" race api "* ]] || list=./e2e
 	echo "left out: the charts installed on real nodes, which takes root and minutes (make e2e-helm)"
-	WINDLASS_E2E_BIN=$PWD/bin go test -vet=off -count=1 -timeout 20m -parallel 4 ${RUN:+-run "$RUN" -v} ./e2e/...
+	WINDLASS_E2E_BIN=$PWD/bin go test -vet=off -count=1 -timeout 20m -parallel 4 ${RUN:+-run "$RUN" -v} $list
 }
 tools() { [ -x bin/tools/helm ] || make --no-print-directory tools; }
 can() {
@@ -82,9 +88,12 @@ race() {
 	# The flow's own tests are left out: what they prove happens in programs that they start, which are
 	# not built with the detector. The parts of those programs are in the packages that are tested here.
 	list=$(packages free | sed '/\/e2e$/d')
-	WINDLASS_E2E_BIN=$PWD/bin CGO_ENABLED=1 go test -vet=off -race $list
+	helm_for_charts
+	# More of them at a time than there are cores: the longest ones wait more than they compute.
+	WINDLASS_E2E_BIN=$PWD/bin CGO_ENABLED=1 go test -vet=off -race -p $((2 * $(nproc))) $list
 }
 
+parts=$*
 timings=""
 report() { printf '\ntime of each part:\n%s' "$timings"; }
 trap report EXIT

@@ -24,8 +24,7 @@ type fakeSecrets struct {
 	writes  map[string]int
 	// refuse makes writes of a name fail.
 	refuse func(name string) error
-	// lost makes a write succeed and its answer be lost.
-	lost func(name string) bool
+	loses  bool // see lose
 }
 
 func newFakeSecrets() *fakeSecrets {
@@ -59,6 +58,13 @@ func (f *fakeSecrets) clear() {
 	clear(f.held)
 }
 
+// lose makes the next write succeed and its answer be lost.
+func (f *fakeSecrets) lose() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.loses = true
+}
+
 func (f *fakeSecrets) write(secret *corev1.Secret) (*corev1.Secret, error) {
 	size := 0
 	for _, value := range secret.Data {
@@ -77,7 +83,8 @@ func (f *fakeSecrets) write(secret *corev1.Secret) (*corev1.Secret, error) {
 	written := secret.DeepCopy()
 	written.ResourceVersion = strconv.Itoa(f.version)
 	f.held[secret.Name] = *written
-	if f.lost != nil && f.lost(secret.Name) {
+	if f.loses {
+		f.loses = false
 		return nil, errors.New("connection reset")
 	}
 	return written.DeepCopy(), nil

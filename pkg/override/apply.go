@@ -93,16 +93,24 @@ const maxIdle = 100
 // what interpret.Overridable makes of a template: of its metadata only name, namespace, labels and annotations, the hub's marks
 // among them. Every error is an *Error, or an Errors of the first few.
 func (c Choice) Apply(manifest *unstructured.Unstructured) (overridden *unstructured.Unstructured, idle []string, err error) {
+	return c.application(manifest).follow(c.rules)
+}
+
+func (c Choice) application(manifest *unstructured.Unstructured) *application {
 	a := &application{object: runtime.DeepCopyJSON(manifest.Object), original: manifest, values: c.values, shared: c.shared}
 	if a.shared == nil {
 		a.shared = newShared()
 	}
-	for _, r := range c.rules {
+	return a
+}
+
+func (a *application) follow(rules []*rule) (overridden *unstructured.Unstructured, idle []string, err error) {
+	for _, r := range rules {
 		a.rule = r
 		if !a.apply(r.overriders) {
 			break
 		}
-		if err := a.stillTheSame(manifest.Object); err != nil {
+		if err := a.stillTheSame(a.original.Object); err != nil {
 			a.at = ""
 			a.fail(err)
 			break // all rules that follow would be told of it
