@@ -145,7 +145,7 @@ func DefaultConfig() Config {
 		config.StateNamespace = namespace
 	}
 	config.Apply = ApplyConfig{
-		Workers: 8, MaxBackoff: metav1.Duration{Duration: 5 * time.Minute},
+		Workers: 32, MaxBackoff: metav1.Duration{Duration: 5 * time.Minute},
 		FightCorrections: 5, FightWindow: metav1.Duration{Duration: time.Minute},
 	}
 	config.Facts = FactsConfig{

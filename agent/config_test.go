@@ -24,7 +24,7 @@ func TestTheFileIsLaidOverTheDefaultsAndItsMistakesAreNamed(t *testing.T) {
 		len(config.Guard.Namespaces) != 1 || config.Guard.Kinds[0] != "rbac.authorization.k8s.io/*" {
 		t.Errorf("read %+v", config)
 	}
-	if config.Apply.Workers != 8 || config.LogLevel != "info" {
+	if config.Apply.Workers != 32 || config.LogLevel != "info" {
 		t.Errorf("the defaults of what the file does not name are gone: %+v", config)
 	}
 	if err := config.Validate(); err != nil {

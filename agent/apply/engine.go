@@ -88,7 +88,7 @@ type Config struct {
 
 // Settings are the numbers an operator can change. Zero means the default.
 type Settings struct {
-	// Workers is how many works are handled at once; 8 by default.
+	// Workers is how many works are handled at once; 32 by default.
 	Workers int
 	// MaxBackoff bounds the delay between attempts at one object; 5 minutes by default.
 	MaxBackoff time.Duration
@@ -100,7 +100,7 @@ type Settings struct {
 
 func (s *Settings) setDefaults() {
 	if s.Workers <= 0 {
-		s.Workers = 8
+		s.Workers = 32
 	}
 	if s.MaxBackoff <= 0 {
 		s.MaxBackoff = 5 * time.Minute

@@ -283,15 +283,13 @@ func (s *agentFigures) drift(ctx context.Context, member *fleet.Member, names []
 	if err != nil {
 		return fmt.Errorf("reading the ConfigMaps of the member: %w", err)
 	}
-	watcher, err := client.CoreV1().ConfigMaps(agentNamespace).Watch(watching, metav1.ListOptions{ResourceVersion: list.ResourceVersion})
-	if err != nil {
-		return fmt.Errorf("watching the ConfigMaps of the member: %w", err)
-	}
-	follow(watching, watcher, func(_ watch.EventType, object metav1.Object) {
+	if err := follow(watching, configMapSort.watching(client, agentNamespace), list.ResourceVersion, func(_ watch.EventType, object metav1.Object) {
 		if configMap, ok := object.(*corev1.ConfigMap); ok && configMap.Data["settings"] == configMapOf("").Data["settings"] {
 			edits.right(object.GetName())
 		}
-	})
+	}); err != nil {
+		return fmt.Errorf("watching the ConfigMaps of the member: %w", err)
+	}
 	pid := member.Agent.Process().PID
 	began := time.Now()
 	before, err := processorTime(pid)

@@ -48,7 +48,7 @@ type floor struct {
 type sort struct {
 	what string
 	// watch tells of all objects in a namespace; readiness is nil when there is none.
-	watch  func(ctx context.Context, in kubernetes.Interface, namespace string) (watch.Interface, error)
+	watch  func(ctx context.Context, in kubernetes.Interface, namespace string, options metav1.ListOptions) (watch.Interface, error)
 	create func(ctx context.Context, in kubernetes.Interface, namespace, name string) error
 	delete func(ctx context.Context, in kubernetes.Interface, namespace, name string) error
 	ready  func(object metav1.Object, members int) bool
@@ -57,10 +57,16 @@ type sort struct {
 	made func(ctx context.Context, in kubernetes.Interface, namespace string) (int, error)
 }
 
+func (s sort) watching(in kubernetes.Interface, namespace string) watching {
+	return func(ctx context.Context, since string) (watch.Interface, error) {
+		return s.watch(ctx, in, namespace, metav1.ListOptions{ResourceVersion: since})
+	}
+}
+
 var configMapSort = sort{
 	what: "ConfigMaps",
-	watch: func(ctx context.Context, in kubernetes.Interface, namespace string) (watch.Interface, error) {
-		return in.CoreV1().ConfigMaps(namespace).Watch(ctx, metav1.ListOptions{})
+	watch: func(ctx context.Context, in kubernetes.Interface, namespace string, options metav1.ListOptions) (watch.Interface, error) {
+		return in.CoreV1().ConfigMaps(namespace).Watch(ctx, options)
 	},
 	create: func(ctx context.Context, in kubernetes.Interface, namespace, name string) error {
 		_, err := in.CoreV1().ConfigMaps(namespace).Create(ctx, configMapOf(name), metav1.CreateOptions{})
@@ -98,14 +104,18 @@ func (s sort) burst(ctx context.Context, f *fleet.Fleet, env *environment, names
 	if err := s.untilCollected(ctx, f, env, namespace+"-past", into); err != nil {
 		return nil, err
 	}
-	profiled := env.profileFleet(ctx, f, namespace)
+	profiled := env.profileFleet(ctx, f, namespace+"-creation")
 	if err := s.createAll(ctx, f, hub, namespace, names, arrived, ready, result); err != nil {
 		return nil, err
 	}
 	if err := profiled(); err != nil {
 		return nil, err
 	}
+	profiled = env.profileFleet(ctx, f, namespace+"-deletion")
 	if err := s.deleteAll(ctx, f, hub, namespace, names, gone, result); err != nil {
+		return nil, err
+	}
+	if err := profiled(); err != nil {
 		return nil, err
 	}
 	return result, s.untilCollected(ctx, f, env, namespace, into)
@@ -285,13 +295,9 @@ func (s sort) followMembers(ctx context.Context, f *fleet.Fleet, namespace strin
 		return nil, nil, nil, err
 	}
 	for i, client := range clients {
-		watcher, err := s.watch(ctx, client, namespace)
-		if err != nil {
-			return nil, nil, nil, fmt.Errorf("watching %s in %s: %w", s.what, into[i], err)
-		}
 		came, left := newCrowd(s.what+" that come into "+into[i], names), newCrowd(s.what+" that leave "+into[i], names)
 		well := newCrowd(s.what+" that become ready in "+into[i], s.awaited(names))
-		follow(ctx, watcher, func(event watch.EventType, object metav1.Object) {
+		if err := follow(ctx, s.watching(client, namespace), "", func(event watch.EventType, object metav1.Object) {
 			switch event {
 			case watch.Added:
 				came.saw(object.GetName())
@@ -301,7 +307,9 @@ func (s sort) followMembers(ctx context.Context, f *fleet.Fleet, namespace strin
 			if s.ready != nil && s.ready(object, 1) {
 				well.saw(object.GetName())
 			}
-		})
+		}); err != nil {
+			return nil, nil, nil, fmt.Errorf("watching %s in %s: %w", s.what, into[i], err)
+		}
 		arrived, gone, ready = append(arrived, came), append(gone, left), append(ready, well)
 	}
 	return arrived, gone, ready, nil
@@ -321,15 +329,13 @@ func (s sort) followHub(ctx context.Context, hub kubernetes.Interface, namespace
 	if s.ready == nil {
 		return ready, nil
 	}
-	watcher, err := s.watch(ctx, hub, namespace)
-	if err != nil {
-		return nil, fmt.Errorf("watching %s on the hub: %w", s.what, err)
-	}
-	follow(ctx, watcher, func(_ watch.EventType, object metav1.Object) {
+	if err := follow(ctx, s.watching(hub, namespace), "", func(_ watch.EventType, object metav1.Object) {
 		if s.ready(object, members) {
 			ready.saw(object.GetName())
 		}
-	})
+	}); err != nil {
+		return nil, fmt.Errorf("watching %s on the hub: %w", s.what, err)
+	}
 	return ready, nil
 }
 
@@ -455,8 +461,8 @@ func burstRows(at string, results []*burst, objects, members int, arrived []goal
 
 var deploymentSort = sort{
 	what: "Deployments",
-	watch: func(ctx context.Context, in kubernetes.Interface, namespace string) (watch.Interface, error) {
-		return in.AppsV1().Deployments(namespace).Watch(ctx, metav1.ListOptions{})
+	watch: func(ctx context.Context, in kubernetes.Interface, namespace string, options metav1.ListOptions) (watch.Interface, error) {
+		return in.AppsV1().Deployments(namespace).Watch(ctx, options)
 	},
 	create: func(ctx context.Context, in kubernetes.Interface, namespace, name string) error {
 		_, err := in.AppsV1().Deployments(namespace).Create(ctx, deploymentOf(name, 1), metav1.CreateOptions{})

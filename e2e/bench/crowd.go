@@ -104,22 +104,46 @@ func waitForAll(ctx context.Context, crowds ...*crowd) error {
 	return nil
 }
 
-// follow tells of every event of a watch until ctx ends.
-func follow(ctx context.Context, watcher watch.Interface, told func(watch.EventType, metav1.Object)) {
+// watching begins a watch with what comes after a resource version, or with all there is when that is empty.
+type watching func(ctx context.Context, since string) (watch.Interface, error)
+
+// follow tells of every event of a watch until ctx ends. An API server may end a watch, as that of a reader who is slow because
+// the processors are busy: it goes on where it was then.
+func follow(ctx context.Context, begin watching, since string, told func(watch.EventType, metav1.Object)) error {
+	watcher, err := begin(ctx, since)
+	if err != nil {
+		return err
+	}
 	go func() {
-		defer watcher.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case event, open := <-watcher.ResultChan():
-				if !open {
-					return
-				}
-				if object, ok := event.Object.(metav1.Object); ok {
-					told(event.Type, object)
-				}
+		for ctx.Err() == nil {
+			if watcher != nil {
+				since = tell(ctx, watcher, since, told)
+			}
+			if pause(ctx, 50*time.Millisecond) == nil {
+				watcher, _ = begin(ctx, since) // with an error nil, and tried again
 			}
 		}
 	}()
+	return nil
+}
+
+// tell tells of what a watch brings until it ends, and returns since when the next one has to begin.
+func tell(ctx context.Context, watcher watch.Interface, since string, told func(watch.EventType, metav1.Object)) string {
+	defer watcher.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return since
+		case event, open := <-watcher.ResultChan():
+			switch object, ok := event.Object.(metav1.Object); {
+			case !open:
+				return since
+			case event.Type == watch.Error:
+				return "" // what was before is not known any more
+			case ok:
+				since = object.GetResourceVersion()
+				told(event.Type, object)
+			}
+		}
+	}
 }

@@ -402,21 +402,17 @@ func newSightings(members int) *sightings {
 // follow notes what becomes of the Deployments, in the members and on the hub.
 func (s *sightings) follow(ctx context.Context, hub kubernetes.Interface, members []kubernetes.Interface) error {
 	for i, member := range members {
-		watcher, err := deploymentSort.watch(ctx, member, namespace)
-		if err != nil {
+		if err := follow(ctx, deploymentSort.watching(member, namespace), "", func(event watch.EventType, object metav1.Object) { s.seen(i, event, object) }); err != nil {
 			return fmt.Errorf("watching Deployments in a member: %w", err)
 		}
-		follow(ctx, watcher, func(event watch.EventType, object metav1.Object) { s.seen(i, event, object) })
 	}
-	watcher, err := deploymentSort.watch(ctx, hub, namespace)
-	if err != nil {
-		return fmt.Errorf("watching Deployments on the hub: %w", err)
-	}
-	follow(ctx, watcher, func(_ watch.EventType, object metav1.Object) {
+	if err := follow(ctx, deploymentSort.watching(hub, namespace), "", func(_ watch.EventType, object metav1.Object) {
 		if replicasReady(object) == replicas*s.members {
 			s.ready.saw(0, object.GetName())
 		}
-	})
+	}); err != nil {
+		return fmt.Errorf("watching Deployments on the hub: %w", err)
+	}
 	return nil
 }
 
