@@ -3,6 +3,7 @@ package apply
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -201,11 +202,22 @@ func (a *attempt) run(ctx context.Context) error {
 		}
 		a.making = false // it is there, and has to be read to know whose it is
 	}
-	if err := a.read(ctx); err != nil {
-		return err
+	var err error
+	for range mostReads {
+		if err = a.read(ctx); err != nil {
+			return err
+		}
+		if err = a.write(ctx); !errors.Is(err, errOvertaken) {
+			return err
+		}
 	}
-	return a.write(ctx)
+	return err
 }
+
+// mostReads is how often an object is read that others write while fields of it are taken back: for that nothing may have changed.
+const mostReads = 5
+
+var errOvertaken = errors.New("somebody else was quicker")
 
 // write applies the object if it may be written, in the way that what was read of it asks for.
 func (a *attempt) write(ctx context.Context) error {
@@ -272,6 +284,7 @@ func (e *Engine) clientFor(o *object) dynamic.ResourceInterface {
 
 // read gets the object as it is in the member.
 func (a *attempt) read(ctx context.Context) error {
+	a.live = nil
 	if live, seen := a.engine.seenAhead(ctx, a.entry.Key, a.object.ID); seen {
 		a.live = live
 		return nil
@@ -408,6 +421,9 @@ func (a *attempt) takeBack(ctx context.Context) error {
 		return fmt.Errorf("taking back what was added by hand: %w", err)
 	}
 	live, err := a.client.Patch(ctx, a.object.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: FieldManager})
+	if apierrors.IsConflict(err) {
+		return fmt.Errorf("taking back what was added by hand: %w: %w", errOvertaken, err)
+	}
 	if err != nil {
 		return fmt.Errorf("taking back what was added by hand: %w", err)
 	}

@@ -21,15 +21,32 @@ import (
 type ledger struct {
 	mu       sync.Mutex
 	requests []string
+	// meanwhile is what happens while the next patch is on its way.
+	meanwhile func()
 }
 
 func (l *ledger) watch(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(request *http.Request) (*http.Response, error) {
+		if request.Method == http.MethodPatch {
+			l.setMeanwhile(nil)()
+		}
 		l.mu.Lock()
 		l.requests = append(l.requests, request.Method+" "+request.URL.Path)
 		l.mu.Unlock()
 		return next.RoundTrip(request)
 	})
+}
+
+// setMeanwhile returns what was to happen before.
+func (l *ledger) setMeanwhile(do func()) func() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before := l.meanwhile
+	l.meanwhile = do
+	if before == nil {
+		return func() {}
+	}
+	return before
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
@@ -82,17 +99,17 @@ func TestANewObjectIsMadeWithoutLookingFirst(t *testing.T) {
 	r.makeNamespace()
 	l := r.count()
 
-	r.put(work("web", 1, r.deployment("web", 0)))
-	r.applied("web", 1)
-	r.asked(l, r.namespace, "a new object", "POST deployments")
+	r.put(work("c", 1, r.configMap("c", map[string]any{"a": "1"})))
+	r.applied("c", 1)
+	r.asked(l, r.namespace, "a new object", "POST configmaps")
 
-	r.put(work("web", 2, r.deployment("web", 1)))
-	r.applied("web", 2)
-	r.asked(l, r.namespace, "an object that was made, whose fields are taken back from its making", "GET deployments/web", "PATCH deployments/web", "PATCH deployments/web")
+	r.put(work("c", 2, r.configMap("c", map[string]any{"a": "2"})))
+	r.applied("c", 2)
+	r.asked(l, r.namespace, "an object that was made, whose fields are taken back from its making", "GET configmaps/c", "PATCH configmaps/c", "PATCH configmaps/c")
 
-	r.put(work("web", 3, r.deployment("web", 2)))
-	r.applied("web", 3)
-	r.asked(l, r.namespace, "an object that was applied before", "GET deployments/web", "PATCH deployments/web")
+	r.put(work("c", 3, r.configMap("c", map[string]any{"a": "3"})))
+	r.applied("c", 3)
+	r.asked(l, r.namespace, "an object that was applied before", "GET configmaps/c", "PATCH configmaps/c")
 
 	r.put(work("several", 1, r.configMap("one", nil), r.configMap("two", nil)))
 	r.applied("several", 1)
@@ -154,6 +171,32 @@ func TestWhatACreateRefusesIsApplied(t *testing.T) {
 		t.Errorf("the conditions are %v, want that spec.colour was dropped", report.Conditions)
 	}
 	r.asked(l, r.namespace, "a field that the member does not know", "POST deployments", "PATCH deployments/web", "PATCH deployments/web")
+}
+
+func TestWhatIsTakenBackWhileAnotherWritesIsTakenBackAtOnce(t *testing.T) {
+	r := newRig(t)
+	r.makeNamespace()
+	r.put(work("c", 1, r.configMap("c", map[string]any{"a": "1", "b": "1"})))
+	r.applied("c", 1)
+	l := r.count()
+	r.applied("c", 1)
+	r.asked(l, r.namespace, "an agent that starts again", "GET configmaps/c")
+
+	l.setMeanwhile(func() {
+		if _, err := r.client(configMaps).Patch(t.Context(), "c", types.MergePatchType, []byte(`{"metadata":{"annotations":{"seen":"yes"}}}`), metav1.PatchOptions{FieldManager: "controller"}); err != nil {
+			t.Error(err)
+		}
+	})
+	r.put(work("c", 2, r.configMap("c", map[string]any{"a": "2"})))
+	r.applied("c", 2)
+	r.asked(l, r.namespace, "an object that changes meanwhile", "GET configmaps/c", "PATCH configmaps/c", "GET configmaps/c", "PATCH configmaps/c", "PATCH configmaps/c")
+	live := r.get(configMaps, "c")
+	if data := text(live, "data"); data != "map[a:2]" || live.GetAnnotations()["seen"] != "yes" {
+		t.Errorf("data is %s and the annotations are %v", data, live.GetAnnotations())
+	}
+	if warnings := r.warnings.Load(); warnings > 0 {
+		t.Errorf("the log has %d warnings of what is as it should be", warnings)
+	}
 }
 
 func TestANewWorkMeetsWhatIsThereAsIfItHadBeenRead(t *testing.T) {
