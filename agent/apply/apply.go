@@ -3,7 +3,6 @@ package apply
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -85,9 +84,7 @@ func (e *Engine) applyObject(ctx context.Context, entry *state.Entry, p *progres
 	o.liveUID = a.result.GetUID()
 	o.sent, o.mark, o.checked = a.sent, manifest.FingerprintOf(a.desired, a.result), checkedOf(a.result)
 	o.dropped, o.merged, o.adopted = a.dropped, a.merged, o.adopted || a.adopted
-	if !a.stands {
-		e.metrics.applied.Inc()
-	}
+	e.metrics.applied.Inc()
 	if again && a.corrected() {
 		e.corrected(o, a, now)
 	}
@@ -117,12 +114,6 @@ func (a *attempt) owners() string {
 	if err != nil {
 		return unknown
 	}
-	// What was created with the object and its manifest does not name, such as defaults, nobody has added.
-	made, err := manifest.MadeFields(a.found, FieldManager)
-	if err != nil {
-		return unknown
-	}
-	added = slices.DeleteFunc(added, func(field string) bool { return slices.Contains(made, field) })
 	taken, err := manifest.OwnedOnce(after, before, FieldManager)
 	switch {
 	case err != nil, len(added)+len(taken) == 0:
@@ -178,10 +169,6 @@ type attempt struct {
 	// leased is true when desired names a field that is the member's as soon as somebody there sets it.
 	leased  bool
 	making  bool // nothing was read: it is written only if nothing is there
-	refused bool // a create was: it is made by an apply
-	stands  bool // the object is as it was created, and nothing was written
-	// found are the owners of fields before anything was taken back.
-	found   []metav1.ManagedFieldsEntry
 	sent    []byte
 	result  *unstructured.Unstructured // after
 	dropped []string
@@ -197,27 +184,16 @@ func (a *attempt) run(ctx context.Context) error {
 	}
 	if a.making = a.object.unmet; a.making {
 		a.object.unmet = false
-		if err := a.write(ctx); !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
+		if err := a.write(ctx); !apierrors.IsConflict(err) {
 			return err
 		}
 		a.making = false // it is there, and has to be read to know whose it is
 	}
-	var err error
-	for range mostReads {
-		if err = a.read(ctx); err != nil {
-			return err
-		}
-		if err = a.write(ctx); !errors.Is(err, errOvertaken) {
-			return err
-		}
+	if err := a.read(ctx); err != nil {
+		return err
 	}
-	return err
+	return a.write(ctx)
 }
-
-// mostReads is how often an object is read that others write while fields of it are taken back: for that nothing may have changed.
-const mostReads = 5
-
-var errOvertaken = errors.New("somebody else was quicker")
 
 // write applies the object if it may be written, in the way that what was read of it asks for.
 func (a *attempt) write(ctx context.Context) error {
@@ -226,11 +202,6 @@ func (a *attempt) write(ctx context.Context) error {
 	}
 	if err := a.prepare(); err != nil {
 		return err
-	}
-	if a.stands = a.isAsMade(); a.stands {
-		a.result = a.live
-		a.engine.observer.Seen(a.object.ID, a.result)
-		return nil
 	}
 	if err := a.takeBack(ctx); err != nil {
 		return err
@@ -284,7 +255,6 @@ func (e *Engine) clientFor(o *object) dynamic.ResourceInterface {
 
 // read gets the object as it is in the member.
 func (a *attempt) read(ctx context.Context) error {
-	a.live = nil
 	if live, seen := a.engine.seenAhead(ctx, a.entry.Key, a.object.ID); seen {
 		a.live = live
 		return nil
@@ -371,7 +341,7 @@ func (a *attempt) prepare() error {
 	}
 	manifest.Mark(desired, e.config.HubID, manifest.WorkRef{Namespace: e.config.WorkNamespace, Name: a.entry.Key})
 	retained := interpret.Retained(desired, e.observer.Autoscaled(desired))
-	a.desired = interpret.Strip(desired, a.live, retained, isOwn)
+	a.desired = interpret.Strip(desired, a.live, retained, FieldManager)
 	a.leased = slices.ContainsFunc(retained, func(field interpret.Field) bool {
 		_, named, _ := unstructured.NestedFieldNoCopy(a.desired.Object, field.Path...)
 		return named && !field.Allocated
@@ -384,15 +354,6 @@ func (a *attempt) prepare() error {
 	}
 	return nil
 }
-
-// isAsMade says whether the object is one that was created of this very manifest, and nobody has changed since. An apply would
-// only make its owner another.
-func (a *attempt) isAsMade() bool {
-	return a.live != nil && a.live.GetDeletionTimestamp() == nil && manifest.IsMade(a.live, manifest.Maker(FieldManager, a.sent)) &&
-		!manifest.EditedByHand(a.live) && len(manifest.Differences(a.desired, a.live)) == 0
-}
-
-func isOwn(entry metav1.ManagedFieldsEntry) bool { return manifest.IsOwn(entry, FieldManager) }
 
 // takeBack makes what people's kubectl added to an object that is ours go with the next apply.
 func (a *attempt) takeBack(ctx context.Context) error {
@@ -408,8 +369,7 @@ func (a *attempt) takeBack(ctx context.Context) error {
 	for _, field := range interpret.Retained(desired, a.engine.observer.Autoscaled(desired)) {
 		except = append(except, field.Path)
 	}
-	a.found = a.live.GetManagedFields()
-	entries, needed, err := manifest.TakeBack(a.found, FieldManager, except)
+	entries, needed, err := manifest.TakeBack(a.live.GetManagedFields(), FieldManager, except)
 	if err != nil || !needed {
 		return err
 	}
@@ -421,9 +381,6 @@ func (a *attempt) takeBack(ctx context.Context) error {
 		return fmt.Errorf("taking back what was added by hand: %w", err)
 	}
 	live, err := a.client.Patch(ctx, a.object.Name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: FieldManager})
-	if apierrors.IsConflict(err) {
-		return fmt.Errorf("taking back what was added by hand: %w: %w", errOvertaken, err)
-	}
 	if err != nil {
 		return fmt.Errorf("taking back what was added by hand: %w", err)
 	}
@@ -454,30 +411,8 @@ func (a *attempt) onlyAt() string {
 	return ""
 }
 
-// create makes an object that is most likely not there. That costs a member's API server three quarters of what the apply does that
-// makes it. The fields are owned by an update then, and by no apply: before the first apply they are taken back.
-func (a *attempt) create(ctx context.Context) error {
-	result, err := a.client.Create(ctx, a.desired, metav1.CreateOptions{
-		FieldManager: manifest.Maker(FieldManager, a.sent),
-		// Unknown fields would be left out without a word, else.
-		FieldValidation: metav1.FieldValidationStrict,
-	})
-	if err != nil {
-		return err
-	}
-	a.result = result
-	return nil
-}
-
-// send makes the object, or applies it.
+// send applies the object.
 func (a *attempt) send(ctx context.Context) error {
-	if a.making && !a.refused {
-		err := a.create(ctx)
-		if err == nil || apierrors.IsAlreadyExists(err) || isNamespaceMissing(err, a.object.Namespace) {
-			return err
-		}
-		a.refused = true // an apply may do it, or says what is wrong in the words that are known here
-	}
 	force := true
 	payload := a.sent
 	if version := a.onlyAt(); version != "" {

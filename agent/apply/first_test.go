@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"k8s.io/client-go/dynamic"
@@ -27,6 +28,35 @@ func (s *notedState) Hold(*linkv1.Work) bool {
 func (s *notedState) Put(context.Context, *linkv1.Work) error {
 	s.steps = append(s.steps, "durable")
 	return nil
+}
+
+func TestTheIntentOfANewWorkLetsItsObjectsSettle(t *testing.T) {
+	for _, c := range []struct {
+		reason       string
+		handledAfter time.Duration
+		want         time.Duration
+	}{
+		{"its objects were applied at once", 3 * time.Millisecond, 3*time.Millisecond + intentRest},
+		{"that takes long", time.Hour, firstLimit},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			e, err := New(Config{
+				Client: struct{ dynamic.Interface }{}, State: &emptyState{}, Contents: struct{ Contents }{}, HubID: "h", Now: time.Now,
+				Logger: slog.New(slog.DiscardHandler), Kinds: kindsThat{},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer e.queue.ShutDown()
+			handled := time.AfterFunc(c.handledAfter, func() { e.handledOnce("web") })
+			defer handled.Stop()
+			began := time.Now()
+			e.applyFirst(t.Context(), "web")
+			if waited := time.Since(began); waited != c.want {
+				t.Errorf("%s: it waited for %v, want %v", c.reason, waited, c.want)
+			}
+		})
+	}
 }
 
 func TestANewWorkWaitsForTheJournalOnlyBehindOthers(t *testing.T) {

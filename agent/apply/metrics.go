@@ -13,7 +13,7 @@ type metrics struct {
 func newMetrics(registry prometheus.Registerer, waiting func() int) metrics {
 	m := metrics{
 		applied: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "windlass_agent_applied_total", Help: "Objects created or applied in the member, changed by it or not.",
+			Name: "windlass_agent_applied_total", Help: "Objects applied in the member, changed by it or not.",
 		}),
 		corrections: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "windlass_agent_drift_corrections_total", Help: "Objects that were changed in the member and put right.",

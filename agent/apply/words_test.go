@@ -45,13 +45,6 @@ func owning(keys ...string) *unstructured.Unstructured {
 	return object
 }
 
-// made are the owners of a ConfigMap that the agent has created, with some keys.
-func made(keys ...string) []metav1.ManagedFieldsEntry {
-	entries := owning(keys...).GetManagedFields()
-	entries[1].Manager, entries[1].Operation = manifest.Maker(FieldManager, nil), metav1.ManagedFieldsOperationUpdate
-	return entries
-}
-
 func TestTheLogAlwaysSaysWhatWasPutRight(t *testing.T) {
 	for _, c := range []struct {
 		reason  string
@@ -63,13 +56,11 @@ func TestTheLogAlwaysSaysWhatWasPutRight(t *testing.T) {
 		{"no field of the manifest differed", attempt{before: "7"}, "or its fields had another manager"},
 		{"a hand had added fields", attempt{before: "7", live: owning("a", "b", "c"), result: owning("a")}, "added by hand: data.b, data.c"},
 		{"a hand had added many", attempt{before: "7", live: owning("a", "b", "c", "d", "e", "f", "g"), result: owning()}, "data.d, data.e and 2 more"},
-		{"a hand had added to what had been created with a default", attempt{before: "7", found: made("a", "default"), live: owning("a", "b", "default"), result: owning("a")},
-			"added by hand: data.b"},
 		{"another manager had a field", attempt{before: "7", live: owning("a"), result: owning("a", "b")}, "had another manager: data.b"},
 		{"both", attempt{before: "7", live: owning("a", "c"), result: owning("a", "b")}, "added by hand: data.c; had another manager: data.b"},
 		{"the owners are the same", attempt{before: "7", live: owning("a"), result: owning("a")}, "or its fields had another manager"},
 	} {
-		if got := c.attempt.differed(); !strings.Contains(got, c.want) || strings.Contains(got, "default") {
+		if got := c.attempt.differed(); !strings.Contains(got, c.want) {
 			t.Errorf("%s: it says %q, want %q", c.reason, got, c.want)
 		}
 	}

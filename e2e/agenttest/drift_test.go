@@ -125,6 +125,16 @@ func TestReplicasWithTheRetainLabelAreLeftToTheMember(t *testing.T) {
 	if replicas := text(r.get(deployments, "web"), "spec", "replicas"); replicas != "4" {
 		t.Errorf("it has %s replicas, want the 4 that the member's people set", replicas)
 	}
+
+	// Nor does the next change from the hub take them.
+	changed := r.deployment("web", 3)
+	changed["metadata"].(map[string]any)["labels"] = map[string]any{workv1alpha1.RetainReplicasLabel: "true", "changed": "yes"}
+	r.put(work("web", 2, changed))
+	r.applied("web", 2)
+	live := r.get(deployments, "web")
+	if replicas := text(live, "spec", "replicas"); replicas != "4" || live.GetLabels()["changed"] != "yes" {
+		t.Errorf("after a change from the hub it has %s replicas and the labels %v, want still 4", replicas, live.GetLabels())
+	}
 }
 
 func TestASuspendedWorkIsLeftAsItIs(t *testing.T) {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -119,7 +120,8 @@ func follow(ctx context.Context, begin watching, since string, told func(watch.E
 			if watcher != nil {
 				since = tell(ctx, watcher, since, told)
 			}
-			if pause(ctx, 50*time.Millisecond) == nil {
+			if pause(ctx, 10*time.Millisecond) == nil {
+				fmt.Fprintln(os.Stderr, "an API server has ended a watch of the bench, which begins it again: what it heard of meanwhile counts from then")
 				watcher, _ = begin(ctx, since) // with an error nil, and tried again
 			}
 		}

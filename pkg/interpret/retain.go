@@ -55,20 +55,20 @@ func appendPresent(fields []Field, desired *unstructured.Unstructured, field Fie
 
 // Strip returns desired without those of the fields that are the member's own in observed: fields
 // that another manager than the hub's owns there, and allocated fields that hold a value which the
-// hub's manager does not own; own says which managers are the hub's. What nobody else owns is sent, so that an object is created whole
-// and is put right again when the other manager is gone.
+// hub's manager does not own. What nobody else owns is sent, so that an object is created whole and
+// is put right again when the other manager is gone.
 //
 // When nothing is left out desired itself is returned. observed is the object in the member, with
 // its managedFields; nil when there is none. What is returned is both what to apply and what to
 // compare with for drift.
-func Strip(desired, observed *unstructured.Unstructured, fields []Field, own func(metav1.ManagedFieldsEntry) bool) *unstructured.Unstructured {
+func Strip(desired, observed *unstructured.Unstructured, fields []Field, manager string) *unstructured.Unstructured {
 	if observed == nil || len(fields) == 0 {
 		return desired
 	}
 	managers := observed.GetManagedFields()
 	stripped := desired
 	for _, field := range fields {
-		ours, others := owners(managers, own, field.Path)
+		ours, others := owners(managers, manager, field.Path)
 		leave := others
 		if field.Allocated && !ours && at(observed.Object, field.Path...) != nil {
 			leave = true
@@ -84,14 +84,19 @@ func Strip(desired, observed *unstructured.Unstructured, fields []Field, own fun
 	return stripped
 }
 
-// owners tells whether what a manager has applied or created owns the field or something in it, and
+// Retain is Retained and Strip in one.
+func Retain(desired, observed *unstructured.Unstructured, autoscaled bool, manager string) *unstructured.Unstructured {
+	return Strip(desired, observed, Retained(desired, autoscaled), manager)
+}
+
+// owners tells whether a manager's applied configuration owns the field or something in it, and
 // whether anybody else does.
-func owners(entries []metav1.ManagedFieldsEntry, own func(metav1.ManagedFieldsEntry) bool, path []string) (ours, others bool) {
+func owners(entries []metav1.ManagedFieldsEntry, manager string, path []string) (ours, others bool) {
 	for _, entry := range entries {
 		if !owns(entry, path) {
 			continue
 		}
-		if own(entry) {
+		if entry.Manager == manager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == "" {
 			ours = true
 		} else {
 			others = true

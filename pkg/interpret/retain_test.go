@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 const (
@@ -12,10 +11,6 @@ const (
 	replicasOfScaler = `{manager: kube-controller-manager, operation: Update, subresource: scale, fieldsV1: {"f:spec": {"f:replicas": {}}}}`
 	ownedByUsNoScale = `{manager: windlass, operation: Apply, fieldsV1: {"f:spec": {"f:template": {}}}}`
 )
-
-func isOurs(entry metav1.ManagedFieldsEntry) bool {
-	return entry.Manager == "windlass" && entry.Operation == metav1.ManagedFieldsOperationApply
-}
 
 func TestOnlyWhatIsTheMembersOwnIsLeftOut(t *testing.T) {
 	const plain = `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {replicas: 3, template: {}}}`
@@ -72,10 +67,9 @@ func TestOnlyWhatIsTheMembersOwnIsLeftOut(t *testing.T) {
 			for _, path := range test.leftOut {
 				remove(want.Object, path...)
 			}
-			fields := Retained(desired, test.autoscaled)
-			got := Strip(desired, nil, fields, isOurs)
+			got := Retain(desired, nil, test.autoscaled, "windlass")
 			if test.observed != "" {
-				got = Strip(desired, parseObject(t, test.observed), fields, isOurs)
+				got = Retain(desired, parseObject(t, test.observed), test.autoscaled, "windlass")
 			}
 			if diff := cmp.Diff(want.Object, got.Object); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)

@@ -2,8 +2,6 @@ package manifest
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -40,46 +38,20 @@ func isApply(entry metav1.ManagedFieldsEntry, manager string) bool {
 	return entry.Manager == manager && entry.Operation == metav1.ManagedFieldsOperationApply && entry.Subresource == ""
 }
 
-// Maker is the name under which a manager of server-side applies creates an object without one, by a create. It tells by a
-// hash what was created.
-func Maker(manager string, created []byte) string {
-	hash := sha256.Sum256(created)
-	return madeBy(manager) + hex.EncodeToString(hash[:8])
-}
-
-func madeBy(manager string) string { return manager + "-made-" }
-
-// isMade says whether an entry is the manager's by a create.
-func isMade(entry metav1.ManagedFieldsEntry, manager string) bool {
-	return entry.Operation == metav1.ManagedFieldsOperationUpdate && entry.Subresource == "" && strings.HasPrefix(entry.Manager, madeBy(manager))
-}
-
-// IsMade says whether the maker has created the object, and its manager applied nothing to it since.
-func IsMade(live *unstructured.Unstructured, maker string) bool {
-	return slices.ContainsFunc(live.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool {
-		return entry.Manager == maker && entry.Operation == metav1.ManagedFieldsOperationUpdate && entry.Subresource == ""
-	})
-}
-
-// IsOwn says whether an entry is the manager's own account of an object, by an apply or by a create.
-func IsOwn(entry metav1.ManagedFieldsEntry, manager string) bool {
-	return isApply(entry, manager) || isMade(entry, manager)
-}
-
-// TakeBack hands every field that a person's kubectl owns, or that the manager itself owns by a create, over to the manager of
-// server-side applies, so that its next apply removes those it does not name; fields that another manager owns too stay. Fields of a
-// person's at or below one of the paths in except are handed to nobody: they are left to the member. It returns false when there is
-// nothing to hand over.
+// TakeBack hands every field that a person's kubectl owns over to the manager of server-side
+// applies, so that its next apply removes those it does not name; fields that another manager owns
+// too stay. Fields at or below one of the paths in except are left to the member: they get a manager of their own, for what
+// nobody owns would be the hub's again. It returns false when there is nothing to hand over.
 func TakeBack(entries []metav1.ManagedFieldsEntry, manager string, except [][]string) ([]metav1.ManagedFieldsEntry, bool, error) {
-	isTaken := func(entry metav1.ManagedFieldsEntry) bool { return isHand(entry) || isMade(entry, manager) }
-	if !slices.ContainsFunc(entries, isTaken) {
+	if !slices.ContainsFunc(entries, isHand) {
 		return entries, false, nil
 	}
-	union := fieldpath.NewSet()
+	union, left := fieldpath.NewSet(), metav1.ManagedFieldsEntry{}
+	leftFields := fieldpath.NewSet()
 	target := -1
 	var rest []metav1.ManagedFieldsEntry
 	for _, entry := range entries {
-		if !isTaken(entry) && !isApply(entry, manager) {
+		if !isHand(entry) && !isApply(entry, manager) && !isLeft(entry, manager) {
 			rest = append(rest, entry)
 			continue
 		}
@@ -87,39 +59,58 @@ func TakeBack(entries []metav1.ManagedFieldsEntry, manager string, except [][]st
 		if err != nil {
 			return nil, false, err
 		}
-		if isApply(entry, manager) {
+		switch {
+		case isApply(entry, manager):
 			target = len(rest)
 			rest = append(rest, entry)
+			union = union.Union(fields)
+		case isLeft(entry, manager):
+			left, leftFields = entry, leftFields.Union(fields)
+		default:
+			ours := without(fields, except)
+			union = union.Union(ours)
+			if theirs := fields.Difference(ours); !theirs.Empty() {
+				left, leftFields = entry, leftFields.Union(theirs)
+			}
 		}
-		if isHand(entry) {
-			fields = without(fields, except)
-		}
-		union = union.Union(fields)
 	}
 	if target < 0 {
-		// The manager has applied nothing yet: the first entry that is taken becomes its own.
-		first := entries[slices.IndexFunc(entries, isTaken)]
+		// The manager has applied nothing yet: the first entry of a hand becomes its own.
+		first := entries[0]
+		for _, entry := range entries {
+			if isHand(entry) {
+				first = entry
+				break
+			}
+		}
 		first.Manager, first.Operation = manager, metav1.ManagedFieldsOperationApply
 		target = len(rest)
 		rest = append(rest, first)
 	}
-	raw, err := union.ToJSON()
-	if err != nil {
-		return nil, false, fmt.Errorf("writing the managed fields of %s: %w", manager, err)
+	if !leftFields.Empty() {
+		left.Manager, left.Operation = leftTo(manager), metav1.ManagedFieldsOperationUpdate
+		if err := setFields(&left, leftFields); err != nil {
+			return nil, false, err
+		}
+		rest = append(rest, left)
 	}
-	rest[target].FieldsV1 = metav1.NewFieldsV1(string(raw))
-	return rest, true, nil
+	return rest, true, setFields(&rest[target], union)
 }
 
-// MadeFields returns the fields that a manager owns by its create.
-func MadeFields(entries []metav1.ManagedFieldsEntry, manager string) ([]string, error) {
-	for _, entry := range entries {
-		if isMade(entry, manager) {
-			fields, err := fieldsOf(entry)
-			return pathsOf(fields), err
-		}
+// leftTo is the manager of what a person set that the manager of applies leaves to the member.
+func leftTo(manager string) string { return manager + "-member" }
+
+func isLeft(entry metav1.ManagedFieldsEntry, manager string) bool {
+	return entry.Manager == leftTo(manager) && entry.Operation == metav1.ManagedFieldsOperationUpdate && entry.Subresource == ""
+}
+
+func setFields(entry *metav1.ManagedFieldsEntry, fields *fieldpath.Set) error {
+	raw, err := fields.ToJSON()
+	if err != nil {
+		return fmt.Errorf("writing the managed fields of %s: %w", entry.Manager, err)
 	}
-	return nil, nil
+	entry.FieldsV1 = metav1.NewFieldsV1(string(raw))
+	return nil
 }
 
 // OwnedOnce returns the fields that a manager owns by its server-side applies in the first of two states of
@@ -133,15 +124,11 @@ func OwnedOnce(first, second []metav1.ManagedFieldsEntry, manager string) ([]str
 	if err != nil {
 		return nil, err
 	}
-	return pathsOf(had.Difference(has)), nil
-}
-
-func pathsOf(fields *fieldpath.Set) []string {
 	var paths []string
-	fields.Leaves().Iterate(func(path fieldpath.Path) {
+	had.Difference(has).Leaves().Iterate(func(path fieldpath.Path) {
 		paths = append(paths, strings.TrimPrefix(path.String(), "."))
 	})
-	return paths
+	return paths, nil
 }
 
 func appliedFields(entries []metav1.ManagedFieldsEntry, manager string) (*fieldpath.Set, error) {

@@ -383,25 +383,24 @@ func TestWhatPeopleAddedIsTakenBack(t *testing.T) {
 		entries []metav1.ManagedFieldsEntry
 		except  [][]string
 		want    string // the fields of our entry afterwards; "" when nothing is to be done
+		left    string // those that are the member's
 	}{
-		{"nothing by hand", []metav1.ManagedFieldsEntry{entry("windlass", "Apply", "", ours), entry("controller", "Update", "", theirs)}, nil, ""},
-		{"a scale by hand", []metav1.ManagedFieldsEntry{entry("windlass", "Apply", "", ours), entry("kubectl", "Update", "scale", theirs)}, nil, ""},
+		{"nothing by hand", []metav1.ManagedFieldsEntry{entry("windlass", "Apply", "", ours), entry("controller", "Update", "", theirs)}, nil, "", ""},
+		{"a scale by hand", []metav1.ManagedFieldsEntry{entry("windlass", "Apply", "", ours), entry("kubectl", "Update", "scale", theirs)}, nil, "", ""},
 		{"an edit", []metav1.ManagedFieldsEntry{entry("windlass", "Apply", "", ours), entry("kubectl-edit", "Update", "", theirs)}, nil,
-			`{"f:data":{"f:a":{},"f:b":{}},"f:spec":{"f:replicas":{}}}`},
+			`{"f:data":{"f:a":{},"f:b":{}},"f:spec":{"f:replicas":{}}}`, ""},
 		{"an apply by hand", []metav1.ManagedFieldsEntry{entry("kubectl", "Apply", "", theirs), entry("windlass", "Apply", "", ours)}, nil,
-			`{"f:data":{"f:a":{},"f:b":{}},"f:spec":{"f:replicas":{}}}`},
+			`{"f:data":{"f:a":{},"f:b":{}},"f:spec":{"f:replicas":{}}}`, ""},
 		{"an edit of what is left to the member", []metav1.ManagedFieldsEntry{entry("windlass", "Apply", "", ours), entry("kubectl-edit", "Update", "", theirs)},
-			[][]string{{"spec", "replicas"}}, `{"f:data":{"f:a":{},"f:b":{}}}`},
-		{"an object that we have not applied yet", []metav1.ManagedFieldsEntry{entry("kubectl-create", "Update", "", theirs)}, nil, theirs},
-		{"an object that we have created", []metav1.ManagedFieldsEntry{entry("controller", "Update", "", ours), entry(Maker("windlass", nil), "Update", "", theirs)},
-			[][]string{{"spec", "replicas"}}, theirs},
-		{"an edit of one that we have created", []metav1.ManagedFieldsEntry{entry(Maker("windlass", nil), "Update", "", ours), entry("kubectl-edit", "Update", "", theirs)},
-			[][]string{{"spec", "replicas"}}, `{"f:data":{"f:a":{},"f:b":{}}}`},
-		{"one whose status we were the first to write", []metav1.ManagedFieldsEntry{entry(Maker("windlass", nil), "Update", "status", theirs)}, nil, ""},
+			[][]string{{"spec", "replicas"}}, `{"f:data":{"f:a":{},"f:b":{}}}`, `{"f:spec":{"f:replicas":{}}}`},
+		{"an edit of something else later", []metav1.ManagedFieldsEntry{
+			entry("windlass", "Apply", "", ours), entry(leftTo("windlass"), "Update", "", `{"f:spec":{"f:replicas":{}}}`), entry("kubectl-edit", "Update", "", `{"f:data":{"f:b":{}}}`)},
+			[][]string{{"spec", "replicas"}}, `{"f:data":{"f:a":{},"f:b":{}}}`, `{"f:spec":{"f:replicas":{}}}`},
+		{"an object that we have not applied yet", []metav1.ManagedFieldsEntry{entry("kubectl-create", "Update", "", theirs)}, nil, theirs, ""},
 	} {
 		live := &unstructured.Unstructured{Object: map[string]any{}}
 		live.SetManagedFields(c.entries)
-		if edited := EditedByHand(live); edited != slices.ContainsFunc(c.entries, isHand) {
+		if edited := EditedByHand(live); edited != (c.want != "") {
 			t.Errorf("%s: that it was edited by hand is %v", c.reason, edited)
 		}
 		got, needed, err := TakeBack(c.entries, "windlass", c.except)
@@ -415,42 +414,24 @@ func TestWhatPeopleAddedIsTakenBack(t *testing.T) {
 		if !needed {
 			continue
 		}
-		var owned []string
+		if slices.ContainsFunc(got, isHand) {
+			t.Errorf("%s: a hand's entry is left: %v", c.reason, got)
+		}
+		left := ""
 		for _, e := range got {
-			if isHand(e) || isMade(e, "windlass") {
-				t.Errorf("%s: an entry that is taken back is left: %v", c.reason, got)
+			if e.Manager == "windlass" && e.Operation == "Apply" && string(e.FieldsV1.GetRawBytes()) != c.want {
+				t.Errorf("%s: our fields are %s, want %s", c.reason, e.FieldsV1.GetRawBytes(), c.want)
 			}
-			if isApply(e, "windlass") {
-				owned = append(owned, string(e.FieldsV1.GetRawBytes()))
+			if isLeft(e, "windlass") {
+				left += string(e.FieldsV1.GetRawBytes())
 			}
 		}
-		if !slices.Equal(owned, []string{c.want}) {
-			t.Errorf("%s: our fields are %s, want %s once", c.reason, owned, c.want)
+		if left != c.left {
+			t.Errorf("%s: left to the member is %q, want %q", c.reason, left, c.left)
 		}
 	}
 	if _, _, err := TakeBack([]metav1.ManagedFieldsEntry{entry("kubectl", "Update", "", "{")}, "windlass", nil); err == nil {
 		t.Error("broken fields are taken back without an error")
-	}
-}
-
-func TestAnObjectIsAsItWasMadeUntilItsManagerAppliesIt(t *testing.T) {
-	maker := Maker("windlass", []byte("this"))
-	for _, c := range []struct {
-		reason  string
-		entries []metav1.ManagedFieldsEntry
-		want    bool
-	}{
-		{"it was created of this", []metav1.ManagedFieldsEntry{entry("controller", "Update", "status", "{}"), entry(maker, "Update", "", "{}")}, true},
-		{"of something else", []metav1.ManagedFieldsEntry{entry(Maker("windlass", []byte("that")), "Update", "", "{}")}, false},
-		{"by a manager with another name", []metav1.ManagedFieldsEntry{entry(Maker("another", []byte("this")), "Update", "", "{}")}, false},
-		{"it was applied", []metav1.ManagedFieldsEntry{entry("windlass", "Apply", "", "{}")}, false},
-		{"nobody says whose it is", nil, false},
-	} {
-		live := &unstructured.Unstructured{Object: map[string]any{}}
-		live.SetManagedFields(c.entries)
-		if got := IsMade(live, maker); got != c.want {
-			t.Errorf("%s: that it is as it was made is %v", c.reason, got)
-		}
 	}
 }
 

@@ -61,7 +61,7 @@ func (p *passes) next(key types.NamespacedName, clusters int, now time.Time) tim
 
 // gathered is next for a binding of few clusters: it waits for what else is said of it in the same moment.
 func (p *passes) gathered(key types.NamespacedName, t turn, now time.Time) time.Duration {
-	if !t.waits {
+	if !t.waits || t.at.Sub(now) > p.gather { // a binding that had many clusters waits for no turn any more
 		t = turn{at: now.Add(p.gather), waits: true}
 	}
 	wait := t.at.Sub(now)
