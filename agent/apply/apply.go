@@ -203,7 +203,17 @@ func (a *attempt) write(ctx context.Context) error {
 	if err := a.prepare(); err != nil {
 		return err
 	}
-	if err := a.takeBack(ctx); err != nil {
+	switch err := a.takeBack(ctx); {
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err):
+		// It is a write of what is there, which may break a rule of the member that the manifest keeps: that goes first then.
+		if a.send(ctx) != nil {
+			return err
+		}
+		a.live = a.result
+		if err := a.takeBack(ctx); err != nil {
+			return err
+		}
+	case err != nil:
 		return err
 	}
 	err := a.send(ctx)

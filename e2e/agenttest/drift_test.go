@@ -1,6 +1,7 @@
 package agenttest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -135,6 +136,68 @@ func TestReplicasWithTheRetainLabelAreLeftToTheMember(t *testing.T) {
 	if replicas := text(live, "spec", "replicas"); replicas != "4" || live.GetLabels()["changed"] != "yes" {
 		t.Errorf("after a change from the hub it has %s replicas and the labels %v, want still 4", replicas, live.GetLabels())
 	}
+}
+
+func TestAnEditedObjectThatBreaksARuleOfTheMemberIsCuredByAManifestThatKeepsIt(t *testing.T) {
+	r := newRig(t)
+	r.put(work("c", 1, r.configMap("c", map[string]any{"a": "1"})))
+	r.applied("c", 1)
+	r.end()
+	r.byHand(configMaps, "c", `{"data":{"b":"by hand"}}`)
+	r.rule("object.metadata.?labels.team.hasValue()", "every ConfigMap has a team")
+	r.start()
+	if report := r.refused("c", "Rejected"); !strings.Contains(report.Message, "every ConfigMap has a team") {
+		t.Errorf("the message is %q", report.Message)
+	}
+
+	cured := r.configMap("c", map[string]any{"a": "2"})
+	cured["metadata"].(map[string]any)["labels"] = map[string]any{"team": "web"}
+	r.put(work("c", 2, cured))
+	r.applied("c", 2)
+	live := r.get(configMaps, "c")
+	if data := text(live, "data"); data != "map[a:2]" || live.GetLabels()["team"] != "web" {
+		t.Errorf("data is %s and the labels are %v", data, live.GetLabels())
+	}
+}
+
+// rule forbids in the test's namespace to write ConfigMaps that do not keep it, and returns when that has effect.
+func (r *rig) rule(expression, message string) {
+	r.Helper()
+	admission := schema.GroupVersion{Group: "admissionregistration.k8s.io", Version: "v1"}
+	for resource, object := range map[string]map[string]any{
+		"validatingadmissionpolicies": {
+			"kind": "ValidatingAdmissionPolicy", "spec": map[string]any{
+				"matchConstraints": map[string]any{"resourceRules": []any{map[string]any{
+					"apiGroups": []any{""}, "apiVersions": []any{"v1"}, "operations": []any{"CREATE", "UPDATE"}, "resources": []any{"configmaps"},
+				}}},
+				"validations": []any{map[string]any{"expression": expression, "message": message}},
+			},
+		},
+		"validatingadmissionpolicybindings": {
+			"kind": "ValidatingAdmissionPolicyBinding", "spec": map[string]any{
+				"policyName": r.namespace, "validationActions": []any{"Deny"},
+				"matchResources": map[string]any{"namespaceSelector": map[string]any{"matchLabels": map[string]any{"kubernetes.io/metadata.name": r.namespace}}},
+			},
+		},
+	} {
+		object["apiVersion"], object["metadata"] = admission.String(), map[string]any{"name": r.namespace}
+		client := r.clients.Dynamic.Resource(admission.WithResource(resource))
+		if _, err := client.Create(r.Context(), &unstructured.Unstructured{Object: object}, metav1.CreateOptions{}); err != nil {
+			r.Fatal(err)
+		}
+		r.Cleanup(func() {
+			if err := client.Delete(context.Background(), r.namespace, metav1.DeleteOptions{}); err != nil {
+				r.Error(err)
+			}
+		})
+	}
+	r.until("the rule to have effect", func() error {
+		_, err := r.client(configMaps).Patch(r.Context(), "c", types.MergePatchType, []byte(`{"metadata":{"annotations":{"tried":"yes"}}}`), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
+		if err == nil {
+			return errors.New("a ConfigMap that breaks it can be written")
+		}
+		return nil
+	})
 }
 
 func TestASuspendedWorkIsLeftAsItIs(t *testing.T) {

@@ -15,7 +15,7 @@ func (b breakdowns) names() []string {
 	seen := map[string]bool{}
 	for _, run := range b {
 		for name, value := range run {
-			if math.Abs(value) >= 0.005 {
+			if math.Abs(value) >= 0.05 {
 				seen[name] = true
 			}
 		}

@@ -117,12 +117,13 @@ func follow(ctx context.Context, begin watching, since string, told func(watch.E
 	}
 	go func() {
 		for ctx.Err() == nil {
-			if watcher != nil {
-				since = tell(ctx, watcher, since, told)
+			since = tell(ctx, watcher, since, told)
+			if ctx.Err() == nil {
+				fmt.Fprintln(os.Stderr, "an API server has ended a watch of the bench, which begins it again: what came meanwhile is seen late")
 			}
-			if pause(ctx, 10*time.Millisecond) == nil {
-				fmt.Fprintln(os.Stderr, "an API server has ended a watch of the bench, which begins it again: what it heard of meanwhile counts from then")
-				watcher, _ = begin(ctx, since) // with an error nil, and tried again
+			for again := true; again && pause(ctx, 10*time.Millisecond) == nil; {
+				watcher, err = begin(ctx, since)
+				again = err != nil
 			}
 		}
 	}()

@@ -19,7 +19,7 @@ type scheduling struct {
 }
 
 func (s *scheduling) scenario() scenario {
-	s.sizes = agentCounts{sizes{100, 1000}}
+	s.sizes = agentCounts{sizes{100, 1000, 5000}}
 	return scenario{
 		name: "schedule", what: "Deployments at once under each strategy, from the first binding until the last work has been written and sent", takes: "6 minutes",
 		flags: func(flags *flag.FlagSet) {
