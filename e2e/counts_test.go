@@ -107,14 +107,7 @@ func messages(family, direction string) string {
 	return fmt.Sprintf(`windlass_hub_link_messages_total\{direction="%s",family="%s"\}`, direction, family)
 }
 
-// An object costs the store and the link what was agreed, from its creation to its end, and not one
-// write or message more.
-func TestAnObjectCostsTheStoreAndTheLinkWhatWasAgreed(t *testing.T) {
-	f := fleet.Shared(t)
-	f.RestartHubWith(t, patient)
-	f.AwaitReady(t)
-	namespace := f.Hub().Namespace(t)
-	f.Hub().Apply(t, fill(namespace, `
+const settingsPolicy = `
 apiVersion: policy.karmada.io/v1alpha1
 kind: PropagationPolicy
 metadata: {name: settings, namespace: NAMESPACE}
@@ -123,7 +116,16 @@ spec:
   - {apiVersion: v1, kind: ConfigMap}
   placement:
     clusterAffinity: {clusterNames: [member1, member2]}
-`))
+`
+
+// An object costs the store and the link what was agreed, from its creation to its end, and not one
+// write or message more.
+func TestAnObjectCostsTheStoreAndTheLinkWhatWasAgreed(t *testing.T) {
+	f := fleet.Shared(t)
+	f.RestartHubWith(t, patient)
+	f.AwaitReady(t)
+	namespace := f.Hub().Namespace(t)
+	f.Hub().Apply(t, fill(namespace, settingsPolicy))
 	// The first object of a namespace, and of a kind, costs what no other does: it is not counted.
 	first := configMap(namespace, "first")
 	propagate(t, f, first)
@@ -164,6 +166,49 @@ spec:
 	}
 	if t.Failed() {
 		t.Logf("all that was spent:\n%s", spent)
+	}
+}
+
+// A hub that comes back finds everything as it left it, and writes none of it again: with 1,000 clusters of 100 objects that would be
+// 100,000 writes.
+func TestAHubThatIsRestartedWritesNothingOfWhatStands(t *testing.T) {
+	f := fleet.Shared(t)
+	f.RestartHubWith(t, patient)
+	f.AwaitReady(t)
+	namespace := f.Hub().Namespace(t)
+	f.Hub().Apply(t, fill(namespace, settingsPolicy))
+	var objects []fleet.Object
+	for i := range countedObjects {
+		objects = append(objects, configMap(namespace, fmt.Sprintf("settings-%d", i)))
+	}
+	propagate(t, f, objects...)
+	f.Hub().NothingLeaves(t, "Namespace") // of what earlier tests have left, which is written, too
+
+	f.RestartHubWith(t, patient)
+	f.AwaitReady(t)
+	if err := eventually(t.Context(), func() error {
+		spent := counters(t, f)
+		for _, controller := range []string{"binding", "status", "policy", "scheduler"} {
+			if passes := spent.sum(`windlass_hub_controller_runtime_reconcile_total\{controller="` + controller + `",.*`); passes < countedObjects {
+				return fmt.Errorf("controller %s has looked %d times, and there are %d objects", controller, passes, countedObjects)
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	// Whatever was found in what stands is under way before what comes now, and the hub is at work.
+	later := configMap(namespace, "later")
+	propagate(t, f, later)
+
+	spent := counters(t, f)
+	for resource, most := range map[string]int{
+		"propagationworks":    2*countedMembers + races, // of the later one, its status too
+		"propagationbindings": 2 + races,
+	} {
+		if got := spent.sum(writes(resource, "create", "update", "delete")); got > most {
+			t.Errorf("%d writes of %s after the restart, want at most %d, of the object that was made then:\n%s", got, resource, most, spent)
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/dynamic/dynamicinformer"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -32,6 +33,7 @@ type herd struct {
 	env    *environment
 	hub    *cluster.Hub
 	api    dynamic.Interface
+	heads  metadata.Interface // of objects nothing but their metadata
 	meter  *meter
 	agents int
 	// processes of agents, each with many.
@@ -68,6 +70,9 @@ func newHerd(ctx context.Context, env *environment) (h *herd, err error) {
 	}
 	config.QPS = -1
 	if h.api, err = dynamic.NewForConfig(config); err != nil {
+		return h, err
+	}
+	if h.heads, err = metadata.NewForConfig(config); err != nil {
 		return h, err
 	}
 	if h.meter, err = newMeter(config, h.hub.Process); err != nil {

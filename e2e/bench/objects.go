@@ -150,6 +150,19 @@ func many(ctx context.Context, n int, do func(ctx context.Context, i int) error)
 	return group.Wait()
 }
 
+// versions are the resource versions of all objects of a kind, by their names.
+func (h *herd) versions(ctx context.Context, resource schema.GroupVersionResource) (map[string]string, error) {
+	list, err := h.heads.Resource(resource).Namespace(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("listing %s: %w", resource.Resource, err)
+	}
+	versions := make(map[string]string, len(list.Items))
+	for i := range list.Items {
+		versions[list.Items[i].GetName()] = list.Items[i].GetResourceVersion()
+	}
+	return versions, nil
+}
+
 // list names the objects with a label.
 func (h *herd) list(ctx context.Context, resource schema.GroupVersionResource, selector string) ([]string, error) {
 	list, err := h.api.Resource(resource).Namespace(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})

@@ -78,6 +78,8 @@ const stableAfter = 2*time.Minute + time.Second
 // stormTable has one value for each run; but delays, of new objects, one for each delivery.
 type stormTable struct {
 	works, bindings, clusters, leases, rest, received, sent, cpu, agentCPU, apiReady, linkReady, half, most, last, delays []float64
+	// again are the bindings that stood before and were written.
+	again []float64
 	// others are what the rest is made up of.
 	others breakdowns
 }
@@ -101,6 +103,10 @@ func (t *stormTable) count(all spending, newWorks float64) {
 }
 
 func (s *storm) once(ctx context.Context, h *herd, run int, t *stormTable) error {
+	stood, err := h.versions(ctx, bindings)
+	if err != nil {
+		return err
+	}
 	before, err := h.state(ctx)
 	if err != nil {
 		return err
@@ -153,6 +159,17 @@ func (s *storm) once(ctx context.Context, h *herd, run int, t *stormTable) error
 	if err != nil {
 		return err
 	}
+	now, err := h.versions(ctx, bindings)
+	if err != nil {
+		return err
+	}
+	again := 0
+	for name, version := range stood {
+		if now[name] != version {
+			again++
+		}
+	}
+	t.again = append(t.again, float64(again))
 	all := spending{cpu: spent.cpu, counters: spent.counters}
 	each := float64(min(s.meanwhile, s.agents))
 	t.count(all, float64(made)*each)
@@ -248,7 +265,8 @@ func (t *stormTable) rows(s *storm) []row {
 	at := fmt.Sprintf("%s agents, %s works each", grouped(int64(s.agents)), grouped(int64(s.works)))
 	rows := []row{
 		{at: at, what: "etcd writes of works, without new ones", unit: count, values: t.works, goals: when(s.asks(), atMost(0))},
-		{at: at, what: "etcd writes of bindings", unit: count, values: t.bindings},
+		{at: at, what: "etcd writes of bindings, those of the new objects", unit: count, values: t.bindings},
+		{at: at, what: "bindings that stood before and were written", unit: count, values: t.again, goals: when(s.asks(), atMost(0))},
 		{at: at, what: "etcd writes of clusters", unit: count, values: t.clusters},
 		{at: at, what: "etcd writes of leases", unit: count, values: t.leases},
 		{at: at, what: "etcd writes of all else, the new objects' own included", unit: count, values: t.rest},
