@@ -93,7 +93,6 @@ type rig struct {
 	byNamespace bool
 	limited     *member.Clients
 
-	warnings atomic.Int32 // in the agent's log
 	engine   *apply.Engine
 	observer *observe.Observer
 	store    *state.Store
@@ -135,7 +134,7 @@ func (r *rig) clear() {
 // start starts the agent's parts; what it kept in the member is there again.
 func (r *rig) start() {
 	r.Helper()
-	logger := slog.New(slog.NewTextHandler(testLog{r.T, &r.warnings}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	logger := slog.New(slog.NewTextHandler(testLog{r.T}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	clients := cmp.Or(r.limited, r.clients)
 	kinds := member.NewKinds(clients, logger)
 	var err error
@@ -181,15 +180,9 @@ func (r *rig) start() {
 	r.Cleanup(r.end)
 }
 
-type testLog struct {
-	t        *testing.T
-	warnings *atomic.Int32
-}
+type testLog struct{ t *testing.T }
 
 func (l testLog) Write(line []byte) (int, error) {
-	if strings.Contains(string(line), "level=WARN") {
-		l.warnings.Add(1)
-	}
 	l.t.Log(strings.TrimSpace(string(line)))
 	return len(line), nil
 }
