@@ -219,19 +219,39 @@ func (h *herd) stop() {
 
 // rest lets everything come to an end, and then finds out what an idle hub spends.
 func (h *herd) rest(ctx context.Context, long time.Duration) error {
-	if err := pause(ctx, settling); err != nil {
+	if err := h.calm(ctx); err != nil {
 		return err
 	}
+	var err error
+	h.idle, err = h.idling(ctx, long)
+	return err
+}
+
+// calm returns when a hub spends no less than in the moment before, by a tenth: one that agents have just joined is not idle yet,
+// and what is measured over it would be less than it is.
+func (h *herd) calm(ctx context.Context) error {
+	last := time.Duration(0)
+	for range 20 {
+		now, err := h.idling(ctx, settling)
+		if err != nil || last > 0 && now.cpu*10 >= last*9 {
+			return err
+		}
+		last = now.cpu
+	}
+	return nil
+}
+
+// idling is what a hub spends while nothing is asked of it.
+func (h *herd) idling(ctx context.Context, long time.Duration) (spending, error) {
 	before, err := h.meter.begin(ctx)
 	if err != nil {
-		return err
+		return spending{}, err
 	}
 	if err := pause(ctx, long); err != nil {
-		return err
+		return spending{}, err
 	}
 	after, err := h.meter.end(ctx)
-	h.idle = after.since(before)
-	return err
+	return after.since(before), err
 }
 
 // settling is how long a hub is given to write what it writes by time: policies' statuses, above all.

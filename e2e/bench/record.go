@@ -93,7 +93,8 @@ func record(path, name, section string) error {
 	return nil
 }
 
-// replaceBlock replaces what stands between two marks, or appends it with them.
+// replaceBlock replaces what stands between two marks. What is new comes with them after the last scenario, before what people have written
+// of all of them, or else at the end.
 func replaceBlock(text, name, content string) (string, error) {
 	begin, end := fmt.Sprintf("<!-- %s -->\n", name), fmt.Sprintf("<!-- end of %s -->\n", name)
 	before, rest, found := strings.Cut(text, begin)
@@ -107,7 +108,12 @@ func replaceBlock(text, name, content string) (string, error) {
 	case text == "":
 		return block, nil
 	}
-	return strings.TrimRight(text, "\n") + "\n\n" + block, nil
+	until := len(text)
+	if last := strings.LastIndex(text, "<!-- end of bench "); last >= 0 {
+		until = last + strings.Index(text[last:], "\n") + 1
+	}
+	before, after = strings.TrimRight(text[:until], "\n")+"\n\n", text[until:]
+	return before + block + after, nil
 }
 
 // goalsIn gathers the rows with a goal from all sections of a text, as a table of its own.

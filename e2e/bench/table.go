@@ -88,8 +88,11 @@ func grouped(n int64) string {
 	return digits
 }
 
+// inBytes writes three or four digits.
 func inBytes(value float64) string {
 	switch {
+	case math.Abs(value) >= 1e9:
+		return fmt.Sprintf("%.2f GB", value/1e9)
 	case math.Abs(value) >= 1e6:
 		return fmt.Sprintf("%.1f MB", value/1e6)
 	case math.Abs(value) >= 1e3:
@@ -98,14 +101,17 @@ func inBytes(value float64) string {
 	return inCount(value) + " B"
 }
 
+// inTime writes three or four digits: with fewer a goal would look reached that is missed by little.
 func inTime(value float64) string {
 	switch d := time.Duration(value); {
 	case d.Abs() >= 10*time.Second:
 		return fmt.Sprintf("%.1f s", d.Seconds())
 	case d.Abs() >= time.Second:
 		return fmt.Sprintf("%.2f s", d.Seconds())
-	case d.Abs() >= time.Millisecond:
+	case d.Abs() >= 10*time.Millisecond:
 		return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+	case d.Abs() >= time.Millisecond:
+		return fmt.Sprintf("%.2f ms", float64(d)/float64(time.Millisecond))
 	}
 	return fmt.Sprintf("%.0f µs", value/1e3)
 }

@@ -29,17 +29,21 @@ func TestATableShowsWhatItsValuesCanBear(t *testing.T) {
 		{"the median of runs counts for a goal", row{what: "last", unit: duration, values: []float64{9e8, 1e8, 2e8}, goals: atMost(3e8)},
 			"|  | last | 200.0 ms | 100.0 ms – 900.0 ms |  |  | 3 runs | 300.0 ms: reached |"},
 		{"of runs there is no p99, however many", row{what: "last", unit: duration, values: values(300)},
-			"|  | last | 150.5 ms | 1.0 ms – 300.0 ms |  |  | 300 runs |  |"},
+			"|  | last | 150.5 ms | 1.00 ms – 300.0 ms |  |  | 300 runs |  |"},
 		{"the better one of two runs does not stand for both", row{what: "last", unit: duration, values: []float64{1e8, 4e8}, goals: atMost(2e8)},
 			"|  | last | 250.0 ms | 100.0 ms – 400.0 ms |  |  | 2 runs | 200.0 ms: **not reached** |"},
+		{"what is missed by little looks so", row{what: "hub CPU", unit: cpu, values: []float64{6.53e6}, goals: atMost(6.5e6)},
+			"|  | hub CPU | 6.53 ms |  |  |  | 1 run | 6.50 ms: **not reached** |"},
+		{"what is large is not written in what is small", row{what: "resident", unit: memory, values: []float64{2763.8e6}},
+			"|  | resident | 2.76 GB |  |  |  | 1 run |  |"},
 		{"199 samples have none either", row{what: "one", unit: duration, samples: true, values: values(199)},
-			"|  | one | 100.0 ms | 1.0 ms – 199.0 ms |  |  | 199 samples |  |"},
+			"|  | one | 100.0 ms | 1.00 ms – 199.0 ms |  |  | 199 samples |  |"},
 		{"200 samples have a p99, and a goal for it", row{what: "one", unit: duration, samples: true, values: values(200), goals: []goal{{50, 1e8}, {99, 1e8}}},
-			"|  | one | 100.0 ms | 1.0 ms – 200.0 ms | 198.0 ms |  | 200 samples | 100.0 ms, p99 100.0 ms: **not reached** |"},
+			"|  | one | 100.0 ms | 1.00 ms – 200.0 ms | 198.0 ms |  | 200 samples | 100.0 ms, p99 100.0 ms: **not reached** |"},
 		{"next to nothing has no sign", row{what: "puts", unit: count, values: []float64{-0.004, -0.02}},
 			"|  | puts | -0.01 | -0.02 – 0.00 |  |  | 2 runs |  |"},
 		{"a p99.9 needs 2,000", row{what: "one", unit: duration, samples: true, values: values(2000)},
-			"|  | one | 1.00 s | 1.0 ms – 2.00 s | 1.98 s | 2.00 s | 2,000 samples |  |"},
+			"|  | one | 1.00 s | 1.00 ms – 2.00 s | 1.98 s | 2.00 s | 2,000 samples |  |"},
 	} {
 		if got := "| " + strings.Join(test.row.sorted().cells(), " | ") + " |"; got != test.want {
 			t.Errorf("%s: got  %s\nwant %s", test.reason, got, test.want)
@@ -54,11 +58,11 @@ func TestATableBeginsWithWhatIsTheSameInEveryRun(t *testing.T) {
 		{at: "10 agents", what: "nothing was measured", unit: count},
 		{at: "10 agents", what: "puts", unit: count, values: []float64{2}},
 	})
-	want := `| size       | what | median | of    |
-| ---------- | ---- | ------ | ----- |
-| 10 agents  | puts | 2      | 1 run |
-| 10 agents  | time | 1.0 ms | 1 run |
-| 100 agents | puts | 3      | 1 run |
+	want := `| size       | what | median  | of    |
+| ---------- | ---- | ------- | ----- |
+| 10 agents  | puts | 2       | 1 run |
+| 10 agents  | time | 1.00 ms | 1 run |
+| 100 agents | puts | 3       | 1 run |
 `
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -90,7 +94,7 @@ func TestARecordTakesThePlaceOfTheOlderOneAndOfNothingElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "# Benchmarks\n\n<!-- bench a -->\nnew a\n<!-- end of bench a -->\n\n<!-- goals -->\n|\n|\n<!-- end of goals -->\n\n<!-- bench b -->\nold b\n<!-- end of bench b -->\n"
+	want := "# Benchmarks\n\n<!-- bench a -->\nnew a\n<!-- end of bench a -->\n\n<!-- bench b -->\nold b\n<!-- end of bench b -->\n\n<!-- goals -->\n|\n|\n<!-- end of goals -->\n"
 	if string(got) != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
