@@ -121,7 +121,7 @@ func (a *Agent) Start(ctx context.Context) error {
 func (a *Agent) Launch() error {
 	flags := []string{
 		"--hub=" + a.config.Hub, "--cluster-name=" + a.config.ClusterName, "--token-file=" + a.tokenPath(),
-		"--kubeconfig=" + a.config.Member.Kubeconfig(), "--health-listen=" + a.health,
+		"--kubeconfig=" + a.config.Member.AgentKubeconfig(), "--health-listen=" + a.health,
 	}
 	if a.config.Config != "" {
 		flags = append(flags, "--config="+a.configPath())

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -128,7 +129,46 @@ func (m *Member) start(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	if err := m.admitAgent(ctx); err != nil {
+		return fmt.Errorf("making the service account of its agent: %w", err)
+	}
 	return m.until(ctx, "its nodes to be ready", nodes, m.nodesReady)
+}
+
+// AgentKubeconfig returns the path of the kubeconfig by which an agent reaches the member: as a service account with all rights,
+// which is what the agent's chart makes of it. Its token is looked at once in ten seconds and the administrator's
+// certificate with each request, so it is also what makes requests of an agent cost what they cost in a user's cluster.
+func (m *Member) AgentKubeconfig() string { return filepath.Join(m.config.Dir, "agent.kubeconfig") }
+
+// admitAgent makes the agent's service account, unless there is one, and writes its kubeconfig.
+func (m *Member) admitAgent(ctx context.Context) error {
+	const name, namespace = "windlass-agent", "kube-system"
+	metadata := map[string]any{"name": name}
+	accounts := "/api/v1/namespaces/" + namespace + "/serviceaccounts"
+	for path, object := range map[string]any{
+		accounts: map[string]any{"metadata": metadata},
+		"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings": map[string]any{
+			"metadata": metadata,
+			"roleRef":  map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+			"subjects": []any{map[string]any{"kind": "ServiceAccount", "name": name, "namespace": namespace}},
+		},
+	} {
+		err := m.client.Create(ctx, path, object)
+		var status *StatusError
+		if err != nil && !(errors.As(err, &status) && status.Code == http.StatusConflict) {
+			return err
+		}
+	}
+	request := map[string]any{"spec": map[string]any{"expirationSeconds": 365 * 24 * 60 * 60}}
+	var answer struct {
+		Status struct {
+			Token string `json:"token"`
+		} `json:"status"`
+	}
+	if err := m.client.do(ctx, http.MethodPost, accounts+"/"+name+"/token", request, &answer); err != nil {
+		return err
+	}
+	return m.writeKubeconfig(m.AgentKubeconfig(), map[string]any{"token": answer.Status.Token})
 }
 
 // startNodes starts what plays the member's nodes, or is one, and says which process it is.
@@ -288,18 +328,27 @@ func (m *Member) writeCredentials() error {
 	if err := writeMemberPKI(pki, hosts); err != nil {
 		return err
 	}
-	var data [3]string
-	for i, file := range []string{"ca.crt", "admin.crt", "admin.key"} {
+	var data [2]string
+	for i, file := range []string{"admin.crt", "admin.key"} {
 		raw, err := os.ReadFile(filepath.Join(pki, file))
 		if err != nil {
 			return err
 		}
 		data[i] = base64.StdEncoding.EncodeToString(raw)
 	}
-	return newKubeconfig(m.config.Name,
-		map[string]any{"server": "https://127.0.0.1:" + strconv.Itoa(m.port), "certificate-authority-data": data[0]},
-		map[string]any{"client-certificate-data": data[1], "client-key-data": data[2]},
-	).write(m.Kubeconfig())
+	return m.writeKubeconfig(m.Kubeconfig(), map[string]any{"client-certificate-data": data[0], "client-key-data": data[1]})
+}
+
+// writeKubeconfig writes how a user reaches the member.
+func (m *Member) writeKubeconfig(path string, user map[string]any) error {
+	authority, err := os.ReadFile(filepath.Join(m.config.Dir, "pki", "ca.crt"))
+	if err != nil {
+		return err
+	}
+	return newKubeconfig(m.config.Name, map[string]any{
+		"server":                     "https://127.0.0.1:" + strconv.Itoa(m.port),
+		"certificate-authority-data": base64.StdEncoding.EncodeToString(authority),
+	}, user).write(path)
 }
 
 func (m *Member) run(process string) error {
