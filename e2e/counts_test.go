@@ -153,15 +153,153 @@ func TestAnObjectCostsTheStoreAndTheLinkWhatWasAgreed(t *testing.T) {
 			"and its binding's create, status, mark and deletion; for each of its works a create, a status, a mark and a deletion", changes, countedChanges)
 	}
 
-	for _, c := range costs {
-		if got := spent.sum(c.counter); got > c.most {
+	spent.keepsTo(t, costs)
+}
+
+// keepsTo says what costs more than was agreed.
+func (s spending) keepsTo(t *testing.T, agreed []cost) {
+	t.Helper()
+	for _, c := range agreed {
+		got := s.sum(c.counter)
+		if got > c.most {
 			t.Errorf("%s: %d of them, and not more than %d were agreed: %s", c.counter, got, c.most, c.what)
 		}
-	}
-	for _, c := range costs {
 		// Of these there is one at least for each object or work; what is allowed less often may not come at all.
-		if c.most >= 2*races && spent.sum(c.counter) == 0 {
+		if c.most >= 2*races && got == 0 {
 			t.Errorf("%s: none: has the counter another name now?", c.counter)
+		}
+	}
+	if t.Failed() {
+		t.Logf("all that was spent:\n%s", s)
+	}
+}
+
+// updateCosts are the budget of an update of each object: what is well everywhere stays so, and no binding has anything new to say.
+var updateCosts = []cost{
+	{writes("configmaps", "create", "update"), countedObjects + races, "the user's own patch"},
+	{writes("configmaps", "delete"), 0, "nothing is deleted"},
+	{writes("propagationbindings", "create", "update", "delete"), races, "its clusters and its status stay as they are"},
+	{writes("propagationworks", "create", "delete"), 0, "the works are there"},
+	{writes("propagationworks", "update"), 2*countedWorks + races, "the new content; its status"},
+	{reads("propagationworks"), races, "the cache shows it"},
+	{writes("propagationpolicies", "create", "update", "delete"), policyWrites, "nothing is new of it"},
+	{writes("events", "create", "update"), 0, "nothing went wrong"},
+	{writes("memberclusters", "create", "update"), 2 * countedMembers, "nothing for any object"},
+
+	{messages("works", "out"), countedWorks, "the new content"},
+	{bytes("works", "out"), 400 * countedWorks, "a manifest of 100 bytes with what the hub adds"},
+	{messages("works", "in"), countedWorks, "acknowledged"},
+	{messages("reports", "in"), countedWorks, "applied, and healthy"},
+	{bytes("reports", "in"), 250 * countedWorks, "what was done, and when"},
+	{messages("reports", "out"), countedWorks, "recorded"},
+	{messages("questions", ".*"), 0, "nobody asked"},
+	{messages("session", ".*"), 0, "nobody came or went"},
+	{`windlass_agent_applied_total`, countedWorks, "server-side apply, once"},
+	{`windlass_agent_drift_corrections_total`, 0, "nobody touched it"},
+	{`windlass_agent_apply_failures_total\{.*`, 0, "nothing failed"},
+}
+
+// An update costs one write of each work and one of what its cluster says of it, and nothing for what stays as it is.
+func TestAnUpdateCostsTheStoreAndTheLinkWhatWasAgreed(t *testing.T) {
+	f := fleet.Shared(t)
+	f.RestartHubWith(t, patient)
+	f.AwaitReady(t)
+	namespace := f.Hub().Namespace(t)
+	f.Hub().Apply(t, fill(namespace, settingsPolicy))
+	var objects []fleet.Object
+	for i := range countedObjects {
+		objects = append(objects, configMap(namespace, fmt.Sprintf("settings-%d", i)))
+	}
+	propagate(t, f, objects...)
+	f.Hub().NothingLeaves(t, "Namespace") // of what earlier tests have left, which is written, too
+
+	before, revision := counters(t, f), storeRevision(t, f, objects[0])
+	for _, object := range objects {
+		f.Hub().Patch(t, object, `{"data": {"greeting": "good morning"}}`)
+	}
+	recorded := messages("reports", "out")
+	var spent spending
+	if err := eventually(t.Context(), func() error {
+		spent = counters(t, f).since(before)
+		if got := spent.sum(recorded); got < countedWorks {
+			return fmt.Errorf("the hub has recorded %d reports of %d works", got, countedWorks)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, object := range objects {
+		for _, member := range f.Members() {
+			member.Eventually(t, object, fleet.Field("data.greeting", "good morning"))
+		}
+	}
+	const agreed = countedObjects + 2*countedWorks
+	if changes := storeRevision(t, f, objects[0]) - revision; changes < agreed || changes > agreed+policyWrites+idleChanges {
+		t.Errorf("the store was changed %d times; agreed are %d: of each object, and of each of its works the content and the status", changes, agreed)
+	}
+	counters(t, f).since(before).keepsTo(t, updateCosts)
+}
+
+const deploymentsPolicy = `
+apiVersion: policy.karmada.io/v1alpha1
+kind: PropagationPolicy
+metadata: {name: deployments, namespace: NAMESPACE}
+spec:
+  resourceSelectors:
+  - {apiVersion: apps/v1, kind: Deployment}
+  placement:
+    clusterAffinity: {clusterNames: [member1, member2]}
+`
+
+// A Deployment that starts says something new again and again. However fast or slow that is, with a hub's usual settings none of it costs
+// more than one write of its work, and one of its binding and of its template at the most.
+func TestWhatADeploymentReportsWhileItStartsIsWrittenOnceAtTheMost(t *testing.T) {
+	f := fleet.Shared(t)
+	namespace := f.Hub().Namespace(t)
+	f.Hub().Apply(t, fill(namespace, deploymentsPolicy))
+	const moving = 5
+	start := func(i int) {
+		f.Hub().Apply(t, fill(namespace, fmt.Sprintf(`
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: moving-%d, namespace: NAMESPACE}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: moving-%[1]d}}
+  template:
+    metadata: {labels: {app: moving-%[1]d}}
+    spec: {containers: [{name: a, image: registry.example/a:1}]}
+`, i)))
+	}
+	ready := func(i int) {
+		f.Hub().Eventually(t, deployment(namespace, fmt.Sprintf("moving-%d", i)), fleet.Field("status.readyReplicas", int64(3*countedMembers)))
+	}
+	// The first of a namespace costs what no other does.
+	start(0)
+	ready(0)
+	f.Hub().NothingLeaves(t, "Namespace")
+
+	before := counters(t, f)
+	for i := range moving {
+		start(i + 1)
+	}
+	for i := range moving {
+		ready(i + 1)
+	}
+	spent := counters(t, f).since(before)
+	reports := spent.sum(messages("reports", "in"))
+	if reports < moving*countedMembers {
+		t.Fatalf("there were %d reports of %d works", reports, moving*countedMembers)
+	}
+	for _, c := range []cost{
+		{writes("propagationworks", "create", "update"), moving*countedMembers + reports + races, "each created, and its status for each report"},
+		{writes("propagationbindings", "create", "update"), moving + reports + races, "each created, and its status for each report at the most"},
+		{writes("deployments", "create", "update"), moving + reports + races, "the user's own, and its status for each report at the most"},
+		{messages("works", "out"), moving * countedMembers, "each once: that it starts changes nothing of what is wanted"},
+		{`windlass_agent_applied_total`, moving * countedMembers, "server-side apply, once"},
+	} {
+		if got := spent.sum(c.counter); got > c.most {
+			t.Errorf("%s: %d of them at %d reports, and not more than %d were agreed: %s", c.counter, got, reports, c.most, c.what)
 		}
 	}
 	if t.Failed() {
