@@ -47,7 +47,7 @@ const (
 	// are counted there is none within the hour.
 	policyWrites = 1
 	// idleChanges is room for what a hub writes with nothing to do, such as its lease.
-	idleChanges = countedObjects / 2
+	idleChanges = countedObjects * 3 / 4
 )
 
 // A cost is one kind of what the whole scenario may cost the hub.
@@ -189,9 +189,9 @@ var updateCosts = []cost{
 	{messages("works", "out"), countedWorks, "the new content"},
 	{bytes("works", "out"), 400 * countedWorks, "a manifest of 100 bytes with what the hub adds"},
 	{messages("works", "in"), countedWorks, "acknowledged"},
-	{messages("reports", "in"), countedWorks, "applied, and healthy"},
+	{messages("reports", "in"), countedWorks + races, "applied, and healthy; one of before may come late"},
 	{bytes("reports", "in"), 250 * countedWorks, "what was done, and when"},
-	{messages("reports", "out"), countedWorks, "recorded"},
+	{messages("reports", "out"), countedWorks + races, "recorded; one of before may come late"},
 	{messages("questions", ".*"), 0, "nobody asked"},
 	{messages("session", ".*"), 0, "nobody came or went"},
 	{`windlass_agent_applied_total`, countedWorks, "server-side apply, once"},
@@ -217,12 +217,10 @@ func TestAnUpdateCostsTheStoreAndTheLinkWhatWasAgreed(t *testing.T) {
 	for _, object := range objects {
 		f.Hub().Patch(t, object, `{"data": {"greeting": "good morning"}}`)
 	}
-	recorded := messages("reports", "out")
-	var spent spending
+	const agreed = countedObjects + 2*countedWorks
 	if err := eventually(t.Context(), func() error {
-		spent = counters(t, f).since(before)
-		if got := spent.sum(recorded); got < countedWorks {
-			return fmt.Errorf("the hub has recorded %d reports of %d works", got, countedWorks)
+		if changes := storeRevision(t, f, objects[0]) - revision; changes < agreed {
+			return fmt.Errorf("the store was changed %d times; agreed are %d: of each object, and of each of its works the content and the status", changes, agreed)
 		}
 		return nil
 	}); err != nil {
@@ -233,9 +231,8 @@ func TestAnUpdateCostsTheStoreAndTheLinkWhatWasAgreed(t *testing.T) {
 			member.Eventually(t, object, fleet.Field("data.greeting", "good morning"))
 		}
 	}
-	const agreed = countedObjects + 2*countedWorks
-	if changes := storeRevision(t, f, objects[0]) - revision; changes < agreed || changes > agreed+policyWrites+idleChanges {
-		t.Errorf("the store was changed %d times; agreed are %d: of each object, and of each of its works the content and the status", changes, agreed)
+	if changes := storeRevision(t, f, objects[0]) - revision; changes > agreed+policyWrites+idleChanges {
+		t.Errorf("the store was changed %d times, and %d were agreed", changes, agreed)
 	}
 	counters(t, f).since(before).keepsTo(t, updateCosts)
 }
@@ -251,13 +248,32 @@ spec:
     clusterAffinity: {clusterNames: [member1, member2]}
 `
 
-// A Deployment that starts says something new again and again. However fast or slow that is, with a hub's usual settings none of it costs
-// more than one write of its work, and one of its binding and of its template at the most.
-func TestWhatADeploymentReportsWhileItStartsIsWrittenOnceAtTheMost(t *testing.T) {
+// movingObjects are Deployments that start in every member.
+const movingObjects = 10
+
+// movingCosts are the budget of Deployments from their creation to their end, on a hub that waits until they are well.
+var movingCosts = []cost{
+	{writes("deployments", "create", "update"), 2*movingObjects + movingRaces, "the user's own apply, the claim included; its status when all is well"},
+	{writes("propagationbindings", "create"), movingObjects, "the binding, with its clusters and Scheduled"},
+	{writes("propagationbindings", "update"), 2*movingObjects + movingRaces, "the status when all is well; the mark of deletion"},
+	{writes("propagationworks", "create"), movingObjects * countedMembers, "the work"},
+	{messages("works", "out"), 2 * movingObjects * countedMembers, "the work; its removal: that it starts changes nothing of what is wanted"},
+	{`windlass_agent_applied_total`, movingObjects * countedMembers, "server-side apply, once"},
+	{`windlass_agent_drift_corrections_total`, 0, "what the member's controllers write is no drift"},
+}
+
+// movingRaces is room for attempts that lost a race; one more write for each object is twice that.
+const movingRaces = movingObjects / 2
+
+// A Deployment that starts says something new again and again. What its works keep of that costs a write for each report, and its binding
+// and its template none, until all is well.
+func TestADeploymentThatStartsCostsWhatWasAgreed(t *testing.T) {
 	f := fleet.Shared(t)
+	f.RestartHubWith(t, patient)
+	f.AwaitReady(t)
 	namespace := f.Hub().Namespace(t)
 	f.Hub().Apply(t, fill(namespace, deploymentsPolicy))
-	const moving = 5
+	named := func(i int) fleet.Object { return deployment(namespace, fmt.Sprintf("moving-%d", i)) }
 	start := func(i int) {
 		f.Hub().Apply(t, fill(namespace, fmt.Sprintf(`
 apiVersion: apps/v1
@@ -272,39 +288,35 @@ spec:
 `, i)))
 	}
 	ready := func(i int) {
-		f.Hub().Eventually(t, deployment(namespace, fmt.Sprintf("moving-%d", i)), fleet.Field("status.readyReplicas", int64(3*countedMembers)))
+		f.Hub().Eventually(t, named(i), fleet.Field("status.readyReplicas", int64(3*countedMembers)))
 	}
-	// The first of a namespace costs what no other does.
+	// The first of a namespace, and of a kind, costs what no other does.
 	start(0)
 	ready(0)
 	f.Hub().NothingLeaves(t, "Namespace")
 
 	before := counters(t, f)
-	for i := range moving {
+	for i := range movingObjects {
 		start(i + 1)
 	}
-	for i := range moving {
+	for i := range movingObjects {
 		ready(i + 1)
 	}
+	for i := range movingObjects {
+		f.Hub().Delete(t, named(i+1))
+	}
+	for i := range movingObjects {
+		f.Hub().EventuallyGone(t, fleet.Binding(named(i+1)))
+	}
 	spent := counters(t, f).since(before)
-	reports := spent.sum(messages("reports", "in"))
-	if reports < moving*countedMembers {
-		t.Fatalf("there were %d reports of %d works", reports, moving*countedMembers)
+	reports := spent.sum(`windlass_hub_link_report_seconds_count`)
+	if works := movingObjects * countedMembers; reports < works {
+		t.Errorf("%d reports of %d works were recorded", reports, works)
 	}
-	for _, c := range []cost{
-		{writes("propagationworks", "create", "update"), moving*countedMembers + reports + races, "each created, and its status for each report"},
-		{writes("propagationbindings", "create", "update"), moving + reports + races, "each created, and its status for each report at the most"},
-		{writes("deployments", "create", "update"), moving + reports + races, "the user's own, and its status for each report at the most"},
-		{messages("works", "out"), moving * countedMembers, "each once: that it starts changes nothing of what is wanted"},
-		{`windlass_agent_applied_total`, moving * countedMembers, "server-side apply, once"},
-	} {
-		if got := spent.sum(c.counter); got > c.most {
-			t.Errorf("%s: %d of them at %d reports, and not more than %d were agreed: %s", c.counter, got, reports, c.most, c.what)
-		}
-	}
-	if t.Failed() {
-		t.Logf("all that was spent:\n%s", spent)
-	}
+	marks := movingObjects * countedMembers
+	spent.keepsTo(t, append([]cost{
+		{writes("propagationworks", "update"), reports + marks + movingRaces, "the status, once for each report; the mark of deletion"},
+	}, movingCosts...))
 }
 
 // A hub that comes back finds everything as it left it, and writes none of it again: with 1,000 clusters of 100 objects that would be
@@ -378,7 +390,7 @@ func propagate(t *testing.T, f *fleet.Fleet, objects ...fleet.Object) {
 // spending is counters by their name and labels, of the hub and of all agents together.
 type spending map[string]int
 
-var counterLine = regexp.MustCompile(`(?m)^((?:etcd_request_duration_seconds_count|windlass_[a-z_]+_total)(?:\{.*\})?) ([0-9.e+]+)$`)
+var counterLine = regexp.MustCompile(`(?m)^((?:etcd_request_duration_seconds_count|windlass_[a-z_]+_(?:total|count))(?:\{.*\})?) ([0-9.e+]+)$`)
 
 func counters(t *testing.T, f *fleet.Fleet) spending {
 	t.Helper()

@@ -73,7 +73,7 @@ func field(path, name string) string {
 	return "unknown"
 }
 
-// record puts a section into a file, in the place of the scenario's older one or at the end, and gathers the goals of all
+// record puts a section into a file, in the place of the scenario's older one or after the last scenario, and gathers the goals of all
 // sections there anew. What people have written around them stays.
 func record(path, name, section string) error {
 	raw, err := os.ReadFile(path)
@@ -110,9 +110,10 @@ func replaceBlock(text, name, content string) (string, error) {
 	}
 	until := len(text)
 	if last := strings.LastIndex(text, "<!-- end of bench "); last >= 0 {
-		until = last + strings.Index(text[last:], "\n") + 1
+		line, _, _ := strings.Cut(text[last:], "\n")
+		until = last + len(line)
 	}
-	before, after = strings.TrimRight(text[:until], "\n")+"\n\n", text[until:]
+	before, after = strings.TrimRight(text[:until], "\n")+"\n\n", strings.TrimPrefix(text[until:], "\n")
 	return before + block + after, nil
 }
 

@@ -88,7 +88,6 @@ func grouped(n int64) string {
 	return digits
 }
 
-// inBytes writes three or four digits.
 func inBytes(value float64) string {
 	switch {
 	case math.Abs(value) >= 1e9:
@@ -101,7 +100,7 @@ func inBytes(value float64) string {
 	return inCount(value) + " B"
 }
 
-// inTime writes three or four digits: with fewer a goal would look reached that is missed by little.
+// inTime writes at least three digits from a millisecond on: with fewer a goal would look reached that is missed by little.
 func inTime(value float64) string {
 	switch d := time.Duration(value); {
 	case d.Abs() >= 10*time.Second:

@@ -90,11 +90,25 @@ func TestARecordTakesThePlaceOfTheOlderOneAndOfNothingElse(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	words, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := words.WriteString("\nwords of all of them\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := words.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := record(path, "c", "first c\n"); err != nil {
+		t.Fatal(err)
+	}
 	got, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "# Benchmarks\n\n<!-- bench a -->\nnew a\n<!-- end of bench a -->\n\n<!-- bench b -->\nold b\n<!-- end of bench b -->\n\n<!-- goals -->\n|\n|\n<!-- end of goals -->\n"
+	want := "# Benchmarks\n\n<!-- bench a -->\nnew a\n<!-- end of bench a -->\n\n<!-- bench b -->\nold b\n<!-- end of bench b -->\n\n" +
+		"<!-- bench c -->\nfirst c\n<!-- end of bench c -->\n\n<!-- goals -->\n|\n|\n<!-- end of goals -->\n\nwords of all of them\n"
 	if string(got) != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

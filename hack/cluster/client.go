@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -80,6 +81,16 @@ func (c *Client) Get(ctx context.Context, path string, into any) error {
 // Create posts an object to the API path of its collection.
 func (c *Client) Create(ctx context.Context, path string, object any) error {
 	return c.do(ctx, http.MethodPost, path, object, nil)
+}
+
+// ensure is Create, but that there may be an object of that name.
+func (c *Client) ensure(ctx context.Context, path string, object any) error {
+	err := c.Create(ctx, path, object)
+	var status *StatusError
+	if errors.As(err, &status) && status.Code == http.StatusConflict {
+		return nil
+	}
+	return err
 }
 
 func (c *Client) do(ctx context.Context, method, path string, body, into any) error {

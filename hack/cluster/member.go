@@ -129,46 +129,57 @@ func (m *Member) start(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if err := m.admitAgent(ctx); err != nil {
-		return fmt.Errorf("making the service account of its agent: %w", err)
+	if m.config.Node == nil { // an agent on a real node is a pod, with an account of its chart's
+		if err := m.until(ctx, "the service account of its agent", apiServerProcess, m.admitAgent); err != nil {
+			return err
+		}
 	}
 	return m.until(ctx, "its nodes to be ready", nodes, m.nodesReady)
 }
 
-// AgentKubeconfig returns the path of the kubeconfig by which an agent reaches the member: as a service account with all rights,
-// which is what the agent's chart makes of it. Its token is looked at once in ten seconds and the administrator's
-// certificate with each request, so it is also what makes requests of an agent cost what they cost in a user's cluster.
+// AgentKubeconfig returns the path of the kubeconfig by which an agent reaches a member of simulated nodes: as a service account with all
+// rights, such as the agent's chart makes. A token is looked at once in ten seconds, and the administrator's certificate with each
+// request.
 func (m *Member) AgentKubeconfig() string { return filepath.Join(m.config.Dir, "agent.kubeconfig") }
 
-// admitAgent makes the agent's service account, unless there is one, and writes its kubeconfig.
+// admitAgent makes the agent's service account, unless there is one, and writes its kubeconfig. It may be repeated.
 func (m *Member) admitAgent(ctx context.Context) error {
-	const name, namespace = "windlass-agent", "kube-system"
+	const name, accounts = "windlass-agent", "/api/v1/namespaces/default/serviceaccounts"
 	metadata := map[string]any{"name": name}
-	accounts := "/api/v1/namespaces/" + namespace + "/serviceaccounts"
-	for path, object := range map[string]any{
-		accounts: map[string]any{"metadata": metadata},
-		"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings": map[string]any{
-			"metadata": metadata,
-			"roleRef":  map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-			"subjects": []any{map[string]any{"kind": "ServiceAccount", "name": name, "namespace": namespace}},
-		},
-	} {
-		err := m.client.Create(ctx, path, object)
-		var status *StatusError
-		if err != nil && !(errors.As(err, &status) && status.Code == http.StatusConflict) {
-			return err
-		}
+	if err := m.client.ensure(ctx, accounts, map[string]any{"metadata": metadata}); err != nil {
+		return err
 	}
-	request := map[string]any{"spec": map[string]any{"expirationSeconds": 365 * 24 * 60 * 60}}
-	var answer struct {
+	if err := m.client.ensure(ctx, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", map[string]any{
+		"metadata": metadata,
+		"roleRef":  map[string]any{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+		"subjects": []any{map[string]any{"kind": "ServiceAccount", "name": name, "namespace": "default"}},
+	}); err != nil {
+		return err
+	}
+	var review struct {
+		Status struct {
+			Allowed bool `json:"allowed"`
+		} `json:"status"`
+	}
+	if err := m.client.do(ctx, http.MethodPost, "/apis/authorization.k8s.io/v1/subjectaccessreviews", map[string]any{"spec": map[string]any{
+		"user":               "system:serviceaccount:default:" + name,
+		"resourceAttributes": map[string]any{"verb": "*", "group": "*", "resource": "*"},
+	}}, &review); err != nil {
+		return err
+	}
+	if !review.Status.Allowed {
+		return errors.New("the API server does not know its rights yet")
+	}
+	var request struct {
 		Status struct {
 			Token string `json:"token"`
 		} `json:"status"`
 	}
-	if err := m.client.do(ctx, http.MethodPost, accounts+"/"+name+"/token", request, &answer); err != nil {
+	const year = 365 * 24 * 60 * 60
+	if err := m.client.do(ctx, http.MethodPost, accounts+"/"+name+"/token", map[string]any{"spec": map[string]any{"expirationSeconds": year}}, &request); err != nil {
 		return err
 	}
-	return m.writeKubeconfig(m.AgentKubeconfig(), map[string]any{"token": answer.Status.Token})
+	return m.writeKubeconfig(m.AgentKubeconfig(), map[string]any{"token": request.Status.Token})
 }
 
 // startNodes starts what plays the member's nodes, or is one, and says which process it is.

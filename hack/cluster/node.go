@@ -356,10 +356,7 @@ func (m *Member) serveDNS(ctx context.Context) error {
 			"ports":     ports,
 		},
 	} {
-		var status *StatusError
-		if err := m.client.Create(ctx, path, object); errors.As(err, &status) && status.Code == 409 {
-			continue // there since an earlier start
-		} else if err != nil {
+		if err := m.client.ensure(ctx, path, object); err != nil { // it may be there since an earlier start
 			return fmt.Errorf("making the Service of DNS: %w", err)
 		}
 	}

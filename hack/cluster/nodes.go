@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -44,12 +43,7 @@ func (m *Member) AddNode(ctx context.Context, name string, capacity Capacity, la
 		},
 		"status": map[string]any{"capacity": resources, "allocatable": resources},
 	}
-	err := m.client.Create(ctx, "/api/v1/nodes", node)
-	var status *StatusError
-	if errors.As(err, &status) && status.Code == 409 {
-		return nil // there since an earlier start
-	}
-	if err != nil {
+	if err := m.client.ensure(ctx, "/api/v1/nodes", node); err != nil { // it may be there since an earlier start
 		return fmt.Errorf("adding the simulated node %s: %w", name, err)
 	}
 	return nil
