@@ -78,13 +78,14 @@ func (a *Agent) stamp(key string, r *linkv1.Report, now time.Time) *linkv1.Repor
 	}
 }
 
-func (a *Agent) receiveReports(m *linkv1.ReportsFromHub) {
+func (a *Agent) receiveReports(m *linkv1.ReportsFromHub, now time.Time) {
 	for _, ack := range m.GetAcks() {
 		sent := a.reports[ack.GetKey()]
 		if sent == nil || sent.sequence != ack.GetSequence() {
 			continue
 		}
 		delete(a.reports, ack.GetKey())
+		a.recordedAt = now
 		a.do(ReportRecorded{Key: ack.GetKey(), UID: sent.uid, Phase: sent.phase})
 	}
 	for _, key := range m.GetWanted() {
