@@ -80,7 +80,6 @@ type Agent struct {
 
 	dirty          keyQueue
 	reports        map[string]*sentReport
-	recordedAt     time.Time // when the hub said last that it has recorded one
 	reportSequence uint64
 	facts          *linkv1.ClusterFacts
 }
@@ -173,7 +172,7 @@ func (a *Agent) Receive(m *linkv1.FromHub, now time.Time) {
 	case *linkv1.FromHub_Works:
 		a.receiveWorks(message.Works, now)
 	case *linkv1.FromHub_Reports:
-		a.receiveReports(message.Reports, now)
+		a.receiveReports(message.Reports)
 	case *linkv1.FromHub_Question:
 		a.do(Asked{Question: message.Question})
 	case *linkv1.FromHub_Renewal:
@@ -289,7 +288,7 @@ func (a *Agent) Tick(now time.Time) {
 		}
 	}
 	for _, key := range sortedKeys(a.reports) {
-		if a.unanswered(a.reports[key], now) {
+		if now.Sub(a.reports[key].at) >= reportsAgain*a.settings.AnswerTimeout {
 			delete(a.reports, key)
 			a.dirty.push(key)
 		}
@@ -297,17 +296,6 @@ func (a *Agent) Tick(now time.Time) {
 	if a.synced && now.Sub(a.rememberAt) >= time.Minute {
 		a.remember(now)
 	}
-}
-
-// longest is after how many times AnswerTimeout a report is said again even to a hub that records others.
-const longest = 10
-
-// unanswered says whether a report has to be said again. While the hub records some of them it is behind, and gets to the others: a thousand agents
-// that said all again then would keep it from that.
-func (a *Agent) unanswered(r *sentReport, now time.Time) bool {
-	waited := now.Sub(r.at)
-	return waited >= longest*a.settings.AnswerTimeout ||
-		waited >= a.settings.AnswerTimeout && now.Sub(a.recordedAt) >= a.settings.AnswerTimeout
 }
 
 func (a *Agent) draw() float64 {

@@ -6,6 +6,10 @@ import (
 	linkv1 "windlass.dev/windlass/api/link/v1"
 )
 
+// reportsAgain is how many times AnswerTimeout a report waits until it is said again. The hub answers when it has written the report, and a thousand agents
+// that have much to report keep it busy for minutes: whoever said all again then would keep it from what is left.
+const reportsAgain = 10
+
 // ReportsDirty says that the reports of keys have changed. A key whose report is under way is sent again when the hub
 // has recorded that, with the state it has then.
 func (a *Agent) ReportsDirty(keys ...string) {
@@ -78,14 +82,13 @@ func (a *Agent) stamp(key string, r *linkv1.Report, now time.Time) *linkv1.Repor
 	}
 }
 
-func (a *Agent) receiveReports(m *linkv1.ReportsFromHub, now time.Time) {
+func (a *Agent) receiveReports(m *linkv1.ReportsFromHub) {
 	for _, ack := range m.GetAcks() {
 		sent := a.reports[ack.GetKey()]
 		if sent == nil || sent.sequence != ack.GetSequence() {
 			continue
 		}
 		delete(a.reports, ack.GetKey())
-		a.recordedAt = now
 		a.do(ReportRecorded{Key: ack.GetKey(), UID: sent.uid, Phase: sent.phase})
 	}
 	for _, key := range m.GetWanted() {

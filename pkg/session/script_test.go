@@ -160,7 +160,7 @@ func (w *world) command(t *testing.T, words []string) {
 			t.Fatal(err)
 		}
 		w.tick(d)
-	case "member", "store": // member slow|fast|failing|sound, store slow|once|fast
+	case "member", "store": // member slow|fast|failing|sound|work
 		w.condition(t, words[0], arg(1))
 	case "burden": // burden KEY N|kept: the removal of a work takes N other objects along, or is none for what it holds
 		if w.burdens == nil {
@@ -234,10 +234,6 @@ func (w *world) condition(t *testing.T, where, what string) {
 		w.failing = false
 	case "store slow":
 		w.slowStore = true
-	case "store once": // it gets to what it was asked for first
-		first := w.storeWork[0]
-		w.storeWork = w.storeWork[1:]
-		first()
 	case "store fast":
 		w.slowStore = false
 		w.work()

@@ -28,8 +28,8 @@ type Settings struct {
 	HeartbeatInterval, HeartbeatTimeout time.Duration
 	// HelloTimeout is how long the hub waits for the agent's first message, and the agent for the hub's. Default 20 s.
 	HelloTimeout time.Duration
-	// AnswerTimeout is after how long something unanswered is said again: a probe, a work, a report. Of a report that is how long the hub has
-	// recorded no other, or ten times that. On a sound stream nothing gets lost, so this only heals faults, and may be long. Default 60 s.
+	// AnswerTimeout is after how long something unanswered is said again: a probe, a work, and after ten times that a report. On a sound stream
+	// nothing gets lost, so this only heals faults, and may be long. Default 60 s.
 	AnswerTimeout time.Duration
 	// RetryMin and RetryMax bound the agent's waiting between two tries to make a work durable. Defaults 500 ms, 30 s.
 	RetryMin, RetryMax time.Duration
