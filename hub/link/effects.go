@@ -220,7 +220,7 @@ func (st *stream) recordRemoval(e session.RecordRemoval) {
 // record has something written, unless the session is over by then: what the agent was not told is recorded it says
 // again in its next session.
 func (st *stream) record(about subject, write func(context.Context) error) {
-	st.server.recordsOf(about.kind).put(about, func(ctx context.Context) error {
+	st.server.recordsOf(about.kind).put(about, st.epoch, func(ctx context.Context) error {
 		select {
 		case <-st.done:
 			return nil
@@ -232,7 +232,7 @@ func (st *stream) record(about subject, write func(context.Context) error) {
 
 // recordPresence records whether the member is connected when the write is made, whatever has happened since.
 func (s *Server) recordPresence(cluster string) {
-	s.recordsOf(recordPresence).put(subject{cluster, recordPresence, ""}, func(ctx context.Context) error {
+	s.recordsOf(recordPresence).put(subject{cluster, recordPresence, ""}, 0, func(ctx context.Context) error {
 		info, connected := s.members.presence(cluster)
 		if connected {
 			return s.config.Recorder.Connected(ctx, cluster, info)

@@ -52,6 +52,7 @@ func (s *Server) recordsOf(kind recordKind) *recordQueue {
 type record struct {
 	// write is to be done next; nil when nothing is, but for the write that is under way.
 	write  func(context.Context) error
+	epoch  int64 // of the session that put it
 	failed int
 }
 
@@ -64,17 +65,21 @@ func newRecordQueue(timeout time.Duration, log *slog.Logger) *recordQueue {
 	return &recordQueue{timeout: timeout, log: log, records: map[subject]*record{}, wake: make(chan struct{}, 1)}
 }
 
-// put has write called soon, and again after an error, unless another write about the subject takes its place.
-func (q *recordQueue) put(about subject, write func(context.Context) error) {
+// put has write called soon, and again after an error, unless another write about the subject takes its place. What a session says that another
+// of a higher epoch has replaced takes nothing's place: it would not be written, and what the member said in its new session were lost.
+func (q *recordQueue) put(about subject, epoch int64, write func(context.Context) error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	r := q.records[about]
-	if r == nil {
+	switch {
+	case r == nil:
 		r = &record{}
 		q.records[about] = r
 		q.enqueue(about)
+	case epoch < r.epoch:
+		return
 	}
-	r.write = write
+	r.write, r.epoch = write, epoch
 }
 
 // enqueue needs the lock.
