@@ -46,7 +46,7 @@ const (
 	// policyWrites is room for that first word, which may come when counting has begun; about the objects that
 	// are counted there is none within the hour.
 	policyWrites = 1
-	// idleChanges is room for what a hub writes with nothing to do, such as its lease.
+	// idleChanges is room for what a hub writes with nothing to do, such as its lease: some 12 in a minute.
 	idleChanges = countedObjects * 3 / 4
 )
 
@@ -312,6 +312,10 @@ spec:
 	reports := spent.sum(`windlass_hub_link_report_seconds_count`)
 	if works := movingObjects * countedMembers; reports < works {
 		t.Errorf("%d reports of %d works were recorded", reports, works)
+	}
+	// It is there, has Pods, and is ready; the rest is room for a machine so slow that each Pod is told of by itself.
+	if most := 6 * movingObjects * countedMembers; reports > most {
+		t.Errorf("%d reports of %d works were recorded, want at most %d", reports, movingObjects*countedMembers, most)
 	}
 	marks := movingObjects * countedMembers
 	spent.keepsTo(t, append([]cost{

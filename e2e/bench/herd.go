@@ -227,8 +227,8 @@ func (h *herd) rest(ctx context.Context, long time.Duration) error {
 	return err
 }
 
-// calm returns when a hub has twice spent at least nine tenths of what it spent in the moment before: while agents have just joined it
-// spends more than an idle one, and what is measured over that would be too little.
+// calm returns when a hub has twice, one after the other, spent at least nine tenths of what it spent in the moment before: while agents
+// have just joined it spends more than an idle one, and what is measured over that would be too little.
 func (h *herd) calm(ctx context.Context) error {
 	var last time.Duration
 	steady := 0
@@ -238,7 +238,7 @@ func (h *herd) calm(ctx context.Context) error {
 			return err
 		}
 		if steady++; now.cpu*10 < last*9 {
-			steady = 0
+			steady = 1
 		}
 		if steady > 2 { // the first has none before it
 			return nil
