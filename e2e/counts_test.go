@@ -201,17 +201,7 @@ var updateCosts = []cost{
 
 // An update costs one write of each work and one of what its cluster says of it, and nothing for what stays as it is.
 func TestAnUpdateCostsTheStoreAndTheLinkWhatWasAgreed(t *testing.T) {
-	f := fleet.Shared(t)
-	f.RestartHubWith(t, patient)
-	f.AwaitReady(t)
-	namespace := f.Hub().Namespace(t)
-	f.Hub().Apply(t, fill(namespace, settingsPolicy))
-	var objects []fleet.Object
-	for i := range countedObjects {
-		objects = append(objects, configMap(namespace, fmt.Sprintf("settings-%d", i)))
-	}
-	propagate(t, f, objects...)
-	f.Hub().NothingLeaves(t, "Namespace") // of what earlier tests have left, which is written, too
+	f, _, objects := standing(t)
 
 	before, revision := counters(t, f), storeRevision(t, f, objects[0])
 	for _, object := range objects {
@@ -326,17 +316,7 @@ spec:
 // A hub that comes back finds everything as it left it, and writes none of it again: with 1,000 clusters of 100 objects that would be
 // 100,000 writes.
 func TestAHubThatIsRestartedWritesNothingOfWhatStands(t *testing.T) {
-	f := fleet.Shared(t)
-	f.RestartHubWith(t, patient)
-	f.AwaitReady(t)
-	namespace := f.Hub().Namespace(t)
-	f.Hub().Apply(t, fill(namespace, settingsPolicy))
-	var objects []fleet.Object
-	for i := range countedObjects {
-		objects = append(objects, configMap(namespace, fmt.Sprintf("settings-%d", i)))
-	}
-	propagate(t, f, objects...)
-	f.Hub().NothingLeaves(t, "Namespace") // of what earlier tests have left, which is written, too
+	f, namespace, _ := standing(t)
 
 	f.RestartHubWith(t, patient)
 	f.AwaitReady(t)
@@ -364,6 +344,22 @@ func TestAHubThatIsRestartedWritesNothingOfWhatStands(t *testing.T) {
 			t.Errorf("%d writes of %s after the restart, want at most %d, of the object that was made then:\n%s", got, resource, most, spent)
 		}
 	}
+}
+
+// standing is a fleet with a patient hub, on which ConfigMaps are in all members, and nothing leaves that an earlier test has made.
+func standing(t *testing.T) (f *fleet.Fleet, namespace string, objects []fleet.Object) {
+	t.Helper()
+	f = fleet.Shared(t)
+	f.RestartHubWith(t, patient)
+	f.AwaitReady(t)
+	namespace = f.Hub().Namespace(t)
+	f.Hub().Apply(t, fill(namespace, settingsPolicy))
+	for i := range countedObjects {
+		objects = append(objects, configMap(namespace, fmt.Sprintf("settings-%d", i)))
+	}
+	propagate(t, f, objects...)
+	f.Hub().NothingLeaves(t, "Namespace")
+	return f, namespace, objects
 }
 
 // storeRevision is the number of the last change of the hub's store, whatever it was about: a list tells it.
