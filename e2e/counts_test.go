@@ -309,7 +309,8 @@ spec:
 	}
 	marks := movingObjects * countedMembers
 	spent.keepsTo(t, append([]cost{
-		{writes("propagationworks", "update"), reports + marks + movingRaces, "the status, once for each report; the mark of deletion"},
+		// A mark may lose a race with what the member still reports.
+		{writes("propagationworks", "update"), reports + 2*marks, "the status, once for each report; the mark of deletion"},
 	}, movingCosts...))
 }
 
