@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -48,6 +49,7 @@ import (
 	"windlass.dev/windlass/hub/store"
 	"windlass.dev/windlass/hub/templates"
 	"windlass.dev/windlass/hub/works"
+	"windlass.dev/windlass/pkg/decode"
 )
 
 // Run is a hub from its start until the context ends. Every error is one line that says what to
@@ -163,8 +165,20 @@ func (h *hub) open(ctx context.Context) (err error) {
 	return h.writeAdminKubeconfig()
 }
 
+// newDynamic makes client-go's dynamic client with decoders that read an object once: every change of a template comes as JSON.
+func newDynamic(config *rest.Config) (dynamic.Interface, error) {
+	config = dynamic.ConfigFor(config)
+	config.GroupVersion, config.APIPath = nil, "/unused" // every request has its own
+	config.NegotiatedSerializer = decode.Once(config.NegotiatedSerializer)
+	client, err := rest.UnversionedRESTClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("making a client for templates: %w", err)
+	}
+	return dynamic.New(client), nil
+}
+
 func (h *hub) makeControllerParts() error {
-	dynamicClient, err := dynamic.NewForConfig(h.api.Loopback)
+	dynamicClient, err := newDynamic(h.api.Loopback)
 	if err != nil {
 		return err
 	}
