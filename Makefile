@@ -23,14 +23,21 @@ PUSH ?=
 HELM_VERSION := v4.3.1
 
 .DEFAULT_GOAL := help
-.PHONY: help build programs images tools quickstart quickstart-down test test-race generate verify bench e2e e2e-helm node clean
+.PHONY: help build programs images tools quickstart quickstart-down commit test test-race generate verify bench e2e e2e-helm node clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # One after the other: linking a program with an API server takes 3 GiB.
-build: programs ## Build windlass-hub, windlass-agent, windlass and member (clusters for tests) into bin/
+build: commit programs ## Build windlass-hub, windlass-agent, windlass and member (clusters for tests) into bin/
 	$(GO) build $(LINK_FLAGS) $(BUILD_FLAGS) -o bin/ ./hack/member
+
+# For the bench: while it runs for hours another commit may be checked out. A tarball has none.
+commit:
+	@mkdir -p bin && rm -f bin/commit
+	@commit=$$(git rev-parse --short=10 HEAD 2>/dev/null) || exit 0; \
+	  test -z "$$(git status --porcelain --untracked-files=no -- ':!*.md')" || commit="$$commit with changes"; \
+	  echo "$$commit" > bin/commit
 
 # What users run, without the clusters for tests. Images ask for it with another architecture and folder.
 INTO := bin

@@ -33,6 +33,7 @@ func TestWhatCannotBeMeasuredIsRefusedBeforeAnythingIsStarted(t *testing.T) {
 		{"not one update", []string{"-churn.rate=0.1", "-churn.for=1s", "churn"}, []string{"-churn.for"}},
 		{"policies cannot choose 7 of the agents", []string{"-storm.meanwhile=7", "storm"}, []string{"-storm.meanwhile", "a power of ten"}},
 		{"an agent is given objects, and none is taken from it", []string{"-agent.objects=100,10", "agent"}, []string{"-agent.objects"}},
+		{"results can go nowhere", []string{"-into=no/such/folder/BENCHMARKS.md", "idle"}, []string{"-into", "no/such/folder"}},
 		{"no such scenario", []string{"nonsense"}, []string{`"nonsense"`, "fan-out"}},
 		{"no such flag", []string{"-nonsense"}, []string{"-nonsense"}},
 	} {

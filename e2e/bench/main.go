@@ -75,7 +75,10 @@ func bench(ctx context.Context, args []string) error {
 			return fmt.Errorf("-profiles: %w", err)
 		}
 	}
-	if err := env.prepare(); err != nil {
+	if err := openResults(*into); err != nil {
+		return refusal{err}
+	}
+	if err := env.prepare(ctx); err != nil {
 		return err
 	}
 	defer env.close()
@@ -84,9 +87,9 @@ func bench(ctx context.Context, args []string) error {
 
 // flagsOf registers all flags, and returns the value of the one that no scenario looks at.
 func flagsOf(flags *flag.FlagSet, env *environment, all []scenario) (into *string) {
-	countFlag(flags, &env.runs, "runs", 5, "how often each measurement is made")
+	countFlag(flags, &env.runs, "runs", 5, "how often fan-out, burst, pairs, agent, storm and schedule measure; trickle, idle and churn do once")
 	flags.StringVar(&env.bin, "bin", os.Getenv("WINDLASS_E2E_BIN"), "folder of the built programs; bin/ when empty")
-	countFlag(flags, &env.longRuns, "long-runs", 1, "how often those measurements are made that take minutes each")
+	countFlag(flags, &env.longRuns, "long-runs", 1, "how often bulk measures, and how often status goes there and back, which are two runs")
 	flags.StringVar(&env.profiles, "profiles", "", "folder for processor profiles of the hub, and with real members of agent and member, of the first seconds of what is measured; measuring costs more then")
 	into = flags.String("into", "", "file in which each scenario's table takes the place of its older one, such as BENCHMARKS.md")
 	for _, s := range all {
@@ -149,7 +152,7 @@ func measure(ctx context.Context, env *environment, flags *flag.FlagSet, chosen 
 			return errors.Join(append(failures, fmt.Errorf("%w before %s", errInterrupted, s.name))...)
 		}
 		env.begin(s)
-		where := machine(ctx)
+		where := machine(env.commit)
 		if changed := changedFlags(flags, s.name); len(changed) > 0 {
 			where += "; with " + strings.Join(changed, " ")
 		}

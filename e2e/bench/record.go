@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -24,18 +25,28 @@ func section(s scenario, where string, rows []row) string {
 
 func capital(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
 
-// machine says when, of which commit and on what something is measured. Of a tree without a history there is no commit.
-func machine(ctx context.Context) string {
-	commit, err := output(ctx, "git", "rev-parse", "--short=10", "HEAD")
-	if err != nil {
-		commit = "(unknown)"
-	} else if changes, err := output(ctx, "git", "status", "--porcelain", "--untracked-files=no", "--", ":!*.md"); err != nil || changes != "" { // the results are in one
-		commit += " with changes"
-	}
+// machine says when, of which commit and on what something is measured.
+func machine(commit string) string {
 	load, _, _ := strings.Cut(readOr("/proc/loadavg", "unknown"), " ")
 	return fmt.Sprintf("%s at commit %s, on %d processors (%s), %s of memory, Linux %s, %s; load before it began: %s",
 		time.Now().UTC().Format("2006-01-02 15:04 UTC"), commit, runtime.NumCPU(), field("/proc/cpuinfo", "model name"),
 		memorySize(), strings.TrimSpace(readOr("/proc/sys/kernel/osrelease", "unknown")), runtime.Version(), load)
+}
+
+// builtCommit is that of the programs in a folder, where make has written it beside them, and else the one that is checked out. Of a tree
+// without a history there is none.
+func builtCommit(ctx context.Context, bin string) string {
+	if written := strings.TrimSpace(readOr(filepath.Join(bin, "commit"), "")); written != "" {
+		return written
+	}
+	commit, err := output(ctx, "git", "rev-parse", "--short=10", "HEAD")
+	if err != nil {
+		return "(unknown)"
+	}
+	if changes, err := output(ctx, "git", "status", "--porcelain", "--untracked-files=no", "--", ":!*.md"); err != nil || changes != "" { // the results are in one
+		commit += " with changes"
+	}
+	return commit
 }
 
 func output(ctx context.Context, program string, args ...string) (string, error) {
@@ -71,6 +82,19 @@ func field(path, name string) string {
 		}
 	}
 	return "unknown"
+}
+
+// openResults opens the file that tables are to be put into, if any, for nothing but to refuse what cannot be written before hours of
+// measuring.
+func openResults(path string) error {
+	if path == "" {
+		return nil
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return fmt.Errorf("-into: %w", err)
+	}
+	return file.Close()
 }
 
 // record puts a section into a file, in the place of the scenario's older one or after the last scenario, and gathers the goals of all

@@ -28,12 +28,14 @@ type scenario struct {
 
 // An environment is what scenarios run in.
 type environment struct {
-	// runs is how often each measurement is made, longRuns how often one that takes minutes.
+	// runs is how often a scenario measures, longRuns how often one whose runs take minutes.
 	runs, longRuns int
 	// profiles is where processor profiles of the hub go; empty for none.
 	profiles string
 	// bin is the folder of the built programs, dir one for logs and data, gone when the bench ends.
 	bin, dir string
+	// commit is what the programs were built of.
+	commit string
 
 	began    time.Time
 	name     string
@@ -42,7 +44,7 @@ type environment struct {
 	left *herd
 }
 
-func (e *environment) prepare() (err error) {
+func (e *environment) prepare(ctx context.Context) (err error) {
 	if e.bin == "" {
 		e.bin = "bin"
 	}
@@ -54,6 +56,7 @@ func (e *environment) prepare() (err error) {
 			return fmt.Errorf("%w: run make bench, which builds what is missing, or say by -bin where the programs are", err)
 		}
 	}
+	e.commit = builtCommit(ctx, e.bin)
 	// Of what starts programs by itself, e2e/fleet is told by its environment.
 	if err := os.Setenv("WINDLASS_E2E_BIN", e.bin); err != nil {
 		return err

@@ -152,6 +152,32 @@ func TestARecordGathersTheGoalsOfAllScenarios(t *testing.T) {
 	}
 }
 
+func TestTheCommitIsTheOneThatWasBuilt(t *testing.T) {
+	bin := t.TempDir()
+	if builtCommit(t.Context(), bin) == "" {
+		t.Error("where none is written beside the programs nothing is said: want the one that is checked out, or that it is not known")
+	}
+	if err := os.WriteFile(filepath.Join(bin, "commit"), []byte("0123456789 with changes\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := builtCommit(t.Context(), bin); got != "0123456789 with changes" {
+		t.Errorf("beside the programs stands 0123456789 with changes, and said is %q", got)
+	}
+}
+
+func TestAFileForResultsIsOpenedAndLeftAsItIs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "BENCHMARKS.md")
+	if err := os.WriteFile(path, []byte("words\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := openResults(path); err != nil {
+		t.Error(err)
+	}
+	if got := readOr(path, ""); got != "words\n" {
+		t.Errorf("it had words, and has %q", got)
+	}
+}
+
 func TestCountersAreReadFromWhatTheHubServes(t *testing.T) {
 	before := reading{counters: parseCounters(`windlass_hub_link_messages_total{direction="out",family="works"} 5
 windlass_hub_link_bytes_total{direction="out",family="works"} 500
