@@ -75,7 +75,7 @@ func (b *bulk) run(ctx context.Context, env *environment) ([]row, error) {
 }
 
 // bulkTable has the figures of one act at one size.
-type bulkTable struct{ puts, bytesOut, bytesIn, allocations, hubCPU, agentCPU, resident, rate, last, known []float64 }
+type bulkTable struct{ changes, bytesOut, bytesIn, allocations, hubCPU, agentCPU, resident, rate, last, known []float64 }
 
 // size measures one size with a hub of its own, so that none finds what another has left.
 func (b *bulk) size(ctx context.Context, env *environment, size bulkSize) ([]row, error) {
@@ -103,7 +103,7 @@ func (b *bulk) size(ctx context.Context, env *environment, size bulkSize) ([]row
 			return nil, err
 		}
 	}
-	at := fmt.Sprintf("%s × %s", grouped(int64(size.objects)), grouped(int64(size.agents)))
+	at := fmt.Sprintf("%s objects × %s agents", grouped(int64(size.objects)), grouped(int64(size.agents)))
 	return append(created.rows(at+", create", "says that all have applied it"), deleted.rows(at+", delete", "is gone")...), nil
 }
 
@@ -160,7 +160,7 @@ func (t *bulkTable) measure(ctx context.Context, h *herd, size bulkSize, removal
 	if err != nil {
 		return err
 	}
-	t.puts = append(t.puts, (spent.puts-spent.writes("leases"))/pairs)
+	t.changes = append(t.changes, spent.unleased()/pairs)
 	t.bytesOut = append(t.bytesOut, spent.linkBytes("out", "works", "reports")/pairs)
 	t.bytesIn = append(t.bytesIn, spent.linkBytes("in", "works", "reports")/pairs)
 	t.allocations = append(t.allocations, spent.allocations()/pairs)
@@ -194,7 +194,7 @@ func (h *herd) countBindings(ctx context.Context, n int, is func(*unstructured.U
 
 func (t *bulkTable) rows(at, known string) []row {
 	return []row{
-		{at: at, what: "etcd puts for a pair, without leases", unit: count, values: t.puts},
+		{at: at, what: "changes of etcd for a pair, without leases", unit: count, values: t.changes},
 		{at: at, what: "bytes to an agent for a pair", unit: bytes, values: t.bytesOut},
 		{at: at, what: "bytes from an agent for a pair", unit: bytes, values: t.bytesIn},
 		{at: at, what: "allocations of the hub for a pair", unit: allocations, values: t.allocations},

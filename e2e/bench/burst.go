@@ -429,6 +429,7 @@ func burstRows(at string, results []*burst, objects, members int, arrived []goal
 	rows := []row{
 		{at: at, what: "etcd puts, the user's own included", unit: count, values: whole(func(c cost) float64 { return c.puts }, 1)},
 		{at: at, what: "etcd puts for an object", unit: count, values: whole(func(c cost) float64 { return c.puts }, objects)},
+		{at: at, what: "etcd puts for an object, less the user's own", unit: count, values: whole(func(c cost) float64 { return c.puts - float64(objects) }, objects), goals: putsGoal(objects, members)},
 		{at: at, what: "messages for each (object, member), both ways", unit: count, values: whole(func(c cost) float64 { return c.messages }, pairs)},
 		{at: at, what: "bytes for each (object, member), both ways, before TLS", unit: bytes, values: whole(func(c cost) float64 { return c.bytes }, pairs)},
 		{at: at, what: "allocations of the hub for an object", unit: allocations, values: whole(func(c cost) float64 { return c.allocations }, objects)},
@@ -446,13 +447,13 @@ func burstRows(at string, results []*burst, objects, members int, arrived []goal
 	}
 	rows = append(rows,
 		row{at: at, what: "CPU of the members, created past the hub", unit: cpu, values: times(func(b *burst) time.Duration { return b.past.members })},
-		row{at: at, what: "  until all have arrived", unit: cpu, values: times(func(b *burst) time.Duration { return b.past.arriving })},
+		row{at: at, what: "CPU of the members, created past the hub, until all have arrived", unit: cpu, values: times(func(b *burst) time.Duration { return b.past.arriving })},
 		row{at: at, what: "created in the members, past the hub: all have arrived", unit: duration, values: times(func(b *burst) time.Duration { return b.past.arrived })},
 	)
 	for _, who := range []string{"hub", "agents", "members"} {
 		rows = append(rows,
 			row{at: at, what: "CPU of the " + who + ", creation", unit: cpu, values: times(func(b *burst) time.Duration { return b.creating.used[who] })},
-			row{at: at, what: "  until all have arrived", unit: cpu, values: times(func(b *burst) time.Duration { return b.arriving[who] })},
+			row{at: at, what: "CPU of the " + who + ", creation, until all have arrived", unit: cpu, values: times(func(b *burst) time.Duration { return b.arriving[who] })},
 			row{at: at, what: "CPU of the " + who + ", deletion", unit: cpu, values: times(func(b *burst) time.Duration { return b.deleting.used[who] })},
 		)
 	}

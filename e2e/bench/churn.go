@@ -117,7 +117,7 @@ func (c *churn) run(ctx context.Context, env *environment) (rows []row, err erro
 		{at: at, what: "updates", unit: count, values: one(float64(updates))},
 		{at: at, what: "updates that failed", unit: count, values: one(float64(updates - len(answers))), goals: when(c.asks(), atMost(0))},
 		{at: at, what: "deliveries; what is overtaken on its way is left out", unit: count, values: one(came)},
-		{at: at, what: "etcd puts for an update, without leases", unit: count, values: one((spent.puts - spent.writes("leases")) / float64(updates))},
+		{at: at, what: "changes of etcd for an update, without leases", unit: count, values: one(spent.unleased() / float64(updates))},
 		{at: at, what: "messages for a delivery, both ways", unit: count, values: one((spent.messages("in", "works", "reports") + spent.messages("out", "works", "reports")) / came)},
 		{at: at, what: "bytes for a delivery, both ways, before TLS", unit: bytes, values: one((spent.linkBytes("in", "works", "reports") + spent.linkBytes("out", "works", "reports")) / came)},
 		{at: at, what: "allocations of the hub for an update", unit: allocations, values: one(spent.allocations() / float64(updates))},

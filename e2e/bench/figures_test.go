@@ -31,6 +31,34 @@ func TestPairsCountOutWhatTheUserAndAnIdleHubPut(t *testing.T) {
 	}
 }
 
+func TestTheSecondStepOfPairsHasAVerdictOfItsOwn(t *testing.T) {
+	figures := tallied{cell{100, 2}: &tallies{cpu: []float64{6e6}}}
+	verdicts := map[string]string{}
+	for _, row := range figures.rows(&pairs{objects: sizes{100}, members: sizes{2}}) {
+		if len(row.values) > 0 {
+			verdicts[row.what] = row.verdicts()
+		}
+	}
+	want := map[string]string{"hub CPU for an object": "8.00 ms: reached", "hub CPU for an object, the second step": "4.00 ms: **not reached**"}
+	if diff := cmp.Diff(want, verdicts); diff != "" {
+		t.Errorf("of 6 ms with two members (-want +got):\n%s", diff)
+	}
+}
+
+func TestABurstsPutsHaveTheGoalOfPairs(t *testing.T) {
+	results := []*burst{{creating: cost{puts: 7000}, deleting: cost{puts: 902}}}
+	for _, row := range burstRows("", results, 300, 3, nil) {
+		if row.what != "etcd puts for an object, less the user's own" {
+			continue
+		}
+		if got := row.unit.write(row.values[0]); got != "25.3" || row.verdicts() != "14: **not reached**" {
+			t.Errorf("of 7,902 puts for 300 objects in three members: %s; %s", got, row.verdicts())
+		}
+		return
+	}
+	t.Error("there is no row of the puts without the user's own")
+}
+
 func TestAFigureIsBrokenDownIntoWhatIsSeenOfIt(t *testing.T) {
 	parts := breakdowns{{"works": 3, "leases": 0.04}, {"works": 3.5, "bindings": -0.2}}
 	if diff := cmp.Diff([]string{"bindings", "works"}, parts.names()); diff != "" {

@@ -85,17 +85,16 @@ func (i *idle) run(ctx context.Context, env *environment) (rows []row, err error
 	}
 	goroutines := after.counters.sum("go_goroutines") - before.counters.sum("go_goroutines")
 	one := func(v float64) []float64 { return []float64{v} }
-	// The hub renews its own leases by time, once more or less often in a stretch. Both stretches are equally long, but for milliseconds.
-	puts := func(s spending) float64 { return s.puts - s.writes("leases") }
+	// The hub renews its own leases once more or less often in a stretch. Both stretches are equally long, but for milliseconds.
 	return []row{
-		{at: "no agents", what: "etcd puts in an hour", unit: count, values: one(without.puts / without.took.Hours())},
+		{at: "no agents", what: "changes of etcd in an hour", unit: count, values: one(without.changes / without.took.Hours())},
 		{at: "no agents", what: "hub resident, without its program", unit: memory, values: one(float64(before.resident))},
 		{at: "no agents", what: "hub CPU, of one processor", unit: share, values: one(float64(without.cpu) / float64(without.took))},
 		{at: "no agents", what: "allocated by the hub in a second", unit: memory, values: one(allocated(without))},
 		{at: at, what: "all have joined, and the hub calls them ready, after", unit: duration, values: one(float64(joining.took))},
 		{at: at, what: "hub CPU for an agent that joins", unit: cpu, values: one(float64(joining.cpu) / agents)},
 		{at: at, what: "allocated by the hub for an agent that joins", unit: memory, values: one(joining.counters.sum("go_memstats_alloc_bytes_total") / agents)},
-		{at: at, what: fmt.Sprintf("etcd puts in %v, without leases, over the hub without agents", i.long), unit: count, values: one(max(0, puts(with)-puts(without))), goals: when(i.asks(), atMost(0))},
+		{at: at, what: fmt.Sprintf("changes of etcd in %v, without leases, over the hub without agents", i.long), unit: count, values: one(max(0, with.unleased()-without.unleased())), goals: when(i.asks(), atMost(0))},
 		{at: at, what: "messages of an agent in an hour, both ways", unit: count, values: one((with.messages("in") + with.messages("out")) / with.took.Hours() / agents)},
 		{at: at, what: "bytes of an agent in an hour, both ways", unit: bytes, values: one(perHour(wire.Received + wire.Sent - wireBefore.Received - wireBefore.Sent)), goals: when(i.asks(), atMost(200e3))},
 		{at: at, what: "  of them messages, before TLS", unit: bytes, values: one((with.linkBytes("in") + with.linkBytes("out")) / with.took.Hours() / agents)},

@@ -131,18 +131,21 @@ func (c counters) sum(pattern string) float64 {
 type spending struct {
 	took time.Duration
 	cpu  time.Duration
-	// puts are changes of the store, deletions too; as every one is a transaction of its own, each is waited for.
-	puts     float64
+	// changes are those of the store, deletions too; as every one is a transaction of its own, each is waited for.
+	changes  float64
 	counters counters
 }
 
 func (r reading) since(before reading) spending {
-	spent := spending{took: r.at.Sub(before.at), cpu: r.cpu - before.cpu, puts: float64(r.revision - before.revision), counters: counters{}}
+	spent := spending{took: r.at.Sub(before.at), cpu: r.cpu - before.cpu, changes: float64(r.revision - before.revision), counters: counters{}}
 	for name, value := range r.counters {
 		spent.counters[name] = value - before.counters[name]
 	}
 	return spent
 }
+
+// unleased are the changes without those of leases, which are renewed by time.
+func (s spending) unleased() float64 { return s.changes - s.writes("leases") }
 
 // writes are the attempts to change the store about a resource, such as "propagationworks"; all when it is empty.
 func (s spending) writes(resource string) float64 {

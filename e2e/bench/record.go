@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -171,7 +172,7 @@ func goalsIn(text string) string {
 			return ""
 		}
 		if scenario != "goals" && strings.HasSuffix(strings.Trim(cell("goal"), "*"), "reached") {
-			lines = append(lines, []string{scenario, cell("size"), cell("what"), cell("median"), cell("p99"), cell("goal")})
+			lines = append(lines, []string{scenario, cell("size"), cell("what"), cmp.Or(cell("median"), cell("value")), cell("p99"), cell("goal")})
 		}
 	}
 	return markdown(lines)

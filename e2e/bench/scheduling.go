@@ -97,7 +97,7 @@ func (s *scheduling) strategy(ctx context.Context, h *herd, clusters int, group 
 	if err := h.policy(ctx, group, "apps/v1", "Deployment", st.placement(affinity)); err != nil {
 		return nil, err
 	}
-	var rates, puts, allocated, hubCPU []float64
+	var rates, changes, allocated, hubCPU []float64
 	for run := range h.env.runs + 1 {
 		rate, spent, err := s.once(ctx, h, fmt.Sprintf("%s-%d", group, run), group)
 		if err != nil {
@@ -107,12 +107,12 @@ func (s *scheduling) strategy(ctx context.Context, h *herd, clusters int, group 
 			continue // to warm up
 		}
 		n := float64(s.bindings)
-		rates, puts = append(rates, rate), append(puts, (spent.puts-spent.writes("leases"))/n)
+		rates, changes = append(rates, rate), append(changes, spent.unleased()/n)
 		allocated, hubCPU = append(allocated, spent.allocations()/n), append(hubCPU, float64(h.over(spent))/n)
 	}
 	at := grouped(int64(clusters)) + " clusters"
 	return []row{
-		{at: at, what: st.name + ": etcd puts for a Deployment", unit: count, values: puts},
+		{at: at, what: st.name + ": changes of etcd for a Deployment", unit: count, values: changes},
 		{at: at, what: st.name + ": allocations of the hub for a Deployment", unit: allocations, values: allocated},
 		{at: at, what: st.name + ": hub CPU for a Deployment, status included", unit: cpu, values: hubCPU},
 		{at: at, what: st.name + ": decisions, all works written and sent", unit: rate, values: rates},

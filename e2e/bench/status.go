@@ -23,7 +23,7 @@ func (s *status) scenario() scenario {
 			countFlag(flags, &s.objects, "status.objects", 100, "how many Deployments each of them has")
 		},
 		run:    s.run,
-		limits: "that real agents wait half a second before they report what is not healthy; these report at once",
+		limits: "that real agents wait half a second before they report what is not healthy; these report at once; of each two runs one is from healthy to not, and one back",
 		shares: true,
 	}
 }
@@ -34,7 +34,7 @@ func (s *status) run(ctx context.Context, env *environment) (rows []row, err err
 	if err != nil {
 		return nil, err
 	}
-	var puts, works, bytesIn, allocated, hubCPU, took []float64
+	var changes, works, bytesIn, allocated, hubCPU, took []float64
 	for run := range 2 * env.longRuns {
 		ready, healthy := 1, 0
 		if run%2 == 1 {
@@ -46,16 +46,16 @@ func (s *status) run(ctx context.Context, env *environment) (rows []row, err err
 			return nil, err
 		}
 		pairs := float64(s.agents * s.objects)
-		puts = append(puts, (spent.puts-spent.writes("leases"))/pairs)
+		changes = append(changes, spent.unleased()/pairs)
 		works = append(works, spent.writes("propagationworks")/pairs)
 		bytesIn = append(bytesIn, spent.linkBytes("in", "reports")/pairs)
 		allocated = append(allocated, spent.allocations()/pairs)
 		hubCPU = append(hubCPU, float64(h.over(spent))/pairs)
 		took = append(took, float64(lasted))
 	}
-	at := fmt.Sprintf("%s × %s", grouped(int64(s.objects)), grouped(int64(s.agents)))
+	at := fmt.Sprintf("%s Deployments × %s agents", grouped(int64(s.objects)), grouped(int64(s.agents)))
 	return []row{
-		{at: at, what: "etcd puts for a report, without leases", unit: count, values: puts},
+		{at: at, what: "changes of etcd for a report, without leases", unit: count, values: changes},
 		{at: at, what: "  of works, by requests", unit: count, values: works},
 		{at: at, what: "bytes from an agent for a report", unit: bytes, values: bytesIn},
 		{at: at, what: "allocations of the hub for a report", unit: allocations, values: allocated},

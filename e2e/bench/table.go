@@ -132,33 +132,38 @@ func (r row) sorted() row {
 	return r
 }
 
-// met says whether every goal is reached.
+// reaches says whether a goal is reached, met whether every one is.
+func (r row) reaches(g goal) bool { return r.percentile(g.percentile) <= g.most }
+
 func (r row) met() bool {
-	return !slices.ContainsFunc(r.goals, func(g goal) bool { return r.percentile(g.percentile) > g.most })
+	return !slices.ContainsFunc(r.goals, func(g goal) bool { return !r.reaches(g) })
+}
+
+// verdicts are the goals, each with what became of it.
+func (r row) verdicts() string {
+	var words []string
+	for _, g := range r.goals {
+		word := r.unit.write(g.most)
+		if g.percentile != 50 {
+			word = fmt.Sprintf("p%v %s", g.percentile, word)
+		}
+		if r.reaches(g) {
+			word += ": reached"
+		} else {
+			word += ": **not reached**"
+		}
+		words = append(words, word)
+	}
+	return strings.Join(words, "; ")
 }
 
 func (r row) cells() []string {
-	p99, p999, goals := "", "", ""
+	p99, p999 := "", ""
 	if r.samples && len(r.values) >= leastOfP99 {
 		p99 = r.unit.write(r.percentile(99))
 	}
 	if r.samples && len(r.values) >= 10*leastOfP99 {
 		p999 = r.unit.write(r.percentile(99.9))
-	}
-	if len(r.goals) > 0 {
-		var words []string
-		for _, g := range r.goals {
-			word := r.unit.write(g.most)
-			if g.percentile != 50 {
-				word = fmt.Sprintf("p%v %s", g.percentile, word)
-			}
-			words = append(words, word)
-		}
-		verdict := ": reached"
-		if !r.met() {
-			verdict = ": **not reached**"
-		}
-		goals = strings.Join(words, ", ") + verdict
 	}
 	of := "runs"
 	if r.samples {
@@ -175,10 +180,17 @@ func (r row) cells() []string {
 	if len(r.values) == 1 {
 		spread = ""
 	}
-	return []string{r.at, r.what, r.unit.write(r.percentile(50)), spread, p99, p999, grouped(int64(len(r.values))) + " " + of, goals}
+	return []string{r.at, r.what, r.unit.write(r.percentile(50)), spread, p99, p999, grouped(int64(len(r.values))) + " " + of, r.verdicts()}
 }
 
-var columns = []string{"size", "what", "median", "least – most", "p99", "p99.9", "of", "goal"}
+// columns are those of a table. Where each row has one value only, none of them is a median.
+func columns(rows []row) []string {
+	middle := "value"
+	if slices.ContainsFunc(rows, func(r row) bool { return len(r.values) > 1 }) {
+		middle = "median"
+	}
+	return []string{"size", "what", middle, "least – most", "p99", "p99.9", "of", "goal"}
+}
 
 // table writes rows: of each size what is the same in every run first.
 func table(rows []row) string {
@@ -193,7 +205,7 @@ func table(rows []row) string {
 	slices.SortStableFunc(rows, func(a, b row) int {
 		return cmp.Or(cmp.Compare(sizes[a.at], sizes[b.at]), cmp.Compare(a.unit, b.unit))
 	})
-	lines := [][]string{columns}
+	lines := [][]string{columns(rows)}
 	for _, r := range rows {
 		if len(r.values) > 0 {
 			lines = append(lines, r.cells())

@@ -35,6 +35,8 @@ func TestAGoalIsForItsSizesAndForWhatIsHarder(t *testing.T) {
 		{"burst: as it is", (&bursts{members: 3}).goal(500, 500, time.Second) != nil, true},
 		{"burst: fewer objects", (&bursts{members: 3}).goal(499, 500, time.Second) != nil, false},
 		{"burst: fewer members", (&bursts{members: 2}).goal(500, 500, time.Second) != nil, false},
+		{"burst: puts of a hundred, into any number of members", putsGoal(100, 1) != nil, true},
+		{"burst: puts of ten", putsGoal(10, 3) != nil, false},
 		{"pairs: a hundred", asksOfPairs(100), true},
 		{"pairs: ten", asksOfPairs(10), false},
 		{"agent: as it is", (&agents{settle: agentSettle, edits: agentEdits}).goals(1000) != nil, true},
