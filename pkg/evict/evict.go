@@ -31,7 +31,7 @@ import (
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 )
 
-// Facts are everything that a decision is made from. Nothing in them is changed.
+// Facts are everything that a decision is made from. Nothing that they refer to is changed.
 type Facts struct {
 	Binding workv1alpha1.Binding
 	// Claimed is false when no policy claims the template any more: nothing begins to move then, and what was moving comes to its end.
@@ -50,6 +50,9 @@ type Facts struct {
 	// same, unless it has replicas; it never goes while a new one is said to be unhealthy.
 	Grace time.Duration
 	Now   time.Time
+
+	// goes has the clusters that the template goes to, once somebody has asked: of a thousand each is asked about.
+	goes map[string]bool
 }
 
 // Decision says which clusters a template is leaving.
@@ -178,7 +181,14 @@ func complete(spec *workv1alpha1.BindingSpec) bool {
 }
 
 func (f *Facts) goesTo(cluster string) bool {
-	return targetOf(f.Binding.GetSpec().Clusters, cluster) != nil
+	if f.goes == nil {
+		clusters := f.Binding.GetSpec().Clusters
+		f.goes = make(map[string]bool, len(clusters))
+		for _, target := range clusters {
+			f.goes[target.Name] = true
+		}
+	}
+	return f.goes[cluster]
 }
 
 // keepsMore says whether a cluster that the template goes to keeps more replicas for a while than it shall have, or may once the
