@@ -198,8 +198,8 @@ func (h *hub) makeControllerParts() error {
 	}
 	h.view, err = works.New(works.Config{
 		Works: h.kinds.works,
-		List: func(ctx context.Context, namespace string) ([]*workv1alpha1.PropagationWork, string, error) {
-			return h.api.Stores.Works.List(ctx, apiserver.ListOptions{Namespace: namespace})
+		Revisions: func(ctx context.Context, namespace string) (map[string]int64, int64, error) {
+			return etcd.Revisions(ctx, h.storeClient, h.api.Stores.Works.Keys(namespace))
 		},
 		Live: h.api.Stores.Works.Get, FirstListed: h.kinds.worksListed.Load, Now: time.Now,
 	})

@@ -96,7 +96,9 @@ func kindOf[T apiserver.Object](k *kinds, s *apiserver.Store[T], lister cache.Li
 	}
 	informer := cache.NewSharedIndexInformer(lister, example, 0, indexers)
 	k.informers = append(k.informers, informer)
-	return store.Kind[T]{Writer: writer[T]{s}, Informer: informer}
+	made := store.Kind[T]{Writer: writer[T]{s}, Informer: informer}
+	s.Know(made.Get)
+	return made
 }
 
 // firstListRecorder keeps the revision of the first list.

@@ -54,7 +54,7 @@ type kind[T Object] struct {
 	// sameSpec may be nil; it is for kinds whose specs are too large to compare by reflection.
 	sameSpec func(a, b T) bool
 	// share gives what many objects have alike one copy. It is called with objects that nobody else has yet, when they are decoded and
-	// when the hub's own informers get theirs; it may be nil. Nobody may decode into an object that was decoded before: a RawExtension writes
+	// when the hub's own informers get theirs from a watch cache; it may be nil. Nobody may decode into an object that was decoded before: a RawExtension writes
 	// into the bytes that it has, which may be others' as well.
 	share func(object T)
 

@@ -109,7 +109,7 @@ func install[T Object](i *installer, k *kind[T]) *Store[T] {
 	for path, served := range storage(k, r) {
 		i.groups[k.version.Group][path] = served
 	}
-	return &Store[T]{kind: k, main: r.main, status: r.status}
+	return &Store[T]{kind: k, main: r.main, status: r.status, known: r.known}
 }
 
 func installBinding[T workv1alpha1.Binding](i *installer, k *kind[T]) *BindingStore[T] {

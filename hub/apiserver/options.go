@@ -63,7 +63,7 @@ var actsForNobodyHere = []string{
 
 // setByHub are the flags that would undo what the hub is built on.
 var setByHub = []string{
-	"etcd-servers", "etcd-cafile", "etcd-certfile", "etcd-keyfile", "etcd-prefix", "storage-backend", "storage-media-type",
+	"etcd-servers", "etcd-servers-overrides", "etcd-cafile", "etcd-certfile", "etcd-keyfile", "etcd-prefix", "storage-backend", "storage-media-type",
 	"encryption-provider-config", "encryption-provider-config-automatic-reload",
 	"bind-address", "secure-port", "tls-cert-file", "tls-private-key-file", "cert-dir", "advertise-address", "external-hostname",
 	"client-ca-file", "requestheader-client-ca-file", "proxy-client-cert-file", "proxy-client-key-file",
@@ -138,6 +138,7 @@ func newOptions(c Config, listener net.Listener, claims *claims) (options.Comple
 	if err := setFlags(o, c.Flags); err != nil {
 		return options.CompletedOptions{}, err
 	}
+	o.Etcd.WatchCacheSizes = append(uncachedSizes(), o.Etcd.WatchCacheSizes...) // the last word on a kind counts
 	if err := o.GenericServerRunOptions.ComponentGlobalsRegistry.Set(); err != nil {
 		return options.CompletedOptions{}, err
 	}

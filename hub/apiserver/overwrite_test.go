@@ -165,6 +165,15 @@ func shareableStatus() *runtime.RawExtension {
 // write into what it shares with the others, which nobody writes: the caches would show what the store does not have.
 func leavesOthersAlone[T stored](t *testing.T, kind sharer[T]) {
 	informer := synced(t, kind.store.ListerWatcher(), kind.example)
+	known := func(namespace, name string) (object T, found bool) {
+		stored, found, _ := informer.GetStore().GetByKey(cache.NewObjectName(namespace, name).String())
+		if found {
+			object = stored.(T)
+		}
+		return object, found
+	}
+	kind.store.Know(known) // as in a hub
+	defer kind.store.Know(func(string, string) (none T, found bool) { return none, false })
 	for number, c := range []struct {
 		reason string
 		write  func(context.Context, target[T]) error

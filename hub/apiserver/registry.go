@@ -63,15 +63,16 @@ func (r *statusREST[T]) ConvertToTable(ctx context.Context, object, options runt
 }
 
 // registries are the ways into the store of one kind.
-type registries struct {
+type registries[T Object] struct {
 	main, status *registry.Store
+	known        *known[T]
 }
 
 // newRegistry makes the store of a kind out of the native kinds' own options, which is what puts
-// encryption at rest, the watch cache and the counting of objects into it. As theirs, its keys bear
+// encryption at rest, a watch cache and the counting of objects into it. As theirs, its keys bear
 // no group: those of custom resources do, so a CRD that somebody applies for one of these kinds
 // never shares keys with it, and deleting that CRD deletes nothing here.
-func newRegistry[T Object](k *kind[T], options generic.RESTOptionsGetter, clusters *clusterNames) (*registries, error) {
+func newRegistry[T Object](k *kind[T], options generic.RESTOptionsGetter, clusters *clusterNames) (*registries[T], error) {
 	whole := newStrategy(k)
 	whole.clusters = clusters
 	main := &registry.Store{
@@ -88,6 +89,8 @@ func newRegistry[T Object](k *kind[T], options generic.RESTOptionsGetter, cluste
 	if k.share != nil {
 		options = sharing[T]{RESTOptionsGetter: options, share: k.share}
 	}
+	known := &known[T]{}
+	options = knowing[T]{RESTOptionsGetter: options, known: known, namespaced: k.namespaced}
 	if err := main.CompleteWithOptions(&generic.StoreOptions{RESTOptions: options}); err != nil {
 		return nil, fmt.Errorf("making the store of %s: %w", k.resource(), err)
 	}
@@ -95,7 +98,7 @@ func newRegistry[T Object](k *kind[T], options generic.RESTOptionsGetter, cluste
 		main.EnableGarbageCollection = false
 	}
 	ofStatus := &statusStrategy[T]{strategy: whole}
-	return &registries{main: main, status: variant(main, ofStatus, ofStatus)}, nil
+	return &registries[T]{main: main, status: variant(main, ofStatus, ofStatus), known: known}, nil
 }
 
 // variant is the same store under another strategy for updates.
@@ -107,7 +110,7 @@ func variant(main *registry.Store, update rest.RESTUpdateStrategy, reset rest.Re
 }
 
 // storage is what the API serves of a kind.
-func storage[T Object](k *kind[T], r *registries) map[string]rest.Storage {
+func storage[T Object](k *kind[T], r *registries[T]) map[string]rest.Storage {
 	return map[string]rest.Storage{
 		k.plural:             &resourceREST[T]{Store: r.main, kind: k},
 		k.plural + "/status": &statusREST[T]{store: r.status, kind: k},

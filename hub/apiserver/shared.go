@@ -27,8 +27,7 @@ var enablements = alike.New(
 		return a.GroupVersion == b.GroupVersion && slices.Equal(a.Resources, b.Resources)
 	})
 
-// contents are manifests and statuses. Works for many clusters have them alike, and so do the old events that the watch cache keeps of a
-// work or a binding.
+// contents are manifests and statuses. Works for many clusters have them alike, and so have the clusters of a binding.
 var contents = alike.NewBytes()
 
 // shareContents gives manifests and statuses that works have alike one copy.
@@ -54,8 +53,7 @@ var targets = alike.New(
 		return a.Name == b.Name && a.Replicas == b.Replicas && len(a.Components)+len(b.Components) == 0
 	})
 
-// shareTargets gives what bindings, or versions of one, have alike one copy: a binding of a thousand clusters is a megabyte, and while
-// they report the watch cache keeps all of its versions of more than a minute.
+// shareTargets gives what bindings, or versions of one, have alike one copy: a binding of a thousand clusters is a megabyte.
 func shareTargets[T workv1alpha1.Binding](binding T) {
 	spec, status := binding.GetSpec(), binding.GetStatus()
 	spec.Clusters = targets.Of(spec.Clusters)

@@ -95,7 +95,7 @@ func TestWorksThatAreAlikeShareTheirContent(t *testing.T) {
 			contents[&work.Status.ManifestStatuses[0].Status.Raw[0]] = true
 		}
 	}
-	eventually(t, "watch cache and informer have both works", func(ctx context.Context) (bool, error) {
+	eventually(t, "store and informer have both works", func(ctx context.Context) (bool, error) {
 		clear(contents)
 		found = 0
 		cached, _, err := works.List(ctx, apiserver.ListOptions{Cached: true})

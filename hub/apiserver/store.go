@@ -22,20 +22,22 @@ import (
 	storeerr "k8s.io/apiserver/pkg/storage/errors"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
+	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
 
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 )
 
 // Store reads and writes one of the hub's kinds in this process, past the network, authorization,
-// admission and audit, but through the same defaults, validation, encryption and watch cache as
+// admission and audit, but through the same defaults, validation, encryption and, where the kind has one, watch cache as
 // everybody else's writes. Errors are those of the API (k8s.io/apimachinery/pkg/api/errors). All
 // methods may be called concurrently, from New on; they wait for the store as long as ctx allows.
 //
-// What Get, List and Watch return may be shared with the watch cache: it is read-only, and copied
+// What Get, List and Watch return may be shared with a watch cache, and its parts with other objects: it is read-only, and copied
 // by whoever wants to change it. What is passed in is not changed and not kept.
 type Store[T Object] struct {
 	kind         *kind[T]
 	main, status *registry.Store
+	known        *known[T]
 	guards       []func(context.Context, T) error
 }
 
@@ -51,7 +53,7 @@ type ListOptions struct {
 	Namespace string
 	// Selector of labels; nil means everything.
 	Selector labels.Selector
-	// Cached true reads what the watch cache has, which may be a little behind the store. Without
+	// Cached true reads what the watch cache has, if there is one, which may be a little behind the store. Without
 	// it a List shows every write that was acknowledged before it began.
 	Cached bool
 }
@@ -68,6 +70,11 @@ type DeleteOptions struct {
 // Get reads one object from the store, not from a cache. Namespace is empty for kinds without.
 func (s *Store[T]) Get(ctx context.Context, namespace, name string) (T, error) {
 	return s.result(s.main.Get(in(ctx, namespace), name, &metav1.GetOptions{}))
+}
+
+// Keys is what the keys of the objects of a namespace begin with in etcd, before their names.
+func (s *Store[T]) Keys(namespace string) string {
+	return kubeoptions.DefaultEtcdPathPrefix + s.main.KeyRootFunc(in(context.Background(), namespace)) + "/"
 }
 
 // List reads the objects that the options select, and the version of the store that they show.
@@ -90,8 +97,8 @@ func (s *Store[T]) List(ctx context.Context, options ListOptions) (objects []T, 
 }
 
 // Watch tells of every change after resourceVersion; "" begins with what there is. Events of type
-// Error carry a *metav1.Status. The watch ends with ctx, when it is stopped, or when it falls too
-// far behind.
+// Error carry a *metav1.Status. The watch ends with ctx, when it is stopped, or, if the kind has a watch cache, when it falls too
+// far behind: of the others everything that is told waits until it is taken.
 func (s *Store[T]) Watch(ctx context.Context, resourceVersion string, options ListOptions) (watch.Interface, error) {
 	return s.watch(ctx, options.Namespace, &metainternalversion.ListOptions{
 		LabelSelector: options.Selector, ResourceVersion: resourceVersion,
@@ -240,6 +247,13 @@ func markDeleted(object metav1.Object) {
 	object.SetDeletionGracePeriodSeconds(new(int64))
 }
 
+// Know has updates and deletions of a kind without a watch cache begin with what a cache of this process has, which saves a
+// read. It may be behind; what it returns is not changed.
+func (s *Store[T]) Know(find func(namespace, name string) (T, bool)) {
+	l := lookup[T](find)
+	s.known.lookup.Store(&l)
+}
+
 // Guard makes every Create and Replace in this process ask check first. It must be called before the store is used.
 func (s *Store[T]) Guard(check func(context.Context, T) error) { s.guards = append(s.guards, check) }
 
@@ -252,7 +266,7 @@ func (s *Store[T]) guard(ctx context.Context, object T) error {
 	return nil
 }
 
-// ListerWatcher feeds a client-go informer with all objects of the kind, without serialisation.
+// ListerWatcher feeds a client-go informer with all objects of the kind, past the API's own serialisation.
 // What the informer then holds is shared and read-only.
 func (s *Store[T]) ListerWatcher() cache.ListerWatcher { return &listerWatcher[T]{store: s} }
 
@@ -269,8 +283,8 @@ func (s *Store[T]) list(ctx context.Context, namespace string, options *metainte
 
 func (s *Store[T]) watch(ctx context.Context, namespace string, options *metainternalversion.ListOptions) (watch.Interface, error) {
 	events, err := s.main.Watch(in(ctx, namespace), options)
-	if err != nil {
-		return nil, err
+	if err != nil || !s.known.cached {
+		return events, err
 	}
 	return watch.Filter(events, s.own), nil
 }
@@ -345,10 +359,29 @@ func (l *listerWatcher[T]) Watch(options metav1.ListOptions) (watch.Interface, e
 	return l.WatchWithContext(context.Background(), options)
 }
 
-// ListWithContext lists by a reflector's options. Whole lists cost nothing here, so there are no pages.
+// pageOfList is how many objects are listed at a time out of the store itself: enough that it does not matter how it counts, for each page, what is left.
+const pageOfList = 5000
+
+// listOptions are a reflector's options for a list. Whole lists out of a watch cache cost nothing here, so of those there are no pages. Of a store
+// without one every list is of what it has now: for a page it would take a version that the reflector has seen for the only one that may be
+// listed, and for one not older than that.
+func listOptions(options metav1.ListOptions, cached bool) metav1.ListOptions {
+	if cached {
+		options.Limit, options.Continue = 0, ""
+		return options
+	}
+	if options.Limit > 0 {
+		options.Limit = pageOfList
+	}
+	if options.Continue == "" {
+		options.ResourceVersion, options.ResourceVersionMatch = "", ""
+	}
+	return options
+}
+
+// ListWithContext lists by a reflector's options.
 func (l *listerWatcher[T]) ListWithContext(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-	options.Limit, options.Continue = 0, ""
-	converted, err := internalOptions(options)
+	converted, err := internalOptions(listOptions(options, l.store.known.cached))
 	if err != nil {
 		return nil, err
 	}
@@ -364,7 +397,7 @@ func (l *listerWatcher[T]) WatchWithContext(ctx context.Context, options metav1.
 	return l.store.watch(ctx, metav1.NamespaceAll, converted)
 }
 
-// IsWatchListSemanticsUnSupported tells reflectors to list first: a list costs no more here.
+// IsWatchListSemanticsUnSupported tells reflectors to list first: a list costs no more here than a watch that begins with one.
 func (l *listerWatcher[T]) IsWatchListSemanticsUnSupported() bool { return true }
 
 func internalOptions(options metav1.ListOptions) (*metainternalversion.ListOptions, error) {

@@ -54,6 +54,10 @@ func BenchmarkWrites(b *testing.B) {
 		}
 		return obj.(*workv1alpha1.PropagationWork)
 	}
+	works.Know(func(_, name string) (*workv1alpha1.PropagationWork, bool) { // as in a hub
+		work := cached(name)
+		return work, work != nil
+	})
 	create := func(name string) error {
 		work := newWork("written", name, manifest)
 		work.Finalizers = []string{workv1alpha1.WorkFinalizer}

@@ -180,6 +180,8 @@ func (e *Etcd) Client() (*clientv3.Client, error) {
 	c := clientv3.Config{
 		Endpoints:   e.Endpoints,
 		DialTimeout: dialTimeout,
+		// A connection over which nothing comes any more is noticed, as the API server's own are.
+		DialKeepAliveTime: 30 * time.Second, DialKeepAliveTimeout: 10 * time.Second,
 		DialOptions: []grpc.DialOption{grpc.WithUserAgent(memberName)},
 		Logger:      zap.NewNop(),
 	}

@@ -33,8 +33,9 @@ import (
 // Config is what a View needs.
 type Config struct {
 	Works store.Works
-	// List reads the works of a namespace from the store as it is at the call, past the cache.
-	List func(ctx context.Context, namespace string) (works []*workv1alpha1.PropagationWork, resourceVersion string, err error)
+	// Revisions reads from the store as it is at the call, past the cache, in which revision each work of a namespace was written last, by
+	// name, and the revision in which that is so.
+	Revisions func(ctx context.Context, namespace string) (works map[string]int64, at int64, err error)
 	// Live reads a work from the store, past the cache.
 	Live func(ctx context.Context, namespace, name string) (*workv1alpha1.PropagationWork, error)
 	// FirstListed is the revision of the first list that filled the cache; 0 before it.
@@ -154,12 +155,12 @@ func Revision(resourceVersion string) int64 {
 
 // Sync returns when the view of a cluster is not older than the store was at the call.
 func (v *View) Sync(ctx context.Context, cluster string) error {
-	stored, at, err := v.config.List(ctx, workv1alpha1.ExecutionNamespace(cluster))
+	stored, at, err := v.config.Revisions(ctx, workv1alpha1.ExecutionNamespace(cluster))
 	if err != nil {
 		return fmt.Errorf("reading the works of cluster %s: %w", cluster, err)
 	}
 	err = wait.PollUntilContextCancel(ctx, 5*time.Millisecond, true, func(context.Context) (bool, error) {
-		return v.Synced() && v.shows(cluster, stored, Revision(at)), nil
+		return v.Synced() && v.shows(cluster, stored, at), nil
 	})
 	if err != nil {
 		return fmt.Errorf("waiting for the works of cluster %s: %w", cluster, err)
@@ -169,17 +170,16 @@ func (v *View) Sync(ctx context.Context, cluster string) error {
 
 // shows says whether the cache of a cluster's works is at least as new as what the store had at a
 // revision.
-func (v *View) shows(cluster string, stored []*workv1alpha1.PropagationWork, at int64) bool {
-	there := make(map[string]bool, len(stored))
-	for _, work := range stored {
-		there[work.Name] = true
-		cached, ok := v.config.Works.Get(work.Namespace, work.Name)
-		if v.seen.Load() < Revision(work.ResourceVersion) && (!ok || Revision(cached.ResourceVersion) < Revision(work.ResourceVersion)) {
+func (v *View) shows(cluster string, stored map[string]int64, at int64) bool {
+	for name, revision := range stored {
+		cached, ok := v.config.Works.Get(workv1alpha1.ExecutionNamespace(cluster), name)
+		if v.seen.Load() < revision && (!ok || Revision(cached.ResourceVersion) < revision) {
 			return false
 		}
 	}
 	return !slices.ContainsFunc(v.of(cluster), func(work *workv1alpha1.PropagationWork) bool {
-		return !there[work.Name] && Revision(work.ResourceVersion) <= at // gone from the store, and about to go here
+		_, there := stored[work.Name]
+		return !there && Revision(work.ResourceVersion) <= at // gone from the store, and about to go here
 	})
 }
 

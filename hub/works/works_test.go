@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -53,12 +52,17 @@ func newWorld(t *testing.T) *world {
 			}
 			return nil, apierrors.NewNotFound(schema.GroupResource{Resource: "propagationworks"}, name)
 		},
-		List: func(_ context.Context, namespace string) ([]*workv1alpha1.PropagationWork, string, error) {
+		Revisions: func(_ context.Context, namespace string) (map[string]int64, int64, error) {
 			if w.listFails != nil {
-				return nil, "", w.listFails
+				return nil, 0, w.listFails
 			}
-			works := slices.DeleteFunc(w.PropagationWorks.List(), func(work *workv1alpha1.PropagationWork) bool { return work.Namespace != namespace })
-			return works, "1000", nil
+			revisions := map[string]int64{}
+			for _, work := range w.PropagationWorks.List() {
+				if work.Namespace == namespace {
+					revisions[work.Name] = works.Revision(work.ResourceVersion)
+				}
+			}
+			return revisions, 1000, nil
 		},
 		FirstListed: func() int64 { return 1 },
 		Now:         func() time.Time { return w.now },
