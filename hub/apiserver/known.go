@@ -93,14 +93,14 @@ type knowingStorage[T Object] struct {
 	namespaced bool
 }
 
-// Watch implements storage.Interface. A watch cache ends the watch of somebody who does not take what he is told; a store keeps it all for
-// him. The hub's own informers always take it.
+// Watch implements storage.Interface. A watch cache ends the watch of somebody who does not take what he is told, or too slowly; a store keeps it
+// all for him. The hub's own informers always take it.
 func (s knowingStorage[T]) Watch(ctx context.Context, key string, options apistorage.ListOptions) (watch.Interface, error) {
 	events, err := s.Interface.Watch(ctx, key, options)
 	if who, _ := request.UserFrom(ctx); err != nil || who == self {
 		return events, err
 	}
-	return endWhenNotTaken(events), nil
+	return endWhenNotTaken(events, key, options), nil
 }
 
 // GuaranteedUpdate implements storage.Interface.

@@ -400,6 +400,13 @@ func TestAMistakeInTheSettingsIsOneClearLine(t *testing.T) {
 			want:   `the API server's flag "etcd-servers" is set by the hub`,
 		},
 		{
+			reason: "a flag that would have works in another store than the hub asks about them",
+			change: func(c *apiserver.Config) {
+				c.Flags = map[string]string{"etcd-servers-overrides": "work.karmada.io/propagationworks#http://127.0.0.1:2379"}
+			},
+			want: `the API server's flag "etcd-servers-overrides" is set by the hub`,
+		},
+		{
 			reason: "a flag with a value that it does not take",
 			change: func(c *apiserver.Config) { c.Flags = map[string]string{"event-ttl": "soon"} },
 			want:   `setting the API server's flag "event-ttl"`,

@@ -5,27 +5,35 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/watch"
+	apistorage "k8s.io/apiserver/pkg/storage"
+	"k8s.io/klog/v2"
 )
 
 const (
-	// untakenFor is how long an event may wait for somebody who watches: whoever takes nothing for so long does not read at all, or has a
-	// connection that is too slow for what he asked for.
-	untakenFor = 10 * time.Second
-	// untakenMost is how many events may wait behind it without being in anybody's way.
-	untakenMost = 100
+	// untakenFor is how long somebody who watches may be behind: long enough to take in what happens at once, and some megabytes over a slow line.
+	untakenFor = 30 * time.Second
+	// untakenMost is how many events wait for him before he is.
+	untakenMost = 10
 )
 
-// takenWatch hands events on until one of them is not taken in time.
+// takenWatch hands events on while they are taken.
 type takenWatch struct {
+	key     string
 	from    watch.Interface
 	taken   chan watch.Event
 	stopped chan struct{}
 	stop    func()
+
+	// Of run's goroutine alone:
+	limited bool      // what was there at the beginning has been told: until then nothing gathers in the store
+	behind  time.Time // since when not everything is taken; zero when it is
 }
 
-// endWhenNotTaken ends a watch when nobody takes its events. The client begins another one where it was.
-func endWhenNotTaken(from watch.Interface) watch.Interface {
-	w := &takenWatch{from: from, taken: make(chan watch.Event, untakenMost), stopped: make(chan struct{})}
+// endWhenNotTaken ends a watch whose events are not taken, or so slowly that ever more wait: a store keeps them all. The client begins another
+// one where it was.
+func endWhenNotTaken(from watch.Interface, key string, options apistorage.ListOptions) watch.Interface {
+	begins := options.ResourceVersion == "" || options.ResourceVersion == "0" || options.SendInitialEvents != nil && *options.SendInitialEvents
+	w := &takenWatch{key: key, from: from, taken: make(chan watch.Event, untakenMost), stopped: make(chan struct{}), limited: !begins}
 	w.stop = sync.OnceFunc(func() {
 		close(w.stopped)
 		from.Stop()
@@ -57,17 +65,29 @@ func (w *takenWatch) run() {
 
 // hand returns whether the event was taken in time.
 func (w *takenWatch) hand(event watch.Event) bool {
+	w.limited = w.limited || event.Type != watch.Added
+	if len(w.taken) == 0 {
+		w.behind = time.Time{}
+	}
 	select {
 	case w.taken <- event:
 		return true
 	default:
 	}
-	limit := time.NewTimer(untakenFor)
-	defer limit.Stop()
+	if w.behind.IsZero() || !w.limited {
+		w.behind = time.Now()
+	}
+	var limit <-chan time.Time
+	if w.limited {
+		timer := time.NewTimer(time.Until(w.behind.Add(untakenFor)))
+		defer timer.Stop()
+		limit = timer.C
+	}
 	select {
 	case w.taken <- event:
 		return true
-	case <-limit.C:
+	case <-limit:
+		klog.Warningf("A watch of %s was ended: for %s more was told than its client took", w.key, untakenFor)
 	case <-w.stopped:
 	}
 	return false
