@@ -168,7 +168,8 @@ type ClusterStatus struct {
 	// +optional
 	Agent *AgentStatus `json:"agent,omitempty" protobuf:"bytes,7,opt,name=agent"`
 
-	// session is the agent's present or last session.
+	// session is the agent's session that the rest of this status was last written in. That the agent
+	// has another one by now, also after a restart of the hub, is not written by itself.
 	// +optional
 	Session *SessionStatus `json:"session,omitempty" protobuf:"bytes,8,opt,name=session"`
 }

@@ -754,7 +754,7 @@ func schema_windlass_api_cluster_v1alpha1_ClusterStatus(ref common.ReferenceCall
 					},
 					"session": {
 						SchemaProps: spec.SchemaProps{
-							Description: "session is the agent's present or last session.",
+							Description: "session is the agent's session that the rest of this status was last written in. That the agent has another one by now, also after a restart of the hub, is not written by itself.",
 							Ref:         ref(clusterv1alpha1.SessionStatus{}.OpenAPIModelName()),
 						},
 					},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -76,9 +77,9 @@ func assess(f facts) assessment {
 			"the agent is not connected; see its log in the cluster (objects there stay as they are; an agent that runs goes on correcting drift)")
 	}
 	if joined {
-		recordSession(&status, f)
 		recordFacts(&status, f)
 		recordHold(&status, f)
+		recordSession(&status, f)
 	}
 	out.Status = status
 	out.Taints = conditionTaints(f.Cluster.Spec.Taints, meta.FindStatusCondition(status.Conditions, clusterv1alpha1.ClusterReady), f.Now)
@@ -115,20 +116,20 @@ func setCondition(status *clusterv1alpha1.ClusterStatus, f facts, kind string, v
 	})
 }
 
-// recordSession keeps which process holds the cluster's agent. A new epoch in the same process is
-// not worth a write.
+// recordSession keeps the version of the cluster's agent, and with what else is said which session said it. A new session alone is not worth
+// a write: a hub that restarts has one with every cluster. It comes after all else.
 func recordSession(status *clusterv1alpha1.ClusterStatus, f facts) {
 	if !f.Member.Connected {
 		return
-	}
-	if status.Session == nil || status.Session.Process != f.Process {
-		status.Session = &clusterv1alpha1.SessionStatus{Process: f.Process, Epoch: f.Member.Epoch}
 	}
 	if status.Agent == nil {
 		status.Agent = &clusterv1alpha1.AgentStatus{}
 	}
 	if f.Member.AgentVersion != "" {
 		status.Agent.Version = f.Member.AgentVersion
+	}
+	if status.Session == nil || !equality.Semantic.DeepEqual(*status, f.Cluster.Status) {
+		status.Session = &clusterv1alpha1.SessionStatus{Process: f.Process, Epoch: f.Member.Epoch}
 	}
 }
 

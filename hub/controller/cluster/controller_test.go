@@ -256,15 +256,18 @@ func TestWhatAMemberSaysOfItselfIsRecorded(t *testing.T) {
 		})
 	}
 
-	t.Run("a new session in the same process is not worth a write", func(t *testing.T) {
+	t.Run("a new session is not worth a write, of another process either, and is named with what else it says", func(t *testing.T) {
 		known := member(func(c *clusterv1alpha1.MemberCluster) {
+			c.Status.Agent = &clusterv1alpha1.AgentStatus{Version: "v0.1.0"}
 			c.Status.Session = &clusterv1alpha1.SessionStatus{Process: "p1", Epoch: 2}
 		})
-		if got := assess(facts{Cluster: known, Member: connected(nil), Process: "p1", Now: now}).Status.Session; got.Epoch != 2 {
-			t.Errorf("the epoch is %d", got.Epoch)
+		for _, process := range []string{"p1", "p2"} {
+			if diff := cmp.Diff(known.Status, assess(facts{Cluster: known, Member: connected(nil), Process: process, Now: now}).Status); diff != "" {
+				t.Errorf("of process %s: the status changes:\n%s", process, diff)
+			}
 		}
-		if got := assess(facts{Cluster: known, Member: connected(nil), Process: "p2", Now: now}).Status.Session; got.Epoch != 7 || got.Process != "p2" {
-			t.Errorf("in another process the session is %+v", got)
+		if got := assess(facts{Cluster: known, Member: connected(said), Process: "p2", Now: now}).Status.Session; got.Epoch != 7 || got.Process != "p2" {
+			t.Errorf("with what is said the session is %+v", got)
 		}
 	})
 }
