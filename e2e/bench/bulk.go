@@ -75,7 +75,11 @@ func (b *bulk) run(ctx context.Context, env *environment) ([]row, error) {
 }
 
 // bulkTable has the figures of one act at one size.
-type bulkTable struct{ changes, bytesOut, bytesIn, allocations, hubCPU, agentCPU, resident, rate, last, known []float64 }
+type bulkTable struct {
+	changes, bytesOut, bytesIn, allocations, hubCPU, agentCPU, resident, rate, last, known []float64
+	// written are the requests for these changes by resource, those that lost a race included.
+	written breakdowns
+}
 
 // size measures one size with a hub of its own, so that none finds what another has left.
 func (b *bulk) size(ctx context.Context, env *environment, size bulkSize) ([]row, error) {
@@ -161,6 +165,9 @@ func (t *bulkTable) measure(ctx context.Context, h *herd, size bulkSize, removal
 		return err
 	}
 	t.changes = append(t.changes, spent.unleased()/pairs)
+	written := spent.byResource("create", "update", "delete")
+	delete(written, "leases")
+	t.written = append(t.written, added(map[string]float64{}, written, 1/pairs))
 	t.bytesOut = append(t.bytesOut, spent.linkBytes("out", "works", "reports")/pairs)
 	t.bytesIn = append(t.bytesIn, spent.linkBytes("in", "works", "reports")/pairs)
 	t.allocations = append(t.allocations, spent.allocations()/pairs)
@@ -193,8 +200,8 @@ func (h *herd) countBindings(ctx context.Context, n int, is func(*unstructured.U
 }
 
 func (t *bulkTable) rows(at, known string) []row {
-	return []row{
-		{at: at, what: "changes of etcd for a pair, without leases", unit: count, values: t.changes},
+	rows := []row{{at: at, what: "changes of etcd for a pair, without leases", unit: count, values: t.changes}}
+	return append(append(rows, t.written.rows(at)...), []row{
 		{at: at, what: "bytes to an agent for a pair", unit: bytes, values: t.bytesOut},
 		{at: at, what: "bytes from an agent for a pair", unit: bytes, values: t.bytesIn},
 		{at: at, what: "allocations of the hub for a pair", unit: allocations, values: t.allocations},
@@ -204,5 +211,5 @@ func (t *bulkTable) rows(at, known string) []row {
 		{at: at, what: "pairs a second until the last", unit: rate, values: t.rate},
 		{at: at, what: "the last agent has the last object", unit: duration, values: t.last},
 		{at: at, what: "the last binding " + known, unit: duration, values: t.known},
-	}
+	}...)
 }

@@ -90,7 +90,7 @@ func flagsOf(flags *flag.FlagSet, env *environment, all []scenario) (into *strin
 	countFlag(flags, &env.runs, "runs", 5, "how often fan-out, burst, pairs, agent, storm and schedule measure; trickle, idle and churn do once")
 	flags.StringVar(&env.bin, "bin", os.Getenv("WINDLASS_E2E_BIN"), "folder of the built programs; bin/ when empty")
 	countFlag(flags, &env.longRuns, "long-runs", 1, "how often bulk measures, and how often status goes there and back, which are two runs")
-	flags.StringVar(&env.profiles, "profiles", "", "folder for processor profiles of the hub, and with real members of agent and member, of the first seconds of what is measured; measuring costs more then")
+	flags.StringVar(&env.profiles, "profiles", "", "folder for processor profiles: of the hub for all of what is measured, one for each 10 s, and with real members of hub, agent and member for its first 10 s; measuring costs more then")
 	into = flags.String("into", "", "file in which each scenario's table takes the place of its older one, such as BENCHMARKS.md")
 	for _, s := range all {
 		if s.flags != nil {

@@ -8,25 +8,40 @@ import (
 	"time"
 )
 
-// profileFor is how long a profile takes. Only the beginning of what is measured is in it.
+// profileFor is how long a profile takes. Of a fleet only the beginning of what is measured is in it.
 const profileFor = 10 * time.Second
 
-// profile has the hub take a profile of its processor time, if that is wanted, and returns what waits for it.
-func (h *herd) profile(ctx context.Context) (wait func() error) {
+// profile has the hub take profiles of its processor time, one after the other, if that is wanted. What it returns ends that with the
+// one that is being taken.
+func (h *herd) profile(ctx context.Context) (end func() error) {
 	if h.env.profiles == "" {
 		return func() error { return nil }
 	}
 	h.env.profiled++
-	path := filepath.Join(h.env.profiles, fmt.Sprintf("%s-%03d.pprof", h.env.name, h.env.profiled))
-	done := make(chan error, 1)
-	go func() {
+	name := filepath.Join(h.env.profiles, fmt.Sprintf("%s-%03d", h.env.name, h.env.profiled))
+	over, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- h.profileUntil(ctx, over, name) }()
+	return func() error {
+		close(over)
+		return <-done
+	}
+}
+
+func (h *herd) profileUntil(ctx context.Context, over <-chan struct{}, name string) error {
+	for part := 1; ; part++ {
 		raw, err := h.meter.raw.Get().AbsPath("/debug/pprof/profile").Param("seconds", fmt.Sprint(profileFor.Seconds())).DoRaw(ctx)
 		if err == nil {
-			err = os.WriteFile(path, raw, 0o600)
+			err = os.WriteFile(fmt.Sprintf("%s-%02d.pprof", name, part), raw, 0o600)
 		}
-		done <- err
-	}()
-	return func() error { return <-done }
+		if err != nil {
+			return err
+		}
+		select {
+		case <-over:
+			return nil
+		default:
+		}
+	}
 }
 
 // heapProfile writes what of the hub's memory is in use, if profiles are wanted.

@@ -170,16 +170,16 @@ func (m *Member) admitAgent(ctx context.Context) error {
 	if !review.Status.Allowed {
 		return errors.New("the API server does not know its rights yet")
 	}
-	var request struct {
+	var created struct {
 		Status struct {
 			Token string `json:"token"`
 		} `json:"status"`
 	}
 	const year = 365 * 24 * 60 * 60
-	if err := m.client.do(ctx, http.MethodPost, accounts+"/"+name+"/token", map[string]any{"spec": map[string]any{"expirationSeconds": year}}, &request); err != nil {
+	if err := m.client.do(ctx, http.MethodPost, accounts+"/"+name+"/token", map[string]any{"spec": map[string]any{"expirationSeconds": year}}, &created); err != nil {
 		return err
 	}
-	return m.writeKubeconfig(m.AgentKubeconfig(), map[string]any{"token": request.Status.Token})
+	return m.writeKubeconfig(m.AgentKubeconfig(), map[string]any{"token": created.Status.Token})
 }
 
 // startNodes starts what plays the member's nodes, or is one, and says which process it is.

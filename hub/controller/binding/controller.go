@@ -66,6 +66,7 @@ type Reconciler struct {
 	Now     func() time.Time
 
 	unseen    unseen
+	ends      ends
 	overrides overrides
 }
 
@@ -152,22 +153,27 @@ func (r *Reconciler) workChanged(old, new *workv1alpha1.PropagationWork) []types
 	if work.Spec.Binding == nil {
 		return nil
 	}
-	return []types.NamespacedName{{Namespace: work.Spec.Binding.Namespace, Name: work.Spec.Binding.Name}}
+	binding := types.NamespacedName{Namespace: work.Spec.Binding.Namespace, Name: work.Spec.Binding.Name}
+	if new == nil && !r.ends.ended(binding) {
+		return nil
+	}
+	return []types.NamespacedName{binding}
 }
 
 // Reconcile makes the works of a binding those that it asks for.
 func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (ctrl.Result, error) {
 	binding, ok := r.Bindings.Get(key)
 	if !ok {
+		r.ends.forget(key)
 		return ctrl.Result{}, nil
 	}
 	if r.unseen.has(key, r.Now()) {
 		return ctrl.Result{RequeueAfter: unseenPause}, nil
 	}
-	works := r.works(key)
 	if binding.GetDeletionTimestamp() != nil {
-		return store.Outcome(r.finish(ctx, binding, works))
+		return r.finish(ctx, key, binding)
 	}
+	works := r.works(key)
 	if binding.GetStatus().SchedulerObservedGeneration != binding.GetGeneration() {
 		return ctrl.Result{}, nil // the scheduler's decision wakes it: half a change is not worth a write
 	}
@@ -406,17 +412,29 @@ func writtenWith(works map[string]*workv1alpha1.PropagationWork) evict.Written {
 }
 
 // finish removes all works of a binding that is being deleted, and lets it go when they are gone.
-func (r *Reconciler) finish(ctx context.Context, binding workv1alpha1.Binding, works map[string]*workv1alpha1.PropagationWork) error {
-	if len(works) > 0 {
-		if !undecided(works) {
-			return nil // their ends wake it
-		}
-		cause, err := r.removalCause(ctx, binding)
-		if err != nil {
-			return err
-		}
-		return r.remove(ctx, works, cause, func(string) bool { return true })
+func (r *Reconciler) finish(ctx context.Context, key types.NamespacedName, binding workv1alpha1.Binding) (ctrl.Result, error) {
+	if wait := r.ends.left(key, r.Now()); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
 	}
+	r.ends.begin(key)
+	works := r.works(key)
+	if len(works) > 0 && !undecided(works) {
+		r.ends.await(key, len(works), r.Now())
+		return ctrl.Result{RequeueAfter: endsLimit}, nil
+	}
+	r.ends.forget(key) // each change of a work counts, or none is left
+	if len(works) == 0 {
+		return store.Outcome(r.release(ctx, binding))
+	}
+	cause, err := r.removalCause(ctx, binding)
+	if err != nil {
+		return store.Outcome(err)
+	}
+	return store.Outcome(r.remove(ctx, works, cause, func(string) bool { return true }))
+}
+
+// release lets a binding go that has no works any more.
+func (r *Reconciler) release(ctx context.Context, binding workv1alpha1.Binding) error {
 	finalizer := workv1alpha1.BindingFinalizer
 	if binding.GetNamespace() == "" {
 		finalizer = workv1alpha1.ClusterBindingFinalizer

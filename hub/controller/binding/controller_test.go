@@ -50,6 +50,7 @@ type world struct {
 	closed     map[string]bool // clusters for which nothing may be written
 	ending     map[string]bool // namespaces that are being deleted
 	now        time.Time
+	woken      int // times that works have woken a binding
 }
 
 func newWorld(t *testing.T) *world {
@@ -65,7 +66,7 @@ func newWorld(t *testing.T) *world {
 	works := func(old, new any) {
 		before, _ := old.(*workv1alpha1.PropagationWork)
 		after, _ := new.(*workv1alpha1.PropagationWork)
-		w.controller.workChanged(before, after)
+		w.woken += len(w.controller.workChanged(before, after))
 	}
 	_, err := w.controller.Works.Informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: func(obj any) { works(nil, obj) }, UpdateFunc: works, DeleteFunc: func(obj any) { works(obj, nil) },
@@ -587,6 +588,84 @@ func TestABindingThatIsDeletedGoesAfterItsLastWork(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Else a thousand works that end are looked through a thousand times.
+func TestOfTheWorksOfABindingThatIsDeletedTheLastEndWakesIt(t *testing.T) {
+	leaving := func(t *testing.T) *world {
+		w := newWorld(t)
+		w.place("a", "b", "c")
+		w.reconcile(t)
+		w.templates.Delete(settings)
+		w.delete()
+		w.reconcile(t) // marks them
+		if wait := w.reconcile(t).RequeueAfter; wait != endsLimit {
+			t.Fatalf("it comes back after %s", wait)
+		}
+		w.woken = 0
+		return w
+	}
+	gone := func(t *testing.T, w *world) {
+		t.Helper()
+		w.reconcile(t)
+		if _, ok := w.PropagationBindings.Get(key.Namespace, key.Name); ok {
+			t.Error("the binding stays without a work")
+		}
+		if n := len(w.controller.ends.awaited); n > 0 {
+			t.Errorf("it counts the ends of %d bindings", n)
+		}
+	}
+
+	t.Run("one after the other", func(t *testing.T) {
+		w := leaving(t)
+		w.acknowledge(t, "a", "b")
+		if w.woken > 0 {
+			t.Errorf("it is woken by %d of 2 ends, with one more to come", w.woken)
+		}
+		w.now = w.now.Add(endsLimit / 3)
+		if wait := w.reconcile(t).RequeueAfter; wait != endsLimit-endsLimit/3 {
+			t.Errorf("whoever else wakes it has it come back after %s", wait)
+		}
+		w.acknowledge(t, "c")
+		if w.woken != 1 {
+			t.Errorf("the last end wakes %d", w.woken)
+		}
+		gone(t, w)
+	})
+	t.Run("one that was not told of does not keep it for ever", func(t *testing.T) {
+		w := leaving(t)
+		w.controller.ends.await(key, 1, w.now)
+		w.acknowledge(t, "a", "b", "c")
+		w.now = w.now.Add(endsLimit)
+		gone(t, w)
+	})
+	t.Run("one that is told of late wakes it too early, and it looks again", func(t *testing.T) {
+		w := leaving(t)
+		w.controller.ends.ended(key)
+		w.acknowledge(t, "a", "b")
+		if w.woken != 1 {
+			t.Errorf("it is woken %d times", w.woken)
+		}
+		if wait := w.reconcile(t).RequeueAfter; wait != endsLimit {
+			t.Errorf("it comes back after %s", wait)
+		}
+		w.acknowledge(t, "c")
+		gone(t, w)
+	})
+	t.Run("one while they are looked through wakes it", func(t *testing.T) {
+		w := leaving(t)
+		w.controller.ends.begin(key)
+		w.acknowledge(t, "a")
+		w.controller.ends.await(key, 3, w.now)
+		if w.woken != 1 {
+			t.Errorf("it is woken %d times", w.woken)
+		}
+		w.acknowledge(t, "b", "c")
+		if w.woken != 2 {
+			t.Errorf("after the last it was woken %d times", w.woken)
+		}
+		gone(t, w)
+	})
 }
 
 func TestARemovalThatWaitsInAMemberTakesUpACauseThatSomebodyAskedFor(t *testing.T) {

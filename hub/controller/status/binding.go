@@ -66,6 +66,7 @@ type BindingReconciler struct {
 
 	passes  passes
 	moving  moving
+	said    said
 	unshown unshown
 	hashes  hashes
 }
@@ -169,6 +170,9 @@ func (r *BindingReconciler) clusterChanged(old, new *clusterv1alpha1.MemberClust
 			keys = append(keys, workChanged(nil, work)...)
 		}
 	}
+	for _, key := range keys {
+		r.said.forget(key) // a person decides, and looks what becomes of it
+	}
 	return keys
 }
 
@@ -189,13 +193,16 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, key types.NamespacedN
 			return r.tellRemoval(ctx, key, binding)
 		}
 		r.passes.forget(key)
+		r.said.forget(key)
 		return ctrl.Result{}, nil
 	}
+	r.moving.since(key, r.Now()) // that it waits for its turn is part of the wait for more reports: else it needs a second turn
 	if wait := r.passes.next(key, len(binding.GetSpec().Clusters), r.Now()); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	facts, template, err := r.gather(key, binding)
 	if err != nil || template == nil {
+		r.moving.forget(key)
 		return ctrl.Result{}, err
 	}
 	status, changed := aggregate.Binding(facts).Status(binding.GetStatus(), metav1.NewTime(r.Now()))
@@ -254,14 +261,18 @@ func (r *BindingReconciler) writeTemplate(ctx context.Context, key types.Namespa
 	return err
 }
 
-// quickRemoval is how long a removal takes in which nothing is in the way: it is not worth a write.
-const quickRemoval = 5 * time.Second
+const (
+	// quickRemoval is how long a removal takes in which nothing is in the way: it is not worth a write.
+	quickRemoval = 5 * time.Second
+	// slowRemoval is how late, at most, it is said of a removal that takes long from where it is not gone any more.
+	slowRemoval = 30 * time.Second
+)
 
 // tellRemoval says of a binding that is being deleted from where it is not gone yet: a cluster may not be connected, or a person
 // may have to confirm it.
 func (r *BindingReconciler) tellRemoval(ctx context.Context, key types.NamespacedName, binding workv1alpha1.Binding) (ctrl.Result, error) {
 	// Before the works are looked at: the end of each of them wakes it.
-	if wait := quickRemoval - r.Now().Sub(binding.GetDeletionTimestamp().Time); wait > 0 {
+	if wait := r.said.next(key, binding.GetDeletionTimestamp().Time).Sub(r.Now()); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	if wait := r.passes.next(key, len(binding.GetSpec().Clusters), r.Now()); wait > 0 {
@@ -278,6 +289,7 @@ func (r *BindingReconciler) tellRemoval(ctx context.Context, key types.Namespace
 	}
 	if len(works) == 0 {
 		r.passes.forget(key) // nothing wakes it any more
+		r.said.forget(key)
 		return ctrl.Result{}, nil
 	}
 	status, changed := aggregate.Removal(binding.GetGeneration(), works, held).Status(binding.GetStatus(), metav1.NewTime(r.Now()))
@@ -290,7 +302,42 @@ func (r *BindingReconciler) tellRemoval(ctx context.Context, key types.Namespace
 		return store.Outcome(fmt.Errorf("writing from where binding %s is not gone: %w", key, err))
 	}
 	r.passes.wrote(len(binding.GetSpec().Clusters), r.Now())
+	r.said.set(key, r.Now())
 	return ctrl.Result{}, nil
+}
+
+// said remembers when it was written from where a binding that is being deleted is not gone yet. Of a thousand bindings that leave
+// a hundred clusters each was written for every few of its works, and these writes were what the removal waited for.
+type said struct {
+	mu sync.Mutex
+	at map[types.NamespacedName]time.Time
+}
+
+// next is when a removal may be told of: after it has taken long enough to be worth it, and again when it has taken twice as long
+// as it had then, or slowRemoval longer.
+func (s *said) next(key types.NamespacedName, began time.Time) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, again := s.at[key]
+	if !again {
+		return began.Add(quickRemoval)
+	}
+	return at.Add(min(at.Sub(began), slowRemoval))
+}
+
+func (s *said) set(key types.NamespacedName, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.at == nil {
+		s.at = map[types.NamespacedName]time.Time{}
+	}
+	s.at[key] = at
+}
+
+func (s *said) forget(key types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.at, key)
 }
 
 // tell puts a new trouble where the user looks first: on the template. The same in one more cluster is none.
@@ -368,7 +415,7 @@ func (r *BindingReconciler) withoutWork(binding workv1alpha1.Binding, works map[
 	return whys
 }
 
-// moving remembers since when a status differs from what is written.
+// moving remembers since when a status may differ from what is written.
 type moving struct {
 	mu    sync.Mutex
 	began map[types.NamespacedName]time.Time

@@ -260,6 +260,24 @@ func TestABindingOfManyClustersIsNotSummedUpForEveryReport(t *testing.T) {
 	}
 }
 
+func TestAStatusThatMovedForLongEnoughBeforeItsTurnCameIsWrittenInIt(t *testing.T) {
+	w := newWorld(t)
+	names := w.spread(t, 100)
+	w.report(names[0], metav1.ConditionTrue, workv1alpha1.ResourceUnhealthy, "1")
+	w.bindings.passes.wrote(int(settle/writePrice), w.now) // others are before it
+	result := w.reconcile(t)
+	if result.RequeueAfter < settle {
+		t.Fatalf("its turn comes after %s", result.RequeueAfter)
+	}
+	w.now = w.now.Add(result.RequeueAfter)
+	if result = w.reconcile(t); result.RequeueAfter > 0 {
+		t.Errorf("it waits once more: %s", result.RequeueAfter)
+	}
+	if got := w.status().Summary; got.Unhealthy != 1 {
+		t.Errorf("the summary is %+v", got)
+	}
+}
+
 func TestAStatusThatWaitsForMoreReportsDecodesNone(t *testing.T) {
 	const clusters = 100
 	w := newWorld(t)
@@ -1234,9 +1252,9 @@ func TestTheWorksOfARemovalAreNotLookedAtForTheEndOfEach(t *testing.T) {
 	for _, work := range w.PropagationWorks.List() {
 		w.PropagationWorks.Drop(work.Namespace, work.Name)
 	}
-	w.now = w.now.Add(clusters * passPause)
-	if result := w.reconcile(t); result.RequeueAfter > 0 || len(w.bindings.passes.turns) > 0 {
-		t.Errorf("when all are gone, it comes back after %s and remembers %v", result.RequeueAfter, w.bindings.passes.turns)
+	w.now = w.now.Add(quickRemoval)
+	if result := w.reconcile(t); result.RequeueAfter > 0 || len(w.bindings.passes.turns)+len(w.bindings.said.at) > 0 {
+		t.Errorf("when all are gone, it comes back after %s and remembers %v and %v", result.RequeueAfter, w.bindings.passes.turns, w.bindings.said.at)
 	}
 }
 
@@ -1265,6 +1283,7 @@ func TestARemovalThatTakesLongSaysFromWhereItIsNotDone(t *testing.T) {
 			w.PropagationWorks.Drop(work.Namespace, work.Name)
 		}
 	}
+	w.now = storetest.Began.Add(2 * quickRemoval)
 	if got := said(); got != "It is being removed, and not gone yet from 1 cluster: b" {
 		t.Errorf("when one is done it says %q", got)
 	}
@@ -1275,6 +1294,72 @@ func TestARemovalThatTakesLongSaysFromWhereItIsNotDone(t *testing.T) {
 	w.reconcile(t)
 	if again := w.PropagationBindings.Writes(); len(again) > 0 {
 		t.Errorf("it says the same once more: %v", again)
+	}
+}
+
+// A removal from many clusters is news with each of them: each said at once, a thousand removals wait for what is said of them.
+func TestARemovalIsToldOfTheLessOftenTheLongerItTakes(t *testing.T) {
+	w := newWorld(t)
+	w.spread(t, 200)
+	w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) {
+		b.DeletionTimestamp, b.Finalizers = &metav1.Time{Time: storetest.Began}, []string{workv1alpha1.BindingFinalizer}
+	})
+	w.PropagationBindings.Writes()
+
+	var told []int
+	works := w.PropagationWorks.List()
+	for second, work := range works[:len(works)-1] { // one goes in each second
+		w.now = storetest.Began.Add(time.Duration(second) * time.Second)
+		w.reconcile(t)
+		if len(w.PropagationBindings.Writes()) > 0 {
+			told = append(told, second)
+		}
+		w.PropagationWorks.Drop(work.Namespace, work.Name)
+	}
+	if want := []int{5, 10, 20, 40, 70, 100, 130, 160, 190}; !slices.Equal(told, want) {
+		t.Errorf("it was told of after %v seconds, want %v", told, want)
+	}
+	wait := w.reconcile(t).RequeueAfter
+	if end := w.now.Add(wait); end != storetest.Began.Add(220*time.Second) {
+		t.Errorf("after the last of all but one it comes back at %s", end.Sub(storetest.Began))
+	}
+	w.now = w.now.Add(wait)
+	w.reconcile(t)
+	if got := fullyApplied(w.status()).Message; !strings.HasPrefix(got, "It is being removed, and not gone yet from 1 cluster: ") {
+		t.Errorf("when it comes back it says %q", got)
+	}
+}
+
+func TestWhatAPersonDecidesOfARemovalIsSaidAtOnce(t *testing.T) {
+	holding := func(status metav1.ConditionStatus) *clusterv1alpha1.MemberCluster {
+		return &clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "b"}, Status: clusterv1alpha1.ClusterStatus{Conditions: []metav1.Condition{
+			{Type: clusterv1alpha1.ClusterDeletionsHeld, Status: status, Reason: clusterv1alpha1.DeletionsHeldTooMany},
+		}}}
+	}
+	w := newWorld(t)
+	w.report("b", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+	w.MemberClusters.Put(holding(metav1.ConditionTrue))
+	w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) {
+		b.DeletionTimestamp, b.Finalizers = &metav1.Time{Time: storetest.Began}, []string{workv1alpha1.BindingFinalizer}
+	})
+	for _, work := range w.PropagationWorks.List() {
+		w.PropagationWorks.Change(work.Namespace, work.Name, func(work *workv1alpha1.PropagationWork) {
+			work.DeletionTimestamp = &metav1.Time{Time: storetest.Began}
+		})
+	}
+	w.now = storetest.Began.Add(time.Hour)
+	w.reconcile(t)
+	if got := fullyApplied(w.status()); got.Reason != aggregate.ReasonRemovalHeld {
+		t.Fatalf("FullyApplied is %+v", got)
+	}
+
+	w.MemberClusters.Put(holding(metav1.ConditionFalse))
+	if woken := w.bindings.clusterChanged(holding(metav1.ConditionTrue), holding(metav1.ConditionFalse)); len(woken) == 0 {
+		t.Fatal("nobody is woken")
+	}
+	w.reconcile(t)
+	if got := fullyApplied(w.status()); got.Reason != aggregate.ReasonRemoving {
+		t.Errorf("in the moment of the confirmation FullyApplied is %+v", got)
 	}
 }
 
