@@ -77,8 +77,10 @@ func (b *bulk) run(ctx context.Context, env *environment) ([]row, error) {
 // bulkTable has the figures of one act at one size.
 type bulkTable struct {
 	changes, bytesOut, bytesIn, allocations, hubCPU, agentCPU, resident, rate, last, known []float64
-	// written are the requests for these changes by resource, those that lost a race included.
-	written breakdowns
+	// written are the requests for these changes by resource, those that lost a race included; those for bindings, of which there is one
+	// for an object, are by object.
+	written  breakdowns
+	bindings []float64
 }
 
 // size measures one size with a hub of its own, so that none finds what another has left.
@@ -166,6 +168,8 @@ func (t *bulkTable) measure(ctx context.Context, h *herd, size bulkSize, removal
 	}
 	t.changes = append(t.changes, spent.unleased()/pairs)
 	written := spent.byResource("create", "update", "delete")
+	t.bindings = append(t.bindings, written[bindings.Resource]/float64(size.objects))
+	delete(written, bindings.Resource)
 	delete(written, "leases")
 	t.written = append(t.written, added(map[string]float64{}, written, 1/pairs))
 	t.bytesOut = append(t.bytesOut, spent.linkBytes("out", "works", "reports")/pairs)
@@ -202,6 +206,7 @@ func (h *herd) countBindings(ctx context.Context, n int, is func(*unstructured.U
 func (t *bulkTable) rows(at, known string) []row {
 	rows := []row{{at: at, what: "changes of etcd for a pair, without leases", unit: count, values: t.changes}}
 	return append(append(rows, t.written.rows(at)...), []row{
+		{at: at, what: "  of its binding, by requests, for an object", unit: count, values: t.bindings},
 		{at: at, what: "bytes to an agent for a pair", unit: bytes, values: t.bytesOut},
 		{at: at, what: "bytes from an agent for a pair", unit: bytes, values: t.bytesIn},
 		{at: at, what: "allocations of the hub for a pair", unit: allocations, values: t.allocations},

@@ -280,10 +280,7 @@ func (h *herd) measured(ctx context.Context, do func() error) (spending, error) 
 		return spending{}, err
 	}
 	profiled := h.profile(ctx)
-	if err := do(); err != nil {
-		return spending{}, err
-	}
-	if err := errors.Join(pause(ctx, settling), profiled()); err != nil {
+	if err := errors.Join(do(), pause(ctx, settling), profiled()); err != nil {
 		return spending{}, err
 	}
 	after, err := h.meter.end(ctx)

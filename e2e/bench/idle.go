@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"time"
@@ -133,11 +134,8 @@ func (i *idle) stretch(ctx context.Context, h *herd) (spending, reading, error) 
 		return spending{}, reading{}, err
 	}
 	profiled := h.profile(ctx)
-	if err := pause(ctx, i.long); err != nil {
+	if err := errors.Join(pause(ctx, i.long), profiled()); err != nil {
 		return spending{}, reading{}, err
-	}
-	if err := profiled(); err != nil {
-		return spending{}, reading{}, fmt.Errorf("profiling: %w", err)
 	}
 	after, err := h.meter.end(ctx)
 	return after.since(before), after, err

@@ -34,7 +34,7 @@ func (h *herd) profileUntil(ctx context.Context, over <-chan struct{}, name stri
 			err = os.WriteFile(fmt.Sprintf("%s-%02d.pprof", name, part), raw, 0o600)
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("profiling the hub: %w", err)
 		}
 		select {
 		case <-over:

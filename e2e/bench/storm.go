@@ -141,7 +141,7 @@ func (s *storm) once(ctx context.Context, h *herd, run int, t *stormTable) error
 	t.linkReady = append(t.linkReady, float64(linkReady.Sub(began)))
 	made, err := s.comeBack(ctx, h, run, linkReady, t)
 	if err != nil {
-		return err
+		return errors.Join(err, profiled())
 	}
 	if err := errors.Join(h.quiet(ctx), profiled()); err != nil {
 		return err

@@ -154,7 +154,9 @@ func (r *Reconciler) workChanged(old, new *workv1alpha1.PropagationWork) []types
 		return nil
 	}
 	binding := types.NamespacedName{Namespace: work.Spec.Binding.Namespace, Name: work.Spec.Binding.Name}
-	if new == nil && !r.ends.ended(binding) {
+	if new != nil {
+		r.ends.forget(binding) // what was decided of its works may not hold
+	} else if !r.ends.ended(binding) {
 		return nil
 	}
 	return []types.NamespacedName{binding}
@@ -173,6 +175,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key types.NamespacedName) (c
 	if binding.GetDeletionTimestamp() != nil {
 		return r.finish(ctx, key, binding)
 	}
+	r.ends.forget(key) // of one before it under the same name
 	works := r.works(key)
 	if binding.GetStatus().SchedulerObservedGeneration != binding.GetGeneration() {
 		return ctrl.Result{}, nil // the scheduler's decision wakes it: half a change is not worth a write
@@ -413,7 +416,7 @@ func writtenWith(works map[string]*workv1alpha1.PropagationWork) evict.Written {
 
 // finish removes all works of a binding that is being deleted, and lets it go when they are gone.
 func (r *Reconciler) finish(ctx context.Context, key types.NamespacedName, binding workv1alpha1.Binding) (ctrl.Result, error) {
-	if wait := r.ends.left(key, r.Now()); wait > 0 {
+	if wait := r.ends.wait(key, r.Now()); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	r.ends.begin(key)

@@ -652,6 +652,19 @@ func TestOfTheWorksOfABindingThatIsDeletedTheLastEndWakesIt(t *testing.T) {
 		w.acknowledge(t, "c")
 		gone(t, w)
 	})
+	t.Run("each wakes one that comes again under its name before the works of the first are gone", func(t *testing.T) {
+		w := leaving(t)
+		w.change(func(b *workv1alpha1.PropagationBinding) { b.Finalizers = nil }) // by somebody who has no patience
+		w.PropagationBindings.Drop(key.Namespace, key.Name)
+		w.templates.Put(configMap("u1", "blue"))
+		w.place("a", "b", "c")
+		w.reconcile(t)
+		w.woken = 0
+		w.acknowledge(t, "a")
+		if w.woken != 1 {
+			t.Errorf("it is woken %d times", w.woken)
+		}
+	})
 	t.Run("one while they are looked through wakes it", func(t *testing.T) {
 		w := leaving(t)
 		w.controller.ends.begin(key)

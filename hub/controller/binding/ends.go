@@ -11,8 +11,8 @@ import (
 const endsLimit = 30 * time.Second
 
 // ends counts how many works are left of bindings that are being deleted and have nothing to do any more but to wait. The end of each
-// would have its binding look through all that are left: with a thousand clusters, half a million looks at a work. It is safe for
-// concurrent use.
+// would have its binding look through all that are left: with a thousand clusters, half a million looks at a work. A binding that was
+// deleted by hand still waits for more, that its template goes as well, and is woken by each. It is safe for concurrent use.
 type ends struct {
 	mu      sync.Mutex
 	awaited map[types.NamespacedName]*countdown
@@ -43,8 +43,8 @@ func (e *ends) await(binding types.NamespacedName, works int, now time.Time) {
 	}
 }
 
-// left is for how long the works need not be looked through, if they do not all end before.
-func (e *ends) left(binding types.NamespacedName, now time.Time) time.Duration {
+// wait is for how long the works need not be looked through, if they do not all end before.
+func (e *ends) wait(binding types.NamespacedName, now time.Time) time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if c := e.awaited[binding]; c != nil && c.left > 0 {

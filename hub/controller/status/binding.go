@@ -55,7 +55,7 @@ type BindingReconciler struct {
 	Clusters  store.Kind[*clusterv1alpha1.MemberCluster]
 	Templates Templates
 	Workers   int
-	// Settle is how long a status that is still moving waits for more reports before it is written.
+	// Settle is how long a status that is still moving waits for more reports before it is written. The wait for its turn counts.
 	Settle time.Duration
 	// Gather is how long a binding of few clusters waits before it is summed up. Its clusters' works are made in one moment, and
 	// often report in one; and its first pass would else come before the works are sent. 0 for not at all.
@@ -166,12 +166,14 @@ func (r *BindingReconciler) clusterChanged(old, new *clusterv1alpha1.MemberClust
 	}
 	keys := []types.NamespacedName{}
 	for _, obj := range objs {
-		if work := obj.(*workv1alpha1.PropagationWork); work.DeletionTimestamp != nil {
-			keys = append(keys, workChanged(nil, work)...)
+		work := obj.(*workv1alpha1.PropagationWork)
+		if work.DeletionTimestamp == nil {
+			continue
 		}
-	}
-	for _, key := range keys {
-		r.said.forget(key) // a person decides, and looks what becomes of it
+		for _, key := range workChanged(nil, work) {
+			r.said.forget(key) // a person is asked, or has answered and looks what becomes of it
+			keys = append(keys, key)
+		}
 	}
 	return keys
 }
@@ -196,6 +198,7 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, key types.NamespacedN
 		r.said.forget(key)
 		return ctrl.Result{}, nil
 	}
+	r.said.forget(key)           // of one before it under the same name
 	r.moving.since(key, r.Now()) // that it waits for its turn is part of the wait for more reports: else it needs a second turn
 	if wait := r.passes.next(key, len(binding.GetSpec().Clusters), r.Now()); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
@@ -264,7 +267,7 @@ func (r *BindingReconciler) writeTemplate(ctx context.Context, key types.Namespa
 const (
 	// quickRemoval is how long a removal takes in which nothing is in the way: it is not worth a write.
 	quickRemoval = 5 * time.Second
-	// slowRemoval is how late, at most, it is said of a removal that takes long from where it is not gone any more.
+	// slowRemoval is how late, but for its turn, it is said of a removal from many clusters from where it is not gone any more.
 	slowRemoval = 30 * time.Second
 )
 
@@ -302,12 +305,14 @@ func (r *BindingReconciler) tellRemoval(ctx context.Context, key types.Namespace
 		return store.Outcome(fmt.Errorf("writing from where binding %s is not gone: %w", key, err))
 	}
 	r.passes.wrote(len(binding.GetSpec().Clusters), r.Now())
-	r.said.set(key, r.Now())
+	if len(binding.GetSpec().Clusters) > quickPass {
+		r.said.set(key, r.Now())
+	}
 	return ctrl.Result{}, nil
 }
 
-// said remembers when it was written from where a binding that is being deleted is not gone yet. Of a thousand bindings that leave
-// a hundred clusters each was written for every few of its works, and these writes were what the removal waited for.
+// said remembers when it was written from where a binding that is being deleted, and has many clusters, is not gone yet. Of a thousand
+// bindings that leave a hundred clusters each was written for every few of its works, and these writes were what the removal waited for.
 type said struct {
 	mu sync.Mutex
 	at map[types.NamespacedName]time.Time

@@ -1283,7 +1283,6 @@ func TestARemovalThatTakesLongSaysFromWhereItIsNotDone(t *testing.T) {
 			w.PropagationWorks.Drop(work.Namespace, work.Name)
 		}
 	}
-	w.now = storetest.Began.Add(2 * quickRemoval)
 	if got := said(); got != "It is being removed, and not gone yet from 1 cluster: b" {
 		t.Errorf("when one is done it says %q", got)
 	}
@@ -1332,12 +1331,13 @@ func TestARemovalIsToldOfTheLessOftenTheLongerItTakes(t *testing.T) {
 
 func TestWhatAPersonDecidesOfARemovalIsSaidAtOnce(t *testing.T) {
 	holding := func(status metav1.ConditionStatus) *clusterv1alpha1.MemberCluster {
-		return &clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "b"}, Status: clusterv1alpha1.ClusterStatus{Conditions: []metav1.Condition{
+		return &clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "c0"}, Status: clusterv1alpha1.ClusterStatus{Conditions: []metav1.Condition{
 			{Type: clusterv1alpha1.ClusterDeletionsHeld, Status: status, Reason: clusterv1alpha1.DeletionsHeldTooMany},
 		}}}
 	}
 	w := newWorld(t)
-	w.report("b", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+	w.spread(t, 100)
+	w.report("c0", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
 	w.MemberClusters.Put(holding(metav1.ConditionTrue))
 	w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) {
 		b.DeletionTimestamp, b.Finalizers = &metav1.Time{Time: storetest.Began}, []string{workv1alpha1.BindingFinalizer}
@@ -1357,9 +1357,36 @@ func TestWhatAPersonDecidesOfARemovalIsSaidAtOnce(t *testing.T) {
 	if woken := w.bindings.clusterChanged(holding(metav1.ConditionTrue), holding(metav1.ConditionFalse)); len(woken) == 0 {
 		t.Fatal("nobody is woken")
 	}
+	turn := w.reconcile(t).RequeueAfter
+	if turn > price(passPause, 100) {
+		t.Errorf("it waits for more than its turn: %s", turn)
+	}
+	w.now = w.now.Add(turn)
 	w.reconcile(t)
 	if got := fullyApplied(w.status()); got.Reason != aggregate.ReasonRemoving {
 		t.Errorf("in the moment of the confirmation FullyApplied is %+v", got)
+	}
+}
+
+func TestABindingThatComesAgainUnderItsNameIsToldOfAsTheFirst(t *testing.T) {
+	w := newWorld(t)
+	w.spread(t, 100)
+	leave := func(at time.Time) {
+		w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) {
+			b.DeletionTimestamp, b.Finalizers = &metav1.Time{Time: at}, []string{workv1alpha1.BindingFinalizer}
+		})
+	}
+	leave(storetest.Began)
+	w.now = storetest.Began.Add(quickRemoval)
+	w.reconcile(t)
+	w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) {
+		b.DeletionTimestamp, b.UID = nil, "another"
+	})
+	w.reconcile(t)
+	w.now = w.now.Add(time.Hour)
+	leave(w.now)
+	if wait := w.reconcile(t).RequeueAfter; wait != quickRemoval {
+		t.Errorf("its removal is told of after %s", wait)
 	}
 }
 
