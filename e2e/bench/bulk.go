@@ -110,7 +110,7 @@ func (b *bulk) size(ctx context.Context, env *environment, size bulkSize) ([]row
 		}
 	}
 	at := fmt.Sprintf("%s objects × %s agents", grouped(int64(size.objects)), grouped(int64(size.agents)))
-	return append(created.rows(at+", create", "says that all have applied it"), deleted.rows(at+", delete", "is gone")...), nil
+	return append(created.rows(at+", create", "has the last object", "says that all have applied it"), deleted.rows(at+", delete", "is told to remove the last object", "is gone")...), nil
 }
 
 // measure does something with all objects and follows it to its end: every agent has it, and every binding says so.
@@ -203,7 +203,7 @@ func (h *herd) countBindings(ctx context.Context, n int, is func(*unstructured.U
 	return all, err
 }
 
-func (t *bulkTable) rows(at, known string) []row {
+func (t *bulkTable) rows(at, last, known string) []row {
 	rows := []row{{at: at, what: "changes of etcd for a pair, without leases", unit: count, values: t.changes}}
 	return append(append(rows, t.written.rows(at)...), []row{
 		{at: at, what: "  of its binding, by requests, for an object", unit: count, values: t.bindings},
@@ -214,7 +214,7 @@ func (t *bulkTable) rows(at, known string) []row {
 		{at: at, what: "hub CPU for a pair, over an idle hub", unit: cpu, values: t.hubCPU},
 		{at: at, what: "the simulated agents' own CPU for a pair", unit: cpu, values: t.agentCPU},
 		{at: at, what: "pairs a second until the last", unit: rate, values: t.rate},
-		{at: at, what: "the last agent has the last object", unit: duration, values: t.last},
+		{at: at, what: "the last agent " + last, unit: duration, values: t.last},
 		{at: at, what: "the last binding " + known, unit: duration, values: t.known},
 	}...)
 }

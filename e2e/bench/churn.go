@@ -125,7 +125,7 @@ func (c *churn) run(ctx context.Context, env *environment) (rows []row, err erro
 		{at: at, what: "the simulated agents' own CPU for a delivery", unit: cpu, values: one(float64(cpuAfter-cpuBefore) / came)},
 		{at: at, what: "the API server's answer, from the moment an update was due", unit: duration, values: answers, samples: true},
 		{at: at, what: "an agent has it, from the moment an update was due", unit: duration, values: delays, samples: true, goals: when(c.asks(), []goal{{99, float64(late)}})},
-		{at: at, what: fmt.Sprintf("seconds, of %.0f, with an update that took longer than that", c.long.Seconds()), unit: count, values: one(float64(len(slow)))},
+		{at: at, what: fmt.Sprintf("seconds, of %.0f, with an update that took longer than %d ms", c.long.Seconds(), late.Milliseconds()), unit: count, values: one(float64(len(slow)))},
 	}
 	return rows, c.clear(ctx, h)
 }

@@ -95,7 +95,7 @@ func (i *idle) run(ctx context.Context, env *environment) (rows []row, err error
 		{at: at, what: "all have joined, and the hub calls them ready, after", unit: duration, values: one(float64(joining.took))},
 		{at: at, what: "hub CPU for an agent that joins", unit: cpu, values: one(float64(joining.cpu) / agents)},
 		{at: at, what: "allocated by the hub for an agent that joins", unit: memory, values: one(joining.counters.sum("go_memstats_alloc_bytes_total") / agents)},
-		{at: at, what: fmt.Sprintf("changes of etcd in %v, without leases, over the hub without agents", i.long), unit: count, values: one(max(0, with.unleased()-without.unleased())), goals: when(i.asks(), atMost(0))},
+		{at: at, what: fmt.Sprintf("changes of etcd in %.0f s, without leases, over the hub without agents", i.long.Seconds()), unit: count, values: one(max(0, with.unleased()-without.unleased())), goals: when(i.asks(), atMost(0))},
 		{at: at, what: "messages of an agent in an hour, both ways", unit: count, values: one((with.messages("in") + with.messages("out")) / with.took.Hours() / agents)},
 		{at: at, what: "bytes of an agent in an hour, both ways", unit: bytes, values: one(perHour(wire.Received + wire.Sent - wireBefore.Received - wireBefore.Sent)), goals: when(i.asks(), atMost(200e3))},
 		{at: at, what: "  of them messages, before TLS", unit: bytes, values: one((with.linkBytes("in") + with.linkBytes("out")) / with.took.Hours() / agents)},

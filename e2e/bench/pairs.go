@@ -163,7 +163,7 @@ func (t tallied) rows(p *pairs) []row {
 			if got == nil {
 				continue
 			}
-			at := fmt.Sprintf("%s ConfigMaps → %d members", grouped(int64(objects)), members)
+			at := fmt.Sprintf("%s ConfigMaps → %s", grouped(int64(objects)), inMembers(members))
 			rows = append(rows, row{at: at, what: "etcd puts for an object, less the user's own, an idle hub's and policies' statuses", unit: count, values: got.puts, goals: putsGoal(objects, members)})
 			rows = append(rows, got.written.rows(at)...)
 			rows = append(rows,
@@ -203,6 +203,13 @@ func (t tallied) pairRows(p *pairs) []row {
 		)
 	}
 	return rows
+}
+
+func inMembers(n int) string {
+	if n == 1 {
+		return "1 member"
+	}
+	return fmt.Sprintf("%d members", n)
 }
 
 // pairParts are the parts of what each member costs.

@@ -55,7 +55,7 @@ type BindingReconciler struct {
 	Clusters  store.Kind[*clusterv1alpha1.MemberCluster]
 	Templates Templates
 	Workers   int
-	// Settle is how long a status that is still moving waits for more reports before it is written. The wait for its turn counts.
+	// Settle is how long a status that is still moving waits for more reports before it is written. A wait for its turn counts.
 	Settle time.Duration
 	// Gather is how long a binding of few clusters waits before it is summed up. Its clusters' works are made in one moment, and
 	// often report in one; and its first pass would else come before the works are sent. 0 for not at all.
@@ -198,8 +198,10 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, key types.NamespacedN
 		r.said.forget(key)
 		return ctrl.Result{}, nil
 	}
-	r.said.forget(key)           // of one before it under the same name
-	r.moving.since(key, r.Now()) // that it waits for its turn is part of the wait for more reports: else it needs a second turn
+	r.said.forget(key) // of one before it under the same name
+	if len(binding.GetSpec().Clusters) > quickPass {
+		r.moving.since(key, r.Now()) // its wait for its turn is part of the wait for more reports: else it needs a second turn
+	}
 	if wait := r.passes.next(key, len(binding.GetSpec().Clusters), r.Now()); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
