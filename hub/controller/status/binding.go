@@ -205,6 +205,7 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, key types.NamespacedN
 	if wait := r.passes.next(key, len(binding.GetSpec().Clusters), r.Now()); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
+	defer r.timed(binding)()
 	facts, template, err := r.gather(key, binding)
 	if err != nil || template == nil {
 		r.moving.forget(key)
@@ -238,7 +239,6 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, key types.NamespacedN
 		if _, err := r.Bindings.For(key.Namespace).UpdateStatus(ctx, updated); err != nil && !apierrors.IsNotFound(err) {
 			return store.Outcome(fmt.Errorf("writing the status of binding %s: %w", key, err))
 		}
-		r.passes.wrote(len(binding.GetSpec().Clusters), r.Now())
 		r.tell(template, binding.GetStatus(), status)
 	}
 	if failure != nil {
@@ -246,6 +246,12 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, key types.NamespacedN
 	}
 	r.moving.forget(key)
 	return ctrl.Result{}, nil
+}
+
+// timed begins a pass over a binding. What it returns ends it.
+func (r *BindingReconciler) timed(binding workv1alpha1.Binding) (ended func()) {
+	began := r.Now()
+	return func() { r.passes.took(len(binding.GetSpec().Clusters), r.Now().Sub(began)) }
 }
 
 // settles says how long a status that is still moving waits for more reports.
@@ -283,6 +289,7 @@ func (r *BindingReconciler) tellRemoval(ctx context.Context, key types.Namespace
 	if wait := r.passes.next(key, len(binding.GetSpec().Clusters), r.Now()); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
+	defer r.timed(binding)()
 	var held []string
 	works := map[string]*workv1alpha1.PropagationWork{}
 	for _, work := range r.Works.ByIndex(store.ByBinding, store.BindingIndex(key)) {
@@ -306,7 +313,6 @@ func (r *BindingReconciler) tellRemoval(ctx context.Context, key types.Namespace
 	if _, err := r.Bindings.For(key.Namespace).UpdateStatus(ctx, updated); err != nil && !apierrors.IsNotFound(err) {
 		return store.Outcome(fmt.Errorf("writing from where binding %s is not gone: %w", key, err))
 	}
-	r.passes.wrote(len(binding.GetSpec().Clusters), r.Now())
 	if len(binding.GetSpec().Clusters) > quickPass {
 		r.said.set(key, r.Now())
 	}

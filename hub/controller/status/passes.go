@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -10,10 +11,14 @@ import (
 const (
 	// passPause is for how long, for each of its clusters, a binding is not summed up again. A pass costs some hundredths of it.
 	passPause = 50 * time.Microsecond
-	// sumPrice and writePrice are for how long, for each of its clusters, a binding that is summed up, and one whose status is
-	// written, keep all others of many clusters from their next pass: about twice the processor time that it takes.
-	sumPrice   = 4 * time.Microsecond
-	writePrice = 20 * time.Microsecond
+	// passShare is how many times as long as a pass takes all others of many clusters wait for their next one. On a busy machine a pass
+	// takes longer, so passes leave it to what is said of clusters.
+	passShare = 2
+	// firstGuess is what a pass takes for each cluster before any has been seen. It is one that writes a status, on a machine with
+	// nothing else to do.
+	firstGuess = 12 * time.Microsecond
+	// longestPass bounds what is believed of a pass, for each cluster: a machine can stand still for seconds.
+	longestPass = 100 * time.Microsecond
 	// quickPass is up to how many clusters a pass takes no turns: it costs next to nothing.
 	quickPass = 20
 )
@@ -27,7 +32,8 @@ type passes struct {
 
 	mu    sync.Mutex
 	turns map[types.NamespacedName]turn
-	free  time.Time // when the next turn may begin
+	free  time.Time     // when the next turn may begin
+	takes time.Duration // what a pass takes for each cluster, of late; 0 before the first
 }
 
 // A turn of a binding waits until its time has come, or has begun then.
@@ -49,7 +55,7 @@ func (p *passes) next(key types.NamespacedName, clusters int, now time.Time) tim
 			return wait
 		}
 		t = turn{at: later(now, p.free), waits: true}
-		p.free = t.at.Add(price(sumPrice, clusters))
+		p.free = t.at.Add(price(passShare*cmp.Or(p.takes, firstGuess), clusters))
 	}
 	wait := t.at.Sub(now)
 	if wait <= 0 {
@@ -80,13 +86,16 @@ func (p *passes) set(key types.NamespacedName, t turn) {
 	p.turns[key] = t
 }
 
-// wrote has others wait for what a write has cost.
-func (p *passes) wrote(clusters int, now time.Time) {
+// took tells how long a pass has taken. One in which nothing was to be done counts as well: turns are paid for before it is known.
+func (p *passes) took(clusters int, long time.Duration) {
+	if clusters <= quickPass {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if clusters > quickPass {
-		p.free = later(now, p.free).Add(price(writePrice, clusters))
-	}
+	each := min(long/time.Duration(clusters), longestPass)
+	before := cmp.Or(p.takes, firstGuess)
+	p.takes = max(before+(each-before)/8, time.Microsecond)
 }
 
 func (p *passes) forget(key types.NamespacedName) {

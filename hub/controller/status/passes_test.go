@@ -13,6 +13,7 @@ import (
 // crowd is many bindings of many clusters, of each of which a cluster reports every millisecond.
 type crowd struct {
 	bindings, clusters int
+	takes              time.Duration // of a pass, for each cluster
 	passes             passes
 	now                time.Time
 	begun              map[types.NamespacedName][]time.Time
@@ -27,7 +28,7 @@ func (c *crowd) report(during time.Duration) {
 				continue
 			}
 			c.begun[key] = append(c.begun[key], c.now)
-			c.passes.wrote(c.clusters, c.now)
+			c.passes.took(c.clusters, price(c.takes, c.clusters))
 		}
 	}
 }
@@ -45,15 +46,19 @@ func TestManyBindingsOfManyClustersShareTheHubsPasses(t *testing.T) {
 	for _, tt := range []struct {
 		why                string
 		bindings, clusters int
-		most               int // passes of all together
-		least              int // of each
+		takes              time.Duration // of a pass, for each cluster
+		most               int           // passes of all together
+		least              int           // of each
 	}{
-		{"one alone has a pass in 50 ms", 1, 1000, 100, 95},
-		{"a hundred together have less than fifty in a second after the first of each, and each has its turn", 100, 1000, 350, 2},
-		{"the fewer clusters, the more", 100, 100, 2600, 20},
-		{"those of few clusters cost nothing to speak of", 100, quickPass, 100 * 5000, 5000},
+		{"one alone has a pass in 50 ms", 1, 1000, firstGuess, 100, 95},
+		{"a hundred together have less than fifty in a second, and each has its turn", 100, 1000, firstGuess, 210, 2},
+		{"the fewer clusters, the more", 100, 100, firstGuess, 2100, 20},
+		{"on a machine that takes four times as long there are a quarter of them after the first of each", 100, 1000, 4 * firstGuess, 130, 1},
+		{"where a pass takes next to nothing there are more", 100, 1000, time.Microsecond, 3000, 10},
+		{"a machine that stands still is not believed for ever", 100, 1000, time.Second, 110, 1},
+		{"those of few clusters cost nothing to speak of", 100, quickPass, firstGuess, 100 * 5000, 5000},
 	} {
-		c := &crowd{bindings: tt.bindings, clusters: tt.clusters, now: storetest.Began}
+		c := &crowd{bindings: tt.bindings, clusters: tt.clusters, takes: tt.takes, now: storetest.Began}
 		c.report(during)
 		if got := c.sum(); got > tt.most {
 			t.Errorf("%s: %d passes", tt.why, got)

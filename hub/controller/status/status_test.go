@@ -264,7 +264,7 @@ func TestAStatusThatMovedForLongEnoughBeforeItsTurnCameIsWrittenInIt(t *testing.
 	w := newWorld(t)
 	names := w.spread(t, 100)
 	w.report(names[0], metav1.ConditionTrue, workv1alpha1.ResourceUnhealthy, "1")
-	w.bindings.passes.wrote(int(settle/writePrice), w.now) // others are before it
+	w.bindings.passes.free = w.now.Add(settle) // others are before it
 	result := w.reconcile(t)
 	if result.RequeueAfter < settle {
 		t.Fatalf("its turn comes after %s", result.RequeueAfter)
@@ -1242,8 +1242,8 @@ func TestTheWorksOfARemovalAreNotLookedAtForTheEndOfEach(t *testing.T) {
 		t.Fatal("it does not say from where it is not gone")
 	}
 	other := types.NamespacedName{Namespace: "other", Name: "other"}
-	if wait := w.bindings.passes.next(other, clusters, w.now); wait < price(writePrice, clusters) {
-		t.Errorf("after it was written, others wait only for %s", wait)
+	if wait := w.bindings.passes.next(other, clusters, w.now); wait < price(passShare*firstGuess, clusters) {
+		t.Errorf("after it was looked through, others wait only for %s", wait)
 	}
 	w.bindings.passes.forget(other)
 	if allocations := perPass(); allocations > clusters {
