@@ -209,7 +209,12 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, key types.NamespacedN
 	facts, template, err := r.gather(key, binding)
 	if err != nil || template == nil {
 		r.moving.forget(key)
-		return ctrl.Result{}, err
+	}
+	if err != nil {
+		return r.failed(key, err)
+	}
+	if template == nil {
+		return ctrl.Result{}, nil
 	}
 	status, changed := aggregate.Binding(facts).Status(binding.GetStatus(), metav1.NewTime(r.Now()))
 	settled := aggregate.Settled(binding.GetStatus(), status)
@@ -237,15 +242,21 @@ func (r *BindingReconciler) Reconcile(ctx context.Context, key types.NamespacedN
 		updated := binding.DeepCopyObject().(workv1alpha1.Binding)
 		*updated.GetStatus() = *status
 		if _, err := r.Bindings.For(key.Namespace).UpdateStatus(ctx, updated); err != nil && !apierrors.IsNotFound(err) {
-			return store.Outcome(fmt.Errorf("writing the status of binding %s: %w", key, err))
+			return r.failed(key, fmt.Errorf("writing the status of binding %s: %w", key, err))
 		}
 		r.tell(template, binding.GetStatus(), status)
 	}
 	if failure != nil {
-		return store.Outcome(fmt.Errorf("writing the status of %s: %w", store.TemplateKey(binding), failure))
+		return r.failed(key, fmt.Errorf("writing the status of %s: %w", store.TemplateKey(binding), failure))
 	}
 	r.moving.forget(key)
 	return ctrl.Result{}, nil
+}
+
+// failed has a pass tried again that could not be written down.
+func (r *BindingReconciler) failed(key types.NamespacedName, err error) (ctrl.Result, error) {
+	r.passes.again(key)
+	return store.Outcome(err)
 }
 
 // timed begins a pass over a binding. What it returns ends it.
@@ -311,7 +322,7 @@ func (r *BindingReconciler) tellRemoval(ctx context.Context, key types.Namespace
 	updated := binding.DeepCopyObject().(workv1alpha1.Binding)
 	*updated.GetStatus() = *status
 	if _, err := r.Bindings.For(key.Namespace).UpdateStatus(ctx, updated); err != nil && !apierrors.IsNotFound(err) {
-		return store.Outcome(fmt.Errorf("writing from where binding %s is not gone: %w", key, err))
+		return r.failed(key, fmt.Errorf("writing from where binding %s is not gone: %w", key, err))
 	}
 	if len(binding.GetSpec().Clusters) > quickPass {
 		r.said.set(key, r.Now())

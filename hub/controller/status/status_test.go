@@ -264,7 +264,7 @@ func TestAStatusThatMovedForLongEnoughBeforeItsTurnCameIsWrittenInIt(t *testing.
 	w := newWorld(t)
 	names := w.spread(t, 100)
 	w.report(names[0], metav1.ConditionTrue, workv1alpha1.ResourceUnhealthy, "1")
-	w.bindings.passes.free = w.now.Add(settle) // others are before it
+	w.bindings.passes.line, w.bindings.passes.at = int64(settle/w.bindings.passes.each()), w.now // others are before it
 	result := w.reconcile(t)
 	if result.RequeueAfter < settle {
 		t.Fatalf("its turn comes after %s", result.RequeueAfter)
@@ -1366,6 +1366,36 @@ func TestWhatAPersonDecidesOfARemovalIsSaidAtOnce(t *testing.T) {
 	if got := fullyApplied(w.status()); got.Reason != aggregate.ReasonRemoving {
 		t.Errorf("in the moment of the confirmation FullyApplied is %+v", got)
 	}
+}
+
+// What a turn costs is what passes take, of either kind.
+func TestThePassesOverABindingOfManyClustersAreTimed(t *testing.T) {
+	slow := func(t *testing.T) *world {
+		w := newWorld(t)
+		w.spread(t, tellingPass)
+		w.bindings.Now = func() time.Time { // of a machine on which everything takes longer than it should
+			w.now = w.now.Add(tellingPass * firstGuess)
+			return w.now
+		}
+		return w
+	}
+	timed := func(t *testing.T, w *world) {
+		t.Helper()
+		for range 100 {
+			w.reconcile(t)
+		}
+		if took := w.bindings.passes.takes; took <= firstGuess {
+			t.Errorf("a pass is said to take %s for each cluster", took)
+		}
+	}
+	t.Run("that stands", func(t *testing.T) { timed(t, slow(t)) })
+	t.Run("that is being deleted", func(t *testing.T) {
+		w := slow(t)
+		w.PropagationBindings.Change(key.Namespace, key.Name, func(b *workv1alpha1.PropagationBinding) {
+			b.DeletionTimestamp, b.Finalizers = &metav1.Time{Time: storetest.Began.Add(-time.Hour)}, []string{workv1alpha1.BindingFinalizer}
+		})
+		timed(t, w)
+	})
 }
 
 func TestABindingThatComesAgainUnderItsNameIsToldOfAsTheFirst(t *testing.T) {
