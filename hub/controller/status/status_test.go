@@ -336,13 +336,15 @@ func TestAStatusThatComesTooLateIsTriedAgain(t *testing.T) {
 			w := newWorld(t)
 			w.report("a", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
 			w.report("b", metav1.ConditionTrue, workv1alpha1.ResourceHealthy, "2")
+			w.bindings.passes.gather = time.Millisecond
+			w.now = w.now.Add(w.reconcile(t).RequeueAfter)
 			happen(w)
-			if result := w.reconcile(t); result.RequeueAfter <= 0 {
-				t.Error("nobody looks at it again")
+			if result := w.reconcile(t); result.RequeueAfter <= w.bindings.passes.gather {
+				t.Errorf("it is looked at again after %s", result.RequeueAfter)
 			}
 			w.PropagationBindings.Release()
 			w.templates.Sync()
-			w.reconcile(t)
+			w.reconcile(t) // it waited before, and does not wait again: a wait would make each attempt the first
 			if w.status().Summary.Healthy != 2 || w.readyOnHub(t) != 4 {
 				t.Errorf("the summary is %+v, the template has %d ready replicas", w.status().Summary, w.readyOnHub(t))
 			}
