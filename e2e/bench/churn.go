@@ -28,7 +28,7 @@ func (c *churn) scenario() scenario {
 			periodFlag(flags, &c.long, "churn.for", churnLong, "how long; the goals are for five minutes")
 		},
 		check:  c.check,
-		run:    c.run,
+		run:    again(c.run),
 		limits: "what a member takes to apply an object, for these agents keep it in memory",
 		shares: true,
 	}

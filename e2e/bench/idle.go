@@ -21,7 +21,7 @@ func (i *idle) scenario() scenario {
 			countFlag(flags, &i.agents, "idle.agents", goalAgents, "how many agents; the goals are for a thousand")
 			periodFlag(flags, &i.long, "idle.for", idleLong, "how long nothing happens, without agents and with them; the goals are for five minutes")
 		},
-		run:    i.run,
+		run:    again(i.run),
 		limits: "TCP and IP, which are not in the bytes; agents that hold works, and nodes that come and go; ways to the hub that take now longer and now shorter, by which the heartbeats of a moment come apart",
 	}
 }
@@ -32,6 +32,7 @@ const idleLong = 5 * time.Minute
 func (i *idle) asks() bool { return i.agents >= goalAgents && i.long >= idleLong }
 
 func (i *idle) run(ctx context.Context, env *environment) (rows []row, err error) {
+	env.drop() // those of the run before
 	h, err := newHerd(ctx, env)
 	defer func() { env.leave(h, err) }()
 	if err != nil {

@@ -87,9 +87,9 @@ func bench(ctx context.Context, args []string) error {
 
 // flagsOf registers all flags, and returns the value of the one that no scenario looks at.
 func flagsOf(flags *flag.FlagSet, env *environment, all []scenario) (into *string) {
-	countFlag(flags, &env.runs, "runs", 5, "how often fan-out, burst, pairs, agent, storm and schedule measure; trickle, idle and churn do once")
+	countFlag(flags, &env.runs, "runs", 5, "how often fan-out, burst, pairs, agent, storm and schedule measure")
 	flags.StringVar(&env.bin, "bin", os.Getenv("WINDLASS_E2E_BIN"), "folder of the built programs; bin/ when empty")
-	countFlag(flags, &env.longRuns, "long-runs", 1, "how often bulk measures, and how often status goes there and back, which are two runs")
+	countFlag(flags, &env.longRuns, "long-runs", 1, "how often trickle, bulk, idle and churn measure, whose runs take minutes, and how often status goes there and back, which are two runs")
 	flags.StringVar(&env.profiles, "profiles", "", "folder for processor profiles: of the hub for all of what is measured, one for each 10 s, and with real members of hub, agent and member for its first 10 s; measuring costs more then")
 	into = flags.String("into", "", "file in which each scenario's table takes the place of its older one, such as BENCHMARKS.md")
 	for _, s := range all {

@@ -171,7 +171,7 @@ func goalsIn(text string) string {
 			}
 			return ""
 		}
-		if scenario != "goals" && strings.HasSuffix(strings.Trim(cell("goal"), "*"), "reached") {
+		if scenario != "goals" && strings.Contains(cell("goal"), "reached") {
 			lines = append(lines, []string{scenario, cell("size"), cell("what"), cmp.Or(cell("median"), cell("value")), cell("p99"), cell("goal")})
 		}
 	}

@@ -19,7 +19,7 @@ type scenario struct {
 	// check refuses flags that do not go together, before anything is started; nil when all do.
 	check func() error
 	// run measures. Rows that were found before an error are shown.
-	run func(ctx context.Context, env *environment) ([]row, error)
+	run measurement
 	// limits is what its figures do not show, for whoever reads the table.
 	limits string
 	// shares is true when it goes on with the simulated agents that the scenario before it has left.

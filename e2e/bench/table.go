@@ -132,11 +132,14 @@ func (r row) sorted() row {
 	return r
 }
 
-// reaches says whether a goal is reached, met whether every one is.
+// tells says whether there are enough samples for a goal, reaches whether it is reached, met whether every one is of which that
+// can be said.
+func (r row) tells(g goal) bool { return g.percentile < 99 || len(r.values) >= leastOfP99 }
+
 func (r row) reaches(g goal) bool { return r.percentile(g.percentile) <= g.most }
 
 func (r row) met() bool {
-	return !slices.ContainsFunc(r.goals, func(g goal) bool { return !r.reaches(g) })
+	return !slices.ContainsFunc(r.goals, func(g goal) bool { return r.tells(g) && !r.reaches(g) })
 }
 
 // verdicts are the goals, each with what became of it.
@@ -147,9 +150,12 @@ func (r row) verdicts() string {
 		if g.percentile != 50 {
 			word = fmt.Sprintf("p%v %s", g.percentile, word)
 		}
-		if r.reaches(g) {
+		switch {
+		case !r.tells(g):
+			word += ": too few samples"
+		case r.reaches(g):
 			word += ": reached"
-		} else {
+		default:
 			word += ": **not reached**"
 		}
 		words = append(words, word)

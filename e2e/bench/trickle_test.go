@@ -37,12 +37,6 @@ func TestTimesAreThoseOfEachPlaceAndOfTheLastWithoutTheWarmUp(t *testing.T) {
 	}
 }
 
-func TestAGoalForTheP99NeedsEnoughSamples(t *testing.T) {
-	if few, enough := arrivedGoal.over(leastOfP99-1), arrivedGoal.over(leastOfP99); len(few) != 1 || len(enough) != 2 || enough[1].percentile != 99 {
-		t.Errorf("for one sample too few the goals are %v, for enough %v", few, enough)
-	}
-}
-
 func TestEveryFourthDeploymentIsFollowedByOnePastTheHub(t *testing.T) {
 	made := map[way]int{}
 	for _, on := range order(40) {
