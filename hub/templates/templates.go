@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -80,6 +81,9 @@ type Handler struct {
 	// Changed is called for every event of a template; initial is true for what was there when
 	// its watch began.
 	Changed func(key Key, initial bool)
+	// ContentOnly says of which kinds Changed is not called when nothing but a template's status has changed, which the hub
+	// itself writes again and again; nil for none.
+	ContentOnly func(schema.GroupKind) bool
 	// Kind is called when the state of a kind changes: it is served and its cache is complete,
 	// or it no longer is.
 	Kind func(schema.GroupVersionKind)
@@ -425,28 +429,57 @@ func (w *Watcher) informer(gvk schema.GroupVersionKind, resource schema.GroupVer
 	_, _ = informer.AddEventHandler(cache.ResourceEventHandlerDetailedFuncs{
 		AddFunc: func(obj any, initial bool) {
 			w.deletions.forget(obj.(*unstructured.Unstructured).GetUID())
-			w.tell(gvk, obj, initial)
+			w.tell(gvk, obj, initial, true)
 		},
-		UpdateFunc: func(_, obj any) { w.tell(gvk, obj, false) },
+		UpdateFunc: func(old, obj any) {
+			w.tell(gvk, obj, false, !sameContent(old.(*unstructured.Unstructured), obj.(*unstructured.Unstructured)))
+		},
 		DeleteFunc: func(obj any) {
 			if template, told := obj.(*unstructured.Unstructured); told { // else it is what a new list lacks
 				w.deletions.tell(template.GetUID())
 			}
-			w.tell(gvk, obj, false)
+			w.tell(gvk, obj, false, true)
 		},
 	})
 	return informer
 }
 
-func (w *Watcher) tell(gvk schema.GroupVersionKind, obj any, initial bool) {
+func (w *Watcher) tell(gvk schema.GroupVersionKind, obj any, initial, content bool) {
 	if unknown, ok := obj.(cache.DeletedFinalStateUnknown); ok {
 		obj = unknown.Obj
 	}
 	template := obj.(*unstructured.Unstructured)
 	key := Key{gvk, types.NamespacedName{Namespace: template.GetNamespace(), Name: template.GetName()}}
 	for _, handler := range w.handlers {
-		handler.Changed(key, initial)
+		if content || handler.ContentOnly == nil || !handler.ContentOnly(gvk.GroupKind()) {
+			handler.Changed(key, initial)
+		}
 	}
+}
+
+// sameContent says whether two states of an object differ in nothing but their status, and the version that each has.
+func sameContent(old, new *unstructured.Unstructured) bool {
+	metadata := func(obj *unstructured.Unstructured) map[string]any {
+		of, _ := obj.Object["metadata"].(map[string]any)
+		return of
+	}
+	return old.GetGeneration() == new.GetGeneration() && sameBut(old.Object, new.Object, "status", "metadata") &&
+		sameBut(metadata(old), metadata(new), "resourceVersion")
+}
+
+// sameBut says whether two objects have the same fields, without some.
+func sameBut(a, b map[string]any, except ...string) bool {
+	for key, value := range a {
+		if other, there := b[key]; !slices.Contains(except, key) && !(there && reflect.DeepEqual(value, other)) {
+			return false
+		}
+	}
+	for key := range b {
+		if _, there := a[key]; !there && !slices.Contains(except, key) {
+			return false
+		}
+	}
+	return true
 }
 
 func (w *Watcher) tellKind(gvk schema.GroupVersionKind) {

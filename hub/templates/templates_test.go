@@ -266,6 +266,66 @@ func TestAKindIsWatchedWhileSomebodyWantsIt(t *testing.T) {
 	})
 }
 
+func TestWhoCaresForContentIsNotToldOfStatuses(t *testing.T) {
+	w := newWorld(object(web))
+	w.watcher.Handle(templates.Handler{
+		Changed:     func(key templates.Key, initial bool) { w.note("content " + key.Name) },
+		ContentOnly: func(kind schema.GroupKind) bool { return kind == deployments.GroupKind() },
+	})
+	w.watcher.Handle(templates.Handler{
+		Changed:     func(key templates.Key, initial bool) { w.note("job " + key.Name) },
+		ContentOnly: func(kind schema.GroupKind) bool { return kind.Kind == "Job" },
+	})
+	w.run(t)
+	w.watcher.Want("policies", []schema.GroupVersionKind{deployments})
+	w.until(t, "what was there is told", func() bool { return w.count("content web") == 1 })
+
+	client := w.server.Resource(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}).Namespace("shop")
+	live, told, all := object(web), 1, 1
+	for _, edit := range []struct {
+		what string
+		news bool
+		do   func(obj *unstructured.Unstructured)
+	}{
+		{"a status comes", false, func(obj *unstructured.Unstructured) { obj.Object["status"] = map[string]any{"replicas": int64(1)} }},
+		{"the status changes", false, func(obj *unstructured.Unstructured) { obj.Object["status"] = map[string]any{"replicas": int64(2)} }},
+		{"a version and nothing else", false, func(obj *unstructured.Unstructured) { obj.SetResourceVersion("77") }},
+		{"a field comes", true, func(obj *unstructured.Unstructured) { obj.Object["spec"] = map[string]any{"replicas": int64(2)} }},
+		{"a field changes, and the status as well", true, func(obj *unstructured.Unstructured) {
+			obj.Object["spec"] = map[string]any{"replicas": int64(3)}
+			delete(obj.Object, "status")
+		}},
+		{"a field goes", true, func(obj *unstructured.Unstructured) { delete(obj.Object, "spec") }},
+		{"a field that says nothing comes", true, func(obj *unstructured.Unstructured) { obj.Object["data"] = nil }},
+		{"a field that says nothing goes, and another comes", true, func(obj *unstructured.Unstructured) {
+			delete(obj.Object, "data")
+			obj.Object["binaryData"] = nil
+		}},
+		{"a label", true, func(obj *unstructured.Unstructured) { obj.SetLabels(map[string]string{"team": "blue"}) }},
+		{"its generation", true, func(obj *unstructured.Unstructured) { obj.SetGeneration(7) }},
+		{"it is being deleted", true, func(obj *unstructured.Unstructured) {
+			now := metav1.Now()
+			obj.SetFinalizers([]string{"example.com/wait"})
+			obj.SetDeletionTimestamp(&now)
+		}},
+		{"another object of that name", true, func(obj *unstructured.Unstructured) { obj.SetUID("u2") }},
+	} {
+		edit.do(live)
+		if _, err := client.Update(t.Context(), live, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		all++
+		if edit.news {
+			told++
+		}
+		w.until(t, edit.what+" is told to who cares for all of it", func() bool { return w.count("job web") == all })
+		if got := w.count("content web"); got != told {
+			t.Errorf("%s: who cares for content has heard %d times: want %d", edit.what, got, told)
+			told = got
+		}
+	}
+}
+
 func TestWhatANewListLacksWasNotToldToBeDeleted(t *testing.T) {
 	w := newWorld(object(web))
 	watches := make(chan *watch.RaceFreeFakeWatcher, 8)

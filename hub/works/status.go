@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	linkv1 "windlass.dev/windlass/api/link/v1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
@@ -109,7 +110,7 @@ func manifestStatuses(work *workv1alpha1.PropagationWork, report *linkv1.Report)
 	}
 	// An agent of an earlier version tells only of the first of several.
 	return []workv1alpha1.ManifestStatus{{
-		Identifier: identifier(manifests[0].Raw),
+		Identifier: identifierOf(work),
 		Observed:   report.GetObserved(),
 		Health:     health(report.GetHealth()),
 		Status:     statusJSON(report.GetStatus(), interpret.MaxWorkStatusBytes),
@@ -143,6 +144,17 @@ func statusJSON(raw []byte, most int) *runtime.RawExtension {
 		return nil
 	}
 	return &runtime.RawExtension{Raw: raw}
+}
+
+// identifierOf names the first object of a work. What is rendered from a template is called as that is, so its manifest,
+// which may be large, is not read for each report.
+func identifierOf(work *workv1alpha1.PropagationWork) workv1alpha1.ResourceIdentifier {
+	template, manifests := work.Spec.Template, work.Spec.Workload.Manifests
+	if template == nil || len(manifests) > 1 {
+		return identifier(manifests[0].Raw)
+	}
+	kind := schema.FromAPIVersionAndKind(template.APIVersion, template.Kind)
+	return workv1alpha1.ResourceIdentifier{Group: kind.Group, Version: kind.Version, Kind: kind.Kind, Namespace: template.Namespace, Name: template.Name}
 }
 
 func identifier(manifest []byte) workv1alpha1.ResourceIdentifier {

@@ -546,6 +546,33 @@ func TestTheConditionsSayWhatTheMemberSaid(t *testing.T) {
 	})
 }
 
+func TestTheObjectOfAWorkIsNamedInItsStatus(t *testing.T) {
+	want := workv1alpha1.ResourceIdentifier{Group: "apps", Version: "v1", Kind: "Deployment", Namespace: "shop", Name: "web"}
+	unread := runtime.RawExtension{Raw: []byte(`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"namespace":"shop","name":"not read"}}`)}
+	for _, test := range []struct {
+		reason string
+		work   func(*workv1alpha1.PropagationWork)
+	}{
+		{"as its template, without a look at the manifest", func(work *workv1alpha1.PropagationWork) {
+			work.Spec.Workload.Manifests = []runtime.RawExtension{unread}
+		}},
+		{"as the manifest, where somebody has made the work by hand", func(work *workv1alpha1.PropagationWork) { work.Spec.Template = nil }},
+		{"as the first of several manifests, where the agent tells only of that", func(work *workv1alpha1.PropagationWork) {
+			work.Spec.Template.Name = "another"
+			work.Spec.Workload.Manifests = append(work.Spec.Workload.Manifests, unread)
+		}},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(t)
+			w.PropagationWorks.Put(work(test.work))
+			statuses := w.record(t, report(nil)).ManifestStatuses
+			if len(statuses) != 1 || statuses[0].Identifier != want {
+				t.Errorf("statuses are %+v, want one of %+v", statuses, want)
+			}
+		})
+	}
+}
+
 func TestEveryManifestOfAWorkHasAStatusOfItsOwn(t *testing.T) {
 	raw := func(text string) runtime.RawExtension { return runtime.RawExtension{Raw: []byte(text)} }
 	three := func(work *workv1alpha1.PropagationWork) {

@@ -96,7 +96,8 @@ func (r *Reconciler) Setup(mgr manager.Manager) (*store.Mailbox[types.Namespaced
 	return wake, nil
 }
 
-// templatesHandler wakes the bindings of templates. That a kind is watched is news of the start, as its templates are.
+// templatesHandler wakes the bindings of templates. That a kind is watched is news of the start, as its templates are. Of a status
+// nothing goes to the members; only that a Job has ended changes how what is sent is divided.
 func (r *Reconciler) templatesHandler(wake *store.Mailbox[types.NamespacedName]) templates.Handler {
 	return templates.Handler{
 		Changed: func(key templates.Key, initial bool) {
@@ -104,6 +105,7 @@ func (r *Reconciler) templatesHandler(wake *store.Mailbox[types.NamespacedName])
 				wake.Add(store.Key(binding), initial)
 			}
 		},
+		ContentOnly: func(kind schema.GroupKind) bool { return !interpret.Ends(kind) },
 		Kind: func(kind schema.GroupVersionKind) {
 			for _, binding := range r.Bindings.List() {
 				if store.TemplateKey(binding).GroupVersionKind == kind {

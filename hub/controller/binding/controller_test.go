@@ -1133,6 +1133,19 @@ func TestWhatStandsWaitsAlsoWhenItsKindIsWatched(t *testing.T) {
 	}
 }
 
+func TestOnlyOfAJobIsAStatusNewsForItsBinding(t *testing.T) {
+	news := newWorld(t).controller.templatesHandler(&store.Mailbox[types.NamespacedName]{})
+	for kind, want := range map[schema.GroupKind]bool{
+		{Group: "apps", Kind: "Deployment"}:    true,
+		{Group: "example.com", Kind: "Widget"}: true,
+		{Group: "batch", Kind: "Job"}:          false, // what has ended in parts stays in parts
+	} {
+		if got := news.ContentOnly(kind); got != want {
+			t.Errorf("%s: it is %t that only content is news", kind, got)
+		}
+	}
+}
+
 func TestReportsWaitUntilTheWorksOfABindingAreWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // whose clock stands still meanwhile
 		w := newWorld(t)

@@ -113,7 +113,8 @@ func (r *Reconciler) Setup(mgr manager.Manager, policies ...cache.SharedIndexInf
 		registered = append(registered, registration)
 	}
 	r.Templates.Handle(templates.Handler{
-		Changed: wake.Add,
+		Changed:     wake.Add,
+		ContentOnly: func(schema.GroupKind) bool { return true }, // no policy selects by a status, and no binding says anything of it
 		Kind: func(kind schema.GroupVersionKind) {
 			// Those whose events came before the first list was complete could not be decided on.
 			for _, template := range r.Templates.List(kind, "") {
