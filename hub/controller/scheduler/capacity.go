@@ -98,7 +98,7 @@ func (r *Reconciler) tellOfAwaited(ctx context.Context, binding workv1alpha1.Bin
 		return ctrl.Result{}, nil
 	}
 	next := step{decision: waiting(binding, awaited), scheduled: binding.DeepCopyObject().(workv1alpha1.Binding), undo: func() {}}
-	next.changed = record(next.scheduled, next.decision, r.Now())
+	next.changed = record(next.scheduled, next.decision, false, r.Now())
 	return r.write(ctx, binding, next)
 }
 

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 
@@ -68,11 +69,17 @@ func (r *Reconciler) companyOf(binding workv1alpha1.Binding, groups workv1alpha1
 	return near, far
 }
 
-// forget a binding that is going.
-func (c *company) forget(key types.NamespacedName) {
+// regroup says of which groups a binding is now; nil for none, or for one that is going. What was just decided of it would else go on
+// to count for those that it was of.
+func (c *company) regroup(key types.NamespacedName, groups *workv1alpha1.WorkloadAffinityGroups) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.recent, key)
+	if groups == nil {
+		delete(c.recent, key)
+	} else if recent, there := c.recent[key]; there {
+		recent.groups = *groups
+		c.recent[key] = recent
+	}
 }
 
 func insert(set sets.Set[string], clusters []workv1alpha1.TargetCluster, but ...string) {
@@ -110,14 +117,17 @@ func (r *Reconciler) grouped(namespace string) []workv1alpha1.Binding {
 }
 
 // waitingFor wakes the bindings that have found no place, when one of the same group has moved, has to leave other clusters
-// than before, or is gone.
+// than before, is of another group, or is gone.
 func (r *Reconciler) waitingFor(old, new workv1alpha1.Binding) []types.NamespacedName {
 	if old == nil || old.GetSpec().WorkloadAffinityGroups == nil {
 		return nil
 	}
-	if new == nil || new.GetDeletionTimestamp() != nil {
-		r.company.forget(store.Key(old))
-	} else if sameClusters(old.GetSpec(), new.GetSpec()) {
+	switch {
+	case new == nil || new.GetDeletionTimestamp() != nil:
+		r.company.regroup(store.Key(old), nil)
+	case !equality.Semantic.DeepEqual(old.GetSpec().WorkloadAffinityGroups, new.GetSpec().WorkloadAffinityGroups):
+		r.company.regroup(store.Key(new), new.GetSpec().WorkloadAffinityGroups)
+	case sameClusters(old.GetSpec(), new.GetSpec()):
 		return nil
 	}
 	var keys []types.NamespacedName

@@ -62,6 +62,7 @@ type Reconciler struct {
 	placements placements
 	company    company
 	turns      turns
+	drains     drains
 }
 
 // Setup adds the controller to the manager. Before the manager starts, the caller waits until the
@@ -122,6 +123,7 @@ func (r *Reconciler) woken(old, new workv1alpha1.Binding) []types.NamespacedName
 	if new == nil {
 		r.turns.leave(store.Key(old)) // nothing else wakes one that was put off
 	}
+	r.drains.saw(old, new)
 	keys := append(bindingChanged(old, new), r.waitingFor(old, new)...)
 	for _, key := range keys {
 		if binding, ok := r.Bindings.Get(key); ok && r.byRoom(binding) {
@@ -228,7 +230,7 @@ type step struct {
 func (r *Reconciler) step(binding workv1alpha1.Binding, fleet *schedule.Fleet, room []capacity.Answer) step {
 	next := step{decision: r.decide(binding, fleet, room), scheduled: binding.DeepCopyObject().(workv1alpha1.Binding), undo: func() {}}
 	r.noteRun(next.scheduled)
-	if next.changed = record(next.scheduled, next.decision, r.Now()); next.changed {
+	if next.changed = record(next.scheduled, next.decision, r.carefully(binding), r.Now()); next.changed {
 		next.undo = r.placed(next.scheduled, binding.GetSpec().Clusters)
 	}
 	return next
@@ -294,7 +296,7 @@ func (r *Reconciler) Place(binding workv1alpha1.Binding) bool {
 	before := binding.GetSpec().Clusters
 	decision := r.decide(binding, r.fleet.snapshot(), nil)
 	r.noteRun(binding) // after the decision: if the Job ends meanwhile, this placement must not count as the one with which it ran
-	record(binding, decision, r.Now())
+	record(binding, decision, r.carefully(binding), r.Now())
 	r.placed(binding, before)
 	return true
 }
@@ -501,15 +503,16 @@ func (r *Reconciler) keep(binding workv1alpha1.Binding) *schedule.Decision {
 	return &schedule.Decision{Clusters: clusters, Group: group(binding), Scheduled: true, Reason: schedule.ReasonSuccess, Message: message}
 }
 
-// record writes a decision into a binding and says whether that changed anything.
-func record(binding workv1alpha1.Binding, decision schedule.Decision, now time.Time) bool {
+// record writes a decision into a binding and says whether that changed anything. What moves carefully stays where it is until it is
+// healthy elsewhere.
+func record(binding workv1alpha1.Binding, decision schedule.Decision, carefully bool, now time.Time) bool {
 	spec, status := binding.GetSpec(), binding.GetStatus()
 	generation := binding.GetGeneration()
 	before := spec.Clusters
 	moved := !equality.Semantic.DeepEqual(before, decision.Clusters)
 	if moved {
 		tasks := spec.GracefulEvictionTasks
-		if carefully(binding) {
+		if carefully {
 			kind := store.TemplateKey(binding).GroupKind()
 			tasks = evict.Move(spec, decision.Clusters, leavesHub(decision), interpret.Ends(kind), now)
 		}
@@ -578,13 +581,6 @@ func leavesHub(decision schedule.Decision) func(cluster string) bool {
 			return refused.Cluster == cluster && refused.Rule == schedule.RuleClusterDeleting
 		})
 	}
-}
-
-// carefully says whether what moves now is moved by the hub, and not by a user who has written something else: the fleet has changed, or the
-// whole is placed anew, or a taint was taken back. Users' words are followed at once.
-func carefully(binding workv1alpha1.Binding) bool {
-	return store.Claimed(binding) && (binding.GetStatus().SchedulerObservedGeneration == binding.GetGeneration() ||
-		afresh(binding) || len(evict.Returning(binding.GetSpec())) > 0)
 }
 
 func later(a, b time.Time) time.Time {

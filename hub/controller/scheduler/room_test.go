@@ -413,7 +413,7 @@ func TestWorkloadsOfAGroupFindEachOther(t *testing.T) {
 	w := newWorld("a", "b")
 	place := func(step string, b *workv1alpha1.PropagationBinding, want ...string) {
 		t.Helper()
-		record(b, w.controller.decide(b, w.controller.fleet.snapshot(), nil), w.now)
+		record(b, w.controller.decide(b, w.controller.fleet.snapshot(), nil), false, w.now)
 		if diff := cmp.Diff(targets(want...), b.Spec.Clusters, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", step, diff)
 		}
@@ -498,6 +498,41 @@ func TestABindingThatHasToLeaveIsWokenWhenOneOfItsGroupMakesPlace(t *testing.T) 
 	gone, _ := w.PropagationBindings.Get("shop", keys[0].Name)
 	if diff := cmp.Diff(keys[1:], w.controller.waitingFor(gone, nil)); diff != "" {
 		t.Errorf("woken by the end of the first (-want +got):\n%s", diff)
+	}
+}
+
+func TestAWorkloadThatLeavesItsGroupMakesPlace(t *testing.T) {
+	for _, test := range []struct {
+		reason string
+		now    *workv1alpha1.WorkloadAffinityGroups
+		woken  bool
+	}{
+		{"it is of none any more", nil, true},
+		{"it is of another", &workv1alpha1.WorkloadAffinityGroups{AntiAffinityGroup: "app=web"}, true},
+		{"it stays", &workv1alpha1.WorkloadAffinityGroups{AntiAffinityGroup: "app=db"}, false},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld("a")
+			w.PropagationBindings.Put(grouped("first", "", "app=db"))
+			w.PropagationBindings.Put(grouped("second", "", "app=db"))
+			first, second := types.NamespacedName{Namespace: "shop", Name: "first-deployment"}, types.NamespacedName{Namespace: "shop", Name: "second-deployment"}
+			w.reconcile(t, first)
+			w.reconcile(t, second)
+			before, _ := w.PropagationBindings.Get("shop", first.Name)
+			after := w.PropagationBindings.Change("shop", first.Name, func(b *workv1alpha1.PropagationBinding) { b.Spec.WorkloadAffinityGroups = test.now })
+			var want []types.NamespacedName
+			if test.woken {
+				want = []types.NamespacedName{second}
+			}
+			if diff := cmp.Diff(want, w.controller.waitingFor(before, after)); diff != "" {
+				t.Errorf("woken (-want +got):\n%s", diff)
+			}
+			w.reconcile(t, second) // within the seconds in which what was just decided of the first counts
+			got, _ := w.PropagationBindings.Get("shop", second.Name)
+			if placed := len(got.Spec.Clusters) == 1; placed != test.woken {
+				t.Errorf("the second goes to %v", got.Spec.Clusters)
+			}
+		})
 	}
 }
 
