@@ -509,21 +509,44 @@ func divided(placement *policyv1alpha1.Placement) bool {
 	return placement != nil && placement.ReplicaScheduling != nil && placement.ReplicaScheduling.ReplicaSchedulingType != policyv1alpha1.ReplicaSchedulingDuplicated
 }
 
-// takeOff takes so many replicas off targets, one after the other from where there are most, and returns how many it found.
+// takeOff takes so many replicas off targets, always from where there are most, of equals from the first, and returns how many it
+// found. One after the other would do; these are all of one height at once, for a user may write two billions.
 func takeOff(targets []workv1alpha1.TargetCluster, replicas int32) int32 {
-	for taken := range replicas {
-		most := -1
+	left := int64(replicas)
+	for left > 0 {
+		highest, next, those := heights(targets)
+		if highest == 0 {
+			break
+		}
+		each := min(int64(highest-next), left/those)
 		for i := range targets {
-			if targets[i].Replicas > 0 && (most < 0 || targets[i].Replicas > targets[most].Replicas) {
-				most = i
+			switch {
+			case targets[i].Replicas != highest || left == 0:
+			case each > 0:
+				targets[i].Replicas -= int32(each)
+				left -= each
+			default: // fewer are left than there are of that height
+				targets[i].Replicas--
+				left--
 			}
 		}
-		if most < 0 {
-			return taken
-		}
-		targets[most].Replicas--
 	}
-	return replicas
+	return replicas - int32(left)
+}
+
+// heights are the most replicas of a target, the most that is less than that, or 0, and how many have the most.
+func heights(targets []workv1alpha1.TargetCluster) (highest, next int32, those int64) {
+	for _, target := range targets {
+		switch {
+		case target.Replicas > highest:
+			highest, next, those = target.Replicas, highest, 1
+		case target.Replicas == highest:
+			those++
+		case target.Replicas > next:
+			next = target.Replicas
+		}
+	}
+	return highest, next, those
 }
 
 // Matters says whether the step from one state of a cluster to another can change a decision; nil is a cluster that is

@@ -3,6 +3,8 @@ package evict
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -334,6 +336,42 @@ func TestWhatNeedNotLeaveHasItsReplicasAgainAndOthersFewer(t *testing.T) {
 	binding.Spec.GracefulEvictionTasks[0].Replicas = ptr.To[int32](9)
 	if has := Has(&binding.Spec); has[3].Replicas != 6 {
 		t.Errorf("it had more than the template asks for by now, and gets %d again, want 6", has[3].Replicas)
+	}
+}
+
+// slowlyTakenOff takes one replica after the other.
+func slowlyTakenOff(targets []workv1alpha1.TargetCluster, replicas int32) int32 {
+	for taken := range replicas {
+		most := -1
+		for i := range targets {
+			if targets[i].Replicas > 0 && (most < 0 || targets[i].Replicas > targets[most].Replicas) {
+				most = i
+			}
+		}
+		if most < 0 {
+			return taken
+		}
+		targets[most].Replicas--
+	}
+	return replicas
+}
+
+func TestReplicasAreTakenOffAsIfOneAfterTheOther(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 5000 {
+		var targets []workv1alpha1.TargetCluster
+		for i := range random.IntN(6) {
+			targets = append(targets, workv1alpha1.TargetCluster{Name: fmt.Sprint("c", i), Replicas: random.Int32N(9)})
+		}
+		replicas, want, got := random.Int32N(40), slices.Clone(targets), slices.Clone(targets)
+		takenWant, taken := slowlyTakenOff(want, replicas), takeOff(got, replicas)
+		if diff := cmp.Diff(want, got); diff != "" || taken != takenWant {
+			t.Fatalf("%d off %v: %d were taken, want %d (-want +got):\n%s", replicas, targets, taken, takenWant, diff)
+		}
+	}
+	most := []workv1alpha1.TargetCluster{{Name: "a", Replicas: math.MaxInt32}, {Name: "b", Replicas: math.MaxInt32 - 1}}
+	if taken := takeOff(most, math.MaxInt32); taken != math.MaxInt32 || most[0].Replicas != 1<<30-1 || most[1].Replicas != 1<<30-1 {
+		t.Errorf("of as many as there can be %d were taken, and there are left %v", taken, most)
 	}
 }
 
