@@ -56,6 +56,7 @@ data:
   late: "---\n---\nb: 2\n"
   broken: "a: [1"
   scalar: just words
+  list: "\n[1,2]\n"
 `
 
 var eu1 = &clusterv1alpha1.MemberCluster{
@@ -306,6 +307,8 @@ func TestWhatEachOverriderDoes(t *testing.T) {
 			[]string{`- /data/empty = ""`, `+ /data/empty = "a: 1\n"`}},
 		{"an empty string is an empty JSON document", settings, `fieldOverrider: [{fieldPath: /data/empty, json: [{subPath: /a, operator: add, value: 1}]}]`,
 			[]string{`- /data/empty = ""`, `+ /data/empty = "{\"a\":1}"`}},
+		{"space before a JSON list", settings, `fieldOverrider: [{fieldPath: /data/list, json: [{subPath: /0, operator: replace, value: 5}]}]`,
+			[]string{`- /data/list = "\n[1,2]\n"`, `+ /data/list = "[5,2]"`}},
 		{"a field overrider that says nothing changes nothing", settings, `fieldOverrider: [{fieldPath: /data/config.yaml}]`, nil},
 		{"the conflict resolution is the user's to say", settings, `annotationsOverrider: [{operator: add, value: {work.karmada.io/conflict-resolution: overwrite}}]`,
 			[]string{`+ /metadata/annotations/work.karmada.io~1conflict-resolution = "overwrite"`}},
@@ -348,6 +351,12 @@ func TestWhatCannotBeDoneIsSaidWithPolicyAndPath(t *testing.T) {
 			"plaintext[0]: can't remove /spec/template/spec/containers/-: what is at /spec/template/spec/containers is a list, and - is the place after its last item"},
 		{"add below a number", web, `plaintext: [{path: /spec/replicas/x, operator: add, value: 1}]`, "plaintext[0]: can't add /spec/replicas/x: what is at /spec/replicas is a number, and only an object or a list has something below it"},
 		{"a number in the place of all", web, `plaintext: [{path: "", operator: replace, value: 7}]`, "plaintext[0]: can't replace the whole document: it can only become an object or a list"},
+		{"nothing in the place of all, and then an item of it", web, `plaintext: [{path: "", operator: replace}, {path: /-, operator: add, value: 1}]`,
+			"plaintext[0]: can't replace the whole document: it can only become an object or a list"},
+		{"nothing in the place of a document, and then an item of it", settings, `fieldOverrider: [{fieldPath: /data/config.json, json: [{subPath: "", operator: replace, value: null}, {subPath: /0, operator: remove}]}]`,
+			"fieldOverrider[0].json[0]: can't replace the whole document: it can only become an object or a list"},
+		{"an empty name on the way down", settings, `fieldOverrider: [{fieldPath: /data/config.json, json: [{subPath: //a/b, operator: replace, value: x}]}]`,
+			"fieldOverrider[0].json[0]: can't replace //a/b: it has a / without a name after it"},
 		{"a document that is a string", settings, `fieldOverrider: [{fieldPath: /data/scalar, yaml: [{subPath: /a, operator: add, value: 1}]}]`,
 			"fieldOverrider[0].fieldPath: the document that /data/scalar holds is a string, and only an object or a list can be changed"},
 		{"another name by a whole metadata", web, `plaintext: [{path: /metadata, operator: replace, value: {name: other, namespace: shop}}]`,
@@ -754,6 +763,7 @@ func FuzzDocumentsInStrings(f *testing.F) {
 	f.Add(`{"a": [1, null]}`, "/a/-1", `{"b": "${cluster.name}"}`, false)
 	f.Add("a: &a [1]\nb: *a", "/b/0", "null", true)
 	f.Add("- null\n", "/0/x", "1", true)
+	f.Add("a: 1", "", "null", true)
 	f.Fuzz(func(t *testing.T, text, pointer, value string, asYAML bool) {
 		if !json.Valid([]byte(value)) {
 			return
@@ -771,7 +781,15 @@ func FuzzDocumentsInStrings(f *testing.F) {
 				o.JSON[0].Value.Raw = []byte(value)
 			}
 			p.Spec.Overriders.FieldOverrider = []policyv1alpha1.FieldOverrider{o}
+			// What the first makes of the document, the others find.
 			p.Spec.Overriders.Plaintext = []policyv1alpha1.PlaintextOverrider{{Path: pointer, Operator: operator, Value: apiextensionsv1.JSON{Raw: []byte(value)}}}
+			for _, next := range []policyv1alpha1.PlaintextOverrider{{Path: "/0", Operator: "remove"}, {Path: "/-", Operator: "add"}, {Path: "/a/b", Operator: "add"}} {
+				q := p.DeepCopy()
+				q.Spec.Overriders.Plaintext = append(q.Spec.Overriders.Plaintext, next)
+				if compiled, err := override.Compile(q); err == nil {
+					_, _ = render([]*override.Policy{compiled}, obj, eu1)
+				}
+			}
 			compiled, err := override.Compile(p)
 			if err != nil {
 				continue

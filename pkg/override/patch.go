@@ -90,6 +90,9 @@ func (a *application) decode(op operation) (jsonpatch.Patch, error) {
 	if err := a.costs(costOfValue * len(value)); err != nil {
 		return nil, err
 	}
+	if err := followable(op, value); err != nil {
+		return nil, err
+	}
 	encoded, err := json.Marshal([]any{struct {
 		Op    policyv1alpha1.OverriderOperator `json:"op"`
 		Path  string                           `json:"path"`
@@ -99,6 +102,23 @@ func (a *application) decode(op operation) (jsonpatch.Patch, error) {
 		return nil, err
 	}
 	return jsonpatch.DecodePatch(encoded)
+}
+
+// followable refuses what the library does not follow as it is meant: of null in the place of the whole document it makes a list that is
+// none, on which the next operation ends the process, and what is below an empty name it writes into a copy that it throws away.
+func followable(op operation, value []byte) error {
+	whole := bytes.HasPrefix(value, []byte("{")) || bytes.HasPrefix(value, []byte("["))
+	if op.pointer == "" && (op.operator == policyv1alpha1.OverriderOpRemove || !whole) {
+		return notTheWhole(op)
+	}
+	if op.pointer != "" && slices.Contains(strings.Split(op.pointer, "/")[1:], "") {
+		return fmt.Errorf("can't %s %s: it has a / without a name after it", op.operator, op.pointer)
+	}
+	return nil
+}
+
+func notTheWhole(op operation) error {
+	return fmt.Errorf("can't %s the whole document: it can only become an object or a list", op.operator)
 }
 
 // misplaced finds an operation on an item of a list whose number is written as none is, such as 00. The library takes it
@@ -199,7 +219,7 @@ func (a *application) explain(document []byte, op operation, err error) error {
 		return err
 	}
 	if op.pointer == "" {
-		return fmt.Errorf("can't %s the whole document: it can only become an object or a list", op.operator)
+		return notTheWhole(op)
 	}
 	if said, err := a.obstacleIn(document, op); err == nil && said != "" {
 		return fmt.Errorf("can't %s %s: %s", op.operator, op.pointer, said)
@@ -319,8 +339,10 @@ var (
 	yamlFormat = format{"yaml", readYAML, yaml.JSONToYAML, costOfReadingYAML, costOfWritingYAML, true}
 )
 
+// readJSON leaves out the space around a document: the library knows a list by its first byte.
 func readJSON(text []byte) ([]byte, error) {
-	if len(bytes.TrimSpace(text)) == 0 {
+	text = bytes.TrimSpace(text)
+	if len(text) == 0 {
 		return []byte("{}"), nil
 	}
 	if !json.Valid(text) {

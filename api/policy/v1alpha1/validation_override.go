@@ -1,6 +1,7 @@
 package v1alpha1
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -273,6 +274,9 @@ func validateFieldOverrider(o *FieldOverrider, path *field.Path) field.ErrorList
 
 func validateDocumentOperation(subPath string, operator OverriderOperator, value apiextensionsv1.JSON, path *field.Path) field.ErrorList {
 	errs := validatePointer(subPath, path.Child("subPath"))
+	if subPath != "" && slices.Contains(strings.Split(subPath, "/")[1:], "") {
+		errs = append(errs, field.Invalid(path.Child("subPath"), subPath, "has a / without a name after it: leave out the / that is too much"))
+	}
 	errs = append(errs, validateOperator(operator, path)...)
 	at := path.Child("value")
 	switch {
@@ -295,6 +299,9 @@ func validatePlaintext(o *PlaintextOverrider, path *field.Path) field.ErrorList 
 			errs = append(errs, field.Invalid(path.Child("path"), o.Path, "names the whole object, which can't be removed"))
 		}
 		return errs
+	}
+	if value := bytes.TrimSpace(o.Value.Raw); o.Path == "" && !bytes.HasPrefix(value, []byte("{")) {
+		errs = append(errs, field.Invalid(path.Child("value"), string(value), "must be an object, for it takes the place of the whole one"))
 	}
 	return append(errs, validateJSONValue(o.Value, path.Child("value"))...)
 }
