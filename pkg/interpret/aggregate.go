@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
+	netutils "k8s.io/utils/net"
 )
 
 // Report is what one cluster says of a template.
@@ -190,9 +191,9 @@ func isAddress(ip, hostname string) bool {
 		return false
 	}
 	if ip != "" {
-		if _, err := netip.ParseAddr(ip); err != nil {
+		if address, err := netip.ParseAddr(ip); err != nil || address.Zone() != "" {
 			return false
 		}
 	}
-	return hostname == "" || len(validation.IsDNS1123Subdomain(hostname)) == 0
+	return hostname == "" || len(validation.IsDNS1123Subdomain(hostname)) == 0 && netutils.ParseIPSloppy(hostname) == nil
 }

@@ -1,6 +1,7 @@
 package interpret
 
 import (
+	"cmp"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -137,12 +138,12 @@ func podConditions(present []corev1.PodCondition, reported []part[corev1.PodStat
 }
 
 func containerStatuses(template *unstructured.Unstructured, present []corev1.ContainerStatus, reported []part[corev1.PodStatus]) []corev1.ContainerStatus {
-	restarts := textAt(template.Object, "spec", "restartPolicy")
-	mayRestart := restarts == "" || restarts == string(corev1.RestartPolicyAlways)
 	var merged []corev1.ContainerStatus
 	for _, container := range listAt(template.Object, "spec", "containers") {
 		fields, _ := container.(map[string]any)
 		name := textAt(fields, "name")
+		restarts := cmp.Or(textAt(fields, "restartPolicy"), textAt(template.Object, "spec", "restartPolicy"), string(corev1.RestartPolicyAlways))
+		mayRestart := restarts == string(corev1.RestartPolicyAlways) && len(listAt(fields, "restartPolicyRules")) == 0
 		named := func(c corev1.ContainerStatus) bool { return c.Name == name }
 		// The API server refuses that a container which must not start again is anything but ended.
 		if i := slices.IndexFunc(present, named); i >= 0 && !mayRestart && present[i].State.Terminated != nil {

@@ -258,7 +258,7 @@ func TestTheStatusesOfClustersBecomeOne(t *testing.T) {
 			`{apiVersion: v1, kind: Service, spec: {type: LoadBalancer}, status: {loadBalancer: {}}}`,
 			[]Report{
 				said("b", `{loadBalancer: {ingress: [{ip: 192.0.2.2}, {ip: 192.0.2.1}]}}`),
-				said("a", `{loadBalancer: {ingress: [{ip: 192.0.2.1, ipMode: Proxy}, {hostname: lb.example.com}, {ip: nonsense}, {hostname: "no host"}, {}]}}`),
+				said("a", `{loadBalancer: {ingress: [{ip: 192.0.2.1, ipMode: Proxy}, {hostname: lb.example.com}, {ip: nonsense}, {ip: "fe80::1%eth0"}, {hostname: 10.0.0.1}, {hostname: "no host"}, {}]}}`),
 			},
 			`{loadBalancer: {ingress: [{ip: 192.0.2.1, ipMode: Proxy}, {hostname: lb.example.com}, {ip: 192.0.2.2, ipMode: VIP}]}}`,
 		},
@@ -290,6 +290,24 @@ func TestTheStatusesOfClustersBecomeOne(t *testing.T) {
 			`{apiVersion: v1, kind: Pod, spec: {restartPolicy: Never, containers: [{name: one}]}, status: {phase: Succeeded, containerStatuses: [{name: one, ready: false, restartCount: 0, image: i, imageID: "", lastState: {}, state: {terminated: {exitCode: 0}}}]}}`,
 			[]Report{said("a", `{phase: Succeeded, containerStatuses: [{name: one, ready: true, restartCount: 0, image: i, imageID: "", state: {running: {}}}]}`)},
 			``,
+		},
+		{
+			"nor one that must not, of a Pod whose others may",
+			`{apiVersion: v1, kind: Pod, spec: {restartPolicy: Always, containers: [{name: one, restartPolicy: Never}]}, status: {phase: Running, containerStatuses: [{name: one, ready: false, restartCount: 0, image: i, imageID: "", lastState: {}, state: {terminated: {exitCode: 0}}}]}}`,
+			[]Report{said("a", `{phase: Running, containerStatuses: [{name: one, ready: false, restartCount: 0, image: i, imageID: "", state: {waiting: {reason: ContainerCreating}}}]}`)},
+			``,
+		},
+		{
+			"nor one whose own rules say when it may",
+			`{apiVersion: v1, kind: Pod, spec: {containers: [{name: one, restartPolicyRules: [{action: Restart}]}]}, status: {phase: Running, containerStatuses: [{name: one, ready: false, restartCount: 0, image: i, imageID: "", lastState: {}, state: {terminated: {exitCode: 0}}}]}}`,
+			[]Report{said("a", `{phase: Running, containerStatuses: [{name: one, ready: false, restartCount: 0, image: i, imageID: "", state: {waiting: {reason: ContainerCreating}}}]}`)},
+			``,
+		},
+		{
+			"one that may start again, of a Pod whose others must not",
+			`{apiVersion: v1, kind: Pod, spec: {restartPolicy: Never, containers: [{name: one, restartPolicy: Always}]}, status: {phase: Running, containerStatuses: [{name: one, ready: false, restartCount: 0, image: i, imageID: "", lastState: {}, state: {terminated: {exitCode: 0}}}]}}`,
+			[]Report{said("a", `{phase: Running, containerStatuses: [{name: one, ready: true, restartCount: 1, image: i, imageID: "", state: {running: {}}}]}`)},
+			`{phase: Running, containerStatuses: [{name: one, ready: true, restartCount: 1, image: i, imageID: "", lastState: {}, state: {running: {startedAt: null}}}]}`,
 		},
 		{
 			"a claim is bound when it is everywhere",

@@ -90,7 +90,7 @@ func Overridable(obj *unstructured.Unstructured) *unstructured.Unstructured {
 	}
 	object["metadata"] = metadata
 	if kindOf(obj) == service {
-		pruneNodePorts(object, obj.GetManagedFields())
+		pruneAllocated(object, obj.GetManagedFields())
 	}
 	if prune := pruners[kindOf(obj)]; prune != nil {
 		prune(object)
@@ -279,20 +279,28 @@ func pruneSecret(object map[string]any) {
 	removeLabels(object, "kubernetes.io/legacy-token-last-used", "kubernetes.io/legacy-token-invalid-since")
 }
 
-// pruneService drops what the hub's API server has allocated, but not the address None, by which the
-// user asked for a headless Service.
+// pruneService drops the addresses that the hub's API server has allocated, and also those that a user asked for, which are the
+// hub's; but not None, by which the user asked for a headless Service.
 func pruneService(object map[string]any) {
 	if textAt(object, "spec", "clusterIP") != "None" {
 		remove(object, "spec", "clusterIP")
 		remove(object, "spec", "clusterIPs")
 	}
-	remove(object, "spec", "ipFamilies")
-	remove(object, "spec", "healthCheckNodePort")
 }
 
-// pruneNodePorts drops the node ports that the hub's API server has allocated. It allocates after
-// the fields of a request were put down to its manager, so a port that some manager has is one that
-// a user asked for.
+// pruneAllocated drops what else the hub's API server has allocated. It allocates after the fields of a request were put down to its
+// manager, so what some manager has is what a user asked for.
+func pruneAllocated(object map[string]any, managers []metav1.ManagedFieldsEntry) {
+	for _, field := range []string{"ipFamilies", "healthCheckNodePort"} {
+		asked := slices.ContainsFunc(managers, func(manager metav1.ManagedFieldsEntry) bool { return ownsField(manager, "f:spec", "f:"+field) })
+		if !asked {
+			remove(object, "spec", field)
+		}
+	}
+	pruneNodePorts(object, managers)
+}
+
+// pruneNodePorts drops the node ports that nobody asked for.
 func pruneNodePorts(object map[string]any, managers []metav1.ManagedFieldsEntry) {
 	for _, port := range listAt(object, "spec", "ports") {
 		port, ok := port.(map[string]any)

@@ -117,10 +117,16 @@ func Completions(obj *unstructured.Unstructured) (int32, bool) {
 	return bounded(n), found
 }
 
-// ReviseCompletions changes obj, a Job: it sets how often its pod must succeed.
+// ReviseCompletions changes obj, a Job: it sets how often its pod must succeed. No more of its indexes may fail than there are: a
+// member refuses it else.
 func ReviseCompletions(obj *unstructured.Unstructured, n int32) bool {
 	if kindOf(obj) != job {
 		return false
+	}
+	if failed, said := numberAt(obj.Object, "spec", "maxFailedIndexes"); said && failed > int64(n) {
+		if unstructured.SetNestedField(obj.Object, int64(n), "spec", "maxFailedIndexes") != nil {
+			return false
+		}
 	}
 	return unstructured.SetNestedField(obj.Object, int64(n), "spec", "completions") == nil
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 func TestReviseReplicasSetsTheNumberThatReplicasReads(t *testing.T) {
@@ -19,6 +20,18 @@ func TestReviseReplicasSetsTheNumberThatReplicasReads(t *testing.T) {
 		}
 		if n, _ := Replicas(obj); n == nil || *n != 4 {
 			t.Errorf("%s: replicas are %v after they were set to 4", kind, n)
+		}
+	}
+}
+
+func TestOfAPartOfAJobNoMoreIndexesMayFailThanItHas(t *testing.T) {
+	for failed, want := range map[int64]int64{3: 2, 1: 1} {
+		part := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "batch/v1", "kind": "Job", "spec": map[string]any{"completions": int64(4), "maxFailedIndexes": failed}}}
+		if !ReviseCompletions(part, 2) {
+			t.Fatal("it is not revised")
+		}
+		if got, _ := numberAt(part.Object, "spec", "maxFailedIndexes"); got != want {
+			t.Errorf("of 2 completions %d may fail, want %d", got, want)
 		}
 	}
 }

@@ -54,8 +54,8 @@ func appendPresent(fields []Field, desired *unstructured.Unstructured, field Fie
 }
 
 // Strip returns desired without those of the fields that are the member's own in observed: fields
-// that another manager than the hub's owns there, and allocated fields that hold a value which the
-// hub's manager does not own. What nobody else owns is sent, so that an object is created whole and
+// that another manager than the hub's owns there, and of allocated fields those that hold a value of which
+// the hub's manager owns nothing. What nobody else owns is sent, so that an object is created whole and
 // is put right again when the other manager is gone.
 //
 // When nothing is left out desired itself is returned. observed is the object in the member, with
@@ -68,10 +68,9 @@ func Strip(desired, observed *unstructured.Unstructured, fields []Field, manager
 	managers := observed.GetManagedFields()
 	stripped := desired
 	for _, field := range fields {
-		ours, others := owners(managers, manager, field.Path)
-		leave := others
-		if field.Allocated && !ours && at(observed.Object, field.Path...) != nil {
-			leave = true
+		ours, leave := owners(managers, manager, field.Path)
+		if field.Allocated { // others may have something in it beside what is ours
+			leave = !ours && at(observed.Object, field.Path...) != nil
 		}
 		if !leave {
 			continue

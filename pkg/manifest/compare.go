@@ -47,9 +47,17 @@ func Differences(desired, live *unstructured.Unstructured) []Difference {
 	return c.found
 }
 
-// isBuiltIn says whether a group is Kubernetes' own: only there lists have keys that are known.
+// isBuiltIn says whether a group is Kubernetes' own: only there lists have keys that are known. Custom resources may be in groups below
+// k8s.io, too, and have a dot in theirs.
 func isBuiltIn(group string) bool {
-	return !strings.Contains(group, ".") || strings.HasSuffix(group, ".k8s.io")
+	switch group {
+	case "admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "authentication.k8s.io", "authorization.k8s.io",
+		"certificates.k8s.io", "coordination.k8s.io", "discovery.k8s.io", "events.k8s.io", "flowcontrol.apiserver.k8s.io",
+		"internal.apiserver.k8s.io", "networking.k8s.io", "node.k8s.io", "rbac.authorization.k8s.io", "resource.k8s.io",
+		"scheduling.k8s.io", "storage.k8s.io", "storagemigration.k8s.io":
+		return true
+	}
+	return !strings.Contains(group, ".")
 }
 
 type comparison struct {

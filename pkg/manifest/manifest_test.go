@@ -283,6 +283,13 @@ func TestMergeDuplicatesKeepsTheLast(t *testing.T) {
 	}
 }
 
+func TestListsOfCustomResourcesHaveNoKeysThatAreKnownWhateverTheirGroupIsCalled(t *testing.T) {
+	application := parse(t, "apiVersion: sparkoperator.k8s.io/v1beta2\nkind: SparkApplication\nmetadata: {name: p}\nspec: {driver: {secrets: [{name: creds, path: /a}, {name: creds, path: /b}]}}")
+	if merged := MergeDuplicates(application, nil); len(merged) != 0 {
+		t.Errorf("%v was merged", merged)
+	}
+}
+
 const openAPI = `{"components":{"schemas":{
   "io.k8s.Gadget":{"properties":{
      "apiVersion":{"type":"string"},"kind":{"type":"string"},"metadata":{"allOf":[{"$ref":"#/components/schemas/Meta"}]},

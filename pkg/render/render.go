@@ -26,6 +26,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/ptr"
 
@@ -464,7 +465,7 @@ func Rescale(existing *workv1alpha1.PropagationWork, replicas int32) *workv1alph
 		return nil
 	}
 	manifest := &unstructured.Unstructured{}
-	if err := json.Unmarshal(manifests[0].Raw, &manifest.Object); err != nil {
+	if err := utiljson.Unmarshal(manifests[0].Raw, &manifest.Object); err != nil { // which keeps integers as they are
 		return nil
 	}
 	if has, _ := interpret.Replicas(manifest); has == nil || *has != *written || !interpret.ReviseReplicas(manifest, replicas) {

@@ -573,6 +573,8 @@ func TestAnExistingWorkGetsAnotherNumberOfReplicasAndNothingElse(t *testing.T) {
 		want     *workv1alpha1.PropagationWork
 	}{
 		{"it has another number", work("Deployment", `"replicas":4`, ptr.To[int32](4)), work("Deployment", `"replicas":2`, ptr.To[int32](2))},
+		{"and a number that no floating point has", work("Deployment", `"replicas":4,"wait":9223372036854775807`, ptr.To[int32](4)),
+			work("Deployment", `"replicas":2,"wait":9223372036854775807`, ptr.To[int32](2))},
 		{"it has that number", work("Deployment", `"replicas":2`, ptr.To[int32](2)), nil},
 		{"an override has written a number of its own", work("Deployment", `"replicas":7`, ptr.To[int32](4)), nil},
 		{"nobody knows what it was written with", work("Deployment", `"replicas":4`, nil), nil},
