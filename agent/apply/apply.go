@@ -166,6 +166,9 @@ type attempt struct {
 	live    *unstructured.Unstructured // before; nil when there was none
 	before  string                     // its resource version when it was read
 	desired *unstructured.Unstructured // what is applied
+	// retained are the fields that may be the member's own. It is found out once: what is taken back of an object must be what
+	// is then applied of it.
+	retained []interpret.Field
 	// leased is true when desired names a field that is the member's as soon as somebody there sets it.
 	leased  bool
 	making  bool // nothing was read: it is written only if nothing is there
@@ -350,9 +353,9 @@ func (a *attempt) prepare() error {
 		a.dropped = manifest.DropUnknown(desired, a.schema)
 	}
 	manifest.Mark(desired, e.config.HubID, manifest.WorkRef{Namespace: e.config.WorkNamespace, Name: a.entry.Key})
-	retained := interpret.Retained(desired, e.observer.Autoscaled(desired))
-	a.desired = interpret.Strip(desired, a.live, retained, FieldManager)
-	a.leased = slices.ContainsFunc(retained, func(field interpret.Field) bool {
+	a.retained = interpret.Retained(desired, a.live != nil && e.observer.Autoscaled(desired))
+	a.desired = interpret.Strip(desired, a.live, a.retained, FieldManager)
+	a.leased = slices.ContainsFunc(a.retained, func(field interpret.Field) bool {
 		_, named, _ := unstructured.NestedFieldNoCopy(a.desired.Object, field.Path...)
 		return named && !field.Allocated
 	})
@@ -371,12 +374,8 @@ func (a *attempt) takeBack(ctx context.Context) error {
 		return nil
 	}
 	a.drift = texts(manifest.Differences(a.desired, a.live))
-	desired, err := manifest.Parse(a.object.raw)
-	if err != nil {
-		return failf(reasonInvalidManifest, "%v", err)
-	}
 	var except [][]string
-	for _, field := range interpret.Retained(desired, a.engine.observer.Autoscaled(desired)) {
+	for _, field := range a.retained {
 		except = append(except, field.Path)
 	}
 	entries, needed, err := manifest.TakeBack(a.live.GetManagedFields(), FieldManager, except)

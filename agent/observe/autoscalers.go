@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
@@ -22,20 +23,55 @@ type autoscalers struct {
 	mu      sync.Mutex
 	byScale map[manifest.ID]interpret.Target
 	counts  map[interpret.Target]int
+	// known is true once they were listed, or it has turned out that they can't be.
+	known bool
+	// asked is what was asked about before that.
+	asked map[interpret.Target]struct{}
 }
 
 func newAutoscalers(changed func(interpret.Target)) *autoscalers {
-	return &autoscalers{changed: changed, byScale: map[manifest.ID]interpret.Target{}, counts: map[interpret.Target]int{}}
+	return &autoscalers{
+		changed: changed, byScale: map[manifest.ID]interpret.Target{}, counts: map[interpret.Target]int{}, asked: map[interpret.Target]struct{}{},
+	}
 }
 
 func (a *autoscalers) watch(ctx context.Context, client dynamic.Interface) {
-	reflect(ctx, client.Resource(horizontalPodAutoscalers), "", horizontalPodAutoscalers.String(), a, func(error) {})
+	reflect(ctx, client.Resource(horizontalPodAutoscalers), "", horizontalPodAutoscalers.String(), a, a.tried, func(error) {})
 }
 
+// tried is told how a list has begun. Where autoscalers may not be listed, or are not served, nothing is waited for.
+func (a *autoscalers) tried(err error) {
+	if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
+		a.nowKnown()
+	}
+}
+
+// targets says whether an autoscaler targets something. As long as that is not known one does: replicas that another manager
+// has set meanwhile can be taken back later, and what an autoscaler has made of them can't be given back.
 func (a *autoscalers) targets(target interpret.Target) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if !a.known {
+		a.asked[target] = struct{}{}
+		return true
+	}
 	return a.counts[target] > 0
+}
+
+// nowKnown has everything looked at again that was taken for a target and is none.
+func (a *autoscalers) nowKnown() {
+	a.mu.Lock()
+	var untargeted []interpret.Target
+	for target := range a.asked {
+		if a.counts[target] == 0 {
+			untargeted = append(untargeted, target)
+		}
+	}
+	a.known, a.asked = true, nil
+	a.mu.Unlock()
+	for _, target := range untargeted {
+		a.changed(target)
+	}
 }
 
 func (a *autoscalers) Add(object any) error    { return a.set(object) }
@@ -102,5 +138,6 @@ func (a *autoscalers) Replace(list []any, _ string) error {
 	for _, id := range gone {
 		a.replace(id, interpret.Target{})
 	}
+	a.nowKnown()
 	return nil
 }

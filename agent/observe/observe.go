@@ -323,9 +323,11 @@ func parseVersion(version string) uint64 {
 	return n
 }
 
-// Autoscaled says whether a HorizontalPodAutoscaler in the member targets an object.
+// Autoscaled says whether a HorizontalPodAutoscaler in the member targets an object that names its replicas. Before they were
+// listed one may, and so it does; what that was said of is told as changed if it turns out to be wrong.
 func (o *Observer) Autoscaled(object *unstructured.Unstructured) bool {
-	return o.scaled.targets(interpret.TargetOf(object))
+	_, named, _ := unstructured.NestedFieldNoCopy(object.Object, "spec", "replicas")
+	return named && o.scaled.targets(interpret.TargetOf(object))
 }
 
 // retarget has the object that an autoscaler has begun or ceased to target looked at again.

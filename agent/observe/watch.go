@@ -62,22 +62,23 @@ func (w *kindWatch) run(ctx context.Context) {
 	if w.namespace != "" {
 		client = resource.Namespace(w.namespace)
 	}
-	reflect(ctx, client, managed, w.resource.String(), w, w.tried)
+	reflect(ctx, client, managed, w.resource.String(), w, w.tried, w.tried)
 }
 
-// reflect lists and watches objects into a store until ctx ends; whatever fails is tried again, and told.
-func reflect(ctx context.Context, client dynamic.ResourceInterface, selector, description string, store cache.ReflectorStore, tried func(error)) {
+// reflect lists and watches objects into a store until ctx ends; whatever fails is tried again. How each list and each watch
+// has begun is told.
+func reflect(ctx context.Context, client dynamic.ResourceInterface, selector, description string, store cache.ReflectorStore, listed, watched func(error)) {
 	source := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			options.LabelSelector = selector
 			list, err := client.List(ctx, options)
-			tried(err)
+			listed(err)
 			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			options.LabelSelector = selector
 			events, err := client.Watch(ctx, options)
-			tried(err)
+			watched(err)
 			return events, err
 		},
 	}

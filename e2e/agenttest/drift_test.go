@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -12,11 +13,13 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/clientcmd"
 
 	linkv1 "windlass.dev/windlass/api/link/v1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 
 	"windlass.dev/windlass/agent/apply"
+	"windlass.dev/windlass/agent/member"
 )
 
 var horizontalPodAutoscalers = schema.GroupVersionResource{Group: "autoscaling", Version: "v2", Resource: "horizontalpodautoscalers"}
@@ -55,29 +58,14 @@ func TestReplicasAreLeftToAnAutoscalerInTheMember(t *testing.T) {
 	r := newRig(t)
 	r.put(work("web", 1, r.deployment("web", 2)))
 	r.applied("web", 1)
-	r.create(horizontalPodAutoscalers, map[string]any{
-		"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
-		"metadata": map[string]any{"name": "web", "namespace": r.namespace},
-		"spec": map[string]any{
-			"maxReplicas": 9, "minReplicas": 1,
-			"scaleTargetRef": map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
-			"metrics": []any{map[string]any{"type": "Resource", "resource": map[string]any{
-				"name": "cpu", "target": map[string]any{"type": "Utilization", "averageUtilization": 50},
-			}}},
-		},
-	})
+	r.autoscale("web")
 	r.until("the agent to know of the autoscaler", func() error {
 		if !r.observer.Autoscaled(r.get(deployments, "web")) {
 			return errors.New("not yet")
 		}
 		return nil
 	})
-	// As an autoscaler does it: through the scale subresource, as an Update.
-	_, err := r.client(deployments).Patch(t.Context(), "web", types.MergePatchType, []byte(`{"spec":{"replicas":5}}`),
-		metav1.PatchOptions{FieldManager: "kube-controller-manager"}, "scale")
-	if err != nil {
-		t.Fatal(err)
-	}
+	r.scaleAsAutoscaler("web", 5)
 	changed := r.deployment("web", 2)
 	changed["metadata"].(map[string]any)["annotations"] = map[string]any{"version": "2"}
 	r.put(work("web", 2, changed))
@@ -107,6 +95,99 @@ func TestReplicasAreLeftToAnAutoscalerInTheMember(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// holdBack starts the agent again, with requests for a resource that are not sent before it is told to.
+func (r *rig) holdBack(resource string) (letGo func()) {
+	r.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", theMember.Kubeconfig())
+	if err != nil {
+		r.Fatal(err)
+	}
+	may := make(chan struct{})
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(request *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(request.URL.Path, "/"+resource) {
+				select {
+				case <-may:
+				case <-request.Context().Done():
+					return nil, request.Context().Err()
+				}
+			}
+			return next.RoundTrip(request)
+		})
+	})
+	if r.limited, err = member.Connect(config); err != nil {
+		r.Fatal(err)
+	}
+	r.end()
+	r.start()
+	return func() { close(may) }
+}
+
+func TestAnAgentThatStartsAgainTakesNoReplicasFromAnAutoscalerThatItDoesNotKnowYet(t *testing.T) {
+	r := newRig(t)
+	for _, name := range []string{"scaled", "by-hand"} {
+		r.put(work(name, 1, r.deployment(name, 2)))
+		r.applied(name, 1)
+	}
+	r.autoscale("scaled")
+	r.end()
+	r.scaleAsAutoscaler("scaled", 5)
+	r.byHand(deployments, "by-hand", `{"spec":{"replicas":5}}`)
+
+	letGo := r.holdBack("horizontalpodautoscalers")
+	r.applied("scaled", 1)
+	r.put(work("new", 1, r.deployment("new", 3)))
+	r.applied("new", 1)
+	r.replicas("scaled", "5")
+	r.replicas("new", "3")
+
+	letGo()
+	r.until("the replicas that no autoscaler has set to be put right", func() error {
+		if replicas := text(r.get(deployments, "by-hand"), "spec", "replicas"); replicas != "2" {
+			return errors.New(replicas)
+		}
+		return nil
+	})
+	changed := r.deployment("scaled", 2)
+	changed["metadata"].(map[string]any)["annotations"] = map[string]any{"version": "2"}
+	r.put(work("scaled", 2, changed))
+	r.applied("scaled", 2)
+	r.replicas("scaled", "5")
+}
+
+func (r *rig) replicas(name, want string) {
+	r.Helper()
+	if replicas := text(r.get(deployments, name), "spec", "replicas"); replicas != want {
+		r.Errorf("%s has %s replicas, want %s", name, replicas, want)
+	}
+}
+
+// autoscale makes an autoscaler for a Deployment.
+func (r *rig) autoscale(name string) {
+	r.Helper()
+	r.create(horizontalPodAutoscalers, map[string]any{
+		"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+		"metadata": map[string]any{"name": name, "namespace": r.namespace},
+		"spec": map[string]any{
+			"maxReplicas": 9, "minReplicas": 1,
+			"scaleTargetRef": map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+			"metrics": []any{map[string]any{"type": "Resource", "resource": map[string]any{
+				"name": "cpu", "target": map[string]any{"type": "Utilization", "averageUtilization": 50},
+			}}},
+		},
+	})
+}
+
+// scaleAsAutoscaler scales through the subresource, as an Update.
+func (r *rig) scaleAsAutoscaler(name string, replicas int) {
+	r.Helper()
+	_, err := r.client(deployments).Patch(r.Context(), name, types.MergePatchType, fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas),
+		metav1.PatchOptions{FieldManager: "kube-controller-manager"}, "scale")
+	if err != nil {
+		r.Fatal(err)
+	}
 }
 
 func TestReplicasWithTheRetainLabelAreLeftToTheMember(t *testing.T) {

@@ -1,6 +1,7 @@
 package agenttest
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/tools/clientcmd"
 
 	linkv1 "windlass.dev/windlass/api/link/v1"
@@ -65,6 +67,12 @@ func (r *rig) count() *ledger {
 	}
 	r.end()
 	r.start()
+	r.until("the agent to know the autoscalers, for whose sake it may look at an object again", func() error {
+		if r.observer.Autoscaled(&unstructured.Unstructured{Object: r.deployment("nobodys", 1)}) {
+			return errors.New("it does not know yet")
+		}
+		return nil
+	})
 	return l
 }
 
