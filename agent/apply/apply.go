@@ -29,6 +29,7 @@ var namespaces = schema.GroupVersionResource{Version: "v1", Resource: "namespace
 // apply applies the objects of a work that are due, prunes when all of them stand, and reports.
 func (e *Engine) apply(ctx context.Context, entry *state.Entry, p *progress) time.Duration {
 	p.calm(e.config.Now(), e.config.Settings.FightWindow)
+	e.relearn(ctx, p)
 	for _, o := range p.dueAt(e.config.Now()) {
 		if ctx.Err() != nil {
 			return 0
@@ -43,6 +44,34 @@ func (e *Engine) apply(ctx context.Context, entry *state.Entry, p *progress) tim
 	}
 	e.report(entry, p)
 	return again
+}
+
+// relearn makes objects due that were applied without fields which the member knows by now. Most of those that are doubted
+// would be refused once more if they were applied for it.
+func (e *Engine) relearn(ctx context.Context, p *progress) {
+	for _, o := range p.takeDoubted() {
+		known, err := e.config.Kinds.Schema(ctx, o.GroupVersionKind())
+		if err != nil || known == nil {
+			continue // it is doubted again at the next change
+		}
+		desired, err := manifest.Parse(o.raw)
+		if err != nil {
+			continue // it would not have been applied
+		}
+		if _, dropped := reduce(desired, known); !slices.Equal(dropped, o.dropped) {
+			p.nowDue(o)
+		}
+	}
+}
+
+// reduce makes of an object what a member can take that knows its fields by a schema; nil when they are not asked for.
+func reduce(desired *unstructured.Unstructured, known *manifest.Schema) (merged, dropped []string) {
+	manifest.Clean(desired)
+	merged = manifest.MergeDuplicates(desired, known)
+	if known != nil {
+		dropped = manifest.DropUnknown(desired, known)
+	}
+	return merged, dropped
 }
 
 func (e *Engine) report(entry *state.Entry, p *progress) {
@@ -82,10 +111,11 @@ func (e *Engine) applyObject(ctx context.Context, entry *state.Entry, p *progres
 	o.failure, o.failures, o.done = nil, 0, true
 	o.notBefore = time.Time{}
 	o.liveUID = a.result.GetUID()
+	relearned := !slices.Equal(a.dropped, o.dropped) // the change is the member's own, and no drift
 	o.sent, o.mark, o.checked = a.sent, manifest.FingerprintOf(a.desired, a.result), checkedOf(a.result)
 	o.dropped, o.merged, o.adopted = a.dropped, a.merged, o.adopted || a.adopted
 	e.metrics.applied.Inc()
-	if again && a.corrected() {
+	if again && a.corrected() && !relearned {
 		e.corrected(o, a, now)
 	}
 	o.settle(a.result.GetResourceVersion())
@@ -347,11 +377,7 @@ func (a *attempt) prepare() error {
 		return failf(reasonInvalidManifest, "%v", err)
 	}
 	e := a.engine
-	manifest.Clean(desired)
-	a.merged = manifest.MergeDuplicates(desired, a.schema)
-	if a.schema != nil {
-		a.dropped = manifest.DropUnknown(desired, a.schema)
-	}
+	a.merged, a.dropped = reduce(desired, a.schema)
 	manifest.Mark(desired, e.config.HubID, manifest.WorkRef{Namespace: e.config.WorkNamespace, Name: a.entry.Key})
 	a.retained = interpret.Retained(desired, a.live != nil && e.observer.Autoscaled(desired))
 	a.desired = interpret.Strip(desired, a.live, a.retained, FieldManager)

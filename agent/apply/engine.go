@@ -361,12 +361,12 @@ func (e *Engine) release(p *progress) {
 	}
 }
 
-// kindsChanged has works that wait for a kind looked at again.
+// kindsChanged has works that wait for a kind, or for fields of one, looked at again.
 func (e *Engine) kindsChanged() {
 	e.mu.Lock()
 	var waiting []string
 	for key, p := range e.works {
-		if p.retryNow(reasonKindNotServed) {
+		if p.kindsChanged() {
 			waiting = append(waiting, key)
 		}
 	}

@@ -68,6 +68,7 @@ type object struct {
 	checked checked
 
 	dropped []string
+	doubted bool // the member may know by now what was dropped
 	merged  []string
 	adopted bool
 
@@ -231,17 +232,41 @@ func (p *progress) setWaiting(reason, message string) {
 	p.waiting = &failure{reason: reason, message: message}
 }
 
-// retryNow makes objects that failed for a reason due at once, and says whether there are any.
-func (p *progress) retryNow(reason string) bool {
+// kindsChanged makes objects whose kind was not served due at once, and doubts those of which the member did not know all
+// fields, or may not have known them just now. It says whether there are any.
+func (p *progress) kindsChanged() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	found := false
 	for _, o := range p.order {
-		if o.failure != nil && o.failure.reason == reason {
+		switch {
+		case o.failure != nil && o.failure.reason == reasonKindNotServed:
 			o.due, o.notBefore, o.failures, found = true, time.Time{}, 0, true
+		case len(o.dropped) > 0 || o.applying:
+			o.doubted, found = true, true
 		}
 	}
 	return found
+}
+
+// takeDoubted returns the objects that were applied without fields which the member may know by now, once.
+func (p *progress) takeDoubted() []*object {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var doubted []*object
+	for _, o := range p.order {
+		if o.doubted && len(o.dropped) > 0 {
+			doubted = append(doubted, o)
+		}
+		o.doubted = false
+	}
+	return doubted
+}
+
+func (p *progress) nowDue(o *object) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o.due = true
 }
 
 // drifted takes in a change in the member and says whether the work has to be handled for it.

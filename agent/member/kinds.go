@@ -83,7 +83,7 @@ func NewKinds(clients *Clients, logger *slog.Logger) *Kinds {
 	}
 }
 
-// OnChange has f called whenever the kinds that are served have changed. Call it before Run.
+// OnChange has f called whenever the kinds that are served have changed, or the fields of some may have. Call it before Run.
 func (k *Kinds) OnChange(f func()) { k.listeners = append(k.listeners, f) }
 
 // Lookup returns the resource of a kind. It asks the API server when the kind is not known, and
@@ -137,7 +137,8 @@ func (k *Kinds) Distrust(kind schema.GroupVersionKind) {
 // Schema returns what the member knows of a kind's fields; nil when it does not say.
 func (k *Kinds) Schema(ctx context.Context, kind schema.GroupVersionKind) (*manifest.Schema, error) {
 	k.mu.Lock()
-	known, exists := k.schemas[kind]
+	schemas := k.schemas
+	known, exists := schemas[kind]
 	k.mu.Unlock()
 	if exists {
 		return known, nil
@@ -155,7 +156,7 @@ func (k *Kinds) Schema(ctx context.Context, kind schema.GroupVersionKind) (*mani
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.schemas[kind] = parsed
+	schemas[kind] = parsed // and not k.schemas: what was asked for before schemas were forgotten may be an old one
 	return parsed, nil
 }
 
@@ -185,45 +186,56 @@ func (k *Kinds) refreshUnlessRecent(ctx context.Context) error {
 	if recent {
 		return nil
 	}
-	return k.ask(ctx)
+	changed, err := k.ask(ctx)
+	if changed {
+		k.tell()
+	}
+	return err
 }
 
-// Refresh asks the API server which kinds it serves.
+// Refresh asks the API server which kinds it serves, and has their fields read anew. That is told in any case: no list of
+// kinds shows that the fields of one have changed.
 func (k *Kinds) Refresh(ctx context.Context) error {
 	k.refreshing.Lock()
 	defer k.refreshing.Unlock()
-	return k.ask(ctx)
+	k.forgetSchemas()
+	if _, err := k.ask(ctx); err != nil {
+		return err
+	}
+	k.tell()
+	return nil
 }
 
-// ask is called with refreshing held.
-func (k *Kinds) ask(ctx context.Context) error {
+// ask says whether other kinds are served than before. It is called with refreshing held.
+func (k *Kinds) ask(ctx context.Context) (changed bool, err error) {
 	kinds, failed, err := k.discovery.Served(ctx)
 	if err != nil {
-		return fmt.Errorf("asking the member which kinds it serves: %w", err)
+		return false, fmt.Errorf("asking the member which kinds it serves: %w", err)
 	}
 	partial := len(failed) > 0
 	k.mu.Lock()
+	defer k.mu.Unlock()
 	for kind, resource := range k.kinds {
 		if _, unknown := failed[kind.GroupVersion()]; unknown {
 			kinds[kind] = resource // an aggregated API that does not answer just now is still served
 		}
 	}
-	changed := !maps.Equal(k.kinds, kinds) || k.partial != partial
+	changed = !maps.Equal(k.kinds, kinds) || k.partial != partial
 	k.kinds, k.partial, k.failed, k.asked = kinds, partial, failed, time.Now()
-	k.mu.Unlock()
-	if changed {
-		for _, f := range k.listeners {
-			f()
-		}
+	return changed, nil
+}
+
+func (k *Kinds) tell() {
+	for _, f := range k.listeners {
+		f()
 	}
-	return nil
 }
 
 // forgetSchemas makes schemas be read anew.
 func (k *Kinds) forgetSchemas() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	clear(k.schemas)
+	k.schemas = map[schema.GroupVersionKind]*manifest.Schema{}
 }
 
 // Run keeps the catalogue up to date until ctx ends: it asks again whenever a definition changes.
@@ -247,7 +259,6 @@ func (k *Kinds) Run(ctx context.Context) error {
 			return nil
 		case <-changed:
 			pending = 0
-			k.forgetSchemas()
 			poll.Reset(settleDelays[0])
 			continue
 		case <-poll.C:

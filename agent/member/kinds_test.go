@@ -1,16 +1,21 @@
 package member
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
+
+	"windlass.dev/windlass/pkg/manifest"
 )
 
 // serving is an API server with these documents of discovery; the others do not answer.
@@ -158,5 +163,132 @@ func TestAKindThatIsNotServedIsToldFromOneOfWhichNothingIsHeard(t *testing.T) {
 				t.Errorf("elsewhere in version %q, want %q", version, c.elsewhere)
 			}
 		})
+	}
+}
+
+var widget = schema.GroupVersionKind{Group: "up.example", Version: "v1", Kind: "Widget"}
+
+// publisher is an API server that accepts what a Widget may have before it publishes it.
+type publisher struct {
+	published atomic.Bool
+	// asked and answer, if they are set, are told of a question for the fields and hold the answer to it back.
+	asked, answer chan struct{}
+}
+
+func (p *publisher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	const aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+	contentType, body := "application/json", ""
+	switch r.URL.Path {
+	case "/api":
+		contentType, body = aggregated, wholly("")
+	case "/apis":
+		contentType, body = aggregated, wholly(`{"metadata":{"name":"up.example"},"versions":[{"version":"v1","freshness":"Current","resources":[
+			{"resource":"widgets","responseKind":{"group":"up.example","version":"v1","kind":"Widget"},"scope":"Cluster","verbs":["get","list"]}]}]}`)
+	case "/openapi/v3":
+		body = `{"paths":{"apis/up.example/v1":{"serverRelativeURL":"/openapi/v3/apis/up.example/v1"}}}`
+	case "/openapi/v3/apis/up.example/v1":
+		body = p.document()
+		if p.asked != nil {
+			p.asked <- struct{}{}
+			<-p.answer
+		}
+	case "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "/apis/apiregistration.k8s.io/v1/apiservices":
+		if r.URL.Query().Get("watch") != "" {
+			p.watch(w, r)
+			return
+		}
+		body = `{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{"resourceVersion":"1"},"items":[]}`
+	default:
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", contentType)
+	_, _ = w.Write([]byte(body))
+}
+
+// watch tells of nothing.
+func (p *publisher) watch(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Query().Get("sendInitialEvents") != "" {
+		http.Error(w, "it knows lists and watches only", http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK)
+	w.(http.Flusher).Flush()
+	<-r.Context().Done()
+}
+
+func (p *publisher) document() string {
+	fields := `"size":{"type":"integer"}`
+	if p.published.Load() {
+		fields += `,"colour":{"type":"string"}`
+	}
+	return `{"components":{"schemas":{"widget":{"type":"object","x-kubernetes-group-version-kind":[{"group":"up.example","version":"v1","kind":"Widget"}],
+		"properties":{"spec":{"type":"object","properties":{` + fields + `}}}}}}}`
+}
+
+func (p *publisher) kinds(t *testing.T) *Kinds {
+	t.Helper()
+	server := httptest.NewServer(p)
+	t.Cleanup(server.Close)
+	clients, err := Connect(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return NewKinds(clients, slog.New(slog.DiscardHandler))
+}
+
+// knowsColour says whether a Widget's spec has the new field as far as the catalogue knows.
+func knowsColour(t *testing.T, kinds *Kinds) bool {
+	t.Helper()
+	known, err := kinds.Schema(t.Context(), widget)
+	if err != nil || known == nil {
+		t.Fatalf("the fields of a Widget are %v, error %v", known, err)
+	}
+	return known.Fields["spec"].Fields["colour"] != nil
+}
+
+func TestFieldsThatArePublishedLateAreToldOfThoughTheSameKindsAreServed(t *testing.T) {
+	server := &publisher{}
+	kinds := server.kinds(t)
+	told := make(chan struct{}, 100)
+	kinds.OnChange(func() { told <- struct{}{} })
+	ctx, end := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer end()
+	running.Go(func() { _ = kinds.Run(ctx) })
+
+	<-told
+	if knowsColour(t, kinds) {
+		t.Fatal("a field is known that was not published")
+	}
+	server.published.Store(true)
+	for !knowsColour(t, kinds) {
+		<-told
+	}
+}
+
+func TestFieldsThatWereAskedForBeforeAChangeAreNotKeptAfterIt(t *testing.T) {
+	server := &publisher{asked: make(chan struct{}), answer: make(chan struct{})}
+	kinds := server.kinds(t)
+	before := make(chan *manifest.Schema)
+	go func() {
+		known, _ := kinds.Schema(t.Context(), widget)
+		before <- known
+	}()
+	<-server.asked
+	server.published.Store(true)
+	if err := kinds.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	server.answer <- struct{}{}
+	<-before
+	go func() {
+		<-server.asked
+		server.answer <- struct{}{}
+	}()
+	if !knowsColour(t, kinds) {
+		t.Error("the answer to the question from before the change is what is known of the kind")
 	}
 }

@@ -409,6 +409,18 @@ func TestAKindThatIsNotServedIsAppliedWhenItsDefinitionArrives(t *testing.T) {
 	if len(report.Conditions) != 1 || report.Conditions[0].Type != "FieldsDropped" || !strings.Contains(report.Conditions[0].Message, "spec.colour") {
 		t.Errorf("the conditions are %v, want that spec.colour was dropped", report.Conditions)
 	}
+	// A definition that knows the field arrives, and nothing else is said of the object.
+	properties, _, err := unstructured.NestedFieldNoCopy(definition["spec"].(map[string]any)["versions"].([]any)[0].(map[string]any),
+		"schema", "openAPIV3Schema", "properties", "spec", "properties")
+	if err != nil {
+		t.Fatal(err)
+	}
+	properties.(map[string]any)["colour"] = map[string]any{"type": "string"}
+	r.put(work("crd", 2, definition))
+	r.reported("g", "the field to be applied", func(report *linkv1.Report) bool { return report.Applied && len(report.Conditions) == 0 })
+	if spec := text(r.get(gadgets, "g"), "spec"); spec != "map[colour:red size:3]" {
+		t.Errorf("then its spec is %s", spec)
+	}
 	r.remove("g", false)
 	r.removed("g")
 	r.remove("crd", false)

@@ -46,6 +46,7 @@ const (
 var (
 	configMaps  = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 	namespaces  = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
+	gadgets     = schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: "gadgets"}
 	deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
 	secrets     = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
 	services    = schema.GroupVersionResource{Version: "v1", Resource: "services"}
