@@ -53,7 +53,7 @@ type object struct {
 
 	due       bool
 	notBefore time.Time
-	// applying is set while an apply is under way, and meanwhile is the last change that was seen then.
+	// applying is set while an apply is under way, and meanwhile is what was seen then and has to be looked at.
 	applying  bool
 	meanwhile *change
 	failures  int
@@ -281,13 +281,21 @@ func (p *progress) drifted(id manifest.ID, live *unstructured.Unstructured) bool
 		return false
 	}
 	if o.applying {
-		o.meanwhile = &change{live}
+		o.changesMeanwhile(live)
 		return false // looked at when the apply is done
 	}
 	if !o.done && o.failure == nil {
 		return false // it is about to be applied anyway
 	}
 	return o.take(live)
+}
+
+// changesMeanwhile keeps the last change that is seen during an apply. Nothing that comes after it answers a look that was
+// asked for, nor does it tell whether what was gone is there again by the apply.
+func (o *object) changesMeanwhile(live *unstructured.Unstructured) {
+	if o.meanwhile == nil || o.meanwhile.live != nil {
+		o.meanwhile = &change{live}
+	}
 }
 
 // take makes the object due when it has drifted.

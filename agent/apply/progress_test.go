@@ -1,0 +1,49 @@
+package apply
+
+import (
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"windlass.dev/windlass/pkg/manifest"
+)
+
+// settings is the ConfigMap of a work, as it is at a resource version in the member.
+func settings(version string) *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"namespace": "shop", "name": "settings", "uid": "u", "resourceVersion": version},
+	}}
+}
+
+// progressWith is that of a work with the object settings, which stands in the member.
+func progressWith(change func(*progress, *object)) (*progress, *object) {
+	id := manifest.IDOf(settings("1"))
+	o := &object{Object: manifest.Object{ID: id, Version: "v1"}, done: true}
+	p := &progress{key: "settings", objects: map[manifest.ID]*object{id: o}, order: []*object{o}, manifests: []*object{o}}
+	change(p, o)
+	return p, o
+}
+
+func TestALookThatIsAskedForDuringAnApplyIsTakenAfterIt(t *testing.T) {
+	look := (*unstructured.Unstructured)(nil)
+	for _, c := range []struct {
+		reason string
+		seen   []*unstructured.Unstructured
+		due    bool
+	}{
+		{"nothing but what the apply itself has made of it", []*unstructured.Unstructured{settings("5")}, false},
+		{"a look", []*unstructured.Unstructured{look}, true},
+		{"a look, and then what the apply has made of it", []*unstructured.Unstructured{look, settings("5")}, true},
+		{"a look after something older", []*unstructured.Unstructured{settings("4"), look}, true},
+	} {
+		p, o := progressWith(func(_ *progress, o *object) { o.applying = true })
+		for _, live := range c.seen {
+			if p.drifted(o.ID, live) {
+				t.Errorf("%s: it is handled while it is applied", c.reason)
+			}
+		}
+		if o.settle("5"); o.due != c.due {
+			t.Errorf("%s: it is looked at after the apply: %t", c.reason, o.due)
+		}
+	}
+}
