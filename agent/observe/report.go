@@ -21,7 +21,7 @@ type dirtyKeys struct {
 	order  []string
 	queued map[string]bool
 	signal chan struct{}
-	// taken are digests of the reports as they were last taken.
+	// taken are digests of the reports as they were last taken, or told after that.
 	taken map[string][sha256.Size]byte
 	// settling are the keys whose report waits for a newer one, with the end of the wait.
 	settling map[string]time.Time
@@ -51,6 +51,17 @@ func (d *dirtyKeys) ring() {
 // resend has the report taken again even when it is the same.
 func (d *dirtyKeys) resend(key string) { delete(d.taken, key) }
 
+// told notes what the hub is told of a key. That may be another report than was taken: it waited for room or for the answer
+// to the one before. A change back to what was taken is news then.
+func (d *dirtyKeys) told(key string, report *linkv1.Report) {
+	delete(d.settling, key)
+	if report == nil {
+		delete(d.taken, key)
+		return
+	}
+	d.taken[key] = digestOf(report)
+}
+
 func (d *dirtyKeys) next() (string, bool) {
 	if len(d.order) == 0 {
 		d.order = nil
@@ -65,7 +76,7 @@ func (d *dirtyKeys) next() (string, bool) {
 // Dirty is signalled when TakeDirty may have something.
 func (o *Observer) Dirty() <-chan struct{} { return o.dirty.signal }
 
-// TakeDirty returns at most max keys whose report has changed since they were last taken, those
+// TakeDirty returns at most max keys whose report has changed since they were last taken or told, those
 // that changed first before others. Dirty is signalled again when there are more.
 func (o *Observer) TakeDirty(max int) []string {
 	o.mu.Lock()
@@ -136,12 +147,14 @@ func digestOf(report *linkv1.Report) [sha256.Size]byte {
 	return sha256.Sum256(raw)
 }
 
-// Report returns the present report of a key; nil when nothing is known of it. A removal that the
+// Report returns the present report of a key, to be told to the hub; nil when nothing is known of it. A removal that the
 // hub has not recorded yet comes before what is held under the same key.
 func (o *Observer) Report(key string) *linkv1.Report {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.report(key)
+	report := o.report(key)
+	o.dirty.told(key, report)
+	return report
 }
 
 // Recorded tells that the hub has recorded a report: a removal need not be reported again then.

@@ -174,3 +174,39 @@ func TestWhatIsKnownOfAReplacedWorksObjectsStaysKnown(t *testing.T) {
 		})
 	}
 }
+
+// TestAChangeIsComparedWithWhatTheHubWasTold: a key that was taken waits, and what is told of it is how it is by then.
+func TestAChangeIsComparedWithWhatTheHubWasTold(t *testing.T) {
+	for _, c := range []struct {
+		reason     string
+		told, then int64 // replicas that are ready; two were when the key was taken
+		news       bool
+	}{
+		{"told as it was taken, and no change", 2, 2, false},
+		{"told otherwise, and back to what was taken", 1, 2, true},
+		{"told otherwise, and no change after that", 1, 1, false},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := newObserver(t)
+				o.Track("web", web)
+				o.SetWork(applied(nil))
+				o.Seen(web.ID, deployment("5", 2))
+				if taken := o.TakeDirty(10); len(taken) != 1 {
+					t.Fatalf("taken is %v", taken)
+				}
+				o.Seen(web.ID, deployment("6", c.told))
+				o.Report("web")
+				o.Seen(web.ID, deployment("7", c.then))
+				if taken := o.TakeDirty(10); (len(taken) == 1) != c.news {
+					t.Errorf("then %v is taken", taken)
+				}
+				time.Sleep(2 * settle)
+				synctest.Wait()
+				if taken := o.TakeDirty(10); len(taken) > 0 {
+					t.Errorf("without another change %v is taken later", taken)
+				}
+			})
+		})
+	}
+}

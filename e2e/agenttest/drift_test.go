@@ -300,11 +300,21 @@ func TestASuspendedWorkIsLeftAsItIs(t *testing.T) {
 
 func TestOneReportForWhatChangesAtOnceAndNoneForNoChange(t *testing.T) {
 	r := newRig(t)
+	var taken []string
+	next := func(what string) {
+		r.until(what, func() error {
+			taken = append(taken, r.observer.TakeDirty(10)...)
+			if len(taken) == 0 {
+				return errors.New("nothing is dirty")
+			}
+			return nil
+		})
+	}
 	r.put(work("c", 1, r.configMap("c", map[string]any{"a": "1"})))
-	r.applied("c", 1)
+	next("the first report")
 	// Events of the object may still come in; none of them is news.
-	if keys := r.observer.TakeDirty(10); len(keys) != 1 || keys[0] != "c" {
-		t.Fatalf("dirty is %v, want c", keys)
+	if report := r.observer.Report("c"); len(taken) != 1 || !report.Applied {
+		t.Fatalf("dirty is %v, and the report is %v, want c, and that it is applied", taken, report)
 	}
 	_, err := r.client(configMaps).Patch(t.Context(), "c", types.MergePatchType, []byte(`{"metadata":{"annotations":{"x":"y"}}}`),
 		metav1.PatchOptions{FieldManager: "their-controller"})
@@ -312,15 +322,8 @@ func TestOneReportForWhatChangesAtOnceAndNoneForNoChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.put(work("d", 1, r.configMap("d", nil)))
-	r.applied("d", 1)
-	var taken []string
-	r.until("the second report", func() error {
-		taken = append(taken, r.observer.TakeDirty(10)...)
-		if len(taken) == 0 {
-			return errors.New("nothing is dirty")
-		}
-		return nil
-	})
+	taken = nil
+	next("the second report")
 	if got := strings.Join(taken, " "); got != "d" {
 		t.Errorf("dirty is %q, want d alone: nothing changed in c's report", got)
 	}
