@@ -359,7 +359,7 @@ func (o *object) differs(live *unstructured.Unstructured) bool {
 		return true
 	}
 	now := checkedOf(live)
-	if now.generation != 0 && now == o.checked {
+	if countsChanges(live) && now == o.checked {
 		return false // only its status has changed
 	}
 	sent := &unstructured.Unstructured{}
@@ -371,6 +371,13 @@ func (o *object) differs(live *unstructured.Unstructured) bool {
 	}
 	o.checked = now
 	return false
+}
+
+// countsChanges says whether an object's generation tells a change of its status from others. One without a status has no
+// need of that, and some that have none do not count at all: a PriorityClass is of generation 1 for ever.
+func countsChanges(live *unstructured.Unstructured) bool {
+	_, status := live.Object["status"]
+	return status && live.GetGeneration() != 0
 }
 
 func checkedOf(live *unstructured.Unstructured) checked {

@@ -47,3 +47,39 @@ func TestALookThatIsAskedForDuringAnApplyIsTakenAfterIt(t *testing.T) {
 		}
 	}
 }
+
+func TestDriftIsSeenThoughAGenerationDoesNotShowIt(t *testing.T) {
+	deployment := func(replicas, ready int64) *unstructured.Unstructured {
+		return &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"name": "web", "uid": "u", "generation": replicas},
+			"spec": map[string]any{"replicas": replicas}, "status": map[string]any{"readyReplicas": ready},
+		}}
+	}
+	class := func(description string) *unstructured.Unstructured {
+		return &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": map[string]any{"name": "high", "uid": "u", "generation": int64(1)},
+			"value": int64(1000), "description": description,
+		}}
+	}
+	for _, c := range []struct {
+		reason       string
+		applied, now *unstructured.Unstructured
+		drifted      bool
+	}{
+		{"a spec whose generation was raised", deployment(1, 1), deployment(2, 1), true},
+		{"a status", deployment(1, 0), deployment(1, 1), false},
+		{"an object that has no spec, and a generation that is never raised", class("for what matters"), class("by hand"), true},
+		{"nothing of such an object", class("for what matters"), class("for what matters"), false},
+	} {
+		sent := c.applied.DeepCopy()
+		delete(sent.Object, "status")
+		raw, err := sent.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := &object{liveUID: "u", sent: raw, mark: manifest.FingerprintOf(sent, c.applied), checked: checkedOf(c.applied)}
+		if drifted := o.differs(c.now); drifted != c.drifted {
+			t.Errorf("what has changed is %s: drift is %t", c.reason, drifted)
+		}
+	}
+}
