@@ -514,17 +514,32 @@ func (e *Engine) createNamespace(ctx context.Context, name string) error {
 	return nil
 }
 
-// suspend leaves everything as it is, but goes on watching.
-func (e *Engine) suspend(ctx context.Context, entry *state.Entry, p *progress) {
+// suspend leaves everything as it is, but goes on watching. It returns after which time to look again for what could not be
+// found; 0 when all was.
+func (e *Engine) suspend(ctx context.Context, entry *state.Entry, p *progress) time.Duration {
+	lacking := false
 	for _, o := range p.manifests {
-		resource, err := e.config.Kinds.Lookup(ctx, o.GroupVersionKind())
-		if err != nil || o.guarded != nil {
-			continue
-		}
-		p.mu.Lock()
-		o.resource = resource
-		p.mu.Unlock()
+		lacking = !e.find(ctx, p, o) || lacking
 	}
 	p.setWaiting(reasonSuspended, "the work is suspended: what is in the member stays as it is")
 	e.report(entry, p)
+	if !lacking {
+		return 0
+	}
+	return backoff(reasonKindNotServed, p.missed(), e.config.Settings.MaxBackoff)
+}
+
+// find notes where an object is watched, and says whether that is known. What is guarded is not watched.
+func (e *Engine) find(ctx context.Context, p *progress, o *object) bool {
+	if o.guarded != nil {
+		return true
+	}
+	resource, err := e.config.Kinds.Lookup(ctx, o.GroupVersionKind())
+	if err != nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o.resource = resource
+	return true
 }

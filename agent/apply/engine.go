@@ -324,8 +324,7 @@ func (e *Engine) handle(ctx context.Context, key string) time.Duration {
 		e.report(entry, p)
 		return 0
 	case entry.Work.GetSuspendDispatching():
-		e.suspend(ctx, entry, p)
-		return 0
+		return e.suspend(ctx, entry, p)
 	}
 	return e.apply(ctx, entry, p)
 }

@@ -36,7 +36,7 @@ type progress struct {
 	waiting *failure
 	// leaving is what pruning or the removal waits for.
 	leaving  *failure
-	attempts int // at pruning or removing in a row
+	attempts int // at pruning, removing or finding in a row
 
 	applied   int64 // the newest generation that was applied whole
 	appliedAt time.Time
@@ -224,6 +224,14 @@ func (p *progress) all(fits func(*object) bool) bool {
 		return false
 	}
 	return !slices.ContainsFunc(p.order, func(o *object) bool { return !fits(o) })
+}
+
+// missed returns how often in a row objects were not found.
+func (p *progress) missed() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.attempts++
+	return p.attempts
 }
 
 func (p *progress) setWaiting(reason, message string) {
