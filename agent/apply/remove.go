@@ -44,7 +44,8 @@ func (e *Engine) remove(ctx context.Context, entry *state.Entry, p *progress) ti
 	objects := append([]manifest.Object(nil), entry.Objects...)
 	manifest.SortForRemoval(objects)
 	e.observer.Leaving(entry.Key)
-	_, waiting := e.removeAll(ctx, entry.Key, objects, entry.Removal.Keep)
+	keep := keeps(entry) // and not only what the removal says: it may have been taken in before the work was
+	_, waiting := e.removeAll(ctx, entry.Key, objects, keep)
 	if ctx.Err() != nil {
 		return 0
 	}
@@ -59,7 +60,7 @@ func (e *Engine) remove(ctx context.Context, entry *state.Entry, p *progress) ti
 	e.drop(entry.Key)
 	e.observer.Removed(entry.Key, entry.UID)
 	e.othersGone()
-	e.config.Logger.Info("A work has been removed.", "work", entry.Key, "cause", causeOf(entry.Removal), "objectsKept", entry.Removal.Keep)
+	e.config.Logger.Info("A work has been removed.", "work", entry.Key, "cause", causeOf(entry.Removal), "objectsKept", keep)
 	return 0
 }
 

@@ -123,9 +123,8 @@ func (s *Store) commitLoop(ctx context.Context) error {
 func (s *Store) takePending() []*pending {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	batch := s.pending
-	s.pending = nil
-	return batch
+	s.writing, s.pending = s.pending, nil
+	return s.writing
 }
 
 // commitBatch makes a batch durable and then visible. It ends early only with ctx, or when another
@@ -164,6 +163,7 @@ func (s *Store) commitBatch(ctx context.Context, batch []*pending) error {
 		}
 		close(change.done)
 	}
+	s.writing = nil
 	s.mu.Unlock()
 	for _, key := range late {
 		s.onLate(key)

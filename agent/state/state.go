@@ -114,6 +114,7 @@ type Store struct {
 	onLate func(key string)
 
 	pending []*pending    // waits to be written to the journal, in order
+	writing []*pending    // is being written to it, and not yet visible
 	journal []record      // written or being written, and not yet covered by shards
 	covered chan struct{} // closed and replaced when a flush has shortened the journal
 	wakeUp  chan struct{}
@@ -245,21 +246,33 @@ func (s *Store) Put(ctx context.Context, work *linkv1.Work) error {
 }
 
 // Remove records that the work with this key and UID is to be removed, and returns when that is
-// durable. It returns false when no such work is held.
+// durable. It returns false when no such work is held, nor will be: what was recorded before in vain may still become held.
 func (s *Store) Remove(ctx context.Context, key, uid string, removal Removal) (bool, error) {
-	if e, held := s.Get(key); !held || e.UID != uid {
+	if !s.holdsOrWill(key, func(held string) bool { return held == uid }) {
 		return false, nil
 	}
 	return true, s.commit(ctx, &pending{record: record{Key: key, UID: uid, Removal: &removal, Time: s.config.Now()}})
 }
 
 // RemoveLeft records the removal of a work that is not held, and of which these objects are left in the
-// member all the same. It returns when that is durable, and false when the key holds something.
+// member all the same. It returns when that is durable, and false when the key holds something, or will.
 func (s *Store) RemoveLeft(ctx context.Context, key, uid string, removal Removal, objects []manifest.Object) (bool, error) {
-	if _, held := s.Get(key); held || len(objects) == 0 {
+	if len(objects) == 0 || s.holdsOrWill(key, func(string) bool { return true }) {
 		return false, nil
 	}
 	return true, s.commit(ctx, &pending{record: record{Key: key, UID: uid, Objects: objects, Removal: &removal, Time: s.config.Now()}})
+}
+
+// holdsOrWill says whether a key holds a work with a UID that fits, or will when the journal is written. What is recorded
+// after that comes after it in the journal, too.
+func (s *Store) holdsOrWill(key string, fits func(uid string) bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e, held := s.shardOf(key).entries[key]; held && fits(e.UID) {
+		return true
+	}
+	recorded := func(change *pending) bool { return change.Key == key && fits(change.UID) }
+	return slices.ContainsFunc(s.writing, recorded) || slices.ContainsFunc(s.pending, recorded)
 }
 
 // Pruned forgets objects of earlier generations that exist no more. It is made durable with the

@@ -778,3 +778,54 @@ func TestOfWhatIsHeldAfterItsCallHasFailedSomebodyIsTold(t *testing.T) {
 		t.Error("told of what was recorded in time, too")
 	}
 }
+
+func TestARemovalIsOfWhatIsStillBeingRecordedToo(t *testing.T) {
+	for _, c := range []struct {
+		reason  string
+		records []string
+	}{
+		{"its record is being written", []string{"web"}},
+		{"its record waits for the write of another", []string{"other", "web"}},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			secrets := &slowSecrets{newFakeSecrets(), make(chan struct{}, 1), make(chan struct{})}
+			store, _ := open(t, secrets)
+			session, end := context.WithCancel(t.Context())
+			failed := make(chan error)
+			for i, key := range c.records {
+				go func() { failed <- store.Put(session, makeWork(key, 1, 10)) }()
+				if i == 0 {
+					<-secrets.begun
+				}
+			}
+			for store.unsaved() < float64(len(c.records)) {
+				runtime.Gosched()
+			}
+			end()
+			for range c.records {
+				if err := <-failed; err == nil {
+					t.Fatal("the session ends, and what it recorded is said to be durable")
+				}
+			}
+
+			removal := Removal{Cause: linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED}
+			if ok, err := store.Remove(session, "web", "another", removal); ok || err != nil {
+				t.Errorf("the removal of another UID: got %v and %v, want false", ok, err)
+			}
+			left := manifest.Objects(makeWork("web", 1, 10).GetManifests())
+			if ok, err := store.RemoveLeft(session, "web", "another", removal, left); ok || err != nil {
+				t.Errorf("the removal of what another UID left: got %v and %v, want false", ok, err)
+			}
+			if ok, _ := store.Remove(session, "web", "uid-web", removal); !ok {
+				t.Error("it is said that no such work will be held")
+			}
+			close(secrets.letGo)
+			if ok, err := store.Remove(t.Context(), "web", "uid-web", removal); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+			if e, held := store.Get("web"); !held || e.Removal == nil {
+				t.Errorf("held is %+v, want the removal of the work", e)
+			}
+		})
+	}
+}
