@@ -281,9 +281,12 @@ func (p *progress) nowDue(o *object) {
 func (p *progress) drifted(id manifest.ID, live *unstructured.Unstructured) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.leaving != nil && live == nil {
-		return true // what is being removed may be gone now
-	}
+	awaited := p.leaving != nil && live == nil // what is being removed may be gone now
+	return p.takesIn(id, live) || awaited
+}
+
+// takesIn takes in a change of an object of the present generation. The caller holds the lock.
+func (p *progress) takesIn(id manifest.ID, live *unstructured.Unstructured) bool {
 	o := p.objects[id]
 	if o == nil {
 		return false

@@ -83,3 +83,30 @@ func TestDriftIsSeenThoughAGenerationDoesNotShowIt(t *testing.T) {
 		}
 	}
 }
+
+func TestAnObjectThatIsDeletedWhilePruningWaitsIsMadeAgain(t *testing.T) {
+	pruned := manifest.ID{Kind: "ConfigMap", Namespace: "shop", Name: "pruned"}
+	for _, c := range []struct {
+		reason   string
+		gone     manifest.ID
+		applying bool
+		due      bool
+	}{
+		{"an object of the present generation", manifest.IDOf(settings("1")), false, true},
+		{"one that is just being applied", manifest.IDOf(settings("1")), true, true},
+		{"what is being pruned", pruned, false, false},
+	} {
+		p, o := progressWith(func(p *progress, o *object) {
+			p.leaving, o.applying = failf(reasonPruning, "held by a finalizer"), c.applying
+		})
+		if !p.drifted(c.gone, nil) {
+			t.Errorf("gone is %s: nobody looks whether pruning is done", c.reason)
+		}
+		if c.applying {
+			o.settle("5")
+		}
+		if o.due != c.due {
+			t.Errorf("gone is %s: settings is applied: %t", c.reason, o.due)
+		}
+	}
+}

@@ -44,7 +44,7 @@ func (e *Engine) remove(ctx context.Context, entry *state.Entry, p *progress) ti
 	objects := append([]manifest.Object(nil), entry.Objects...)
 	manifest.SortForRemoval(objects)
 	e.observer.Leaving(entry.Key)
-	keep := keeps(entry) // and not only what the removal says: it may have been taken in before the work was
+	keep := keeps(entry) // whatever the removal says: the work may not have been held yet when it was taken in
 	_, waiting := e.removeAll(ctx, entry.Key, objects, keep)
 	if ctx.Err() != nil {
 		return 0
