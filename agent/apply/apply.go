@@ -266,11 +266,14 @@ func (a *attempt) write(ctx context.Context) error {
 	return nil
 }
 
-// locate finds where the object is written, and begins to watch it.
+// locate finds where the object is written, and begins to watch it. One that another work holds is that work's to watch.
 func (a *attempt) locate(ctx context.Context) error {
 	e, o := a.engine, a.object
 	if o.guarded != nil {
 		return o.guarded
+	}
+	if holder := e.hold(o.ID, a.entry.Key); holder != a.entry.Key {
+		return failf(reasonConflict, "%s belongs to work %s of this hub too: take it out of one of the two policies", o.ID, holder)
 	}
 	resource, err := e.config.Kinds.Lookup(ctx, o.GroupVersionKind())
 	if err != nil {
@@ -319,9 +322,6 @@ func (a *attempt) read(ctx context.Context) error {
 // claim decides whether the object that is there may be written.
 func (a *attempt) claim() error {
 	e, o := a.engine, a.object
-	if holder := e.holderOf(o.ID); holder != "" && holder != a.entry.Key {
-		return failf(reasonConflict, "%s belongs to work %s of this hub too: take it out of one of the two policies", o.ID, holder)
-	}
 	if a.live == nil {
 		return nil
 	}
@@ -361,6 +361,17 @@ func short(hubID string) string {
 		return hubID[:enough]
 	}
 	return hubID
+}
+
+// hold makes a work hold an object that no other work holds, and returns the key of the one that does.
+func (e *Engine) hold(id manifest.ID, key string) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if holder, held := e.holders[id]; held {
+		return holder
+	}
+	e.holders[id] = key
+	return key
 }
 
 func (e *Engine) holderOf(id manifest.ID) string {
@@ -529,10 +540,14 @@ func (e *Engine) suspend(ctx context.Context, entry *state.Entry, p *progress) t
 	return backoff(reasonKindNotServed, p.missed(), e.config.Settings.MaxBackoff)
 }
 
-// find notes where an object is watched, and says whether that is known. What is guarded is not watched.
+// find notes where an object is watched, and says whether that is known. What is guarded is not watched, nor for this work
+// what another one holds.
 func (e *Engine) find(ctx context.Context, p *progress, o *object) bool {
 	if o.guarded != nil {
 		return true
+	}
+	if e.hold(o.ID, p.key) != p.key {
+		return false
 	}
 	resource, err := e.config.Kinds.Lookup(ctx, o.GroupVersionKind())
 	if err != nil {
