@@ -305,18 +305,28 @@ func (a *attempt) read(ctx context.Context) error {
 		a.live = live
 		return nil
 	}
-	live, err := a.client.Get(ctx, a.object.Name, metav1.GetOptions{})
+	live, err := a.engine.read(ctx, a.client, a.object.Object)
+	if err != nil {
+		return err
+	}
+	a.live = live
+	return nil
+}
+
+// read gets an object as it is in the member; nil when there is none. An answer that the version it is asked for in is not
+// served any more does not say that: the object may well be there in another one.
+func (e *Engine) read(ctx context.Context, client dynamic.ResourceInterface, o manifest.Object) (*unstructured.Unstructured, error) {
+	live, err := client.Get(ctx, o.Name, metav1.GetOptions{})
 	switch {
 	case err == nil:
-		a.live = live
-		return nil
+		return live, nil
 	case isKindMissing(err):
-		a.engine.config.Kinds.Distrust(a.object.GroupVersionKind())
-		return failf(reasonKindNotServed, "the member does not serve %s any more", a.object.GroupVersionKind())
+		e.config.Kinds.Distrust(o.GroupVersionKind())
+		return nil, failf(reasonKindNotServed, "the member does not serve %s any more", o.GroupVersionKind())
 	case apierrors.IsNotFound(err):
-		return nil
+		return nil, nil
 	}
-	return err
+	return nil, err
 }
 
 // claim decides whether the object that is there may be written.

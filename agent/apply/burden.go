@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -91,12 +90,12 @@ func (e *Engine) countIn(ctx context.Context, key string, holder manifest.Object
 	if err != nil || client == nil {
 		return 0, false, err
 	}
-	live, err := client.Get(ctx, holder.Name, metav1.GetOptions{})
+	live, err := e.read(ctx, client, holder)
 	switch {
-	case apierrors.IsNotFound(err):
-		return 0, false, nil
 	case err != nil:
 		return 0, false, err
+	case live == nil:
+		return 0, false, nil
 	case !e.mayRemove(key, holder, live) || e.guards(live) != nil:
 		return 0, false, nil // it is not deleted
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	linkv1 "windlass.dev/windlass/api/link/v1"
@@ -59,10 +57,7 @@ func (g *glimpse) read(ctx context.Context, e *Engine, o manifest.Object) {
 		g.err = context.Canceled // not known: whoever applies it finds out
 		return
 	}
-	g.live, g.err = client.Get(ctx, o.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(g.err) && !isKindMissing(g.err) {
-		g.live, g.err = nil, nil
-	}
+	g.live, g.err = e.read(ctx, client, o)
 	g.at = e.config.Now()
 }
 

@@ -96,12 +96,12 @@ func (e *Engine) removeLeft(ctx context.Context, key, uid string, order state.Re
 		if client == nil {
 			continue
 		}
-		live, err := client.Get(ctx, o.Name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			continue
-		}
+		live, err := e.read(ctx, client, o)
 		if err != nil {
 			return false, err
+		}
+		if live == nil {
+			continue
 		}
 		owner := manifest.OwnerOf(live, e.config.HubID, e.config.WorkNamespace)
 		if owner.Ownership == manifest.Ours && owner.Work == (manifest.WorkRef{Namespace: e.config.WorkNamespace, Name: key}) {
@@ -151,11 +151,8 @@ func (e *Engine) removeObject(ctx context.Context, key string, o manifest.Object
 	if err != nil || client == nil {
 		return "", err
 	}
-	live, err := client.Get(ctx, o.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return "", nil
-	}
-	if err != nil {
+	live, err := e.read(ctx, client, o)
+	if err != nil || live == nil {
 		return "", err
 	}
 	if !e.mayRemove(key, o, live) {
@@ -194,11 +191,8 @@ func (e *Engine) removeObject(ctx context.Context, key string, o manifest.Object
 	if !lingers(live) {
 		return "", nil
 	}
-	live, err = client.Get(ctx, o.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) || err == nil && live.GetUID() != uid {
-		return "", nil
-	}
-	if err != nil {
+	live, err = e.read(ctx, client, o)
+	if err != nil || live == nil || live.GetUID() != uid {
 		return "", err
 	}
 	return heldBy(live), nil
@@ -261,7 +255,7 @@ func names(entry *state.Entry, id manifest.ID) bool {
 }
 
 func ignoreGone(err error) error {
-	if apierrors.IsNotFound(err) {
+	if apierrors.IsNotFound(err) && !isKindMissing(err) {
 		return nil
 	}
 	return err
