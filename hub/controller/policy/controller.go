@@ -403,7 +403,8 @@ func (r *Reconciler) bind(ctx context.Context, key templates.Key, template *unst
 		}
 		_, err = writer.Create(ctx, created)
 		if apierrors.IsAlreadyExists(err) {
-			return nil // made a moment ago; its event wakes the template again
+			// Made a moment ago, and perhaps for a template of another kind, of whose binding this one never hears.
+			return apierrors.NewConflict(workv1alpha1.Resource("propagationbindings"), name, err)
 		}
 		return err
 	}

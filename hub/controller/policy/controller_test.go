@@ -820,6 +820,29 @@ func TestTwoKindsOfOneNameHaveABindingEach(t *testing.T) {
 	})
 }
 
+func TestATemplateWhoseNameIsTakenInTheSameMomentGetsTheOtherOne(t *testing.T) {
+	w := newWorld(pp("base", nil, all(deployments), all(otherApps)))
+	native, custom := template(deployments, "shop", "web", "u1"), template(otherApps, "shop", "web", "u2")
+	for _, made := range []*unstructured.Unstructured{native, custom} {
+		labels, annotations := w.controller.Claim(made, made.GroupVersionKind())
+		made.SetLabels(labels)
+		made.SetAnnotations(annotations)
+		w.templates.Put(made)
+	}
+	w.PropagationBindings.Hold() // both find the name free
+	w.reconcile(t, templates.KeyOf(native))
+	if again := w.reconcile(t, templates.KeyOf(custom)).RequeueAfter; again <= 0 {
+		t.Error("the one that came too late is not looked at again, and nothing else wakes it")
+	}
+	w.PropagationBindings.Release()
+	w.reconcile(t, templates.KeyOf(custom))
+	for name, uid := range map[string]types.UID{"web-deployment": "u1", render.BindingNameHashed(custom): "u2"} {
+		if got := w.binding(t, name).Spec.Resource.UID; got != uid {
+			t.Errorf("binding %s is for %s, want %s", name, got, uid)
+		}
+	}
+}
+
 func TestAnObjectThatTwoPoliciesSelectInTwoVersionsIsNotFoughtOver(t *testing.T) {
 	first, second := pp("first", nil, all(scalersV1)), pp("second", nil, all(scalersV2))
 	w := newWorld(first, second)
