@@ -91,6 +91,20 @@ func (x *Index) Kinds() []schema.GroupVersionKind {
 	return kinds
 }
 
+// Versions are the versions of a kind that some policy selects, sorted.
+func (x *Index) Versions(of schema.GroupKind) []schema.GroupVersionKind {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	var versions []schema.GroupVersionKind
+	for kind := range x.kinds {
+		if kind.GroupKind() == of {
+			versions = append(versions, kind)
+		}
+	}
+	slices.SortFunc(versions, compareKinds)
+	return versions
+}
+
 func (x *Index) add(namespace string, r *rule) {
 	byNamespace := x.kinds[r.kind]
 	if byNamespace == nil {

@@ -390,6 +390,19 @@ func TestAnIndexFollowsItsPolicies(t *testing.T) {
 	}
 }
 
+func TestAnIndexKnowsInWhichVersionsAKindIsSelected(t *testing.T) {
+	beta, other := deployment, deployment
+	beta.Version, other.Group = "v1beta1", "example.com"
+	index := NewIndex(cpp("all", 0, all(deployment), all(namespace)), pp("shop", "web", 0, byName(beta, "web"), all(other)))
+	if diff := cmp.Diff([]schema.GroupVersionKind{deployment, beta}, index.Versions(deployment.GroupKind())); diff != "" {
+		t.Errorf("versions (-want +got):\n%s", diff)
+	}
+	index.Delete(types.NamespacedName{Namespace: "shop", Name: "web"})
+	if diff := cmp.Diff([]schema.GroupVersionKind{deployment}, index.Versions(deployment.GroupKind())); diff != "" {
+		t.Errorf("versions when one policy is gone (-want +got):\n%s", diff)
+	}
+}
+
 func TestASelectorThatDoesNotCompileHoldsUpNothingElse(t *testing.T) {
 	broken := all(deployment)
 	broken.LabelSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "app", Operator: "Like"}}}

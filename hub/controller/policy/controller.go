@@ -115,17 +115,7 @@ func (r *Reconciler) Setup(mgr manager.Manager, policies ...cache.SharedIndexInf
 	r.Templates.Handle(templates.Handler{
 		Changed:     wake.Add,
 		ContentOnly: func(schema.GroupKind) bool { return true }, // no policy selects by a status, and no binding says anything of it
-		Kind: func(kind schema.GroupVersionKind) {
-			// Those whose events came before the first list was complete could not be decided on.
-			for _, template := range r.Templates.List(kind, "") {
-				wake.Add(templates.KeyOf(template), true)
-			}
-			for _, binding := range r.Bindings.List() {
-				if key := store.TemplateKey(binding); key.GroupVersionKind == kind {
-					wake.Add(key, true)
-				}
-			}
-		},
+		Kind:        func(kind schema.GroupVersionKind) { r.kindChanged(wake, kind) },
 	})
 	if err := r.Classes.OnChanged(func(class string) { r.classChanged(wake, class) }); err != nil {
 		return nil, err
@@ -142,6 +132,36 @@ func (r *Reconciler) Setup(mgr manager.Manager, policies ...cache.SharedIndexInf
 	return func() bool {
 		return !slices.ContainsFunc(registered, func(r cache.ResourceEventHandlerRegistration) bool { return !r.HasSynced() })
 	}, nil
+}
+
+// kindChanged wakes the templates of a kind that is watched from now on, or no longer. Those whose events came before its first
+// list was complete could not be decided on; and what it had, other versions left alone, and nobody tells them again.
+func (r *Reconciler) kindChanged(wake *store.Mailbox[templates.Key], kind schema.GroupVersionKind) {
+	versions := []schema.GroupVersionKind{kind}
+	if !r.served(kind) {
+		versions = r.versionsOf(kind)
+	}
+	for _, version := range versions {
+		for _, template := range r.Templates.List(version, "") {
+			wake.Add(templates.KeyOf(template), true)
+		}
+	}
+	for _, binding := range r.Bindings.List() {
+		if key := store.TemplateKey(binding); key.GroupVersionKind == kind {
+			wake.Add(key, true)
+		}
+	}
+}
+
+// versionsOf are a kind and all other versions of it that policies select.
+func (r *Reconciler) versionsOf(kind schema.GroupVersionKind) []schema.GroupVersionKind {
+	versions := slices.DeleteFunc(r.index.Versions(kind.GroupKind()), func(version schema.GroupVersionKind) bool { return version == kind })
+	return append([]schema.GroupVersionKind{kind}, versions...)
+}
+
+// served says whether the API server serves a kind, for all that is known.
+func (r *Reconciler) served(kind schema.GroupVersionKind) bool {
+	return r.Templates.Problem(kind) == nil
 }
 
 // policyChanged brings the index up to date and wakes the templates that the policy selects or
@@ -238,17 +258,23 @@ func (r *Reconciler) overrideExists(namespace, name string) bool {
 }
 
 // bindingChanged keeps the templates of all bindings watched, whatever becomes of their policies,
-// and wakes the template of a binding that somebody else has written.
+// and wakes the template of a binding that somebody else has written, in all versions: each may wait for what another one had.
 func (r *Reconciler) bindingChanged(old, new workv1alpha1.Binding) []templates.Key {
 	r.bound.changed(old, new, func(kinds []schema.GroupVersionKind) { r.Templates.Want("bindings", kinds) })
 	if old != nil && new != nil && old.GetGeneration() == new.GetGeneration() && old.GetDeletionTimestamp() == nil && new.GetDeletionTimestamp() == nil &&
 		maps.Equal(old.GetLabels(), new.GetLabels()) && maps.Equal(old.GetAnnotations(), new.GetAnnotations()) {
 		return nil
 	}
+	changed := new
 	if new == nil {
-		return []templates.Key{store.TemplateKey(old)}
+		changed = old
 	}
-	return []templates.Key{store.TemplateKey(new)}
+	template := store.TemplateKey(changed)
+	var keys []templates.Key
+	for _, version := range r.versionsOf(template.GroupVersionKind) {
+		keys = append(keys, templates.Key{GroupVersionKind: version, NamespacedName: template.NamespacedName})
+	}
+	return keys
 }
 
 // Reconcile finds the policy of a template and makes its binding.
@@ -327,13 +353,13 @@ func (r *Reconciler) hold(ctx context.Context, key templates.Key, template *unst
 const askAgain = 30 * time.Second
 
 // unserved deletes the bindings of a template whose kind is not served any more, once it is proven
-// that the template went with its kind.
+// that the template went with its kind, or after it: no watch tells.
 func (r *Reconciler) unserved(ctx context.Context, key templates.Key) (ctrl.Result, error) {
-	if r.Templates.Problem(key.GroupVersionKind) == nil {
+	if r.served(key.GroupVersionKind) {
 		return ctrl.Result{}, nil // its first list is on the way; the handler of its kind wakes it
 	}
 	err := r.unbind(ctx, key)
-	if errors.Is(err, templates.ErrUnproven) {
+	if errors.Is(err, templates.ErrUnproven) || err == nil && len(r.staying(key)) > 0 {
 		return ctrl.Result{RequeueAfter: askAgain}, nil
 	}
 	return store.Outcome(err)
@@ -341,23 +367,21 @@ func (r *Reconciler) unserved(ctx context.Context, key templates.Key) (ctrl.Resu
 
 // claimedInAnotherVersion says whether the object is claimed as one of another version of its kind.
 // It has one binding and one claim only: two policies that name it in two versions would write both in
-// turn, for ever. The version that has it keeps it while a policy selects it there.
+// turn, for ever. The version that has it keeps it while it is served and a policy selects it there.
 func (r *Reconciler) claimedInAnotherVersion(key templates.Key, template *unstructured.Unstructured) bool {
 	binding, ok := r.Bindings.For(key.Namespace).Get(key.Namespace, r.bindingName(key, template))
 	if !ok || !store.Claimed(binding) || binding.GetSpec().Resource.UID != template.GetUID() {
 		return false
 	}
 	theirs := store.TemplateKey(binding).GroupVersionKind
-	return theirs.Version != key.Version &&
+	return theirs.Version != key.Version && r.served(theirs) &&
 		r.index.Select(policy.TemplateOf(template, theirs), policy.ClaimOf(binding.GetLabels(), binding.GetAnnotations()), r.waits).Policy != nil
 }
 
 // unbind deletes the bindings of a template that does not exist any more. What the cache lacks is no reason to delete: only the API
 // server's own word is, by a watch that tells of the deletion, or when it is asked.
 func (r *Reconciler) unbind(ctx context.Context, key templates.Key) error {
-	bindings := slices.DeleteFunc(r.Bindings.ByIndex(store.ByTemplate, store.TemplateIndex(key)),
-		func(binding workv1alpha1.Binding) bool { return binding.GetDeletionTimestamp() != nil })
-	for _, binding := range bindings {
+	for _, binding := range r.staying(key) {
 		gone, err := r.gone(ctx, key, binding.GetSpec().Resource.UID)
 		if err != nil {
 			return err
@@ -370,6 +394,12 @@ func (r *Reconciler) unbind(ctx context.Context, key templates.Key) error {
 		}
 	}
 	return nil
+}
+
+// staying are the bindings of a template that are not being deleted.
+func (r *Reconciler) staying(key templates.Key) []workv1alpha1.Binding {
+	return slices.DeleteFunc(r.Bindings.ByIndex(store.ByTemplate, store.TemplateIndex(key)),
+		func(binding workv1alpha1.Binding) bool { return binding.GetDeletionTimestamp() != nil })
 }
 
 // gone says whether the object that was a template is proven not to exist any more; another one may have its name.

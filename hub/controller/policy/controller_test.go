@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -107,19 +108,32 @@ func (w *world) binding(t *testing.T, name string) *workv1alpha1.PropagationBind
 // keys are the templates that were woken since it was last called.
 func (w *world) keys(t *testing.T) map[string]bool {
 	t.Helper()
+	woken := map[string]bool{}
+	w.drain(t, func(key templates.Key) { woken[key.Kind+" "+key.NamespacedName.String()] = true })
+	return woken
+}
+
+// versions are the kinds of the templates that were woken since it was last called.
+func (w *world) versions(t *testing.T) map[schema.GroupVersionKind]bool {
+	t.Helper()
+	woken := map[schema.GroupVersionKind]bool{}
+	w.drain(t, func(key templates.Key) { woken[key.GroupVersionKind] = true })
+	return woken
+}
+
+func (w *world) drain(t *testing.T, each func(templates.Key)) {
+	t.Helper()
 	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[templates.Key]())
 	defer queue.ShutDown()
 	if err := w.woken.Start(t.Context(), queue); err != nil {
 		t.Fatal(err)
 	}
 	*w.woken = store.Mailbox[templates.Key]{}
-	woken := map[string]bool{}
 	for queue.Len() > 0 {
 		key, _ := queue.Get()
-		woken[key.Kind+" "+key.NamespacedName.String()] = true
+		each(key)
 		queue.Done(key)
 	}
-	return woken
 }
 
 func template(kind schema.GroupVersionKind, namespace, name, uid string) *unstructured.Unstructured {
@@ -418,6 +432,7 @@ func TestOnlyAProvenDeletionOfTheTemplateDeletesItsBinding(t *testing.T) {
 		{
 			reason: "its kind is not served in this version, but it is there",
 			change: func(w *world, key templates.Key) { w.templates.Problems[deployments] = errors.New("not served") },
+			again:  true,
 		},
 		{
 			reason: "another object has its name by now, and the cache has not seen it",
@@ -466,6 +481,28 @@ func TestOnlyAProvenDeletionOfTheTemplateDeletesItsBinding(t *testing.T) {
 				t.Errorf("the server was asked %d times about a binding that is being deleted already", reads)
 			}
 		})
+	}
+}
+
+func TestATemplateOfAVersionThatIsServedNoLongerIsLookedAtUntilItIsGone(t *testing.T) {
+	w := newWorld(pp("base", nil, all(deployments)))
+	web := template(deployments, "shop", "web", "u1")
+	key := templates.KeyOf(web)
+	w.templates.Put(web)
+	w.reconcile(t, key)
+	w.templates.Problems[deployments] = errors.New("not served")
+	for _, look := range []string{"first", "second"} {
+		if again := w.reconcile(t, key).RequeueAfter; again <= 0 {
+			t.Errorf("after the %s look nobody looks again, and no watch tells of its deletion", look)
+		}
+	}
+	w.templates.Delete(key)
+	w.reconcile(t, key)
+	if w.binding(t, "web-deployment").DeletionTimestamp == nil {
+		t.Error("its binding outlives it")
+	}
+	if again := w.reconcile(t, key).RequeueAfter; again > 0 {
+		t.Errorf("with its binding on the way it is looked at again after %s", again)
 	}
 }
 
@@ -881,6 +918,69 @@ func TestAnObjectThatTwoPoliciesSelectInTwoVersionsIsNotFoughtOver(t *testing.T)
 		binding := w.binding(t, "web-horizontalpodautoscaler")
 		if binding.Spec.Resource.APIVersion != "autoscaling/v2" || binding.Annotations[workv1alpha1.PropagationPolicyNameAnnotation] != "second" {
 			t.Errorf("the binding is for %s and claimed by %v", binding.Spec.Resource.APIVersion, binding.Annotations)
+		}
+	})
+}
+
+// putScaler puts one object as it is seen in the two versions of its kind.
+func (w *world) putScaler(uid string, labels, annotations map[string]string) {
+	for _, kind := range []schema.GroupVersionKind{scalersV1, scalersV2} {
+		obj := template(kind, "shop", "web", uid)
+		obj.SetLabels(labels)
+		obj.SetAnnotations(annotations)
+		w.templates.Put(obj)
+	}
+}
+
+func TestABindingGoesOnInAnotherVersionWhenItsOwnIsServedNoLonger(t *testing.T) {
+	v1, v2 := templates.KeyOf(template(scalersV1, "shop", "web", "u1")), templates.KeyOf(template(scalersV2, "shop", "web", "u1"))
+	both := pp("base", nil, all(scalersV1), all(scalersV2))
+	labels, annotations := policy.Marks(both)
+	bound := func(t *testing.T) *world {
+		t.Helper()
+		w := newWorld(both)
+		w.putScaler("u1", labels, annotations)
+		w.reconcile(t, v1)
+		w.reconcile(t, v2)
+		if got := w.binding(t, "web-horizontalpodautoscaler").Spec.Resource.APIVersion; got != "autoscaling/v1" {
+			t.Fatalf("the binding is for %s", got)
+		}
+		w.keys(t)
+		w.templates.Problems[scalersV1] = errors.New("not served")
+		return w
+	}
+
+	t.Run("as the same binding, which keeps its works", func(t *testing.T) {
+		w := bound(t)
+		before := w.binding(t, "web-horizontalpodautoscaler")
+		w.controller.kindChanged(w.woken, scalersV1)
+		if !w.versions(t)[scalersV2] {
+			t.Error("the other version is not woken, and what was edited meanwhile is told to nobody again")
+		}
+		w.reconcile(t, v2)
+		after := w.binding(t, "web-horizontalpodautoscaler")
+		if after.Spec.Resource.APIVersion != "autoscaling/v2" || after.DeletionTimestamp != nil {
+			t.Errorf("the binding is for %s", after.Spec.Resource.APIVersion)
+		}
+		if after.UID != before.UID || after.Labels[workv1alpha1.BindingPermanentIDLabel] != before.Labels[workv1alpha1.BindingPermanentIDLabel] {
+			t.Error("it is another binding")
+		}
+		if again := w.reconcile(t, v1).RequeueAfter; again > 0 {
+			t.Errorf("the version that is not served is looked at after %s", again)
+		}
+	})
+
+	t.Run("and an object that is made again gets its binding when the old one is gone", func(t *testing.T) {
+		w := bound(t)
+		w.putScaler("u2", labels, annotations)
+		w.reconcile(t, v2)
+		old := w.binding(t, "web-horizontalpodautoscaler")
+		if old.DeletionTimestamp == nil {
+			t.Fatal("the old binding is not being deleted")
+		}
+		w.PropagationBindings.Drop("shop", old.Name)
+		if woken := w.controller.bindingChanged(old, nil); !slices.Contains(woken, v2) {
+			t.Error("the end of the old binding does not wake the version that waits for it")
 		}
 	})
 }
