@@ -182,11 +182,8 @@ func (x *Index) Select(t Template, claim Claim, waits func(policyv1alpha1.Policy
 
 // claimant returns the policy of a mark if it still selects the template, and how.
 func (x *Index) claimant(mark Mark, t *Template) (*Matcher, specificity) {
-	if mark.ID == "" {
-		return nil, selectsNot
-	}
-	matcher := x.matchers[types.NamespacedName{Namespace: mark.Namespace, Name: mark.Name}]
-	if matcher == nil || matcher.mark != mark {
+	matcher := x.marked(mark)
+	if matcher == nil {
 		return nil, selectsNot
 	}
 	how := matcher.match(t)
@@ -194,6 +191,35 @@ func (x *Index) claimant(mark Mark, t *Template) (*Matcher, specificity) {
 		return nil, selectsNot
 	}
 	return matcher, how
+}
+
+// Keeps are the versions of a template's kind in which the policy of its claim still selects it. An object is seen in every version,
+// and whoever looks at it in another one finds nobody, or somebody else.
+func (x *Index) Keeps(t Template, claim Claim) []schema.GroupVersionKind {
+	if reason, _ := t.outOfReach(); reason != "" {
+		return nil
+	}
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, mark := range []Mark{claim.Policy, claim.ClusterPolicy} { // in the order of Select
+		if matcher := x.marked(mark); matcher != nil {
+			if versions := matcher.versions(t); len(versions) > 0 {
+				return versions
+			}
+		}
+	}
+	return nil
+}
+
+// marked returns the policy of a mark, or nil.
+func (x *Index) marked(mark Mark) *Matcher {
+	if mark.ID == "" {
+		return nil
+	}
+	if matcher := x.matchers[types.NamespacedName{Namespace: mark.Namespace, Name: mark.Name}]; matcher != nil && matcher.mark == mark {
+		return matcher
+	}
+	return nil
 }
 
 // preemptor returns the best of the policies that take the template from the one that claims it, or nil.

@@ -143,6 +143,18 @@ func (m *Matcher) match(t *Template) specificity {
 	return best
 }
 
+// versions are the versions of a template's kind in which a selector of the policy selects it, sorted.
+func (m *Matcher) versions(t Template) []schema.GroupVersionKind {
+	var versions []schema.GroupVersionKind
+	for i := range m.rules {
+		if r := &m.rules[i]; r.kind.GroupKind() == t.Kind.GroupKind() && r.matches(&t) != selectsNot {
+			versions = append(versions, r.kind)
+		}
+	}
+	slices.SortFunc(versions, compareKinds)
+	return slices.Compact(versions)
+}
+
 func (m *Matcher) String() string { return m.mark.String() }
 
 func compareKinds(a, b schema.GroupVersionKind) int {

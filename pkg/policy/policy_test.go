@@ -403,6 +403,44 @@ func TestAnIndexKnowsInWhichVersionsAKindIsSelected(t *testing.T) {
 	}
 }
 
+func TestAPolicyKeepsWhatItClaimsInEveryVersionInWhichItSelectsIt(t *testing.T) {
+	beta, other := deployment, deployment
+	beta.Version, other.Group = "v1beta1", "example.com"
+	web := pp("shop", "web", 0, byName(beta, "web"), all(beta), byName(other, "web"), byName(deployment, "api"))
+	everything := cpp("all", 0, all(deployment), all(beta))
+	index := NewIndex(web, everything, leaving(pp("shop", "old", 0, all(deployment))))
+	both := claimOf(everything)
+	both.Policy = claimOf(web).Policy
+	copied := claimOf(web)
+	copied.Policy.Name = "copy"
+	tests := []struct {
+		reason string
+		name   string
+		claim  Claim
+		want   []schema.GroupVersionKind
+	}{
+		{"it selects it in another version than the one that is looked at", "web", claimOf(web), []schema.GroupVersionKind{beta}},
+		{"it selects it in both", "api", claimOf(web), []schema.GroupVersionKind{deployment, beta}},
+		{"a PropagationPolicy's claim counts first", "web", both, []schema.GroupVersionKind{beta}},
+		{"a ClusterPropagationPolicy's is one, too", "web", claimOf(everything), []schema.GroupVersionKind{deployment, beta}},
+		{"nobody claims it", "web", Claim{}, nil},
+		{"the policy has the id of the mark, and another name", "web", copied, nil},
+		{"the policy is being deleted", "web", claimOf(pp("shop", "old", 0)), nil},
+		{"the policy is gone", "web", claimOf(pp("shop", "gone", 0)), nil},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			got := index.Keeps(Template{Kind: deployment, Namespace: "shop", Name: test.name}, test.claim)
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("versions (-want +got):\n%s", diff)
+			}
+		})
+	}
+	if kept := index.Keeps(Template{Kind: deployment, Namespace: "kube-system", Name: "web"}, claimOf(everything)); len(kept) > 0 {
+		t.Errorf("in a reserved namespace it is kept in %v", kept)
+	}
+}
+
 func TestASelectorThatDoesNotCompileHoldsUpNothingElse(t *testing.T) {
 	broken := all(deployment)
 	broken.LabelSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "app", Operator: "Like"}}}

@@ -288,10 +288,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, key templates.Key) (ctrl.Res
 	case template.GetDeletionTimestamp() != nil:
 		return ctrl.Result{}, nil // it is there until its finalizers are gone
 	}
-	if r.claimedInAnotherVersion(key, template) {
+	decision := r.index.Select(policy.TemplateOf(template, key.GroupVersionKind), policy.ClaimOf(template.GetLabels(), template.GetAnnotations()), r.waits)
+	if r.claimedInAnotherVersion(key, template, decision.Policy) {
 		return ctrl.Result{}, nil
 	}
-	decision := r.index.Select(policy.TemplateOf(template, key.GroupVersionKind), policy.ClaimOf(template.GetLabels(), template.GetAnnotations()), r.waits)
 	if decision.Policy == nil {
 		return store.Outcome(r.release(ctx, key, template))
 	}
@@ -365,17 +365,32 @@ func (r *Reconciler) unserved(ctx context.Context, key templates.Key) (ctrl.Resu
 	return store.Outcome(err)
 }
 
-// claimedInAnotherVersion says whether the object is claimed as one of another version of its kind.
-// It has one binding and one claim only: two policies that name it in two versions would write both in
-// turn, for ever. The version that has it keeps it while it is served and a policy selects it there.
-func (r *Reconciler) claimedInAnotherVersion(key templates.Key, template *unstructured.Unstructured) bool {
+// claimedInAnotherVersion says whether the object is claimed as one of another version of its kind, and not for this one to decide
+// on. It has one binding and one claim only: versions that each decided for themselves would write both in turn, for ever. The
+// version of its binding keeps it while a policy selects it there; while it has none, the policy that its marks name does. One
+// that is served no longer keeps from this version only what nobody selects in it.
+func (r *Reconciler) claimedInAnotherVersion(key templates.Key, template *unstructured.Unstructured, here policyv1alpha1.Policy) bool {
+	if theirs, bound := r.boundAs(key, template); bound {
+		if theirs == key.GroupVersionKind {
+			return false
+		}
+		if here == nil || r.served(theirs) {
+			return true
+		}
+	}
+	kept := r.index.Keeps(policy.TemplateOf(template, key.GroupVersionKind), policy.ClaimOf(template.GetLabels(), template.GetAnnotations()))
+	return !slices.Contains(kept, key.GroupVersionKind) && slices.ContainsFunc(kept, r.served)
+}
+
+// boundAs is the kind as which this very object has a claimed binding and a policy still selects it.
+func (r *Reconciler) boundAs(key templates.Key, template *unstructured.Unstructured) (kind schema.GroupVersionKind, bound bool) {
 	binding, ok := r.Bindings.For(key.Namespace).Get(key.Namespace, r.bindingName(key, template))
 	if !ok || !store.Claimed(binding) || binding.GetSpec().Resource.UID != template.GetUID() {
-		return false
+		return kind, false
 	}
-	theirs := store.TemplateKey(binding).GroupVersionKind
-	return theirs.Version != key.Version && r.served(theirs) &&
-		r.index.Select(policy.TemplateOf(template, theirs), policy.ClaimOf(binding.GetLabels(), binding.GetAnnotations()), r.waits).Policy != nil
+	kind = store.TemplateKey(binding).GroupVersionKind
+	claim := policy.ClaimOf(binding.GetLabels(), binding.GetAnnotations())
+	return kind, r.index.Select(policy.TemplateOf(template, kind), claim, r.waits).Policy != nil
 }
 
 // unbind deletes the bindings of a template that does not exist any more. What the cache lacks is no reason to delete: only the API

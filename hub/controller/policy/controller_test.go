@@ -932,6 +932,118 @@ func (w *world) putScaler(uid string, labels, annotations map[string]string) {
 	}
 }
 
+// look reconciles an object in one version of its kind, and lets the other show what that wrote into it.
+func (w *world) look(t *testing.T, kind schema.GroupVersionKind) {
+	t.Helper()
+	key := templates.KeyOf(template(kind, "shop", "web", ""))
+	w.reconcile(t, key)
+	if seen, known := w.templates.Get(key); known {
+		w.putScaler(string(seen.GetUID()), seen.GetLabels(), seen.GetAnnotations())
+	}
+}
+
+func TestMarksThatAnObjectHasByOneVersionAreLeftAloneInTheOther(t *testing.T) {
+	other := all(scalersV1)
+	other.Name = "other"
+	v2only := pp("second", nil, all(scalersV2))
+	classless := pp("second", func(spec *policyv1alpha1.PropagationSpec) {
+		spec.SchedulePriority = &policyv1alpha1.SchedulePriority{PriorityClassSource: policyv1alpha1.KubePriorityClass, PriorityClassName: "missing"}
+	}, all(scalersV2))
+	oldBindingStays := func(t *testing.T, w *world) {
+		w.putScaler("u1", nil, nil)
+		w.look(t, scalersV2)
+		w.PropagationBindings.Change("shop", "web-horizontalpodautoscaler", func(b *workv1alpha1.PropagationBinding) {
+			b.DeletionTimestamp = &metav1.Time{Time: storetest.Began}
+		})
+	}
+	tests := []struct {
+		reason        string
+		first, second *policyv1alpha1.PropagationPolicy
+		before        func(*testing.T, *world)
+	}{
+		{"nobody selects it there, and its old binding waits for an agent", pp("first", nil, other), v2only, oldBindingStays},
+		{"nobody selects it there, and the class of its policy is not there", pp("first", nil, other), classless, func(*testing.T, *world) {}},
+		{"somebody selects it there, and its old binding waits for an agent", pp("first", nil, all(scalersV1)), v2only, oldBindingStays},
+		{"somebody selects it there, and the class of its policy is not there", pp("first", nil, all(scalersV1)), classless, func(*testing.T, *world) {}},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(test.second)
+			test.before(t, w)
+			w.put(test.first)
+			labels, annotations := policy.Marks(test.second)
+			w.putScaler("u2", labels, annotations)
+			w.PropagationBindings.Writes()
+			w.templates.Writes()
+			for range 3 {
+				w.look(t, scalersV1)
+				w.look(t, scalersV2)
+			}
+			if writes := append(w.PropagationBindings.Writes(), w.templates.Writes()...); len(writes) > 0 {
+				t.Errorf("the two versions write in turn: %v", writes)
+			}
+
+			w.PropagationBindings.Drop("shop", "web-horizontalpodautoscaler")
+			w.classes.Put("missing", 1)
+			w.look(t, scalersV1)
+			w.look(t, scalersV2)
+			binding := w.binding(t, "web-horizontalpodautoscaler")
+			if binding.Spec.Resource.UID != "u2" || binding.Annotations[workv1alpha1.PropagationPolicyNameAnnotation] != "second" {
+				t.Errorf("the binding is for %s and claimed by %v", binding.Spec.Resource.UID, binding.Annotations)
+			}
+		})
+	}
+}
+
+func TestAnObjectStaysWithThePolicyWhoseMarksItBearsWhileThatCanHaveIt(t *testing.T) {
+	marked, other := pp("marked", nil, all(scalersV1)), pp("other", nil, all(scalersV2))
+	unserved := func(w *world) { w.templates.Problems[scalersV1] = errors.New("not served") }
+	tests := []struct {
+		reason string
+		change func(*testing.T, *world)
+		// policy is who claims it after a look in the other version, and version what its binding is for.
+		policy, version string
+	}{
+		{"its policy selects it, and another one does in the other version", func(_ *testing.T, w *world) { w.put(other) }, "marked", "autoscaling/v1"},
+		{"the version in which its policy selects it is not served, and another policy takes it", func(_ *testing.T, w *world) {
+			unserved(w)
+			w.put(other)
+		}, "other", "autoscaling/v2"},
+		{"the version in which its policy selects it is not served, and nobody else wants it", func(_ *testing.T, w *world) { unserved(w) },
+			"marked", "autoscaling/v1"},
+		{"its policy selects it in the other version now, where it goes without being let go", func(t *testing.T, w *world) {
+			w.put(pp("marked", nil, all(scalersV2)))
+			w.look(t, scalersV1)
+			if !store.Claimed(w.binding(t, "web-horizontalpodautoscaler")) {
+				t.Error("its binding is released on the way")
+			}
+		}, "marked", "autoscaling/v2"},
+		{"its policy is gone", func(t *testing.T, w *world) {
+			w.remove(marked)
+			w.look(t, scalersV1)
+		}, "", "autoscaling/v1"},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(marked)
+			w.putScaler("u1", nil, nil)
+			w.look(t, scalersV1)
+			test.change(t, w)
+			w.look(t, scalersV2)
+			seen, _ := w.templates.Get(templates.KeyOf(template(scalersV2, "shop", "web", "")))
+			binding := w.binding(t, "web-horizontalpodautoscaler")
+			for what, object := range map[string]metav1.Object{"object": seen, "binding": binding} {
+				if got := object.GetAnnotations()[workv1alpha1.PropagationPolicyNameAnnotation]; got != test.policy {
+					t.Errorf("the %s is claimed by %q, want %q", what, got, test.policy)
+				}
+			}
+			if got := binding.Spec.Resource.APIVersion; got != test.version {
+				t.Errorf("its binding is for %s, want %s", got, test.version)
+			}
+		})
+	}
+}
+
 func TestABindingGoesOnInAnotherVersionWhenItsOwnIsServedNoLonger(t *testing.T) {
 	v1, v2 := templates.KeyOf(template(scalersV1, "shop", "web", "u1")), templates.KeyOf(template(scalersV2, "shop", "web", "u1"))
 	both := pp("base", nil, all(scalersV1), all(scalersV2))
