@@ -286,7 +286,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key templates.Key) (ctrl.Res
 	case template == nil:
 		return store.Outcome(r.unbind(ctx, key))
 	case template.GetDeletionTimestamp() != nil:
-		return ctrl.Result{}, nil // it is there until its finalizers are gone
+		return store.Outcome(r.letGo(ctx, key, template))
 	}
 	decision := r.index.Select(policy.TemplateOf(template, key.GroupVersionKind), policy.ClaimOf(template.GetLabels(), template.GetAnnotations()), r.waits)
 	if r.claimedInAnotherVersion(key, template, decision.Policy) {
@@ -568,6 +568,18 @@ func (r *Reconciler) release(ctx context.Context, key templates.Key, template *u
 		}
 	}
 	return r.mark(ctx, key, template, nil, nil)
+}
+
+// letGo releases a template that is being deleted when its policy ends. It is there until its finalizers are gone, which may
+// be never, and a policy waits for all that it claims. No other policy takes it up.
+func (r *Reconciler) letGo(ctx context.Context, key templates.Key, template *unstructured.Unstructured) error {
+	for _, binding := range r.staying(key) {
+		claim := policy.ClaimOf(binding.GetLabels(), binding.GetAnnotations())
+		if !claim.Empty() && len(r.index.Keeps(policy.TemplateOf(template, key.GroupVersionKind), claim)) == 0 {
+			return r.release(ctx, key, template)
+		}
+	}
+	return nil
 }
 
 // mark makes the claim marks of a template those that are given.

@@ -1461,6 +1461,61 @@ func TestAPolicyDoesNotWaitForWhatMayNeverBeReleased(t *testing.T) {
 	}
 }
 
+func TestATemplateWhoseDeletionDoesNotEndHoldsUpNoPolicy(t *testing.T) {
+	next := pp("next", nil, all(deployments))
+	tests := []struct {
+		reason   string
+		change   func(w *world, ending *policyv1alpha1.PropagationPolicy)
+		released bool
+	}{
+		{"its policy stands", func(*world, *policyv1alpha1.PropagationPolicy) {}, false},
+		{"its policy stands, and a better one comes", func(w *world, _ *policyv1alpha1.PropagationPolicy) { w.put(next) }, false},
+		{"its policy is being deleted", func(w *world, ending *policyv1alpha1.PropagationPolicy) { w.put(ending) }, true},
+		{"its policy is being deleted, and another selects it", func(w *world, ending *policyv1alpha1.PropagationPolicy) {
+			w.put(next)
+			w.put(ending)
+		}, true},
+		{"its policy is gone", func(w *world, ending *policyv1alpha1.PropagationPolicy) { w.remove(ending) }, true},
+	}
+	for _, test := range tests {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld(pp("base", nil, all(deployments)))
+			web := template(deployments, "shop", "web", "u1")
+			key := templates.KeyOf(web)
+			w.templates.Put(web)
+			w.reconcile(t, key)
+			before := w.binding(t, "web-deployment")
+			seen, _ := w.templates.Get(key)
+			leaving := seen.DeepCopy()
+			leaving.SetDeletionTimestamp(&metav1.Time{Time: storetest.Began})
+			w.templates.Put(leaving)
+
+			ending := pp("base", nil, all(deployments))
+			ending.DeletionTimestamp = &metav1.Time{Time: storetest.Began}
+			test.change(w, ending)
+			w.reconcile(t, key)
+			w.reconcile(t, key)
+			after := w.binding(t, "web-deployment")
+			if released := !store.Claimed(after); released != test.released {
+				t.Errorf("its binding is released: %t, want %t", released, test.released)
+			}
+			left, _ := w.templates.Get(key)
+			if claim := policy.ClaimOf(left.GetLabels(), left.GetAnnotations()); claim.Empty() != test.released {
+				t.Errorf("it bears the marks %+v", claim)
+			}
+			if after.DeletionTimestamp != nil || cmp.Diff(before.Spec, after.Spec) != "" {
+				t.Errorf("what the members have changes before it is gone:\n%s", cmp.Diff(before.Spec, after.Spec))
+			}
+			if _, err := w.releaser.Reconcile(t.Context(), store.Key(ending)); err != nil {
+				t.Fatal(err)
+			}
+			if stored, ok := w.PropagationPolicies.Get("shop", "base"); ok && stored.DeletionTimestamp != nil {
+				t.Error("the policy that is being deleted waits for it")
+			}
+		})
+	}
+}
+
 func TestMarksAreNeverPutOnAnotherObjectOfTheName(t *testing.T) {
 	w := newWorld(pp("base", nil, all(deployments)))
 	web := template(deployments, "shop", "web", "u1")
