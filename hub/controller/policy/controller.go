@@ -77,7 +77,9 @@ type Reconciler struct {
 	Events Events
 
 	index *policy.Index
-	bound boundKinds
+	// wanting is held while it is found out, and told, which kinds policies select.
+	wanting sync.Mutex
+	bound   boundKinds
 	// lazySince has, by its UID, the resource version with which each policy became Lazy that did so under this process.
 	lazySince sync.Map
 }
@@ -185,12 +187,20 @@ func (r *Reconciler) policyChanged(wake *store.Mailbox[templates.Key], old, new 
 		}
 		affected = append(affected, old)
 	}
-	r.Templates.Want("policies", r.index.Kinds())
+	r.wantKinds()
 	for _, policy := range affected {
 		for _, key := range r.templatesOf(policy) {
 			wake.Add(key, false)
 		}
 	}
+}
+
+// wantKinds tells which kinds policies select now. Policies of both scopes come in goroutines of their own: what one of them has
+// found out must not be told after what another has found out later.
+func (r *Reconciler) wantKinds() {
+	r.wanting.Lock()
+	defer r.wanting.Unlock()
+	r.Templates.Want("policies", r.index.Kinds())
 }
 
 // noteLazy notes when a policy becomes Lazy.

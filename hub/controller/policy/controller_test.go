@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	stdruntime "runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -1225,6 +1226,39 @@ func TestTheKindsOfPoliciesAndBindingsAreWatched(t *testing.T) {
 	}
 	if diff := cmp.Diff([]schema.GroupVersionKind{deployments}, w.templates.Wanted("bindings")); diff != "" {
 		t.Errorf("a binding keeps its kind watched (-want +got):\n%s", diff)
+	}
+}
+
+// interrupted are watches that, while they are told for the first time which kinds are wanted, have something else happen.
+type interrupted struct {
+	*storetest.Templates
+	meanwhile func()
+	over      chan struct{}
+}
+
+func (i *interrupted) Want(who string, kinds []schema.GroupVersionKind) {
+	if meanwhile := i.meanwhile; meanwhile != nil {
+		i.meanwhile = nil
+		go func() {
+			defer close(i.over)
+			meanwhile()
+		}()
+		for range 10_000 { // nobody can wait for it: it may have to wait until this is told
+			stdruntime.Gosched()
+		}
+	}
+	i.Templates.Want(who, kinds)
+}
+
+func TestNoOlderSetOfKindsIsToldAfterANewerOne(t *testing.T) {
+	w := newWorld()
+	watches := &interrupted{Templates: w.templates, over: make(chan struct{})}
+	w.controller.Templates = watches
+	watches.meanwhile = func() { w.put(cpp("roles", all(clusterRoles))) }
+	w.put(pp("base", nil, all(deployments)))
+	<-watches.over
+	if diff := cmp.Diff([]schema.GroupVersionKind{deployments, clusterRoles}, w.templates.Wanted("policies")); diff != "" {
+		t.Errorf("wanted after two policies at a time (-want +got):\n%s", diff)
 	}
 }
 

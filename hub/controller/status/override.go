@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -54,6 +55,8 @@ type OverrideReconciler struct {
 	Every time.Duration
 	Now   func() time.Time
 
+	// naming is held while it is found out, and told, which kinds policies select.
+	naming sync.Mutex
 	proofs proofs
 	idle   idle
 }
@@ -86,12 +89,20 @@ func (r *OverrideReconciler) Setup(mgr manager.Manager) error {
 // write yet is decided again.
 func (r *OverrideReconciler) overrideChanged(old, new policyv1alpha1.Override) []types.NamespacedName {
 	if old == nil || new == nil || old.GetGeneration() != new.GetGeneration() {
-		r.Kinds.Name(r.selectedKinds())
+		r.nameKinds()
 	}
 	if new == nil || old != nil && old.GetGeneration() == new.GetGeneration() && equality.Semantic.DeepEqual(old.GetStatus(), new.GetStatus()) {
 		return nil
 	}
 	return []types.NamespacedName{store.Key(new)}
+}
+
+// nameKinds tells which kinds policies select now. Policies of both scopes come in goroutines of their own: what one of them has
+// found out must not be told after what another has found out later.
+func (r *OverrideReconciler) nameKinds() {
+	r.naming.Lock()
+	defer r.naming.Unlock()
+	r.Kinds.Name(r.selectedKinds())
 }
 
 // selectedKinds are those that all policies select, in an order of their own.

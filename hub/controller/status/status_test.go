@@ -3,6 +3,7 @@ package status
 import (
 	"errors"
 	"fmt"
+	stdruntime "runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -1194,6 +1195,48 @@ func TestAnOverridePolicySaysWhichOfItsRulesAreForNoCluster(t *testing.T) {
 	defer queue.ShutDown()
 	if err := wake.Start(t.Context(), queue); err != nil || queue.Len() != 1 {
 		t.Errorf("a kind that comes wakes %d policies: %v", queue.Len(), err)
+	}
+}
+
+// interrupted are kinds that, while they are told for the first time which ones are named, have something else happen.
+type interrupted struct {
+	*storetest.Templates
+	meanwhile func()
+	over      chan struct{}
+}
+
+func (i *interrupted) Name(kinds []schema.GroupVersionKind) {
+	if meanwhile := i.meanwhile; meanwhile != nil {
+		i.meanwhile = nil
+		go func() {
+			defer close(i.over)
+			meanwhile()
+		}()
+		for range 10_000 { // nobody can wait for it: it may have to wait until this is told
+			stdruntime.Gosched()
+		}
+	}
+	i.Templates.Name(kinds)
+}
+
+func TestNoOlderSetOfKindsIsNamedAfterANewerOne(t *testing.T) {
+	w := newWorld(t)
+	configMaps := schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}
+	kinds := &interrupted{Templates: w.templates, over: make(chan struct{})}
+	overrides := w.overrideReconciler()
+	overrides.Kinds = kinds
+	selecting := func(kind schema.GroupVersionKind) policyv1alpha1.OverrideSpec {
+		return policyv1alpha1.OverrideSpec{ResourceSelectors: []policyv1alpha1.ResourceSelector{{APIVersion: kind.GroupVersion().String(), Kind: kind.Kind}}}
+	}
+	kinds.meanwhile = func() {
+		overrides.overrideChanged(nil, w.ClusterOverridePolicies.Put(&policyv1alpha1.ClusterOverridePolicy{
+			ObjectMeta: metav1.ObjectMeta{Name: "p"}, Spec: selecting(configMaps)}))
+	}
+	overrides.overrideChanged(nil, w.OverridePolicies.Put(&policyv1alpha1.OverridePolicy{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "p"}, Spec: selecting(deployments)}))
+	<-kinds.over
+	if diff := cmp.Diff([]schema.GroupVersionKind{configMaps, deployments}, w.templates.Wanted("named")); diff != "" {
+		t.Errorf("named after two policies at a time (-want +got):\n%s", diff)
 	}
 }
 
