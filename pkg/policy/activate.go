@@ -31,9 +31,10 @@ func Lazy(policy policyv1alpha1.Policy) bool {
 // Waits says whether what a policy says now is not to take effect yet for a template that has a binding. A Lazy
 // policy waits until the template is another than the one with which the binding got what it has of its policy;
 // which one that was, a binding says only when a Lazy policy claimed it already. The hash names the content of
-// the template as it is now.
+// the template as it is now. A binding without a placement, as somebody may have left or made it, has nothing of any
+// policy: what it would wait with is to go everywhere.
 func Waits(policy policyv1alpha1.Policy, binding workv1alpha1.Binding, hash string) bool {
-	if !Lazy(policy) {
+	if !Lazy(policy) || binding.GetSpec().Placement == nil {
 		return false
 	}
 	activated, known := binding.GetAnnotations()[workv1alpha1.ActivatedTemplateAnnotation]

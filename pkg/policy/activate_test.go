@@ -17,7 +17,7 @@ func lazy(policy *policyv1alpha1.PropagationPolicy) *policyv1alpha1.PropagationP
 
 // bindingOf is the binding of a template that the policy claims, activated with a content of the template.
 func bindingOf(policy policyv1alpha1.Policy, activated string) *workv1alpha1.PropagationBinding {
-	binding := &workv1alpha1.PropagationBinding{}
+	binding := &workv1alpha1.PropagationBinding{Spec: workv1alpha1.BindingSpec{Placement: &policyv1alpha1.Placement{}}}
 	binding.Labels, binding.Annotations = Marks(policy)
 	if activated != "" {
 		binding.Annotations[workv1alpha1.ActivatedTemplateAnnotation] = activated
@@ -28,6 +28,9 @@ func bindingOf(policy policyv1alpha1.Policy, activated string) *workv1alpha1.Pro
 func TestAChangeOfALazyPolicyWaitsForTheNextChangeOfATemplate(t *testing.T) {
 	eager, sluggish := pp("shop", "web", 0, all(deployment)), lazy(pp("shop", "web", 0, all(deployment)))
 	other := lazy(pp("shop", "other", 0, all(deployment)))
+	unclaimed, mutilated := bindingOf(eager, ""), bindingOf(sluggish, "now")
+	unclaimed.Labels, unclaimed.Annotations = nil, nil
+	mutilated.Spec.Placement = nil
 	for _, test := range []struct {
 		reason  string
 		policy  policyv1alpha1.Policy
@@ -39,7 +42,8 @@ func TestAChangeOfALazyPolicyWaitsForTheNextChangeOfATemplate(t *testing.T) {
 		{"somebody has changed the template", sluggish, bindingOf(sluggish, "before"), false},
 		{"the policy became Lazy by this change", sluggish, bindingOf(eager, ""), true},
 		{"it takes over what another policy had, which is no change of the template", other, bindingOf(sluggish, "before"), true},
-		{"it takes up what no policy had", sluggish, &workv1alpha1.PropagationBinding{}, true},
+		{"it takes up what no policy had", sluggish, unclaimed, true},
+		{"somebody has taken out the placement, and without one it would go everywhere", sluggish, mutilated, false},
 	} {
 		if got := Waits(test.policy, test.binding, "now"); got != test.want {
 			t.Errorf("%s: waits %t, want %t", test.reason, got, test.want)

@@ -671,6 +671,22 @@ func TestALazyPolicyIsFollowedWhenItsTemplateIsChangedNext(t *testing.T) {
 	}
 }
 
+func TestABindingWithoutAPlacementGetsThatOfALazyPolicy(t *testing.T) {
+	w := newWorld(pp("base", func(spec *policyv1alpha1.PropagationSpec) {
+		spec.ActivationPreference = policyv1alpha1.LazyActivation
+		spec.Placement.ClusterAffinity = &policyv1alpha1.ClusterAffinity{ClusterNames: []string{"a"}}
+	}, all(deployments)))
+	web := template(deployments, "shop", "web", "u1")
+	w.templates.Put(web)
+	w.reconcile(t, templates.KeyOf(web))
+	w.PropagationBindings.Change("shop", "web-deployment", func(b *workv1alpha1.PropagationBinding) { b.Spec.Placement = nil })
+	w.reconcile(t, templates.KeyOf(web))
+	placement := w.binding(t, "web-deployment").Spec.Placement
+	if placement == nil || placement.ClusterAffinity == nil || !slices.Equal(placement.ClusterAffinity.ClusterNames, []string{"a"}) {
+		t.Errorf("its placement is %+v", placement)
+	}
+}
+
 func TestAChangeThatMakesAPolicyLazyHoldsForWhatIsMadeOrChangedAfterIt(t *testing.T) {
 	placing := func(cluster string, activation policyv1alpha1.ActivationPreference) *policyv1alpha1.PropagationPolicy {
 		p := pp("base", func(spec *policyv1alpha1.PropagationSpec) {
