@@ -156,9 +156,13 @@ func decideToken(token *windlassv1alpha1.JoinToken, a ask, another string) *iden
 // A MemberCluster that somebody made first waits for a token bound to its name: whoever has a token
 // without a name must not get hold of the labels, taints and works that were meant for another.
 // A token that may rejoin counts as such only when it is bound.
+//
+// The annotation alone proves nothing, since it can be written by others than the hub. A token that has claimed a
+// cluster was bound to a key and to the cluster's name before (see bindToken), and decideToken has found both to be
+// those of the ask.
 func decideAttached(token *windlassv1alpha1.JoinToken, cluster *clusterv1alpha1.MemberCluster, a ask) ruling {
 	bound := token.Spec.ClusterName != ""
-	ours := cluster.Annotations[JoinTokenAnnotation] == token.Name
+	ours := cluster.Annotations[JoinTokenAnnotation] == token.Name && token.Status.PublicKeyHash != ""
 	switch {
 	case joined(cluster) && cluster.Status.Agent.KubeSystemUID != a.kubeSystemUID:
 		return ruling{about: cluster, refusal: refuse(identity.CodeClusterNameTaken,

@@ -226,6 +226,16 @@ func leaf(t testing.TB, response *identity.EnrollResponse) *x509.Certificate {
 	return certificate
 }
 
+// ascribe writes into a cluster that a token has attached it, as whoever may edit it could.
+func (h *hub) ascribe(t testing.TB, name string, token identity.Token) {
+	t.Helper()
+	cluster := h.cluster(t, name)
+	metav1.SetMetaDataAnnotation(&cluster.ObjectMeta, JoinTokenAnnotation, token.ID)
+	if _, err := h.clusters.Update(t.Context(), cluster); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (h *hub) cluster(t testing.TB, name string) *clusterv1alpha1.MemberCluster {
 	t.Helper()
 	cluster, err := h.clusters.Get(t.Context(), name)
@@ -478,6 +488,28 @@ func TestRefusals(t *testing.T) {
 				return request(t, h.token(t), newKey(t))
 			},
 			code: identity.CodeClusterWaitsForToken, says: "waits for a token that is bound to its name", event: "MemberCluster/edge-1 ClusterWaitsForToken",
+		},
+		{
+			reason: "somebody has written an unused token into a waiting cluster, as if that had claimed it",
+			prepare: func(t *testing.T, h *hub) identity.EnrollRequest {
+				if _, err := h.clusters.Create(t.Context(), waiting); err != nil {
+					t.Fatal(err)
+				}
+				token := h.token(t)
+				h.ascribe(t, "edge-1", token)
+				return request(t, token, newKey(t))
+			},
+			code: identity.CodeClusterWaitsForToken, says: "waits for a token that is bound to its name", event: "MemberCluster/edge-1 ClusterWaitsForToken",
+		},
+		{
+			reason: "somebody has written an unused token into a cluster that has joined, whose UID is no secret",
+			prepare: func(t *testing.T, h *hub) identity.EnrollRequest {
+				h.enrolled(t, request(t, h.token(t), newKey(t)))
+				token := h.token(t)
+				h.ascribe(t, "edge-1", token)
+				return request(t, token, newKey(t))
+			},
+			code: identity.CodeClusterAlreadyJoined, says: "token create --cluster edge-1 --rejoin", event: "MemberCluster/edge-1 ClusterAlreadyJoined",
 		},
 		{
 			reason: "a token that may rejoin and is bound to nothing is like any other",
