@@ -38,6 +38,8 @@ type kind[T Object] struct {
 	// overwritable kinds may be updated without a resource version, as people do who write them.
 	// The others are fenced: a write carries the version that its decision read.
 	overwritable bool
+	// hubsAnnotation, if any, is the key of an annotation that the hub alone writes, and believes.
+	hubsAnnotation string
 	// notCollected kinds have no dependents and no owners that the garbage collector knows of.
 	notCollected bool
 

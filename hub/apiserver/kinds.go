@@ -246,7 +246,7 @@ var works = &kind[*workv1alpha1.PropagationWork]{
 
 var memberClusters = &kind[*clusterv1alpha1.MemberCluster]{
 	version: clusterv1alpha1.SchemeGroupVersion, plural: "memberclusters", singular: "membercluster",
-	shortNames: []string{"mc", "cluster", "clusters"}, overwritable: true,
+	shortNames: []string{"mc", "cluster", "clusters"}, overwritable: true, hubsAnnotation: clusterv1alpha1.JoinTokenAnnotation,
 	newObject:     func() *clusterv1alpha1.MemberCluster { return &clusterv1alpha1.MemberCluster{} },
 	newList:       func() runtime.Object { return &clusterv1alpha1.MemberClusterList{} },
 	parts:         func(c *clusterv1alpha1.MemberCluster) (any, any) { return &c.Spec, &c.Status },
@@ -411,16 +411,20 @@ func preparePolicy(policy policyv1alpha1.Policy, finalizer string) {
 
 // keepLabel gives an object that comes without the label the one that it had.
 func keepLabel(object, before Object, key string) {
-	value := before.GetLabels()[key]
-	labels := object.GetLabels()
-	if value == "" || labels[key] != "" {
-		return
+	object.SetLabels(keep(object.GetLabels(), before.GetLabels(), key))
+}
+
+// keepAnnotation gives an object that comes without the annotation the one that it had.
+func keepAnnotation(object, before Object, key string) {
+	object.SetAnnotations(keep(object.GetAnnotations(), before.GetAnnotations(), key))
+}
+
+func keep(present, before map[string]string, key string) map[string]string {
+	value := before[key]
+	if value == "" || present[key] != "" {
+		return present
 	}
-	if labels == nil {
-		labels = map[string]string{}
-	}
-	labels[key] = value
-	object.SetLabels(labels)
+	return with(present, map[string]string{key: value})
 }
 
 func addFinalizer(object Object, finalizer string) {

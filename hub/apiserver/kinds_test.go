@@ -390,6 +390,71 @@ func TestSpecAndStatusAreWrittenApart(t *testing.T) {
 	}
 }
 
+func TestOnlyTheHubSaysWhichTokenAttachedACluster(t *testing.T) {
+	ctx := t.Context()
+	users := hub.dynamic.Resource(clusterv1alpha1.SchemeGroupVersion.WithResource("memberclusters"))
+	own := hub.server.Stores.MemberClusters
+	says := func(token string) []byte {
+		return fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, clusterv1alpha1.JoinTokenAnnotation, token)
+	}
+	file := func(name string, annotations map[string]string) *unstructured.Unstructured {
+		object := &unstructured.Unstructured{Object: map[string]any{"apiVersion": clusterv1alpha1.SchemeGroupVersion.String(), "kind": "MemberCluster"}}
+		object.SetName(name)
+		object.SetAnnotations(annotations)
+		return object
+	}
+
+	made, err := users.Create(ctx, file("attached", map[string]string{clusterv1alpha1.JoinTokenAnnotation: "copied", "team": "a"}), metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"team": "a"}, made.GetAnnotations()); diff != "" {
+		t.Errorf("what a user says of a new cluster: %s", diff)
+	}
+	_, err = users.Patch(ctx, "attached", types.MergePatchType, says("stolen"), metav1.PatchOptions{})
+	if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "metadata.annotations[windlass.dev/join-token]: Forbidden: the hub alone writes it: remove it") {
+		t.Errorf("a user says it of a cluster that waits: %v", err)
+	}
+
+	waiting, err := own.Get(ctx, "", "attached")
+	if err != nil {
+		t.Fatal(err)
+	}
+	attached := waiting.DeepCopy()
+	attached.Annotations = with(attached.Annotations, clusterv1alpha1.JoinTokenAnnotation, "first")
+	if _, err := own.Update(ctx, attached); err != nil {
+		t.Fatalf("the hub says it: %v", err)
+	}
+	for _, write := range []struct {
+		reason string
+		do     func() (*unstructured.Unstructured, error)
+	}{
+		{"by a patch", func() (*unstructured.Unstructured, error) {
+			return users.Patch(ctx, "attached", types.MergePatchType, says("stolen"), metav1.PatchOptions{})
+		}},
+		{"by a file", func() (*unstructured.Unstructured, error) {
+			return users.Update(ctx, file("attached", map[string]string{clusterv1alpha1.JoinTokenAnnotation: "stolen"}), metav1.UpdateOptions{})
+		}},
+		{"by server-side apply", func() (*unstructured.Unstructured, error) {
+			return users.Apply(ctx, "attached", file("attached", map[string]string{clusterv1alpha1.JoinTokenAnnotation: "stolen"}), metav1.ApplyOptions{FieldManager: "test", Force: true})
+		}},
+	} {
+		if _, err := write.do(); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), `the hub alone writes it: set it back to "first", or leave it out`) {
+			t.Errorf("a user changes it %s: %v", write.reason, err)
+		}
+	}
+	if _, err := users.Patch(ctx, "attached", types.MergePatchType, says("stolen"), metav1.PatchOptions{}, "status"); err != nil {
+		t.Fatal(err)
+	}
+	replaced, err := users.Update(ctx, file("attached", map[string]string{"team": "b"}), metav1.UpdateOptions{})
+	if err != nil {
+		t.Fatalf("a user's file leaves it out: %v", err)
+	}
+	if diff := cmp.Diff(map[string]string{"team": "b", clusterv1alpha1.JoinTokenAnnotation: "first"}, replaced.GetAnnotations()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestAWriteIsFencedByTheVersionThatItsDecisionRead(t *testing.T) {
 	ctx := t.Context()
 	makeNamespace(t, "fenced")

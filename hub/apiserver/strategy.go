@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -41,14 +42,23 @@ func (s *strategy[T]) AllowCreateOnUpdate(context.Context) bool { return false }
 // AllowUnconditionalUpdate says whether an update may come without a resource version: never from
 // the hub itself, and from others for what people write.
 func (s *strategy[T]) AllowUnconditionalUpdate(ctx context.Context) bool {
-	caller, _ := request.UserFrom(ctx)
-	return s.kind.overwritable && caller != self
+	return s.kind.overwritable && !bySelf(ctx)
 }
 
-// PrepareForCreate drops the status, fills in defaults and begins the count of generations.
-func (s *strategy[T]) PrepareForCreate(_ context.Context, obj runtime.Object) {
+// bySelf says whether the hub itself writes.
+func bySelf(ctx context.Context) bool {
+	caller, _ := request.UserFrom(ctx)
+	return caller == self
+}
+
+// PrepareForCreate drops the status, and what others say in the hub's name, fills in defaults and begins the count of
+// generations. A file that was made of another object may have both.
+func (s *strategy[T]) PrepareForCreate(ctx context.Context, obj runtime.Object) {
 	object := obj.(T)
 	s.kind.clearStatus(object)
+	if s.kind.hubsAnnotation != "" && !bySelf(ctx) {
+		delete(object.GetAnnotations(), s.kind.hubsAnnotation)
+	}
 	legacyscheme.Scheme.Default(object)
 	if s.kind.prepareNew != nil {
 		s.kind.prepareNew(object)
@@ -56,11 +66,14 @@ func (s *strategy[T]) PrepareForCreate(_ context.Context, obj runtime.Object) {
 	object.SetGeneration(1)
 }
 
-// PrepareForUpdate keeps the status and counts a change of the spec.
-func (s *strategy[T]) PrepareForUpdate(_ context.Context, obj, old runtime.Object) {
+// PrepareForUpdate keeps the status, and what the hub has noted if others leave it out, and counts a change of the spec.
+func (s *strategy[T]) PrepareForUpdate(ctx context.Context, obj, old runtime.Object) {
 	object, before := obj.(T), old.(T)
 	sameType(object, before)
 	s.kind.setStatus(object, before)
+	if s.kind.hubsAnnotation != "" && !bySelf(ctx) {
+		keepAnnotation(object, before, s.kind.hubsAnnotation)
+	}
 	legacyscheme.Scheme.Default(object)
 	if s.kind.prepareUpdate != nil {
 		s.kind.prepareUpdate(object, before)
@@ -81,13 +94,31 @@ func (s *strategy[T]) Validate(_ context.Context, obj runtime.Object) field.Erro
 }
 
 // ValidateUpdate refuses what is not valid, or may not be changed.
-func (s *strategy[T]) ValidateUpdate(_ context.Context, obj, old runtime.Object) field.ErrorList {
-	return s.kind.validateUpdate(obj.(T), old.(T))
+func (s *strategy[T]) ValidateUpdate(ctx context.Context, obj, old runtime.Object) field.ErrorList {
+	object, before := obj.(T), old.(T)
+	errs := s.kind.validateUpdate(object, before)
+	if key := s.kind.hubsAnnotation; key != "" && !bySelf(ctx) {
+		errs = append(errs, annotationIsKept(object, before, key)...)
+	}
+	return errs
+}
+
+// annotationIsKept refuses a write of what only the hub can know.
+func annotationIsKept(object, before Object, key string) field.ErrorList {
+	was, is := before.GetAnnotations()[key], object.GetAnnotations()[key]
+	path := field.NewPath("metadata", "annotations").Key(key)
+	switch {
+	case is == was:
+		return nil
+	case was == "":
+		return field.ErrorList{field.Forbidden(path, "the hub alone writes it: remove it")}
+	}
+	return field.ErrorList{field.Forbidden(path, fmt.Sprintf("the hub alone writes it: set it back to %q, or leave it out", was))}
 }
 
 // WarningsOnCreate tells what is valid and has no effect; the hub itself nobody needs to tell.
 func (s *strategy[T]) WarningsOnCreate(ctx context.Context, obj runtime.Object) []string {
-	if caller, _ := request.UserFrom(ctx); s.kind.warnings == nil || caller == self {
+	if s.kind.warnings == nil || bySelf(ctx) {
 		return nil
 	}
 	return s.kind.warnings(obj.(T), s.clusters.exists(ctx))

@@ -10,10 +10,8 @@ import (
 	"windlass.dev/windlass/pkg/identity"
 )
 
-// JoinTokenAnnotation names, on a MemberCluster, the token that attached it last. It is written
-// together with the claim to the name, so that a request which was cut off in the middle is known
-// again, and a token that was overtaken by a later one is too.
-const JoinTokenAnnotation = "windlass.dev/join-token"
+// JoinTokenAnnotation is the API's: there nobody but the hub can write it.
+const JoinTokenAnnotation = clusterv1alpha1.JoinTokenAnnotation
 
 // defaultLifetime is that of a token without an expiration time.
 const defaultLifetime = 15 * time.Minute
@@ -157,8 +155,8 @@ func decideToken(token *windlassv1alpha1.JoinToken, a ask, another string) *iden
 // without a name must not get hold of the labels, taints and works that were meant for another.
 // A token that may rejoin counts as such only when it is bound.
 //
-// The annotation alone proves nothing, since it can be written by others than the hub. A token that has claimed a
-// cluster was bound to a key and to the cluster's name before (see bindToken), and decideToken has found both to be
+// The annotation alone proves nothing: a former hub let everybody write it who may edit MemberClusters. A token that has
+// claimed a cluster was bound to a key and to the cluster's name before (see bindToken), and decideToken has found both to be
 // those of the ask.
 func decideAttached(token *windlassv1alpha1.JoinToken, cluster *clusterv1alpha1.MemberCluster, a ask) ruling {
 	bound := token.Spec.ClusterName != ""

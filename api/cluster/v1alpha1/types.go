@@ -298,6 +298,10 @@ const (
 	TaintTerminating = "cluster.karmada.io/terminating"
 )
 
+// JoinTokenAnnotation names the token that attached a cluster last. The hub alone writes it, together with the claim to the
+// name, so that a request which was cut off in the middle is known again, and a token that was overtaken by a later one is too.
+const JoinTokenAnnotation = "windlass.dev/join-token"
+
 // MaxClusterNameLength bounds the name of a cluster, so that its execution namespace has a valid
 // name too.
 const MaxClusterNameLength = 48
