@@ -210,8 +210,12 @@ func (h *hub) writeAdminKubeconfig() error {
 	if err := os.MkdirAll(h.config.DataDir, 0o700); err != nil {
 		return fmt.Errorf("making the data directory: %w", err)
 	}
-	server := "https://" + net.JoinHostPort(h.config.AdvertiseAddress, strconv.Itoa(h.api.Port()))
-	return h.pki.AdminKubeconfig(h.adminKubeconfig(), server, time.Now())
+	return h.pki.AdminKubeconfig(h.adminKubeconfig(), h.apiURL(), time.Now())
+}
+
+// apiURL is what users dial.
+func (h *hub) apiURL() string {
+	return "https://" + net.JoinHostPort(h.config.AdvertiseAddress, strconv.Itoa(h.api.Port()))
 }
 
 func (h *hub) adminKubeconfig() string { return filepath.Join(h.config.DataDir, "admin.kubeconfig") }
@@ -334,6 +338,7 @@ func (h *hub) serveControllers(ctx context.Context) error {
 	group.Go(func() error { return mgr.Start(ctx) })
 	group.Go(func() error { return link.Run(ctx) })
 	group.Go(func() error { return h.capacity.Run(ctx) })
+	go h.pki.KeepAdminKubeconfig(ctx, h.adminKubeconfig(), h.apiURL(), h.log.With("part", "pki"))
 	if h.handout != nil {
 		go handout.Keep(ctx, *h.handout)
 	}

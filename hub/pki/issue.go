@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -10,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -130,6 +132,23 @@ func (s *Set) AdminKubeconfig(path, server string, now time.Time) error {
 		return fmt.Errorf("writing the kubeconfig %s: %w", path, err)
 	}
 	return replace(path, content)
+}
+
+// KeepAdminKubeconfig does what AdminKubeconfig does once a day, until ctx ends: a hub may run for longer than its
+// administrator's certificate lives. What fails is told in the log and tried again the next day, of which there are renewBefore.
+func (s *Set) KeepAdminKubeconfig(ctx context.Context, path, server string, log *slog.Logger) {
+	daily := time.NewTicker(24 * time.Hour)
+	defer daily.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-daily.C:
+			if err := s.AdminKubeconfig(path, server, time.Now()); err != nil {
+				log.Error("renewing the admin kubeconfig", "error", err)
+			}
+		}
+	}
 }
 
 // adminKubeconfigIsFresh treats a file that it cannot parse as one to replace, and one that it

@@ -1,16 +1,19 @@
 package pki
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -293,6 +296,82 @@ func TestTheAdminKubeconfigIsKeptUntilSomethingChanges(t *testing.T) {
 	if blocks := strings.Count(string(config.AuthInfos["windlass-admin"].ClientCertificateData), "BEGIN CERTIFICATE"); blocks != 1 {
 		t.Errorf("%d certificates are shown with every connection, want the administrator's alone: the API server tries each for every request", blocks)
 	}
+}
+
+func TestTheAdminKubeconfigIsGoodForAsLongAsTheHubRuns(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "admin.kubeconfig")
+	synctest.Test(t, func(t *testing.T) {
+		set, err := LoadOrCreate(filepath.Join(dir, "pki"), time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := set.AdminKubeconfig(path, "https://10.0.0.1:6443", time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		var log strings.Builder
+		go func() {
+			defer close(done)
+			set.KeepAdminKubeconfig(ctx, path, "https://10.0.0.1:6443", slog.New(slog.NewTextHandler(&log, nil)))
+		}()
+		const month = 30 * 24 * time.Hour
+		for range 24 {
+			time.Sleep(month)
+			synctest.Wait()
+			config, err := clientcmd.LoadFromFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			certificate := parse(t, config.AuthInfos["windlass-admin"].ClientCertificateData)
+			if left := time.Until(certificate.NotAfter); left < 2*month {
+				t.Fatalf("on %s %s are left until its certificate ends, and copies of it have to be made anew in that time", time.Now().Format(time.DateOnly), left)
+			}
+			if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+				t.Fatalf("mode %v, %v: want 600", info.Mode(), err)
+			}
+		}
+		cancel()
+		<-done
+		if log.Len() > 0 {
+			t.Error(log.String())
+		}
+	})
+}
+
+func TestAnAdminKubeconfigThatCanNotBeRenewedIsTriedAgainTheNextDay(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "admin.kubeconfig")
+	if err := os.Mkdir(path, 0o700); err != nil { // in its place, it can be neither read nor replaced
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		set, err := LoadOrCreate(filepath.Join(dir, "pki"), time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		var log strings.Builder
+		go func() {
+			defer close(done)
+			set.KeepAdminKubeconfig(ctx, path, "https://10.0.0.1:6443", slog.New(slog.NewTextHandler(&log, nil)))
+		}()
+		time.Sleep(25 * time.Hour)
+		synctest.Wait()
+		if !strings.Contains(log.String(), `msg="renewing the admin kubeconfig"`) {
+			t.Errorf("the log says %q", log.String())
+		}
+		remove(t, dir, "admin.kubeconfig")
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		if _, err := clientcmd.LoadFromFile(path); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		<-done
+	})
 }
 
 func TestTheFrontProxyCertificateIsRenewedInPlace(t *testing.T) {
