@@ -36,6 +36,7 @@ import (
 	windlassv1alpha1 "windlass.dev/windlass/api/windlass/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/hub/apiserver/openapi"
+	"windlass.dev/windlass/hub/pki"
 )
 
 // The hub's kinds join the scheme of the native ones before any option is completed: the store's
@@ -63,7 +64,10 @@ func build(c Config, listener net.Listener) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	parts, err := newConfigs(opts)
+	if err := removeFormerEncryptionConfig(c.PKI); err != nil {
+		return nil, err
+	}
+	parts, err := newEncryptedConfigs(opts, c.PKI)
 	if err != nil {
 		return nil, err
 	}
@@ -114,6 +118,17 @@ func build(c Config, listener net.Listener) (*Server, error) {
 	}
 	stores.Works.Guard(s.namespaceIsActive)
 	return s, nil
+}
+
+// newEncryptedConfigs lends the key of the store for as long as the configurations are made.
+func newEncryptedConfigs(opts options.CompletedOptions, set *pki.Set) (*configs, error) {
+	key, path, err := openEncryptionConfig(set)
+	if err != nil {
+		return nil, err
+	}
+	defer key.Close()
+	opts.Etcd.EncryptionProviderConfigFilepath = path
+	return newConfigs(opts)
 }
 
 // newConfigs is what kube-apiserver's own NewConfig does, with the schemas of the hub's kinds added

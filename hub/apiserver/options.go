@@ -2,7 +2,6 @@ package apiserver
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
@@ -127,9 +126,6 @@ func newOptions(c Config, listener net.Listener, claims *claims) (options.Comple
 	if o.ProxyClientCertFile, o.ProxyClientKeyFile, err = c.PKI.FrontProxyClient(frontProxyName, time.Now()); err != nil {
 		return options.CompletedOptions{}, err
 	}
-	if o.Etcd.EncryptionProviderConfigFilepath, err = writeEncryptionConfig(c.PKI); err != nil {
-		return options.CompletedOptions{}, err
-	}
 	if !usesOIDC(c.Flags) {
 		if o.Authentication.AuthenticationConfigFile, err = writeAuthenticationConfig(c.PKI); err != nil {
 			return options.CompletedOptions{}, err
@@ -218,25 +214,6 @@ func servingHosts(c Config, listening net.IP) []string {
 		hosts = append(hosts, listening.String())
 	}
 	return append(hosts, c.ServingNames...)
-}
-
-// encrypted are the resources that are never written to the store in the clear. There is no
-// provider for reading what is in the clear: they were encrypted from the first start on, and a
-// value that is not was put there by somebody else.
-var encrypted = []string{"secrets", "propagationworks.work.karmada.io", "jointokens.windlass.dev"}
-
-func writeEncryptionConfig(set *pki.Set) (string, error) {
-	return writeConfig(set, "encryption-config.yaml", apiserverconfig.EncryptionConfiguration{
-		TypeMeta: metav1.TypeMeta{APIVersion: apiserverconfig.SchemeGroupVersion.String(), Kind: "EncryptionConfiguration"},
-		Resources: []apiserverconfig.ResourceConfiguration{{
-			Resources: encrypted,
-			Providers: []apiserverconfig.ProviderConfiguration{{
-				Secretbox: &apiserverconfig.SecretboxConfiguration{Keys: []apiserverconfig.Key{{
-					Name: "hub", Secret: base64.StdEncoding.EncodeToString(set.EncryptionKey),
-				}}},
-			}},
-		}},
-	})
 }
 
 // usesOIDC says whether users come by flags for OpenID Connect: the API server takes those or a file. Callers without

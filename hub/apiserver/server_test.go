@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"os"
@@ -189,6 +191,43 @@ func TestWhatIsSecretIsNeverInTheStoreInTheClear(t *testing.T) {
 				t.Errorf("the content can be read: %t", got)
 			}
 		})
+	}
+}
+
+func TestTheKeyOfTheStoreIsNotWrittenBesideIt(t *testing.T) {
+	dir, store, set := newStore(t)
+	set.Derived = filepath.Join(dir, "derived")
+	if err := os.Mkdir(set.Derived, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	key := []byte(base64.StdEncoding.EncodeToString(set.EncryptionKey))
+	former := filepath.Join(set.Derived, "encryption-config.yaml")
+	if err := os.WriteFile(former, key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := apiserver.New(t.Context(), apiserver.Config{Store: store, PKI: set, Listen: "127.0.0.1:0", LogLevel: slog.LevelError}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(former); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what a former hub has written is still there: %v", err)
+	}
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case path == set.Dir:
+			return fs.SkipDir
+		case !entry.Type().IsRegular():
+			return nil
+		}
+		content, err := os.ReadFile(path)
+		if bytes.Contains(content, key) || bytes.Contains(content, set.EncryptionKey) {
+			t.Errorf("the key is in %s", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
