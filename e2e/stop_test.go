@@ -1,21 +1,31 @@
 package e2e
 
 import (
+	"context"
 	"crypto/tls"
+	"encoding/pem"
 	"errors"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/utils/ptr"
 
 	"windlass.dev/windlass/e2e/fleet"
 	"windlass.dev/windlass/hack/cluster"
@@ -43,15 +53,7 @@ func TestAHubThatIsAskedToStopSaysSoAndEndsItsWatches(t *testing.T) {
 	if err := hub.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	config, err := clientcmd.BuildConfigFromFlags("", hub.Kubeconfig())
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	watching, err := client.CoreV1().ConfigMaps("").Watch(t.Context(), metav1.ListOptions{})
+	watching, err := clientOf(t, hub).CoreV1().ConfigMaps("").Watch(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,6 +103,106 @@ func cutOff(t *testing.T, address string) {
 	}
 	_ = raw.(*net.TCPConn).SetLinger(0) // a reset
 	_ = raw.Close()
+}
+
+func TestAHubThatIsAskedToStopWaitsForNoWebhookAndLosesNothingThatItAnswered(t *testing.T) {
+	t.Parallel()
+	f := fleet.Shared(t)
+	hub := newHub(t, f)
+	if err := hub.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	client := clientOf(t, hub)
+	asked := silentWebhook(t, client)
+	var made []string
+	refused := make(chan error, 1)
+	go func() {
+		for { // until the webhook is in effect
+			created, err := client.CoreV1().ConfigMaps("default").Create(context.Background(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "made-"}}, metav1.CreateOptions{})
+			if err != nil {
+				refused <- err
+				return
+			}
+			made = append(made, created.Name)
+		}
+	}()
+	select {
+	case <-asked:
+	case err := <-refused:
+		t.Fatal(err)
+	}
+	if err := hub.Process().Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := hub.Process().Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-refused; apierrors.ReasonForError(err) != metav1.StatusReasonUnknown {
+		t.Errorf("the hub has waited until the webhook's time was over, and answered: %v", err)
+	}
+	code, log := hub.Process().ExitCode(), strings.TrimSpace(hub.Process().Tail(1000))
+	if code != 0 || !strings.Contains(log, "requests to the API that have not come to their end are cut off") || !strings.HasSuffix(log, `msg="the hub has stopped"`) {
+		t.Errorf("it ended with code %d:\n%s", code, log)
+	}
+
+	if err := hub.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	found, err := clientOf(t, hub).CoreV1().ConfigMaps("default").List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range made {
+		if !slices.ContainsFunc(found.Items, func(c corev1.ConfigMap) bool { return c.Name == name }) {
+			t.Errorf("the hub has said that %s was made, and it is gone", name)
+		}
+	}
+}
+
+// clientOf makes a client with all rights.
+func clientOf(t *testing.T, hub *cluster.Hub) kubernetes.Interface {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", hub.Kubeconfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// silentWebhook has a hub ask about new ConfigMaps somebody who never answers, and tells when it was asked first.
+func silentWebhook(t *testing.T, client kubernetes.Interface) (asked <-chan struct{}) {
+	t.Helper()
+	first := make(chan struct{})
+	tell := sync.OnceFunc(func() { close(first) })
+	server := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		tell()
+		<-r.Context().Done()
+	}))
+	t.Cleanup(server.Close)
+	webhook := &admissionv1.ValidatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: "silent"},
+		Webhooks: []admissionv1.ValidatingWebhook{{
+			Name: "silent.example.com", AdmissionReviewVersions: []string{"v1"}, SideEffects: ptr.To(admissionv1.SideEffectClassNone),
+			TimeoutSeconds: ptr.To[int32](30), // as long as there is
+			ClientConfig: admissionv1.WebhookClientConfig{
+				URL:      &server.URL,
+				CABundle: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}),
+			},
+			Rules: []admissionv1.RuleWithOperations{{
+				Operations: []admissionv1.OperationType{admissionv1.Create},
+				Rule:       admissionv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"}},
+			}},
+		}},
+	}
+	if _, err := client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Create(t.Context(), webhook, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return first
 }
 
 func TestAHubThatIsAskedToStopWhileItWaitsForItsStoreStops(t *testing.T) {

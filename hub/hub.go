@@ -76,10 +76,14 @@ func Run(ctx context.Context, config settings.Config, log *slog.Logger) error {
 // storeTimeout bounds the wait for a store that does not answer at the start.
 const storeTimeout = 30 * time.Second
 
+// apiStops bounds how long the API server may take to stop. It lets requests that are under way come to their end, which takes a few
+// seconds; but one that waits for a webhook or for an aggregated API that does not answer would hold it up for a minute.
+const apiStops = 10 * time.Second
+
 // statusGather is how long a binding waits for what else is said of it before it is summed up.
 const statusGather = 5 * time.Millisecond
 
-// hub is a running hub. Its fields are written by open and not after.
+// hub is a running hub. Its fields are written by open and not after, but for the last.
 type hub struct {
 	config  settings.Config
 	log     *slog.Logger
@@ -109,6 +113,9 @@ type hub struct {
 	linkListener net.Listener
 	events       record.EventRecorder
 	stopEvents   func()
+
+	// cutOff is set when the API server was not waited for any longer.
+	cutOff bool
 }
 
 // open makes everything that can fail because of the machine: directories, keys, ports.
@@ -238,7 +245,7 @@ func (h *hub) openHandout() error {
 }
 
 // serve runs all parts. They stop in the reverse order of their start: the link says goodbye to the
-// agents first, the API server ends last, when nobody writes any more.
+// agents first, the API server ends last, when nobody of the hub writes any more.
 func (h *hub) serve(ctx context.Context) error {
 	apiContext, stopAPI := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopAPI()
@@ -271,7 +278,13 @@ func (h *hub) serve(ctx context.Context) error {
 		err = cause
 	}
 	stopAPI()
-	<-apiDone
+	select {
+	case <-apiDone:
+	case <-time.After(apiStops):
+		h.cutOff = true
+		h.log.Warn("requests to the API that have not come to their end are cut off: a webhook or an aggregated API may not answer them", "after", apiStops)
+		return err
+	}
 	if err == nil && apiErr != nil {
 		err = apiErr
 	}
@@ -462,7 +475,9 @@ func (h *hub) close() {
 	if h.storeClient != nil {
 		_ = h.storeClient.Close()
 	}
-	if h.store != nil {
+	// Requests that are cut off may be reading the store, and what reads an etcd that was closed panics. They end with the process, and
+	// so does the store: what was answered is in its log, from which the next process has it.
+	if h.store != nil && !h.cutOff {
 		h.store.Close()
 	}
 }

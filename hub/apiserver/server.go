@@ -31,7 +31,7 @@ import (
 )
 
 const (
-	// shutdownTimeout bounds how long a stopping server waits for requests that are under way.
+	// shutdownTimeout bounds how long a stopping server waits for connections to end.
 	shutdownTimeout = 3 * time.Second
 	// watchesEnd bounds how long it waits for watches, which are told to end at once.
 	watchesEnd = time.Second
@@ -212,8 +212,9 @@ func (s *Server) Handle(path string, handler http.Handler) {
 	s.aggregator.GenericAPIServer.Handler.NonGoRestfulMux.Handle(path, handler)
 }
 
-// Run serves until ctx is cancelled, then finishes the requests that are under way (at most for a
-// few seconds) and returns nil. The store must outlive it. It may be called once.
+// Run serves until ctx is cancelled, then finishes the requests that are under way and returns nil. Nearly all of them take
+// less than a few seconds; one that waits for somebody who does not answer may take as long as requests may take, which is a
+// minute. The store must outlive it. It may be called once.
 func (s *Server) Run(ctx context.Context) error {
 	prepared, err := s.aggregator.PrepareRun()
 	if err != nil {
