@@ -57,6 +57,9 @@ func (l *Link) attempt(ctx context.Context) outcome {
 		// In TLS 1.3 a server refuses a certificate only after the client's handshake is done.
 		return l.classify(end.err, conn)
 	}
+	if end.verdict == Reenrol && c.ended.Reason == linkv1.GoodbyeReason_GOODBYE_REASON_CERTIFICATE_EXPIRED {
+		return l.judgeExpiry(end, end.err, conn)
+	}
 	return end
 }
 
@@ -68,16 +71,16 @@ func (l *Link) connect(ctx context.Context) (*observedConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dialling the hub at %s: %w", l.config.Address, err)
 	}
-	conn := tls.Client(raw, l.config.TLS)
+	conn := observe(raw, l.config.TLS)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
-		return &observedConn{Conn: conn}, fmt.Errorf("TLS with the hub at %s: %w", l.config.Address, err)
+		return conn, fmt.Errorf("TLS with the hub at %s: %w", l.config.Address, err)
 	}
 	if p := conn.ConnectionState().NegotiatedProtocol; p != "h2" {
 		_ = raw.Close()
-		return &observedConn{Conn: conn}, fmt.Errorf("%s answers TLS but does not speak the link's protocol (ALPN h2): it may be another port, or a proxy that ends TLS", l.config.Address)
+		return conn, fmt.Errorf("%s answers TLS but does not speak the link's protocol (ALPN h2): it may be another port, or a proxy that ends TLS", l.config.Address)
 	}
-	return &observedConn{Conn: conn}, nil
+	return conn, nil
 }
 
 // receiveWindow bounds what the hub may have sent and this agent not read: half a second away from its hub it gets 2 MB/s.
@@ -119,7 +122,12 @@ func (l *Link) classify(err error, conn *observedConn) outcome {
 		presented = conn.Conn.ConnectionState().PeerCertificates
 	}
 	if refusal := refusedCertificate(cause); refusal != "" && conn.authenticated() {
-		return outcome{verdict: Reenrol, err: fmt.Errorf("the hub at %s does not accept this agent's certificate (%s): give the agent a new join token, made with windlass token create --rejoin", l.config.Address, refusal)}
+		refused := fmt.Errorf("the hub at %s does not accept this agent's certificate (%s)", l.config.Address, refusal)
+		end := outcome{verdict: Reenrol, err: fmt.Errorf("%w: give the agent a new join token, made with windlass token create --rejoin", refused)}
+		if refusal == expiredCertificate {
+			return l.judgeExpiry(end, refused, conn)
+		}
+		return end
 	}
 	// A status of gRPC decides nothing: gRPC makes one of the answer of any HTTP server. What a hub refuses it says in a
 	// goodbye.
@@ -143,6 +151,9 @@ func (c *observedConn) authenticated() bool {
 	return c != nil && c.Conn.ConnectionState().HandshakeComplete
 }
 
+// expiredCertificate is the alert for a certificate that has ended, and for one that has not begun.
+const expiredCertificate = "expired certificate"
+
 // refusedCertificate recognises the alert with which a TLS peer refuses our certificate; empty for everything else. The
 // standard library gives alerts no type, but their texts are those of the standard.
 func refusedCertificate(err error) string {
@@ -150,12 +161,35 @@ func refusedCertificate(err error) string {
 	if !errors.As(err, &remote) || remote.Op != "remote error" {
 		return ""
 	}
-	for _, alert := range []string{"expired certificate", "bad certificate", "unknown certificate authority", "revoked certificate", "certificate required", "unknown certificate"} {
+	for _, alert := range []string{expiredCertificate, "bad certificate", "unknown certificate authority", "revoked certificate", "certificate required", "unknown certificate"} {
 		if strings.Contains(remote.Err.Error(), alert) {
 			return alert
 		}
 	}
 	return ""
+}
+
+// judgeExpiry decides what follows when the hub says that this agent's certificate has ended, or has not begun. Whether that
+// is so depends on the hub's clock, and a hub whose clock is wrong for a while, as a machine's is before it has asked for the
+// time, says it to all agents at once. An identity is given up for good, so it counts only if this machine's clock agrees.
+func (l *Link) judgeExpiry(end outcome, said error, conn *observedConn) outcome {
+	now := l.now()
+	if conn.shown == nil || now.After(conn.shown.NotAfter) {
+		return end
+	}
+	end.verdict = Retry
+	end.err = fmt.Errorf("%w; but this machine's clock says %s, and the certificate is valid from %s until %s: the clock of the hub or of this machine is wrong. "+
+		"Compare what date -u says on both and set the wrong one right; the agent keeps its identity and tries again by itself",
+		said, now.UTC().Format(time.RFC3339), conn.shown.NotBefore.UTC().Format(time.RFC3339), conn.shown.NotAfter.UTC().Format(time.RFC3339))
+	return end
+}
+
+// now is the time by the clock that the hub's certificate is judged by.
+func (l *Link) now() time.Time {
+	if l.config.TLS.Time != nil {
+		return l.config.TLS.Time()
+	}
+	return time.Now()
 }
 
 // verdictOf decides what follows from a goodbye.
@@ -186,8 +220,28 @@ func verdictOf(e session.End, lasted time.Duration) outcome {
 // observedConn remembers why reading has failed: gRPC turns errors into text.
 type observedConn struct {
 	*tls.Conn
+	// shown is this agent's certificate in the handshake: by now there may be a renewed one.
+	shown *x509.Certificate
+
 	mu  sync.Mutex
 	err error
+}
+
+// observe makes the client's side of TLS over a connection.
+func observe(raw net.Conn, settings *tls.Config) *observedConn {
+	c := &observedConn{}
+	observed := settings.Clone()
+	if ask := settings.GetClientCertificate; ask != nil {
+		observed.GetClientCertificate = func(request *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			own, err := ask(request)
+			if err == nil && len(own.Certificate) > 0 {
+				c.shown, err = x509.ParseCertificate(own.Certificate[0])
+			}
+			return own, err
+		}
+	}
+	c.Conn = tls.Client(raw, observed)
+	return c
 }
 
 func (c *observedConn) Read(p []byte) (int, error) {

@@ -3,6 +3,7 @@ package linktest
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -408,6 +409,93 @@ func TestAgentsThatMayNotComeInAreToldWhatToDo(t *testing.T) {
 				}
 			case <-time.After(generous):
 				t.Errorf("%s: the agent goes on trying; its problem is %q", c.reason, a.link.Status().Problem)
+			}
+		})
+	}
+}
+
+func TestACertificateThatHasEndedByTheHubsClockAloneIsNotGivenUp(t *testing.T) {
+	ahead := func(wrong *atomic.Bool) func(*hublink.Config) {
+		return func(c *hublink.Config) {
+			recognise := c.Authenticate
+			c.Authenticate = func(certificate *x509.Certificate) (string, string, error) {
+				if wrong.Load() {
+					return "", "", &hublink.Refusal{Reason: linkv1.GoodbyeReason_GOODBYE_REASON_CERTIFICATE_EXPIRED, Message: "it is another year on the hub"}
+				}
+				return recognise(certificate)
+			}
+		}
+	}
+	cases := map[string]struct {
+		reason   string
+		identity func(h *hub) *identity
+		hub      func(wrong *atomic.Bool) func(*hublink.Config)
+		// behind is how far this machine's clock is behind while it is wrong.
+		behind time.Duration
+		says   []string
+		// then is what follows when the clock is right.
+		then func(t *testing.T, a *agent)
+	}{
+		"the hub's clock is behind": {
+			reason:   "the certificate begins later, and TLS has one alert for that and for one that has ended",
+			identity: func(h *hub) *identity { return h.issueFrom("eu", time.Hour, 2*time.Hour) },
+			says:     []string{"does not accept this agent's certificate (expired certificate)"},
+		},
+		"this machine's clock is behind": {
+			reason:   "which of the two is wrong the agent can't know",
+			identity: func(h *hub) *identity { return h.issue("eu", -time.Minute) }, behind: 2 * time.Minute,
+			says: []string{"does not accept this agent's certificate (expired certificate)"},
+			then: func(t *testing.T, a *agent) {
+				select {
+				case err := <-a.ended:
+					stopped := &agentlink.Stopped{}
+					if !errors.As(err, &stopped) || stopped.Verdict != agentlink.Reenrol || !strings.Contains(err.Error(), "--rejoin") {
+						t.Errorf("when both clocks say that the certificate has ended, the agent ends with %v", err)
+					}
+				case <-time.After(generous):
+					t.Errorf("when both clocks say that the certificate has ended, the agent goes on trying; its problem is %q", a.link.Status().Problem)
+				}
+			},
+		},
+		"the hub's clock is ahead": {
+			reason:   "it looks at the certificate once more after TLS",
+			identity: func(h *hub) *identity { return h.issue("eu", time.Hour) }, hub: ahead,
+			says: []string{"it is another year on the hub"},
+			then: func(t *testing.T, a *agent) { eventually(t, "the agent is in", a.synchronised) },
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			var wrong atomic.Bool
+			wrong.Store(true)
+			h := newHub(t, func(config *hublink.Config) {
+				quickly(config)
+				if c.hub != nil {
+					c.hub(&wrong)(config)
+				}
+			})
+			a := h.newAgent(c.identity(h), func(config *agentlink.Config) {
+				config.TLS.Time = func() time.Time {
+					if wrong.Load() {
+						return time.Now().Add(-c.behind)
+					}
+					return time.Now()
+				}
+			})
+			eventually(t, "the agent says that a clock is wrong", func() bool {
+				select {
+				case err := <-a.ended:
+					t.Fatalf("%s: the agent gives its identity up: %v", c.reason, err)
+				default:
+				}
+				problem := a.link.Status().Problem
+				return !slices.ContainsFunc(append(c.says, "this machine's clock says ", "date -u", "tries again by itself"), func(says string) bool {
+					return !strings.Contains(problem, says)
+				})
+			})
+			wrong.Store(false)
+			if c.then != nil {
+				c.then(t, a)
 			}
 		})
 	}

@@ -80,8 +80,12 @@ func (a *authority) pool() *x509.CertPool {
 }
 
 func (a *authority) issue(name string, notAfter time.Time, public any) ([]byte, error) {
+	return a.issueFrom(name, time.Now().Add(-time.Hour), notAfter, public)
+}
+
+func (a *authority) issueFrom(name string, notBefore, notAfter time.Time, public any) ([]byte, error) {
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: notAfter,
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, NotBefore: notBefore, NotAfter: notAfter,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}, DNSNames: []string{"hub.test"},
 	}
 	return x509.CreateCertificate(rand.Reader, template, a.certificate, public, a.key)
@@ -184,8 +188,14 @@ func (h *hub) authenticate(c *x509.Certificate) (string, string, error) {
 
 func (h *hub) issue(cluster string, lifetime time.Duration) *identity {
 	h.t.Helper()
+	return h.issueFrom(cluster, -time.Hour, lifetime)
+}
+
+// issueFrom issues a certificate that begins and ends so long after now.
+func (h *hub) issueFrom(cluster string, begins, ends time.Duration) *identity {
+	h.t.Helper()
 	i := newIdentity()
-	der, err := h.agents.issue(cluster, time.Now().Add(lifetime), i.key.Public())
+	der, err := h.agents.issueFrom(cluster, time.Now().Add(begins), time.Now().Add(ends), i.key.Public())
 	if err != nil {
 		h.t.Fatal(err)
 	}
