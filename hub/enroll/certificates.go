@@ -15,8 +15,9 @@ import (
 
 // Authenticate says which cluster's agent a certificate belongs to. It reads the store, so that a
 // certificate which was revoked a moment ago is refused by every hub process. A refusal is an
-// *identity.Refusal with one of the certificate codes or CodeClusterRemoved; any other error means
-// that the store could not be asked.
+// *identity.Refusal with one of the certificate codes or CodeClusterRemoved: the agent gives its
+// identity up. Any other error means that the store could not be asked, or that it does not tell two
+// clusters apart, which a person can mend: the agent comes back.
 //
 // A cluster has at most two certificates at a time: the recorded one and the one it was renewed
 // from. One that ends later than the recorded one is accepted too: the authority issues nothing
@@ -42,7 +43,7 @@ func (s *Server) authenticate(ctx context.Context, certificate *x509.Certificate
 	if err != nil {
 		return nil, refuse(identity.CodeCertificateInvalid, "%v", err)
 	}
-	cluster, err := s.clusterByID(ctx, id)
+	cluster, err := s.clusterOf(ctx, certificate, id)
 	if err != nil {
 		return nil, err
 	}
@@ -81,21 +82,29 @@ func accepted(cluster *clusterv1alpha1.MemberCluster, certificate *x509.Certific
 	if agent == nil || agent.CertificateSerial == "" {
 		return false
 	}
-	serial := identity.SerialText(certificate)
-	return serial == agent.CertificateSerial || serial == agent.PreviousCertificateSerial ||
+	return records(cluster, certificate) ||
 		(agent.CertificateExpiresAt != nil && certificate.NotAfter.After(agent.CertificateExpiresAt.Time))
 }
 
-// clusterByID returns nil when no cluster has the id. It remembers names, and reads the one cluster
-// from the store every time. All clusters are read only when nobody knows the name: of a thousand agents
-// that come back to a new process each would read a thousand.
-func (s *Server) clusterByID(ctx context.Context, id string) (*clusterv1alpha1.MemberCluster, error) {
+// records says whether the certificate was issued to the agent of this very cluster.
+func records(cluster *clusterv1alpha1.MemberCluster, certificate *x509.Certificate) bool {
+	agent, serial := cluster.Status.Agent, identity.SerialText(certificate)
+	return agent != nil && (serial == agent.CertificateSerial || serial == agent.PreviousCertificateSerial)
+}
+
+// clusterOf finds the cluster with the id in a certificate, and returns nil when there is none. It remembers names, and
+// reads the one cluster from the store every time. All clusters are read only when nobody knows the name: of a thousand
+// agents that come back to a new process each would read a thousand.
+//
+// A name that is remembered may be that of a copy, which has the same id: it counts only for a cluster that records the
+// certificate.
+func (s *Server) clusterOf(ctx context.Context, certificate *x509.Certificate, id string) (*clusterv1alpha1.MemberCluster, error) {
 	if name, ok := s.names.Load(id); ok {
 		cluster, err := s.findCluster(ctx, name.(string))
 		if err != nil {
 			return nil, err
 		}
-		if cluster != nil && cluster.Spec.ID == id {
+		if cluster != nil && cluster.Spec.ID == id && records(cluster, certificate) {
 			return cluster, nil
 		}
 		s.names.Delete(id)
@@ -104,13 +113,13 @@ func (s *Server) clusterByID(ctx context.Context, id string) (*clusterv1alpha1.M
 	if err != nil {
 		return nil, err
 	}
-	if found, err := s.only(clusters, id); found != nil || err != nil {
+	if found, err := s.only(clusters, certificate, id); found != nil || err != nil {
 		return found, err
 	}
 	if clusters, err = s.Clusters.List(ctx); err != nil {
 		return nil, fmt.Errorf("looking for the cluster with id %s: %w", id, err)
 	}
-	return s.only(clusters, id)
+	return s.only(clusters, certificate, id)
 }
 
 // read reads clusters, without those that are not there any more.
@@ -128,9 +137,10 @@ func (s *Server) read(ctx context.Context, names []string) ([]*clusterv1alpha1.M
 	return clusters, nil
 }
 
-// only finds the one cluster with an id, and remembers the names of all. It refuses when there are two.
-func (s *Server) only(clusters []*clusterv1alpha1.MemberCluster, id string) (*clusterv1alpha1.MemberCluster, error) {
-	var found *clusterv1alpha1.MemberCluster
+// only finds the one cluster with an id, and remembers the names of all. Of several, one is the original and the others
+// were made of its YAML: it is the one that records the certificate.
+func (s *Server) only(clusters []*clusterv1alpha1.MemberCluster, certificate *x509.Certificate, id string) (*clusterv1alpha1.MemberCluster, error) {
+	var alike, recording []*clusterv1alpha1.MemberCluster
 	for _, cluster := range clusters {
 		if cluster.Spec.ID == "" {
 			continue
@@ -139,12 +149,37 @@ func (s *Server) only(clusters []*clusterv1alpha1.MemberCluster, id string) (*cl
 		if cluster.Spec.ID != id {
 			continue
 		}
-		if found != nil {
-			return nil, refuse(identity.CodeCertificateInvalid, "the MemberClusters %q and %q have the same spec.id; delete the one that is a copy", found.Name, cluster.Name)
+		alike = append(alike, cluster)
+		if records(cluster, certificate) {
+			recording = append(recording, cluster)
 		}
-		found = cluster
 	}
-	return found, nil
+	switch {
+	case len(recording) == 1:
+		s.names.Store(id, recording[0].Name)
+		return recording[0], nil
+	case len(alike) > 1:
+		return nil, s.tellCopy(alike)
+	case len(alike) == 1:
+		return alike[0], nil
+	}
+	return nil, nil
+}
+
+// tellCopy says of clusters with one id that one of them has to go. It is no refusal: the agent would give its identity up,
+// and be lost when the copy is gone.
+func (s *Server) tellCopy(alike []*clusterv1alpha1.MemberCluster) error {
+	err := errors.New(copied(alike[0], alike[1]))
+	for _, cluster := range alike {
+		s.Recorder.Event(cluster, corev1.EventTypeWarning, string(identity.CodeClusterIDCopied), "turned an agent away, which comes back: "+err.Error())
+	}
+	return err
+}
+
+// copied says that two clusters have one id, and what to do.
+func copied(a, b *clusterv1alpha1.MemberCluster) string {
+	return fmt.Sprintf("the MemberClusters %q and %q have the same spec.id, so one of them was made from the YAML of the other: "+
+		"delete the copy, and make it anew without spec.id if it is to be a cluster of its own", a.Name, b.Name)
 }
 
 // Renew issues the next certificate to the agent that presented this one, for the key in a PKCS #10

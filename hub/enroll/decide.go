@@ -24,6 +24,8 @@ type ask struct {
 	keyHash       string
 	clusterName   string
 	kubeSystemUID string
+	// twin is another cluster with the id of the one that is asked for; nil for none.
+	twin *clusterv1alpha1.MemberCluster
 	// isHub is true when the cluster that asks is the hub's own API.
 	isHub bool
 	now   time.Time
@@ -73,6 +75,10 @@ func decide(token *windlassv1alpha1.JoinToken, cluster *clusterv1alpha1.MemberCl
 	if r.refusal == nil && a.isHub {
 		return ruling{refusal: refuse(identity.CodeClusterIsTheHub,
 			"the kubeconfig of this agent is that of the hub itself, which can't be a member of its own: give the agent the kubeconfig (or the context of it) of the cluster that is to join as %q", a.clusterName)}
+	}
+	if r.refusal == nil && a.twin != nil {
+		// A certificate for an id that two have would be worth something for either.
+		return ruling{about: cluster, refusal: refuse(identity.CodeClusterIDCopied, "%s", copied(cluster, a.twin))}
 	}
 	if r.refusal != nil || cluster != nil && joined(cluster) {
 		return r

@@ -245,6 +245,15 @@ func (h *hub) cluster(t testing.TB, name string) *clusterv1alpha1.MemberCluster 
 	return cluster
 }
 
+// copyCluster does what applying the YAML of a cluster under another name does: the spec comes along, and the status does not.
+func (h *hub) copyCluster(t testing.TB, name, to string) {
+	t.Helper()
+	original := h.cluster(t, name)
+	if _, err := h.clusters.Create(t.Context(), &clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: to}, Spec: original.Spec}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestATokenAloneMakesTheCluster(t *testing.T) {
 	h := newHub(t)
 	key := newKey(t)
@@ -582,6 +591,15 @@ func TestRefusals(t *testing.T) {
 				return request(t, h.token(t, bound("edge-2")), newKey(t), named("edge-2"))
 			},
 			code: identity.CodeClusterHasAnotherName, says: `to attach the cluster as "edge-2" instead, delete the MemberCluster edge-1 on the hub first`, event: "MemberCluster/edge-1 ClusterHasAnotherName",
+		},
+		{
+			reason: "a cluster that was made from the YAML of another",
+			prepare: func(t *testing.T, h *hub) identity.EnrollRequest {
+				h.enrolled(t, request(t, h.token(t), newKey(t)))
+				h.copyCluster(t, "edge-1", "edge-2")
+				return request(t, h.token(t, bound("edge-2")), newKey(t), named("edge-2"), ofCluster("other"))
+			},
+			code: identity.CodeClusterIDCopied, says: `"edge-2" and "edge-1" have the same spec.id`, event: "MemberCluster/edge-2 ClusterIDCopied",
 		},
 		{
 			reason: "the hub itself",
@@ -1116,17 +1134,51 @@ func TestAnAgentIsFoundThatTheCacheDoesNotKnow(t *testing.T) {
 	}
 }
 
-func TestACopiedClusterIdIsRefusedAndNamed(t *testing.T) {
+func TestTheAgentOfAClusterThatWasCopiedIsThatOfTheOriginal(t *testing.T) {
+	for _, test := range []struct {
+		reason string
+		knows  func(h *hub, id string)
+	}{
+		{"this process has seen the agent before", func(*hub, string) {}},
+		{"it comes to another process", func(h *hub, _ string) { h.names.Clear() }},
+		{"what is remembered is the name of the copy", func(h *hub, id string) { h.names.Store(id, "copy") }},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			h := newHub(t)
+			_, certificate := h.enrolled(t, request(t, h.token(t), newKey(t)))
+			h.copyCluster(t, "edge-1", "copy")
+			test.knows(h, h.cluster(t, "edge-1").Spec.ID)
+			if name, _, err := h.Authenticate(t.Context(), certificate); err != nil || name != "edge-1" {
+				t.Errorf("it is taken for that of %q: %v", name, err)
+			}
+		})
+	}
+}
+
+func TestAnAgentOfTwoClustersWithOneIdIsTurnedAwayUntilOneOfThemIsGone(t *testing.T) {
 	h := newHub(t)
 	_, certificate := h.enrolled(t, request(t, h.token(t), newKey(t)))
-	copied := h.cluster(t, "edge-1")
+	copied := h.cluster(t, "edge-1") // with its status, so that nobody can know which is the original
 	copied.Name = "copy"
 	if _, err := h.clusters.Create(t.Context(), copied); err != nil {
 		t.Fatal(err)
 	}
 	h.names.Clear()
-	if err := wantRefused(t, h, certificate, identity.CodeCertificateInvalid); !strings.Contains(err.Error(), `"copy" and "edge-1"`) {
-		t.Error(err)
+	_, _, err := h.Authenticate(t.Context(), certificate)
+	var refusal *identity.Refusal
+	if err == nil || errors.As(err, &refusal) || !strings.Contains(err.Error(), `"copy" and "edge-1" have the same spec.id`) {
+		t.Errorf("error %v: a refusal would have the agent give its identity up", err)
+	}
+	var about []string
+	for _, event := range h.events.Events() {
+		about = append(about, event.About+" "+event.Reason)
+	}
+	if diff := cmp.Diff([]string{"MemberCluster/copy ClusterIDCopied", "MemberCluster/edge-1 ClusterIDCopied"}, about); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	h.clusters.Delete("copy")
+	if name, _, err := h.Authenticate(t.Context(), certificate); err != nil || name != "edge-1" {
+		t.Errorf("when the copy is gone it is that of %q: %v", name, err)
 	}
 }
 

@@ -172,7 +172,7 @@ func statusOf(code identity.Code) int {
 		return http.StatusUnauthorized
 	case identity.CodeTokenExpired, identity.CodeTokenUsed, identity.CodeTokenForAnotherCluster:
 		return http.StatusForbidden
-	case identity.CodeClusterWaitsForToken, identity.CodeClusterNameTaken, identity.CodeClusterAlreadyJoined, identity.CodeClusterHasAnotherName, identity.CodeClusterIsTheHub, identity.CodeClusterRemoved:
+	case identity.CodeClusterWaitsForToken, identity.CodeClusterNameTaken, identity.CodeClusterAlreadyJoined, identity.CodeClusterHasAnotherName, identity.CodeClusterIsTheHub, identity.CodeClusterIDCopied, identity.CodeClusterRemoved:
 		return http.StatusConflict
 	case identity.CodeRequestTooLarge:
 		return http.StatusRequestEntityTooLarge

@@ -114,12 +114,16 @@ func (s *Server) redeemOnce(ctx context.Context, a application) (*grant, error) 
 	if err != nil {
 		return nil, err
 	}
+	twin, err := s.twinOf(ctx, cluster)
+	if err != nil {
+		return nil, err
+	}
 	isHub, err := s.IsHub(ctx, a.KubeSystemUID)
 	if err != nil {
 		return nil, fmt.Errorf("reading whether the agent's cluster is the hub itself: %w", err)
 	}
 	now := s.Now()
-	r := decide(token, cluster, known, ask{keyHash: a.keyHash, clusterName: a.ClusterName, kubeSystemUID: a.KubeSystemUID, isHub: isHub, now: now})
+	r := decide(token, cluster, known, ask{keyHash: a.keyHash, clusterName: a.ClusterName, kubeSystemUID: a.KubeSystemUID, twin: twin, isHub: isHub, now: now})
 	if r.refusal != nil {
 		if err := s.unchanged(ctx, token); err != nil {
 			return nil, err
@@ -209,6 +213,23 @@ func (s *Server) attachedIn(ctx context.Context, kubeSystemUID string) ([]*clust
 		names = append(names, last.(string))
 	}
 	return s.read(ctx, names)
+}
+
+// twinOf finds another cluster with the same id, which whoever applies the YAML of a cluster under another name has made.
+func (s *Server) twinOf(ctx context.Context, cluster *clusterv1alpha1.MemberCluster) (*clusterv1alpha1.MemberCluster, error) {
+	if cluster == nil || cluster.Spec.ID == "" {
+		return nil, nil
+	}
+	alike, err := s.read(ctx, s.Clusters.WithID(cluster.Spec.ID))
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range alike {
+		if other.Name != cluster.Name && other.Spec.ID == cluster.Spec.ID {
+			return other, nil
+		}
+	}
+	return nil, nil
 }
 
 // bindToken makes the token this key's, for this cluster. It comes before anything is written about

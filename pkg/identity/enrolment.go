@@ -57,6 +57,7 @@ const (
 	CodeClusterAlreadyJoined   Code = "ClusterAlreadyJoined"
 	CodeClusterHasAnotherName  Code = "ClusterHasAnotherName"
 	CodeClusterIsTheHub        Code = "ClusterIsTheHub"
+	CodeClusterIDCopied        Code = "ClusterIDCopied"
 	CodeClusterRemoved         Code = "ClusterRemoved"
 	CodeInvalidRequest         Code = "InvalidRequest"
 	CodeRequestTooLarge        Code = "RequestTooLarge"
