@@ -376,34 +376,40 @@ var ErrUnknownQuestion = errors.New("its agent does not know this question; upgr
 
 // Ask puts a question to a member's agent and waits for the answer.
 func (s *Server) Ask(ctx context.Context, cluster, kind string, body []byte) (*linkv1.Answer, error) {
-	current := s.members.current(cluster)
-	if current == nil {
-		return nil, ErrNotConnected
+	a, err := s.members.current(cluster).ask(ctx, kind, body)
+	if err != nil && !errors.Is(err, ErrNotConnected) {
+		return nil, fmt.Errorf("asking cluster %s for %s: %w", cluster, kind, err)
 	}
+	return a, err
+}
+
+// ask puts a question to the agent of one session, nil for none, and to no other: a session that takes its place meanwhile
+// has a loop and questions of its own.
+func (st *stream) ask(ctx context.Context, kind string, body []byte) (*linkv1.Answer, error) {
 	answer := make(chan *linkv1.Answer, 1)
 	var id uint64
-	err := s.within(ctx, cluster, func(m *session.Hub) error {
-		id = current.expect(answer)
+	err := st.within(ctx, func(m *session.Hub) error {
+		id = st.expect(answer)
 		m.Tell(&linkv1.FromHub{Message: &linkv1.FromHub_Question{Question: &linkv1.Question{Id: id, Kind: kind, Body: body}}})
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("asking cluster %s for %s: %w", cluster, kind, err)
+		return nil, err
 	}
-	defer current.post(func(*session.Hub, time.Time) { delete(current.questions, id) })
+	defer st.post(func(*session.Hub, time.Time) { delete(st.questions, id) })
 	select {
 	case a := <-answer:
 		if a.GetUnknownKind() {
-			return nil, fmt.Errorf("asking cluster %s for %s: %w", cluster, kind, ErrUnknownQuestion)
+			return nil, ErrUnknownQuestion
 		}
 		if a.GetError() != "" {
-			return nil, fmt.Errorf("asking cluster %s for %s: %s", cluster, kind, a.GetError())
+			return nil, errors.New(a.GetError())
 		}
 		return a, nil
-	case <-current.done:
+	case <-st.done:
 		return nil, ErrNotConnected
 	case <-ctx.Done():
-		return nil, fmt.Errorf("asking cluster %s for %s: %w", cluster, kind, ctx.Err())
+		return nil, ctx.Err()
 	}
 }
 
