@@ -45,7 +45,7 @@ func (st *stream) carryOut(effects []session.HubEffect) {
 		case session.CapacityGrown:
 			st.server.config.Grown(st.cluster)
 		case session.RenewalWanted:
-			go st.renew(e.Request)
+			st.beginRenewal(e.Request)
 		case session.Entered:
 			st.entered(e.State)
 		case session.Remarked:
@@ -178,6 +178,26 @@ func (st *stream) leaveRestore() {
 	})
 }
 
+// beginRenewal has one renewal under way at a time: each holds its request and waits for the store, and an agent can ask
+// faster than the store answers. Runs in the loop.
+func (st *stream) beginRenewal(request *linkv1.RenewalRequest) {
+	if st.renewing {
+		st.enqueue(renewalAnswered(&linkv1.RenewalAnswer{
+			Error: "another renewal of this agent's certificate is under way", RetryAfter: durationpb.New(renewalRetry),
+		}))
+		return
+	}
+	st.renewing = true
+	go st.renew(request)
+}
+
+// renewalRetry is how long an agent waits whose certificate was not renewed.
+const renewalRetry = 10 * time.Minute
+
+func renewalAnswered(answer *linkv1.RenewalAnswer) *linkv1.FromHub {
+	return &linkv1.FromHub{Message: &linkv1.FromHub_Renewal{Renewal: answer}}
+}
+
 func (st *stream) renew(request *linkv1.RenewalRequest) {
 	ctx, cancel := context.WithTimeout(st.rpc.Context(), admitTimeout)
 	defer cancel()
@@ -185,13 +205,14 @@ func (st *stream) renew(request *linkv1.RenewalRequest) {
 	chain, err := st.server.config.Renewer.Renew(ctx, st.presented, request.GetCertificateRequest())
 	if err != nil {
 		st.server.log.Warn("A member's certificate could not be renewed.", "cluster", st.cluster, "error", err)
-		answer.Error, answer.RetryAfter = err.Error(), durationpb.New(10*time.Minute)
+		answer.Error, answer.RetryAfter = err.Error(), durationpb.New(renewalRetry)
 	} else {
 		st.server.log.Info("A member's certificate was renewed.", "cluster", st.cluster)
 		answer.Certificates = chain
 	}
 	st.post(func(m *session.Hub, _ time.Time) {
-		m.Tell(&linkv1.FromHub{Message: &linkv1.FromHub_Renewal{Renewal: answer}})
+		st.renewing = false
+		m.Tell(renewalAnswered(answer))
 	})
 }
 

@@ -44,6 +44,7 @@ type stream struct {
 	ended       *session.End
 	questions   map[uint64]chan<- *linkv1.Answer
 	lastAsked   uint64
+	renewing    bool
 }
 
 // An event is something that happened elsewhere and concerns the machine.

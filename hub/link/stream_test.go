@@ -2,9 +2,11 @@ package link
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	linkv1 "windlass.dev/windlass/api/link/v1"
@@ -58,4 +60,47 @@ func TestAQuestionIsPutInTheSessionThatWasFoundAndInNoOther(t *testing.T) {
 	if err := <-asked; !errors.Is(err, ErrNotConnected) {
 		t.Errorf("the session ends, and the answer is %v", err)
 	}
+}
+
+// slowRenewer has renewals wait until it is told to go on.
+type slowRenewer struct {
+	begun int
+	goOn  chan struct{}
+}
+
+func (r *slowRenewer) Renew(context.Context, *x509.Certificate, []byte) ([][]byte, error) {
+	r.begun++
+	<-r.goOn
+	return [][]byte{{1}}, nil
+}
+
+func TestOfOneAgentOneRenewalIsUnderWayAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		renewer := &slowRenewer{goOn: make(chan struct{})}
+		st := serverOf(Config{Renewer: renewer}).open(t, 1)
+		var answers []*linkv1.RenewalAnswer
+		st.out = newOutbox(10, func(m *linkv1.FromHub) bool { answers = append(answers, m.GetRenewal()); return true })
+		asks := []session.HubEffect{session.RenewalWanted{Request: &linkv1.RenewalRequest{}}}
+		for range 3 {
+			st.carryOut(asks)
+		}
+		synctest.Wait()
+		if renewer.begun != 1 || len(answers) != 2 {
+			t.Fatalf("of three requests %d are under way and %d answered, want 1 and 2", renewer.begun, len(answers))
+		}
+		for _, answer := range answers {
+			if answer.GetError() == "" || answer.GetRetryAfter().AsDuration() <= 0 {
+				t.Errorf("one that has to wait is answered %v", answer)
+			}
+		}
+		renewer.goOn <- struct{}{}
+		(<-st.inbox)(&session.Hub{}, time.Now())
+		st.carryOut(asks)
+		synctest.Wait()
+		if renewer.begun != 2 {
+			t.Error("after the first renewal no other can begin")
+		}
+		close(st.done)
+		renewer.goOn <- struct{}{}
+	})
 }
