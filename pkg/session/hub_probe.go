@@ -38,6 +38,13 @@ func (h *Hub) askProbe(buckets []uint32) {
 	}}})
 }
 
+// What an agent may say of one work, so that the bound on their number is one on memory. A key is the name of an object of
+// the API, a UID is 36 bytes long and a hash 16.
+const (
+	mostNameBytes = 253
+	mostHashBytes = 64
+)
+
 // receiveProbe collects the parts of an answer. Parts may come twice and in any order.
 func (h *Hub) receiveProbe(a *linkv1.ProbeAnswer, now time.Time) {
 	p := h.probe
@@ -57,6 +64,10 @@ func (h *Hub) receiveProbe(a *linkv1.ProbeAnswer, now time.Time) {
 		return
 	}
 	for _, r := range a.GetRefs() {
+		if len(r.GetKey()) > mostNameBytes || len(r.GetUid()) > mostNameBytes || len(r.GetHash()) > mostHashBytes {
+			h.Close(linkv1.GoodbyeReason_GOODBYE_REASON_PROTOCOL_ERROR, fmt.Sprintf("the agent says that it holds a work with a key or UID of more than %d bytes or a hash of more than %d, which no hub has sent", mostNameBytes, mostHashBytes), time.Minute)
+			return
+		}
 		if p.buckets != nil {
 			if _, asked := p.buckets[bucketOf(r.GetKey(), uint32(h.settings.Buckets))]; !asked {
 				continue
