@@ -182,23 +182,23 @@ type linkStore struct {
 }
 
 // View implements link.Store.
-func (s *linkStore) View(ctx context.Context, cluster string) (session.StoreView, error) {
-	view, err := s.history.View(ctx, cluster, s.works.Revision())
+func (s *linkStore) View(ctx context.Context, cluster, id string) (session.StoreView, error) {
+	view, err := s.history.View(ctx, cluster, id, s.works.Revision())
 	view.HubID = s.hubID
 	return view, err
 }
 
 // EnterRestore implements link.Store.
-func (s *linkStore) EnterRestore(ctx context.Context, cluster string, e session.RestoreDetected) (session.StoreView, error) {
-	if err := s.history.EnterRestore(ctx, cluster, e.Unnoticed); err != nil {
+func (s *linkStore) EnterRestore(ctx context.Context, cluster, id string, e session.RestoreDetected) (session.StoreView, error) {
+	if err := s.history.EnterRestore(ctx, cluster, id, e.Unnoticed); err != nil {
 		return session.StoreView{}, err
 	}
-	return s.View(ctx, cluster)
+	return s.View(ctx, cluster, id)
 }
 
 // LeaveRestore implements link.Store.
-func (s *linkStore) LeaveRestore(ctx context.Context, cluster string) error {
-	return s.history.LeaveRestore(ctx, cluster)
+func (s *linkStore) LeaveRestore(ctx context.Context, cluster, id string) error {
+	return s.history.LeaveRestore(ctx, cluster, id)
 }
 
 // linkRecorder writes down what agents say: of works into the store, of themselves into the roster.

@@ -155,13 +155,13 @@ func (s *fakeStore) view(cluster string) session.StoreView {
 	return session.StoreView{HubID: "hub", History: s.history, Revision: s.revision, Restoring: s.restoring[cluster]}
 }
 
-func (s *fakeStore) View(_ context.Context, cluster string) (session.StoreView, error) {
+func (s *fakeStore) View(_ context.Context, cluster, _ string) (session.StoreView, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.view(cluster), nil
 }
 
-func (s *fakeStore) EnterRestore(_ context.Context, cluster string, _ session.RestoreDetected) (session.StoreView, error) {
+func (s *fakeStore) EnterRestore(_ context.Context, cluster, _ string, _ session.RestoreDetected) (session.StoreView, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.revision++
@@ -169,7 +169,7 @@ func (s *fakeStore) EnterRestore(_ context.Context, cluster string, _ session.Re
 	return s.view(cluster), nil
 }
 
-func (s *fakeStore) LeaveRestore(_ context.Context, cluster string) error {
+func (s *fakeStore) LeaveRestore(_ context.Context, cluster, _ string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.restoring[cluster] = false

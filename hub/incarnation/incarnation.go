@@ -24,9 +24,36 @@ const key = "/registry/windlass-history"
 // record is what is stored.
 type record struct {
 	session.History
-	// Restoring are the members that have seen more than the store has, and for which somebody has
-	// to confirm every deletion.
+	// Restoring are the names of the members that have seen more than the store has, and for which
+	// somebody has to confirm every deletion.
 	Restoring []string `json:"restoring,omitempty"`
+	// RestoringIDs are their clusters' ids by name: whoever joins under the name of one that was removed is
+	// another, and has seen nothing. Hubs wrote names alone before, and may do so again: one without an id
+	// counts for whoever has the name.
+	RestoringIDs map[string]string `json:"restoringIDs,omitempty"`
+}
+
+func (r *record) restores(cluster, id string) bool {
+	known := r.RestoringIDs[cluster]
+	return slices.Contains(r.Restoring, cluster) && (known == "" || known == id)
+}
+
+func (r *record) enter(cluster, id string) {
+	if !slices.Contains(r.Restoring, cluster) {
+		r.Restoring = append(r.Restoring, cluster)
+	}
+	if r.RestoringIDs == nil {
+		r.RestoringIDs = map[string]string{}
+	}
+	r.RestoringIDs[cluster] = id
+}
+
+func (r *record) leave(cluster, id string) {
+	if !r.restores(cluster, id) {
+		return
+	}
+	r.Restoring = slices.DeleteFunc(r.Restoring, func(c string) bool { return c == cluster })
+	delete(r.RestoringIDs, cluster)
 }
 
 // A Keeper keeps the history of one store for one process. It is safe for concurrent use.
@@ -50,10 +77,10 @@ func Begin(ctx context.Context, store clientv3.KV, broken func(error)) (*Keeper,
 	return k, err
 }
 
-// View is what the store says of itself to a member whose agent is about to be let in. Seen is a
+// View is what the store says of itself to a member whose agent is about to be let in. The id is that of its cluster. Seen is a
 // revision of the store of which this process has heard elsewhere. An era of which an agent may have
 // heard is marked as told before.
-func (k *Keeper) View(ctx context.Context, cluster string, seen int64) (session.StoreView, error) {
+func (k *Keeper) View(ctx context.Context, cluster, id string, seen int64) (session.StoreView, error) {
 	k.saw(seen, 0)
 	r, _, revision, err := k.read(ctx)
 	if err == nil && !r.Told {
@@ -62,29 +89,25 @@ func (k *Keeper) View(ctx context.Context, cluster string, seen int64) (session.
 	if err != nil {
 		return session.StoreView{}, err
 	}
-	return session.StoreView{History: r.History, Revision: revision, Restoring: slices.Contains(r.Restoring, cluster)}, nil
+	return session.StoreView{History: r.History, Revision: revision, Restoring: r.restores(cluster, id)}, nil
 }
 
 // EnterRestore puts a member into restore mode. When the history does not show why, it gets an era
 // that takes over nothing of those before.
-func (k *Keeper) EnterRestore(ctx context.Context, cluster string, unnoticed bool) error {
+func (k *Keeper) EnterRestore(ctx context.Context, cluster, id string, unnoticed bool) error {
 	_, _, err := k.change(ctx, func(r *record, _ int64) {
 		if unnoticed {
 			r.History = r.Begin(uuid.NewString(), 0)
 		}
-		if !slices.Contains(r.Restoring, cluster) {
-			r.Restoring = append(r.Restoring, cluster)
-		}
+		r.enter(cluster, id)
 	})
 	return err
 }
 
 // LeaveRestore takes a member out of restore mode, if it is in it: somebody has confirmed what is to
-// be deleted.
-func (k *Keeper) LeaveRestore(ctx context.Context, cluster string) error {
-	_, _, err := k.change(ctx, func(r *record, _ int64) {
-		r.Restoring = slices.DeleteFunc(r.Restoring, func(c string) bool { return c == cluster })
-	})
+// be deleted, or its cluster was removed.
+func (k *Keeper) LeaveRestore(ctx context.Context, cluster, id string) error {
+	_, _, err := k.change(ctx, func(r *record, _ int64) { r.leave(cluster, id) })
 	return err
 }
 

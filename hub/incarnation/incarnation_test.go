@@ -105,7 +105,7 @@ func (w *world) restore() {
 // mark is what an agent that is let in now remembers.
 func (w *world) mark() session.Mark {
 	w.Helper()
-	view, err := w.View(w.Context(), "a", 0)
+	view, err := w.View(w.Context(), "a", "id-a", 0)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func (w *world) mark() session.Mark {
 
 func (w *world) expect(reason string, seen session.Mark, noticed bool) {
 	w.Helper()
-	view, err := w.View(w.Context(), "a", 0)
+	view, err := w.View(w.Context(), "a", "id-a", 0)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestEveryStartThatFailsAfterItsFirstWriteLeavesTheBound(t *testing.T) {
 		w.write(50)
 	}
 	w.expect("the agent has seen one write more than the backup has", seen, true)
-	view, err := w.View(t.Context(), "a", 0)
+	view, err := w.View(t.Context(), "a", "id-a", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestAStoreThatIsCutBackUnderTheHubEndsIt(t *testing.T) {
 	w.write(5)
 	late := w.mark()
 	w.restore()
-	if _, err := w.View(t.Context(), "a", 0); err == nil || w.broken == nil || !strings.Contains(w.broken.Error(), "restored from a backup while this hub was running") {
+	if _, err := w.View(t.Context(), "a", "id-a", 0); err == nil || w.broken == nil || !strings.Contains(w.broken.Error(), "restored from a backup while this hub was running") {
 		t.Fatalf("the view fails with %v, the process ends with %v", err, w.broken)
 	}
 	w.write(100)
@@ -208,14 +208,14 @@ func TestRestoreModeLiesInTheStore(t *testing.T) {
 	w := newWorld(t)
 	w.startHub()
 	restoring := func(cluster string) bool {
-		view, err := w.View(t.Context(), cluster, 0)
+		view, err := w.View(t.Context(), cluster, "id-"+cluster, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return view.Restoring
 	}
 	seen := w.mark()
-	if err := w.EnterRestore(t.Context(), "a", false); err != nil {
+	if err := w.EnterRestore(t.Context(), "a", "id-a", false); err != nil {
 		t.Fatal(err)
 	}
 	w.expect("restore mode of one member says nothing about others", seen, false)
@@ -223,18 +223,61 @@ func TestRestoreModeLiesInTheStore(t *testing.T) {
 	if !restoring("a") || restoring("b") {
 		t.Errorf("after a restart: a %t, b %t", restoring("a"), restoring("b"))
 	}
-	if err := w.EnterRestore(t.Context(), "b", true); err != nil {
+	if err := w.EnterRestore(t.Context(), "b", "id-b", true); err != nil {
 		t.Fatal(err)
 	}
 	w.expect("a cut that the history does not show concerns everybody", seen, true)
 	for _, cluster := range []string{"a", "a", "c"} {
-		if err := w.LeaveRestore(t.Context(), cluster); err != nil {
+		if err := w.LeaveRestore(t.Context(), cluster, "id-"+cluster); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if restoring("a") || !restoring("b") {
 		t.Errorf("in the end: a %t, b %t", restoring("a"), restoring("b"))
 	}
+}
+
+func TestWhoeverJoinsUnderTheNameOfAClusterInRestoreModeIsNotInIt(t *testing.T) {
+	w := newWorld(t)
+	w.startHub()
+	expect := func(reason, id string, want bool) {
+		t.Helper()
+		view, err := w.View(t.Context(), "a", id, 0)
+		if err != nil || view.Restoring != want {
+			t.Errorf("%s: in restore mode %t, want %t; %v", reason, view.Restoring, want, err)
+		}
+	}
+	enter := func(id string) {
+		t.Helper()
+		if err := w.EnterRestore(t.Context(), "a", id, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leave := func(id string) {
+		t.Helper()
+		if err := w.LeaveRestore(t.Context(), "a", id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	enter("first")
+	w.startHub()
+	expect("the one that has seen more than the store has", "first", true)
+	expect("another one of its name", "second", false)
+	leave("second")
+	expect("what another one confirms", "first", true)
+	enter("second")
+	leave("first")
+	expect("the other one has seen more than the store has as well, and the first is removed", "second", true)
+	leave("second")
+	expect("what waited in it was confirmed", "second", false)
+
+	// As hubs wrote it before.
+	if _, _, err := w.change(t.Context(), func(r *record, _ int64) { r.Restoring = []string{"a"} }); err != nil {
+		t.Fatal(err)
+	}
+	expect("nobody has said which one of the name", "first", true)
+	leave("first")
+	expect("it was removed", "second", false)
 }
 
 func TestWhatAnEarlierVersionLeftIsTakenOver(t *testing.T) {
@@ -254,7 +297,7 @@ func TestWhatAnEarlierVersionLeftIsTakenOver(t *testing.T) {
 	w.expect("an agent that has seen all there was", session.Mark{Incarnation: "i2", Revision: 8}, false)
 	w.expect("one that has seen more", session.Mark{Incarnation: "i2", Revision: 9}, true)
 	w.expect("one that was away when a restore was noticed", session.Mark{Incarnation: "i1", Revision: 2}, true)
-	if view, err := w.View(t.Context(), "a", 0); err != nil || !view.Restoring {
+	if view, err := w.View(t.Context(), "a", "id-a", 0); err != nil || !view.Restoring {
 		t.Errorf("a is in restore mode: %t, %v", view.Restoring, err)
 	}
 	if _, err := kube.CoreV1().ConfigMaps(formerNamespace).Get(t.Context(), formerName, metav1.GetOptions{}); !apierrors.IsNotFound(err) {

@@ -106,7 +106,7 @@ func (st *stream) prepare(ctx context.Context, hello *linkv1.Hello) (epoch int64
 	if err != nil {
 		return 0, view, fmt.Errorf("claiming an epoch: %w", err)
 	}
-	if view, err = c.Store.View(ctx, st.cluster); err != nil {
+	if view, err = c.Store.View(ctx, st.cluster, st.clusterID); err != nil {
 		return 0, view, fmt.Errorf("reading the store's revision: %w", err)
 	}
 	if err = c.Works.Sync(ctx, st.cluster); err != nil {
@@ -154,7 +154,7 @@ func (st *stream) enter(epoch int64, hello *linkv1.Hello) bool {
 func (st *stream) enterRestore(e session.RestoreDetected) {
 	ctx, cancel := context.WithTimeout(st.rpc.Context(), admitTimeout)
 	defer cancel()
-	view, err := st.server.config.Store.EnterRestore(ctx, st.cluster, e)
+	view, err := st.server.config.Store.EnterRestore(ctx, st.cluster, st.clusterID, e)
 	if err == nil && !view.Restoring {
 		err = errors.New("the store did not enter restore mode")
 	}
@@ -168,7 +168,7 @@ func (st *stream) enterRestore(e session.RestoreDetected) {
 func (st *stream) leaveRestore() {
 	ctx, cancel := context.WithTimeout(st.rpc.Context(), admitTimeout)
 	defer cancel()
-	if err := st.server.config.Store.LeaveRestore(ctx, st.cluster); err != nil {
+	if err := st.server.config.Store.LeaveRestore(ctx, st.cluster, st.clusterID); err != nil {
 		st.refuse(fmt.Errorf("leaving restore mode: %w", err))
 		return
 	}

@@ -39,12 +39,13 @@ type Works interface {
 
 // Store tells how old the hub's store is. Safe for concurrent use.
 type Store interface {
-	// View is read linearizably: its revision is not older than the call.
-	View(ctx context.Context, cluster string) (session.StoreView, error)
+	// View is read linearizably: its revision is not older than the call. The id is that of the cluster whose agent asks:
+	// another one may have had the name before.
+	View(ctx context.Context, cluster, id string) (session.StoreView, error)
 	// EnterRestore durably does what session.RestoreDetected says.
-	EnterRestore(ctx context.Context, cluster string, e session.RestoreDetected) (session.StoreView, error)
+	EnterRestore(ctx context.Context, cluster, id string, e session.RestoreDetected) (session.StoreView, error)
 	// LeaveRestore durably takes the member out of restore mode, if it is in it.
-	LeaveRestore(ctx context.Context, cluster string) error
+	LeaveRestore(ctx context.Context, cluster, id string) error
 }
 
 // Recorder writes down what agents say. Calls about one key of one member come one after another. An error has the
