@@ -262,6 +262,10 @@ func (v *View) message(work *workv1alpha1.PropagationWork) *linkv1.Work {
 	}
 	made := &message{resourceVersion: work.ResourceVersion, work: messageOf(work)}
 	v.messages.Store(key, made)
+	if _, there := v.config.Works.Get(work.Namespace, work.Name); !there {
+		// Its end may have been told before this, and nobody would forget it.
+		v.messages.CompareAndDelete(key, made)
+	}
 	return made.work
 }
 
