@@ -319,7 +319,7 @@ func (h *hub) serveControllers(ctx context.Context) error {
 		return ignoreCancelled(ctx, err)
 	}
 	h.agents.link = link
-	mgr, deciders, ready, err := h.makeControllers(&holds{link})
+	mgr, deciders, ready, err := h.makeControllers(&holds{link: link, history: h.history})
 	if err != nil {
 		return err
 	}

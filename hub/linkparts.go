@@ -271,7 +271,10 @@ func (r *linkRecorder) RecordHold(_ context.Context, cluster string, hold sessio
 }
 
 // holds lets deletions happen that wait for a person, and ends sessions.
-type holds struct{ link *link.Server }
+type holds struct {
+	link    *link.Server
+	history *incarnation.Keeper
+}
 
 func (h *holds) confirm(ctx context.Context, cluster, id string) error {
 	_, err := h.link.Confirm(ctx, cluster, id)
@@ -279,7 +282,11 @@ func (h *holds) confirm(ctx context.Context, cluster, id string) error {
 }
 
 // removed forgets a cluster, and tells its agent that its work here is done.
-func (h *holds) removed(ctx context.Context, cluster string) error {
-	return h.link.Remove(ctx, cluster, fmt.Sprintf(
+func (h *holds) removed(ctx context.Context, cluster, id string) (another bool, err error) {
+	another, err = h.link.Remove(ctx, cluster, id, fmt.Sprintf(
 		"cluster %s was removed from the hub; to attach it anew run `windlass token create --cluster %s` on the hub and give the token to the agent", cluster, cluster))
+	if err != nil {
+		return another, err
+	}
+	return another, h.history.LeaveRestore(ctx, cluster, id)
 }

@@ -637,8 +637,8 @@ func TestAMemberThatWasRemovedLeavesNoBrakeBehind(t *testing.T) {
 		// As many as the brake lets go at a time.
 		h.store.remove("eu", linkv1.RemovalCause_REMOVAL_CAUSE_NOT_SELECTED, keys(10)...)
 		eventually(t, "all of it is removed", func() bool { return h.store.works("eu") == 0 && a.member.count() == 0 })
-		if err := h.server.Remove(t.Context(), "eu", "eu was removed"); err != nil {
-			t.Fatal(err)
+		if another, err := h.server.Remove(t.Context(), "eu", "id-of-eu", "eu was removed"); err != nil || another {
+			t.Fatalf("another one is connected: %t, %v", another, err)
 		}
 		stopped := &agentlink.Stopped{}
 		if err := <-a.ended; !errors.As(err, &stopped) || stopped.Verdict != agentlink.Removed || !strings.Contains(err.Error(), "eu was removed") {

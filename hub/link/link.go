@@ -339,9 +339,12 @@ func (s *Server) End(ctx context.Context, cluster string, reason linkv1.GoodbyeR
 	return end(ctx, s.members.current(cluster), reason, message)
 }
 
-// Remove forgets a member whose cluster is on the hub no more, and tells its agent so if it is connected.
-func (s *Server) Remove(ctx context.Context, cluster, message string) error {
-	return end(ctx, s.members.forget(cluster), linkv1.GoodbyeReason_GOODBYE_REASON_CLUSTER_REMOVED, message)
+// Remove forgets a member whose cluster is on the hub no more, and tells its agent so if it is connected. The id is that of
+// the cluster, empty for whichever has the name. Another is true when an agent of another cluster is connected under the
+// name by now: nothing is done to that one.
+func (s *Server) Remove(ctx context.Context, cluster, id, message string) (another bool, err error) {
+	removed, another := s.members.forget(cluster, id)
+	return another, end(ctx, removed, linkv1.GoodbyeReason_GOODBYE_REASON_CLUSTER_REMOVED, message)
 }
 
 func end(ctx context.Context, st *stream, reason linkv1.GoodbyeReason, message string) error {

@@ -118,16 +118,19 @@ func (m *members) presence(cluster string) (info SessionInfo, connected bool) {
 }
 
 // forget drops what is known of a member that was removed, its brake too: whatever comes under its name from now on is
-// another. It returns the session that is still there.
-func (m *members) forget(cluster string) *stream {
+// another. It returns the session that is still there. When another with another id has come already, all stays.
+func (m *members) forget(cluster, id string) (removed *stream, another bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	known := m.byName[cluster]
-	delete(m.byName, cluster)
 	if known == nil {
-		return nil
+		return nil, false
 	}
-	return known.current
+	if known.current != nil && id != "" && known.current.clusterID != id {
+		return nil, true
+	}
+	delete(m.byName, cluster)
+	return known.current, false
 }
 
 func (m *members) current(cluster string) *stream {

@@ -61,3 +61,25 @@ func TestWhatWaitedForAPersonWaitsInTheNextProcess(t *testing.T) {
 		t.Error("a member in which nothing waited is held")
 	}
 }
+
+func TestTheRemovalOfAClusterIsNoneOfAnotherThatHasItsName(t *testing.T) {
+	for _, c := range []struct {
+		reason, connected, removed string
+		ends, another              bool
+	}{
+		{"its own agent is connected", "id-1", "id-1", true, false},
+		{"nobody knows which one was removed, and no cluster has the name", "id-1", "", true, false},
+		{"the agent of the next cluster of the name is connected", "id-2", "id-1", false, true},
+		{"nobody is connected", "", "id-1", false, false},
+	} {
+		m := newMembers(session.BrakeSettings{}, func(string) bool { return false })
+		brake := m.brake("eu")
+		if c.connected != "" {
+			m.enter(&stream{cluster: "eu", clusterID: c.connected, epoch: 1}, 0, time.Time{})
+		}
+		removed, another := m.forget("eu", c.removed)
+		if (removed != nil) != c.ends || another != c.another || (m.current("eu") != nil) != c.another || (m.brake("eu") == brake) != c.another {
+			t.Errorf("%s: a session is ended %t, another one stays %t; want %t and %t", c.reason, removed != nil, another, c.ends, c.another)
+		}
+	}
+}

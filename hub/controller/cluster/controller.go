@@ -16,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -46,8 +47,9 @@ type Reconciler struct {
 	Accepting *Accepting
 	// Confirm lets the deletions happen that a cluster's hold names by this id.
 	Confirm func(ctx context.Context, cluster, id string) error
-	// Removed ends the session of a cluster that is on the hub no more, and has the link forget it.
-	Removed func(ctx context.Context, cluster string) error
+	// Removed ends the session of a cluster that is on the hub no more, and has the link forget it. The id is its spec.id,
+	// empty if that is not known. Another is true when an agent of another cluster is connected under the name by now.
+	Removed func(ctx context.Context, cluster, id string) (another bool, err error)
 	// Process names this hub process.
 	Process string
 	// Grace is how long a cluster may be without a session before it is called unreachable, and
@@ -62,6 +64,14 @@ type Reconciler struct {
 	Events Events
 	// typed has by cluster the confirmation that counted, or was there before what waits now: it is not worth a word.
 	typed sync.Map
+	// seen has by name the sighting of the cluster that had it when it was last looked at.
+	seen sync.Map
+}
+
+// A sighting tells a cluster from another one of its name.
+type sighting struct {
+	uid types.UID
+	id  string
 }
 
 // Setup adds the controller to the manager.
@@ -137,13 +147,10 @@ func (r *Reconciler) workGone(old, new *workv1alpha1.PropagationWork) []string {
 // Reconcile brings one cluster's object, and what belongs to it, up to date.
 func (r *Reconciler) Reconcile(ctx context.Context, name string) (ctrl.Result, error) {
 	cluster, ok := r.Clusters.Get("", name)
+	if err := r.notice(ctx, name, cluster); err != nil {
+		return ctrl.Result{}, fmt.Errorf("ending the session of cluster %s, which was removed: %w", name, err)
+	}
 	if !ok {
-		r.Accepting.set(name, false)
-		r.Roster.Forget(name)
-		r.typed.Delete(name)
-		if err := r.Removed(ctx, name); err != nil {
-			return ctrl.Result{}, fmt.Errorf("ending the session of cluster %s, which was removed: %w", name, err)
-		}
 		return ctrl.Result{}, nil
 	}
 	member := r.Roster.Get(name)
@@ -153,6 +160,38 @@ func (r *Reconciler) Reconcile(ctx context.Context, name string) (ctrl.Result, e
 		return ctrl.Result{}, unconfirmed
 	}
 	return result, err
+}
+
+// notice notices that the cluster which had a name when it was last looked at is on the hub no more. Present is nil when no
+// cluster has the name now; or another has it, for a cluster can be replaced so fast that nobody sees the name without one.
+func (r *Reconciler) notice(ctx context.Context, name string, present *clusterv1alpha1.MemberCluster) error {
+	last, known := r.seen.Load(name)
+	former, _ := last.(sighting)
+	if present == nil || known && former.uid != present.UID {
+		if err := r.forget(ctx, name, former.id, present == nil); err != nil {
+			return err
+		}
+		r.seen.Delete(name)
+	}
+	if present != nil && (former != sighting{present.UID, present.Spec.ID}) {
+		r.seen.Store(name, sighting{present.UID, present.Spec.ID})
+	}
+	return nil
+}
+
+// forget drops what is remembered of a cluster that was removed. Without an id it had no agent, or, when nobody has its name, was
+// never looked at: then whoever is connected under the name is its.
+func (r *Reconciler) forget(ctx context.Context, name, id string, nobody bool) error {
+	r.Accepting.set(name, false)
+	r.typed.Delete(name)
+	if id == "" && !nobody {
+		return nil
+	}
+	another, err := r.Removed(ctx, name, id)
+	if err == nil && !another {
+		r.Roster.Forget(name)
+	}
+	return err
 }
 
 // confirm lets the deletions happen that a person has confirmed. Only a member that is connected can

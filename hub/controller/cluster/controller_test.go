@@ -279,7 +279,8 @@ type world struct {
 	roster     *roster.Roster
 	controller *Reconciler
 	began      []string
-	ended      []string // sessions
+	ended      []string // sessions, by name and id
+	another    bool     // another cluster's agent is connected under the name by then
 	now        time.Time
 	log        bytes.Buffer
 	events     []string
@@ -298,8 +299,11 @@ func newWorld() *world {
 		Clusters: w.MemberClusters.Kind(), Works: w.Works(), Kube: w.kube, Roster: w.roster, Process: "p1", Grace: grace, Lost: lost,
 		Namespaces: informers.NewSharedInformerFactory(w.kube, 0).Core().V1().Namespaces().Informer(),
 		Accepting:  &Accepting{Begin: func(cluster string) { w.began = append(w.began, cluster) }},
-		Removed:    func(_ context.Context, cluster string) error { w.ended = append(w.ended, cluster); return nil },
-		Now:        clock, Log: slog.New(slog.NewTextHandler(&w.log, nil)), Events: w,
+		Removed: func(_ context.Context, cluster, id string) (bool, error) {
+			w.ended = append(w.ended, cluster+" "+id)
+			return w.another, nil
+		},
+		Now: clock, Log: slog.New(slog.NewTextHandler(&w.log, nil)), Events: w,
 	}
 	return w
 }
@@ -543,11 +547,70 @@ func TestAClusterIsRemovedAfterItsWorksAndItsNamespace(t *testing.T) {
 	if w.roster.Get("a").Connected {
 		t.Error("the roster still knows it")
 	}
-	if diff := cmp.Diff([]string{"a"}, w.ended); diff != "" {
+	if diff := cmp.Diff([]string{"a id-a"}, w.ended); diff != "" {
 		t.Errorf("sessions that were ended (-want +got):\n%s", diff)
 	}
 	if _, ok := w.PropagationWorks.Get("karmada-es-b", "w0"); !ok {
 		t.Error("another cluster's work is gone")
+	}
+}
+
+func TestAClusterThatIsReplacedAtOnceIsRemovedFirst(t *testing.T) {
+	for _, test := range []struct {
+		reason  string
+		former  string // its id
+		another bool   // the agent of the new one is connected already
+		ends    []string
+		stays   bool // what the roster knows
+	}{
+		{"its agent is connected", "id-a", false, []string{"a id-a"}, false},
+		{"the agent of the new one is connected", "id-a", true, []string{"a id-a"}, true},
+		{"it never had an agent, so whoever is connected is the new one's", "", false, nil, true},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld()
+			w.another = test.another
+			w.MemberClusters.Put(member(func(c *clusterv1alpha1.MemberCluster) { c.Spec.ID = test.former }))
+			w.reconcile(t)
+			w.roster.Connected("a", 1, "v0.1.0", "uid")
+			w.MemberClusters.Drop("", "a")
+			w.MemberClusters.Put(member(func(c *clusterv1alpha1.MemberCluster) { c.Spec.ID = "" }))
+			for range 2 {
+				w.reconcile(t)
+				if diff := cmp.Diff(test.ends, w.ended); diff != "" {
+					t.Errorf("sessions that were ended (-want +got):\n%s", diff)
+				}
+			}
+			if got := w.roster.Get("a").Connected; got != test.stays {
+				t.Errorf("it is connected %t, want %t", got, test.stays)
+			}
+			if diff := cmp.Diff([]string{"a", "a"}, w.began); diff != "" {
+				t.Errorf("works are accepted for the one and then for the other (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestARemovalThatCouldNotBeToldIsToldAgain(t *testing.T) {
+	w := newWorld()
+	w.MemberClusters.Put(member(nil))
+	w.reconcile(t)
+	told := []string{}
+	w.controller.Removed = func(_ context.Context, cluster, id string) (bool, error) {
+		told = append(told, cluster+" "+id)
+		if len(told) == 1 {
+			return false, errors.New("the store is away")
+		}
+		return false, nil
+	}
+	w.MemberClusters.Drop("", "a")
+	if _, err := w.controller.Reconcile(t.Context(), "a"); err == nil {
+		t.Error("the failure is not told")
+	}
+	w.MemberClusters.Put(member(func(c *clusterv1alpha1.MemberCluster) { c.Spec.ID = "" }))
+	w.reconcile(t)
+	if diff := cmp.Diff([]string{"a id-a", "a id-a"}, told); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
 	}
 }
 
