@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -105,7 +106,7 @@ func (r *Reconciler) Setup(mgr manager.Manager) error {
 	if err := c.Watch(store.Source(r.Namespaces, r.namespaceGone)); err != nil {
 		return err
 	}
-	return c.Watch(store.Source(r.Works.Informer, r.workGone))
+	return c.Watch(store.Source(r.Works.Informer, r.workLeaves))
 }
 
 // Stand accepts works for all clusters that had their namespace before this process began. Call it when the caches are
@@ -132,23 +133,26 @@ func (r *Reconciler) namespaceGone(old, new *corev1.Namespace) []string {
 	return []string{name}
 }
 
-// workGone wakes a cluster that is being removed when one of its works is gone.
-func (r *Reconciler) workGone(old, new *workv1alpha1.PropagationWork) []string {
-	if new != nil {
+// workLeaves wakes a cluster that is being removed when one of its works is gone, and the name of one that is on the hub no
+// more when a work is being deleted there: see releaseLeft. It is asked of what stood in the store, too, when all clusters are
+// known.
+func (r *Reconciler) workLeaves(old, new *workv1alpha1.PropagationWork) []string {
+	name, ours := strings.CutPrefix(cmp.Or(new, old).Namespace, workv1alpha1.ExecutionNamespacePrefix)
+	if !ours || new != nil && new.DeletionTimestamp == nil {
 		return nil
 	}
-	name := old.Namespace[len(workv1alpha1.ExecutionNamespacePrefix):]
-	if cluster, ok := r.Clusters.Get("", name); !ok || cluster.DeletionTimestamp == nil {
-		return nil
+	cluster, there := r.Clusters.Get("", name)
+	if gone := new == nil; gone && there && cluster.DeletionTimestamp != nil || !gone && !there {
+		return []string{name}
 	}
-	return []string{name}
+	return nil
 }
 
 // Reconcile brings one cluster's object, and what belongs to it, up to date.
 func (r *Reconciler) Reconcile(ctx context.Context, name string) (ctrl.Result, error) {
 	cluster, ok := r.Clusters.Get("", name)
 	if err := r.notice(ctx, name, cluster); err != nil {
-		return ctrl.Result{}, fmt.Errorf("ending the session of cluster %s, which was removed: %w", name, err)
+		return store.Outcome(err)
 	}
 	if !ok {
 		return ctrl.Result{}, nil
@@ -179,11 +183,19 @@ func (r *Reconciler) notice(ctx context.Context, name string, present *clusterv1
 	return nil
 }
 
-// forget drops what is remembered of a cluster that was removed. Without an id it had no agent, or, when nobody has its name, was
-// never looked at: then whoever is connected under the name is its.
+// forget drops what is remembered of a cluster that was removed, and what was left for it.
 func (r *Reconciler) forget(ctx context.Context, name, id string, nobody bool) error {
 	r.Accepting.set(name, false)
 	r.typed.Delete(name)
+	if err := r.endSession(ctx, name, id, nobody); err != nil {
+		return fmt.Errorf("ending the session of cluster %s, which was removed: %w", name, err)
+	}
+	return r.releaseLeft(ctx, name)
+}
+
+// endSession ends the session of a cluster that was removed. Without an id it had no agent, or, when nobody has its name, was
+// never looked at: then whoever is connected under the name is its.
+func (r *Reconciler) endSession(ctx context.Context, name, id string, nobody bool) error {
 	if id == "" && !nobody {
 		return nil
 	}
@@ -293,12 +305,8 @@ func (r *Reconciler) ensureNamespace(ctx context.Context, cluster string) (there
 // one, after the grace period, they stay there. It returns when to look again.
 func (r *Reconciler) remove(ctx context.Context, cluster *clusterv1alpha1.MemberCluster) (time.Duration, error) {
 	namespace := workv1alpha1.ExecutionNamespace(cluster.Name)
-	works, err := r.Works.Informer.GetIndexer().ByIndex(cache.NamespaceIndex, namespace)
-	if err != nil {
-		return 0, err
-	}
-	for _, obj := range works {
-		work := obj.(*workv1alpha1.PropagationWork)
+	works := r.Works.ByIndex(cache.NamespaceIndex, namespace)
+	for _, work := range works {
 		if work.DeletionTimestamp == nil {
 			if err := r.Works.Remove(ctx, work, workv1alpha1.RemovalClusterRemoved); err != nil && !apierrors.IsNotFound(err) {
 				return 0, fmt.Errorf("removing work %s: %w", store.Key(work), err)
@@ -333,11 +341,30 @@ func (r *Reconciler) recordHeld(ctx context.Context, cluster *clusterv1alpha1.Me
 }
 
 // abandon lets the works of a cluster go whose agent does not come back for their removal.
-func (r *Reconciler) abandon(ctx context.Context, cluster *clusterv1alpha1.MemberCluster, works []any) error {
+func (r *Reconciler) abandon(ctx context.Context, cluster *clusterv1alpha1.MemberCluster, works []*workv1alpha1.PropagationWork) error {
 	r.Log.Warn("the agent of a cluster that is being removed is not connected: what it applied stays in the cluster",
 		"cluster", cluster.Name, "works", len(works))
-	for _, obj := range works {
-		work := obj.(*workv1alpha1.PropagationWork).DeepCopy()
+	return r.release(ctx, works)
+}
+
+// releaseLeft lets the works go that are being deleted for a cluster that is on the hub no more. Of one that was on its way
+// to the store while its cluster was removed, remove knows nothing; without an agent to confirm its end its namespace would
+// never go, nor its binding. Of those that nobody deletes none is touched: that a cluster is not there deletes nothing.
+func (r *Reconciler) releaseLeft(ctx context.Context, name string) error {
+	left := slices.DeleteFunc(r.Works.ByIndex(cache.NamespaceIndex, workv1alpha1.ExecutionNamespace(name)), func(work *workv1alpha1.PropagationWork) bool {
+		return work.DeletionTimestamp == nil
+	})
+	if len(left) == 0 {
+		return nil
+	}
+	r.Log.Warn("works for a cluster that is on the hub no more were left, and are let go", "cluster", name, "works", len(left))
+	return r.release(ctx, left)
+}
+
+// release takes off works what keeps them until their agent has removed what they are made of.
+func (r *Reconciler) release(ctx context.Context, works []*workv1alpha1.PropagationWork) error {
+	for _, work := range works {
+		work = work.DeepCopy()
 		if !controllerutil.RemoveFinalizer(work, workv1alpha1.WorkFinalizer) {
 			continue
 		}

@@ -533,7 +533,7 @@ func TestAClusterIsRemovedAfterItsWorksAndItsNamespace(t *testing.T) {
 	last, _ := w.PropagationWorks.Get("karmada-es-a", "w1")
 	w.PropagationWorks.Drop("karmada-es-a", "w0")
 	w.PropagationWorks.Drop("karmada-es-a", "w1")
-	if diff := cmp.Diff([]string{"a"}, w.controller.workGone(last, nil)); diff != "" {
+	if diff := cmp.Diff([]string{"a"}, w.controller.workLeaves(last, nil)); diff != "" {
 		t.Errorf("what the end of a work wakes (-want +got):\n%s", diff)
 	}
 	w.reconcile(t)
@@ -652,16 +652,73 @@ func TestAWorkThatCanNotBeRemovedKeepsTheCluster(t *testing.T) {
 	}
 }
 
-func TestOnlyWorksOfAClusterBeingRemovedWakeIt(t *testing.T) {
+func TestWorksWakeAClusterThatIsBeingRemovedOrIsOnTheHubNoMore(t *testing.T) {
+	leaving := &metav1.Time{Time: now}
+	in := func(namespace string, deleted *metav1.Time) *workv1alpha1.PropagationWork {
+		return &workv1alpha1.PropagationWork{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "w0", DeletionTimestamp: deleted}}
+	}
 	w := newWorld()
 	w.MemberClusters.Put(member(nil))
-	gone := &workv1alpha1.PropagationWork{ObjectMeta: metav1.ObjectMeta{Namespace: "karmada-es-a", Name: "w0"}}
-	if keys := w.controller.workGone(gone, nil); len(keys) > 0 {
-		t.Errorf("of a cluster that stays: %v", keys)
+	w.MemberClusters.Put(member(func(c *clusterv1alpha1.MemberCluster) { c.Name, c.DeletionTimestamp = "b", leaving }))
+	for _, test := range []struct {
+		reason   string
+		old, new *workv1alpha1.PropagationWork
+		wakes    []string
+	}{
+		{"it is gone, and its cluster stays", in("karmada-es-a", leaving), nil, nil},
+		{"it is being deleted, and its cluster stays", in("karmada-es-a", nil), in("karmada-es-a", leaving), nil},
+		{"it is gone, which its cluster waits for", in("karmada-es-b", leaving), nil, []string{"b"}},
+		{"it is being deleted, which takes its agent", in("karmada-es-b", nil), in("karmada-es-b", leaving), nil},
+		{"it is being deleted, and there is no cluster", in("karmada-es-c", nil), in("karmada-es-c", leaving), []string{"c"}},
+		{"it was being deleted when the process began, and there is no cluster", nil, in("karmada-es-c", leaving), []string{"c"}},
+		{"there is no cluster, which deletes nothing", nil, in("karmada-es-c", nil), nil},
+		{"it is gone, and its cluster as well", in("karmada-es-c", leaving), nil, nil},
+		{"it is nobody's", nil, in("shop", leaving), nil},
+	} {
+		if diff := cmp.Diff(test.wakes, w.controller.workLeaves(test.old, test.new)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.reason, diff)
+		}
 	}
-	gone.Namespace = "karmada-es-unknown"
-	if keys := w.controller.workGone(gone, nil); len(keys) > 0 {
-		t.Errorf("of a cluster that is not there: %v", keys)
+}
+
+func TestAWorkThatWasBeingWrittenWhileItsClusterWasRemovedIsLetGo(t *testing.T) {
+	for _, test := range []struct {
+		reason   string
+		replaced bool
+	}{
+		{"nobody has the name", false},
+		{"another cluster has the name, and no agent that could say that the work is removed", true},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld()
+			w.MemberClusters.Put(member(nil))
+			w.reconcile(t)
+			w.MemberClusters.Change("", "a", func(c *clusterv1alpha1.MemberCluster) { c.DeletionTimestamp = &metav1.Time{Time: now} })
+			w.reconcile(t)
+			if _, ok := w.MemberClusters.Get("", "a"); ok {
+				t.Fatal("the cluster stays")
+			}
+			late := func(name string, deleted *metav1.Time) {
+				w.PropagationWorks.Put(&workv1alpha1.PropagationWork{ObjectMeta: metav1.ObjectMeta{
+					Namespace: "karmada-es-a", Name: name, DeletionTimestamp: deleted, Finalizers: []string{workv1alpha1.WorkFinalizer}}})
+			}
+			late("kept", nil)
+			late("deleted", &metav1.Time{Time: now}) // by the end of its namespace
+			if test.replaced {
+				w.MemberClusters.Put(member(func(c *clusterv1alpha1.MemberCluster) { c.Spec.ID = "" }))
+			}
+			w.PropagationWorks.Writes()
+			w.reconcile(t)
+			if diff := cmp.Diff([]string{"update karmada-es-a/deleted"}, w.PropagationWorks.Writes()); diff != "" {
+				t.Errorf("writes (-want +got):\n%s", diff)
+			}
+			if _, ok := w.PropagationWorks.Get("karmada-es-a", "deleted"); ok {
+				t.Error("it keeps its namespace for ever")
+			}
+			if kept, ok := w.PropagationWorks.Get("karmada-es-a", "kept"); !ok || len(kept.Finalizers) == 0 {
+				t.Error("a work that nobody deletes is touched, for the only reason that its cluster is not there")
+			}
+		})
 	}
 }
 
