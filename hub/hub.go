@@ -137,7 +137,8 @@ func (h *hub) open(ctx context.Context) (err error) {
 	h.store, err = etcd.Start(ctx, etcd.Config{
 		DataDir: h.config.DataDir, Servers: h.config.Etcd.Servers,
 		CAFile: h.config.Etcd.CAFile, CertFile: h.config.Etcd.CertFile, KeyFile: h.config.Etcd.KeyFile,
-		Log: h.log.With("part", "etcd"),
+		QuotaBytes: int64(h.config.Etcd.QuotaGiB) << 30,
+		Log:        h.log.With("part", "etcd"),
 	})
 	if err != nil {
 		return err
@@ -352,6 +353,7 @@ func (h *hub) serveControllers(ctx context.Context) error {
 	group.Go(func() error { return link.Run(ctx) })
 	group.Go(func() error { return h.capacity.Run(ctx) })
 	go h.pki.KeepAdminKubeconfig(ctx, h.adminKubeconfig(), h.apiURL(), h.log.With("part", "pki"))
+	group.Go(func() error { return h.store.WatchRoom(ctx) })
 	if h.handout != nil {
 		go handout.Keep(ctx, *h.handout)
 	}

@@ -3,6 +3,7 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -27,8 +28,6 @@ import (
 )
 
 const (
-	// quotaBytes is where etcd stops to accept writes.
-	quotaBytes = 8 << 30
 	// maxSocketPath is what fits into a sockaddr_un, less the terminating zero.
 	maxSocketPath = 107
 	memberName    = "windlass-hub"
@@ -45,7 +44,9 @@ type Config struct {
 	Servers []string
 	// CAFile, CertFile and KeyFile are for TLS to the external etcd; all may be empty.
 	CAFile, CertFile, KeyFile string
-	// Log gets the embedded etcd's warnings and errors; nil means slog.Default().
+	// QuotaBytes is how large the embedded etcd's file may become; as large as that, it takes no more writes. 0 means 8 GiB.
+	QuotaBytes int64
+	// Log gets what is to be told of the store, and the embedded etcd's warnings and errors; nil means slog.Default().
 	Log *slog.Logger
 }
 
@@ -55,6 +56,7 @@ type Etcd struct {
 	Endpoints                 []string
 	CAFile, CertFile, KeyFile string
 
+	log      *slog.Logger
 	server   *embed.Etcd
 	stopping atomic.Bool
 	release  []func()
@@ -65,13 +67,11 @@ type Etcd struct {
 // listens on a unix socket in a directory that its owner alone may enter, and on nothing else.
 // Every error is one line that names the directory and what is wrong with it.
 func Start(ctx context.Context, c Config) (*Etcd, error) {
+	e := &Etcd{log: cmp.Or(c.Log, slog.Default())}
 	if len(c.Servers) > 0 {
-		return &Etcd{Endpoints: c.Servers, CAFile: c.CAFile, CertFile: c.CertFile, KeyFile: c.KeyFile}, nil
+		e.Endpoints, e.CAFile, e.CertFile, e.KeyFile = c.Servers, c.CAFile, c.CertFile, c.KeyFile
+		return e, nil
 	}
-	if c.Log == nil {
-		c.Log = slog.Default()
-	}
-	e := &Etcd{}
 	if err := e.start(ctx, c); err != nil {
 		e.Close()
 		return nil, err
@@ -95,7 +95,7 @@ func (e *Etcd) start(ctx context.Context, c Config) error {
 	}
 	e.release = append(e.release, removeSocket)
 
-	server, err := embed.StartEtcd(embedded(dataDir, socket, newSlogCore(c.Log, &e.stopping)))
+	server, err := embed.StartEtcd(embedded(dataDir, socket, cmp.Or(c.QuotaBytes, defaultQuota), newSlogCore(e.log, &e.stopping)))
 	if err != nil {
 		return fmt.Errorf("starting etcd in %s: %w", dataDir, err)
 	}
@@ -110,12 +110,15 @@ func (e *Etcd) start(ctx context.Context, c Config) error {
 		return fmt.Errorf("starting etcd in %s: %w", dataDir, context.Cause(ctx))
 	}
 	e.Endpoints = []string{"unix://" + socket}
+	if err := e.makeRoom(ctx); err != nil {
+		return fmt.Errorf("starting etcd in %s: %w", dataDir, err)
+	}
 	return nil
 }
 
 // embedded is the configuration of a cluster of one member. Peers do not exist, so nothing listens
-// for them; compaction is the API server's business.
-func embedded(dataDir, socket string, log *slogCore) *embed.Config {
+// for them; compaction of a store that is used is the API server's business.
+func embedded(dataDir, socket string, quota int64, log *slogCore) *embed.Config {
 	c := embed.NewConfig()
 	c.Name = memberName
 	c.Dir = filepath.Join(dataDir, "etcd")
@@ -129,7 +132,7 @@ func embedded(dataDir, socket string, log *slogCore) *embed.Config {
 	c.AdvertisePeerUrls = []url.URL{peer}
 	c.InitialCluster = c.InitialClusterFromName(memberName)
 	c.InitialClusterToken = memberName
-	c.QuotaBackendBytes = quotaBytes
+	c.QuotaBackendBytes = quota
 	// So many of the last writes are kept in memory for followers that have fallen behind. There are none.
 	c.SnapshotCatchUpEntries = 100
 	// A member that is alone has nobody to wait for when it elects itself.

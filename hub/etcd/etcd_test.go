@@ -205,9 +205,17 @@ func TestAnExternalStoreThatCannotBeUsedIsOneLineThatSaysWhatToCheck(t *testing.
 
 func start(t *testing.T, dir string) *Etcd {
 	t.Helper()
+	return startWith(t, Config{DataDir: dir})
+}
+
+func startWith(t *testing.T, c Config) *Etcd {
+	t.Helper()
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	e, err := Start(ctx, Config{DataDir: dir, Log: slog.New(slog.DiscardHandler)})
+	e, err := Start(ctx, c)
 	if err != nil {
 		t.Fatal(err)
 	}

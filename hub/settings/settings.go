@@ -43,7 +43,7 @@ type Config struct {
 	AdvertiseLinkPort int `json:"advertiseLinkPort,omitempty"`
 	// TLSSANs are further host names and IP addresses for the hub's certificates.
 	TLSSANs []string `json:"tlsSANs,omitempty"`
-	// Etcd is an external etcd. Without servers the embedded one is used.
+	// Etcd is the hub's store: the embedded etcd, or an external one.
 	Etcd EtcdConfig `json:"etcd,omitempty"`
 	// APIServerFlags are further settings of the Kubernetes API server, by the names of its flags,
 	// such as audit-policy-file or oidc-issuer-url.
@@ -60,7 +60,7 @@ type Config struct {
 	Capacity CapacityConfig `json:"capacity,omitempty"`
 }
 
-// EtcdConfig says how to reach an external etcd.
+// EtcdConfig says how large the embedded etcd may become, or how to reach an external one.
 type EtcdConfig struct {
 	// Servers are its URLs; without any, the embedded etcd is used.
 	Servers []string `json:"servers,omitempty"`
@@ -70,6 +70,9 @@ type EtcdConfig struct {
 	CertFile string `json:"certFile,omitempty"`
 	// KeyFile is the key of certFile, PEM.
 	KeyFile string `json:"keyFile,omitempty"`
+	// QuotaGiB is how large the file of the embedded etcd may become, in GiB; as large as that, it takes no more
+	// writes. An external one has a quota of its own.
+	QuotaGiB int `json:"quotaGiB,omitempty"`
 }
 
 // KubeconfigSecretConfig says where the admin kubeconfig is handed out.
@@ -151,6 +154,7 @@ func DefaultConfig() Config {
 		DataDir:    "/var/lib/windlass",
 		APIListen:  ":6443",
 		LinkListen: ":8443",
+		Etcd:       EtcdConfig{QuotaGiB: 8},
 		LogLevel:   "info",
 		Controllers: ControllersConfig{
 			Workers:              4,
@@ -278,6 +282,9 @@ func (c *Config) Complete() error {
 	}
 	if len(c.Etcd.Servers) == 0 && c.Etcd.CAFile+c.Etcd.CertFile+c.Etcd.KeyFile != "" {
 		refuse("etcd files are given without etcd.servers (--etcd-servers)")
+	}
+	if c.Etcd.QuotaGiB < 1 || c.Etcd.QuotaGiB > 1024 {
+		refuse("etcd.quotaGiB is %d: want 1 to 1024", c.Etcd.QuotaGiB)
 	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel) {
 		refuse("logLevel (--log-level) is %q: want debug, info, warn or error", c.LogLevel)

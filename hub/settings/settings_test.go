@@ -34,6 +34,7 @@ etcd:
   caFile: /etcd/ca
   certFile: /etcd/certificate
   keyFile: /etcd/key
+  quotaGiB: 12
 apiServerFlags: {audit-log-path: /log}
 kubeconfigSecret: {name: admin, server: "https://hub.system.svc:6443", caFile: /tls/ca.crt}
 logLevel: debug
@@ -69,7 +70,7 @@ func TestEverySettingCanStandInTheFile(t *testing.T) {
 	want := Config{
 		DataDir: "/data", PKIDir: "/keys", APIListen: "127.0.0.1:1", LinkListen: "127.0.0.1:2",
 		AdvertiseAddress: "hub.example.test", AdvertiseLinkPort: 3, TLSSANs: []string{"other.example.test", "192.0.2.1"},
-		Etcd:           EtcdConfig{Servers: []string{"https://etcd.example.test:2379"}, CAFile: "/etcd/ca", CertFile: "/etcd/certificate", KeyFile: "/etcd/key"},
+		Etcd:           EtcdConfig{Servers: []string{"https://etcd.example.test:2379"}, CAFile: "/etcd/ca", CertFile: "/etcd/certificate", KeyFile: "/etcd/key", QuotaGiB: 12},
 		APIServerFlags: map[string]string{"audit-log-path": "/log"}, LogLevel: "debug",
 		KubeconfigSecret: KubeconfigSecretConfig{Name: "admin", Server: "https://hub.system.svc:6443", CAFile: "/tls/ca.crt"},
 		Controllers: ControllersConfig{
@@ -194,8 +195,10 @@ func TestWhatCanNotWorkIsRefusedByItsName(t *testing.T) {
 		{"a server without a Secret", "kubeconfigSecret.server is given without kubeconfigSecret.name", func(c *Config) { c.KubeconfigSecret.Server = "https://hub:6443" }},
 		{"authorities without a Secret", "kubeconfigSecret.caFile is given without kubeconfigSecret.name", func(c *Config) { c.KubeconfigSecret.CAFile = "/ca.crt" }},
 		{"a certificate without its key", "etcd.certFile and etcd.keyFile (--etcd-certfile, --etcd-keyfile)", func(c *Config) {
-			c.Etcd = EtcdConfig{Servers: []string{"https://etcd:2379"}, CertFile: "/certificate"}
+			c.Etcd = EtcdConfig{Servers: []string{"https://etcd:2379"}, CertFile: "/certificate", QuotaGiB: 8}
 		}},
+		{"an embedded etcd that may hold nothing", "etcd.quotaGiB is 0: want 1 to 1024", func(c *Config) { c.Etcd.QuotaGiB = 0 }},
+		{"an embedded etcd whose size was meant in bytes", "etcd.quotaGiB is 8589934592: want 1 to 1024", func(c *Config) { c.Etcd.QuotaGiB = 8 << 30 }},
 		{"files of an etcd that is not named", "etcd.servers (--etcd-servers)", func(c *Config) { c.Etcd.CAFile = "/ca" }},
 		{"an unknown level", `logLevel (--log-level) is "loud"`, func(c *Config) { c.LogLevel = "loud" }},
 		{"nobody to do the work", "controllers.workers is 0", func(c *Config) { c.Controllers.Workers = 0 }},
