@@ -206,33 +206,78 @@ func (e *Etcd) clientTLS() (*tls.Config, error) {
 	return transport.TLSInfo{TrustedCAFile: e.CAFile, CertFile: e.CertFile, KeyFile: e.KeyFile}.ClientConfig()
 }
 
-// hubIDKey lies under the API server's prefix, so that whatever copies the API's data copies it too.
-const hubIDKey = "/registry/windlass-hub-id"
+// Everything of a hub lies under the API server's prefix, and whatever copies the API's data copies the hub's id, too.
+const (
+	apiPrefix = "/registry/"
+	hubIDKey  = apiPrefix + "windlass-hub-id"
+)
 
-// Claim records hubID as the owner of the store when it has none, and refuses a store that belongs
-// to another hub. It writes nothing else, and processes of one hub may call it at the same time.
+// Claim records hubID as the owner of the store when it is empty, and refuses a store that belongs to another hub, or
+// to an API server of something else: the hub would take its objects for its own. It writes nothing else, and
+// processes of one hub may call it at the same time.
 func (e *Etcd) Claim(ctx context.Context, hubID string) error {
 	client, err := e.Client()
 	if err != nil {
 		return err
 	}
 	defer client.Close()
+	owner, stranger, err := whose(ctx, client)
+	if err == nil && owner == "" && stranger == "" {
+		owner, err = own(ctx, client, hubID)
+	}
+	switch {
+	case err != nil:
+		return e.explain(ctx, err)
+	case stranger != "":
+		return e.refuse(stranger, hubID)
+	case owner != hubID:
+		return fmt.Errorf("this store belongs to the hub %s, but the PKI directory is that of the hub %s: "+
+			"start with the PKI directory that this store was made with", owner, hubID)
+	}
+	return nil
+}
+
+// refuse says what to do about a store with an API server's data, a key for instance, in which no hub has recorded itself.
+func (e *Etcd) refuse(key, hubID string) error {
+	if e.Embedded() {
+		return fmt.Errorf("the data directory holds the data of another API server, its key %s for instance: give the hub a directory of its own by --data-dir", key)
+	}
+	at := strings.Join(e.Endpoints, ",")
+	return fmt.Errorf("etcd at %s holds the data of another API server, its key %s for instance: a hub needs an etcd of its own; check --etcd-servers. "+
+		"If it is this hub's data, from a copy that lacks %s: etcdctl --endpoints=%s put %[3]s %[5]s", at, key, hubIDKey, at, hubID)
+}
+
+// whose reads whose the store is. When no hub has recorded itself, which every hub does before it writes anything else, it is
+// a key of a stranger's, if there is one.
+func whose(ctx context.Context, client *clientv3.Client) (hubID, stranger string, err error) {
+	reply, err := client.Txn(ctx).Then(
+		clientv3.OpGet(hubIDKey),
+		clientv3.OpGet(apiPrefix, clientv3.WithPrefix(), clientv3.WithLimit(1), clientv3.WithKeysOnly()),
+	).Commit()
+	if err != nil {
+		return "", "", err
+	}
+	recorded, first := reply.Responses[0].GetResponseRange().Kvs, reply.Responses[1].GetResponseRange().Kvs
+	switch {
+	case len(recorded) > 0:
+		return string(recorded[0].Value), "", nil
+	case len(first) > 0:
+		return "", string(first[0].Key), nil
+	}
+	return "", "", nil
+}
+
+// own records the hub as the owner unless somebody has been faster, and returns who it is.
+func own(ctx context.Context, client *clientv3.Client, hubID string) (owner string, err error) {
 	reply, err := client.Txn(ctx).
 		If(clientv3.Compare(clientv3.CreateRevision(hubIDKey), "=", 0)).
 		Then(clientv3.OpPut(hubIDKey, hubID)).
 		Else(clientv3.OpGet(hubIDKey)).
 		Commit()
-	if err != nil {
-		return e.explain(ctx, err)
+	if err != nil || reply.Succeeded {
+		return hubID, err
 	}
-	if reply.Succeeded {
-		return nil
-	}
-	if owner := string(reply.Responses[0].GetResponseRange().Kvs[0].Value); owner != hubID {
-		return fmt.Errorf("this store belongs to the hub %s, but the PKI directory is that of the hub %s: "+
-			"start with the PKI directory that this store was made with", owner, hubID)
-	}
-	return nil
+	return string(reply.Responses[0].GetResponseRange().Kvs[0].Value), nil
 }
 
 // explain puts why the first request to the store failed into one line that says what to check.

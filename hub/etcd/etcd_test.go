@@ -135,6 +135,40 @@ func TestAStoreBelongsToOneHub(t *testing.T) {
 	}
 }
 
+func TestAStoreWithDataOfNoHubIsNotTaken(t *testing.T) {
+	for _, c := range []struct {
+		reason  string
+		before  []string
+		refused bool
+	}{
+		{reason: "an empty one is", before: nil},
+		{reason: "what others keep beside the API's data is no hindrance", before: []string{"/calico/node", "compact_rev_key"}},
+		{reason: "a cluster's, whose objects would be taken for the hub's", before: []string{"/registry/pods/default/one", "/registry/secrets/default/two"}, refused: true},
+		{reason: "a hub's own, however much is in it", before: []string{hubIDKey, "/registry/pods/default/one"}},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			embedded := start(t, shortTempDir(t))
+			e := startWith(t, Config{Servers: embedded.Endpoints})
+			for _, key := range c.before {
+				put(t, e, key, "hub-a")
+			}
+			err := e.Claim(t.Context(), "hub-a")
+			if (err != nil) != c.refused {
+				t.Fatalf("error %v", err)
+			}
+			owner := "hub-a"
+			if c.refused {
+				owner = ""
+				says(t, err, e.Endpoints[0], "another API server", "/registry/pods/default/one", "--etcd-servers", "put /registry/windlass-hub-id hub-a")
+				says(t, embedded.Claim(t.Context(), "hub-a"), "another API server", "/registry/pods/default/one", "--data-dir")
+			}
+			if got := get(t, e, hubIDKey); got != owner {
+				t.Errorf("the store's owner is %q, want %q", got, owner)
+			}
+		})
+	}
+}
+
 func TestAnExternalStoreIsPassedOnAsItIs(t *testing.T) {
 	e, err := Start(t.Context(), Config{Servers: []string{"https://etcd.example:2379"}, CAFile: "ca", CertFile: "crt", KeyFile: "key"})
 	if err != nil {
