@@ -1,9 +1,14 @@
 package e2e
 
 import (
+	"context"
+	"errors"
 	"net"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"windlass.dev/windlass/e2e/fleet"
 	"windlass.dev/windlass/hack/cluster"
@@ -88,6 +93,39 @@ func TestAHubOnAnEtcdOfTheUsersGoesOnWhereItWas(t *testing.T) {
 	member.Eventually(t, object, fleet.Field("data.greeting", "from another machine"), fleet.Field("metadata.uid", first.GetUID()))
 	hub.Eventually(t, fleet.Cluster("edge"), fleet.ConditionIs("Ready", "True"))
 	hub.Eventually(t, fleet.Binding(object), fleet.ConditionIs("FullyApplied", "True"))
+}
+
+// A hub's process may live on where nobody sees it any more, when another one is started in its place. That one waits; and if etcd
+// has not heard of the first for a while, the first ends as soon as it can hear of it.
+func TestOneProcessOfAHubAtATimeUsesAnEtcd(t *testing.T) {
+	t.Parallel()
+	f := fleet.Shared(t)
+	etcd, keys := startEtcd(t, f), filepath.Join(f.Dir(t), "pki")
+	first, second := newHub(t, f, on(etcd, "--pki-dir="+keys)...), newHub(t, f, on(etcd, "--pki-dir="+keys)...)
+	if err := first.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Launch(); err != nil {
+		t.Fatal(err)
+	}
+	fleet.WaitFor(t, "the second process to say what it waits for", func() error {
+		if log := second.Process().Tail(20); !strings.Contains(log, "another process of this hub uses this store") {
+			return errors.New(log)
+		}
+		return nil
+	})
+	if err := first.Process().Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	if err := second.WaitReady(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Process().Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	endsWithOneLine(t, first.Process(), "windlass-hub: ", "another one may use the store by now")
 }
 
 func TestAHubThatCanNotUseAnEtcdSaysWhyInOneLineAndEndsWithOne(t *testing.T) {

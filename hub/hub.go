@@ -80,6 +80,10 @@ const storeTimeout = 30 * time.Second
 // seconds; but one that waits for a webhook or for an aggregated API that does not answer would hold it up for a minute.
 const apiStops = 10 * time.Second
 
+// otherProcessTimeout bounds the wait for the end of another process of this hub: several times what one takes to end, or to
+// be taken for dead.
+const otherProcessTimeout = time.Minute
+
 // statusGather is how long a binding waits for what else is said of it before it is summed up.
 const statusGather = 5 * time.Millisecond
 
@@ -252,6 +256,9 @@ func (h *hub) serve(ctx context.Context) error {
 	defer stopAPI()
 	failed, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
+	if err := h.holdStore(ctx, fail); err != nil {
+		return ignoreCancelled(ctx, err)
+	}
 	if err := h.beginEra(ctx, fail); err != nil {
 		return ignoreCancelled(ctx, err)
 	}
@@ -290,6 +297,13 @@ func (h *hub) serve(ctx context.Context) error {
 		err = apiErr
 	}
 	return err
+}
+
+// holdStore waits until no other process of this hub uses the store, and ends this one when another may.
+func (h *hub) holdStore(ctx context.Context, fail func(error)) error {
+	ctx, cancel := context.WithTimeout(ctx, otherProcessTimeout)
+	defer cancel()
+	return h.store.Hold(ctx, fail)
 }
 
 // beginEra begins an era of the store's history, when nothing can refuse the start any more and before

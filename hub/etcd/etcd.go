@@ -25,6 +25,7 @@ import (
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 )
 
 const (
@@ -35,6 +36,12 @@ const (
 	// backendInterval is ten times etcd's own.
 	backendInterval = time.Second
 )
+
+// reconnect has a process hear soon after a pause whether the store is still its own.
+var reconnect = grpc.ConnectParams{
+	Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 2, Jitter: 0.2, MaxDelay: askAgain},
+	MinConnectTimeout: dialTimeout,
+}
 
 // Config says where the store is.
 type Config struct {
@@ -185,7 +192,7 @@ func (e *Etcd) Client() (*clientv3.Client, error) {
 		DialTimeout: dialTimeout,
 		// A connection over which nothing comes any more is noticed, as the API server's own are.
 		DialKeepAliveTime: 30 * time.Second, DialKeepAliveTimeout: 10 * time.Second,
-		DialOptions: []grpc.DialOption{grpc.WithUserAgent(memberName)},
+		DialOptions: []grpc.DialOption{grpc.WithUserAgent(memberName), grpc.WithConnectParams(reconnect)},
 		Logger:      zap.NewNop(),
 	}
 	if e.CAFile != "" || e.CertFile != "" || e.KeyFile != "" {

@@ -68,8 +68,8 @@ type Keeper struct {
 }
 
 // Begin begins an era. That has to be the first write of a process to the store, and no other process
-// may tell agents of the store any more: then no agent has seen more than the store has at this
-// moment, unless the store was cut back. Broken is called when it is cut back later, under this
+// may tell agents of the store any more, which is what holding the store is for (hub/etcd): then no agent
+// has seen more than the store has at this moment, unless the store was cut back. Broken is called when it is cut back later, under this
 // process: what the process has in its caches is of another history then, and it has to end.
 func Begin(ctx context.Context, store clientv3.KV, broken func(error)) (*Keeper, error) {
 	k := &Keeper{store: store, broken: broken}
