@@ -168,6 +168,28 @@ func TestAnAgentThatIsInstalledAnewComesBackAndNothingIsAppliedAnew(t *testing.T
 	member.EventuallyGone(t, object)
 }
 
+func TestARejoinEndsTheSessionThatIsThereBeforeAnotherTakesItsPlace(t *testing.T) {
+	f := fleet.Shared(t)
+	name := unique("rejoined")
+	member := f.Spare(t)
+	first := attach(t, f, member, name)
+	second := attachable(t, f, member, name, f.Token(t, name, "--rejoin"))
+	if err := second.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	fleet.WaitFor(t, "the first agent to be told that its certificate is worth nothing", func() error {
+		log := first.Process().Tail(50)
+		switch {
+		case strings.Contains(log, "another agent with the same identity"):
+			t.Fatalf("it received works until another had connected:\n%s", log)
+		case !strings.Contains(log, "was replaced and is not accepted any more"):
+			return fmt.Errorf("it says:\n%s", log)
+		}
+		return nil
+	})
+	f.Hub().Eventually(t, fleet.Cluster(name), fleet.ConditionIs("Ready", "True"))
+}
+
 func TestASecondAgentInAClusterWaitsForTheFirst(t *testing.T) {
 	f := fleet.Shared(t)
 	name := unique("twofold")

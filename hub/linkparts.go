@@ -80,6 +80,11 @@ func (h *hub) makeLink(ctx context.Context) (*link.Server, error) {
 		Joined:       h.garbage.Joined,
 		Log:          h.log.With("part", "enrol"),
 		Registerer:   h.metrics,
+		Rejoined: func(cluster string) { // who rejoins comes over the link, which so is there
+			if err := h.agents.link.Recognise(ctx, cluster); err != nil { // the hub ends, and every session with it
+				h.log.Warn("a session of a cluster that has rejoined was not ended", "cluster", cluster, "error", err)
+			}
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -212,11 +217,10 @@ type linkRecorder struct {
 	rush *store.Rush
 }
 
-// ClaimEpoch implements link.Recorder. Epochs are the milliseconds of the clock, so that they rise
-// over restarts without a write, and above all that the member and the store know of.
+// ClaimEpoch implements link.Recorder.
 func (r *linkRecorder) ClaimEpoch(_ context.Context, name string, claim link.Claim) (int64, error) {
 	cluster, ok := r.clusters.Get("", name)
-	if !ok {
+	if !ok || cluster.Spec.ID != claim.ClusterID { // nor is one that has joined under the name of one that was removed
 		return 0, fmt.Errorf("cluster %s is not known yet", name)
 	}
 	if agent := cluster.Status.Agent; agent != nil && agent.KubeSystemUID != "" && claim.KubeSystemUID != agent.KubeSystemUID {
@@ -226,9 +230,17 @@ func (r *linkRecorder) ClaimEpoch(_ context.Context, name string, claim link.Cla
 				"give this agent a token of its own, for a cluster of another name", name, agent.KubeSystemUID, claim.KubeSystemUID),
 		}
 	}
-	epoch := max(time.Now().UnixMilli(), claim.LastEpoch+1, r.roster.Get(name).Epoch+1)
-	if session := cluster.Status.Session; session != nil {
-		epoch = max(epoch, session.Epoch+1)
+	known := []int64{r.roster.Get(name).Epoch}
+	if written := cluster.Status.Session; written != nil {
+		known = append(known, written.Epoch)
+	}
+	epoch, ok := session.NextEpoch(time.Now(), claim.LastEpoch, known...)
+	if !ok {
+		return 0, &link.Refusal{
+			Reason: linkv1.GoodbyeReason_GOODBYE_REASON_PROTOCOL_ERROR, RetryAfter: time.Minute,
+			Message: fmt.Sprintf("the agent of cluster %s names %d as the epoch of its last session, which no hub gives: if it is not one of yours, somebody has its key, "+
+				"and `windlass token create --cluster %s --rejoin` takes the worth out of it", name, claim.LastEpoch, name),
+		}
 	}
 	return epoch, nil
 }

@@ -606,8 +606,8 @@ func TestASessionThatBreaksDownInTheHubIsOver(t *testing.T) {
 	h.store.put("eu", 10, "a")
 	eventually(t, "the member is known to be gone", func() bool { return slices.Contains(h.store.recorded("eu"), "disconnected 1") })
 	eventually(t, "the agent notices", func() bool { return a.link.Status().Problem != "" })
-	if err := h.server.End(t.Context(), "eu", linkv1.GoodbyeReason_GOODBYE_REASON_BEGIN_ANEW, "again"); err != nil {
-		t.Errorf("ending a session that has broken down: %v", err)
+	if _, err := h.server.Ask(t.Context(), "eu", "anything", nil); !errors.Is(err, hublink.ErrNotConnected) {
+		t.Errorf("asking in a session that has broken down: %v", err)
 	}
 
 	broken.Store(false)
@@ -647,16 +647,85 @@ func TestAMemberThatWasRemovedLeavesNoBrakeBehind(t *testing.T) {
 	}
 }
 
-func TestARevokedMemberIsThrownOut(t *testing.T) {
+func TestASessionEndsWhoseCertificateIsNotAcceptedAnyMore(t *testing.T) {
 	h := newHub(t, quickly)
-	a := h.newAgent(h.issue("eu", time.Hour), nil)
-	eventually(t, "the agent is in", a.synchronised)
-	if err := h.server.End(t.Context(), "eu", linkv1.GoodbyeReason_GOODBYE_REASON_REVOKED, "the identity of eu was revoked"); err != nil {
+	stolen := h.issue("eu", time.Hour)
+	thief := h.newAgent(stolen, nil)
+	eventually(t, "whoever has the key is in", thief.synchronised)
+	h.revoked.Store(serial(t, stolen), true)
+	if err := h.server.Recognise(t.Context(), "eu"); err != nil {
 		t.Fatal(err)
 	}
 	stopped := &agentlink.Stopped{}
-	if err := <-a.ended; !errors.As(err, &stopped) || stopped.Verdict != agentlink.Reenrol {
+	if err := <-thief.ended; !errors.As(err, &stopped) || stopped.Verdict != agentlink.Reenrol || !strings.Contains(err.Error(), "revoked") {
 		t.Errorf("the agent ended with %v", err)
+	}
+
+	a := h.newAgent(h.issue("eu", time.Hour), nil)
+	eventually(t, "the agent with another key is in", a.synchronised)
+	if err := h.server.Recognise(t.Context(), "eu"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.server.Ask(t.Context(), "eu", "anything", nil); !errors.Is(err, hublink.ErrUnknownQuestion) {
+		t.Errorf("a session whose certificate is accepted does not go on: %v", err)
+	}
+}
+
+func TestAStreamIsAuthenticatedAgainWhenItSaysHello(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason string
+		since  func() (cluster, id string, err error)
+		want   linkv1.GoodbyeReason
+	}{
+		"its identity was revoked": {
+			"the agent that has rejoined must not be thrown out by it",
+			func() (string, string, error) { return "", "", errors.New("revoked") }, linkv1.GoodbyeReason_GOODBYE_REASON_REVOKED,
+		},
+		"its cluster was removed": {
+			"another may have joined under its name",
+			func() (string, string, error) {
+				return "", "", &hublink.Refusal{Reason: linkv1.GoodbyeReason_GOODBYE_REASON_CLUSTER_REMOVED}
+			}, linkv1.GoodbyeReason_GOODBYE_REASON_CLUSTER_REMOVED,
+		},
+		"its cluster has another name": {
+			"what it is asked for is that of another",
+			func() (string, string, error) { return "us", "id-of-eu", nil }, linkv1.GoodbyeReason_GOODBYE_REASON_BEGIN_ANEW,
+		},
+		"its cluster has another id": {
+			"it is another cluster", func() (string, string, error) { return "eu", "another", nil }, linkv1.GoodbyeReason_GOODBYE_REASON_BEGIN_ANEW,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			early, opened := "", new(atomic.Bool)
+			h := newHub(t, func(config *hublink.Config) {
+				config.Settings = session.Settings{HelloTimeout: time.Hour}
+				authenticate := config.Authenticate
+				config.Authenticate = func(certificate *x509.Certificate) (string, string, error) {
+					if certificate.SerialNumber.String() == early && !opened.CompareAndSwap(false, true) {
+						return c.since()
+					}
+					return authenticate(certificate)
+				}
+			})
+			identity := h.issue("eu", time.Hour)
+			early = serial(t, identity)
+			stream := h.open(identity)
+			eventually(t, "the stream is open", opened.Load)
+			a := h.newAgent(h.issue("eu", time.Hour), nil)
+			eventually(t, "another agent is in", a.synchronised)
+			if err := stream.Send(&linkv1.FromAgent{Message: &linkv1.FromAgent_Hello{Hello: &linkv1.Hello{
+				ProtocolVersion: session.ProtocolVersion, OldestProtocolVersion: session.OldestProtocolVersion, SessionEpoch: 1000,
+			}}}); err != nil {
+				t.Fatal(err)
+			}
+			said, err := stream.Recv()
+			if got := said.GetGoodbye().GetReason(); err != nil || got != c.want {
+				t.Errorf("the hub says %v (error %v), want %s: %s", said, err, c.want, c.reason)
+			}
+			if _, err := h.server.Ask(t.Context(), "eu", "anything", nil); !errors.Is(err, hublink.ErrUnknownQuestion) {
+				t.Errorf("the session that was there does not go on: %v", err)
+			}
+		})
 	}
 }
 

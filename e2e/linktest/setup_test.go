@@ -20,7 +20,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	agentlink "windlass.dev/windlass/agent/link"
+	linkv1 "windlass.dev/windlass/api/link/v1"
 	hublink "windlass.dev/windlass/hub/link"
 	"windlass.dev/windlass/pkg/session"
 )
@@ -129,7 +132,7 @@ type hub struct {
 	configure   func(*hublink.Config)
 	server      *hublink.Server
 	stop        func()
-	revoked     sync.Map
+	revoked     sync.Map // clusters, and serials of certificates
 }
 
 func newHub(t testing.TB, configure func(*hublink.Config)) *hub {
@@ -180,8 +183,10 @@ func (h *hub) serving() *tls.Certificate {
 }
 
 func (h *hub) authenticate(c *x509.Certificate) (string, string, error) {
-	if _, revoked := h.revoked.Load(c.Subject.CommonName); revoked {
-		return "", "", errors.New("this identity was revoked")
+	for _, what := range []string{c.Subject.CommonName, c.SerialNumber.String()} {
+		if _, revoked := h.revoked.Load(what); revoked {
+			return "", "", errors.New("this identity was revoked")
+		}
 	}
 	return c.Subject.CommonName, "id-of-" + c.Subject.CommonName, nil
 }
@@ -201,6 +206,33 @@ func (h *hub) issueFrom(cluster string, begins, ends time.Duration) *identity {
 	}
 	i.chain = [][]byte{der}
 	return i
+}
+
+// serial is that of an identity's certificate.
+func serial(t testing.TB, i *identity) string {
+	t.Helper()
+	certificate, err := x509.ParseCertificate(i.chain[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return certificate.SerialNumber.String()
+}
+
+// open opens a stream to the hub as an agent does, on which nothing is said yet.
+func (h *hub) open(i *identity) linkv1.Link_SessionClient {
+	h.t.Helper()
+	client, err := grpc.NewClient("passthrough:///"+h.address, grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{
+		MinVersion: tls.VersionTLS13, RootCAs: h.own.pool(), ServerName: "hub.test", Certificates: []tls.Certificate{*i.certificate()},
+	})))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { _ = client.Close() })
+	stream, err := linkv1.NewLinkClient(client).Session(h.t.Context())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return stream
 }
 
 // run runs something in the background; the function it returns stops it and waits.

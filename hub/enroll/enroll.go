@@ -72,6 +72,9 @@ type Config struct {
 	HubCA *x509.Certificate
 	// Joined is told that an agent was enrolled. It must not block. nil means that nobody wants to know.
 	Joined func()
+	// Rejoined is told that of a cluster nothing is accepted any more that was issued before, and is waited for: the agent
+	// that has rejoined gets its answer after it. nil means that nobody wants to know.
+	Rejoined func(cluster string)
 	// Log gets one line for every enrolment, renewal and refusal. nil means slog.Default().
 	Log *slog.Logger
 	// Registerer gets the metrics. nil means that nobody does.
@@ -128,6 +131,9 @@ func New(c Config) (*Server, error) {
 	}
 	if c.Joined == nil {
 		c.Joined = func() {}
+	}
+	if c.Rejoined == nil {
+		c.Rejoined = func(string) {}
 	}
 	if c.Now == nil {
 		c.Now = time.Now

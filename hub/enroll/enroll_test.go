@@ -51,8 +51,9 @@ type hub struct {
 	uid      string // of its own kube-system namespace
 	joined   atomic.Int64
 
-	mu    sync.Mutex
-	clock time.Time
+	mu       sync.Mutex
+	clock    time.Time
+	rejoined []string
 }
 
 // authorities are made once: they are read-only.
@@ -94,6 +95,11 @@ func newHub(t testing.TB) *hub {
 		Tokens: h.tokens, Clusters: h.clusters, Recorder: h.events,
 		IsHub:        func(_ context.Context, uid string) (bool, error) { return uid == h.uid, nil },
 		AgentsIssuer: set.Agents, AgentsCA: set.Agents.Certificate, HubCA: set.Hub.Certificate, Joined: func() { h.joined.Add(1) },
+		Rejoined: func(cluster string) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.rejoined = append(h.rejoined, cluster)
+		},
 		Log: slog.New(slog.NewTextHandler(h.log, nil)), Registerer: prometheus.NewRegistry(), Now: h.now,
 		RequestsPerSecond: 1, Burst: 10000,
 	})
@@ -762,6 +768,36 @@ func TestAReinstalledAgentComesBackUnderItsName(t *testing.T) {
 	wantRefused(t, h, old, identity.CodeCertificateRevoked)
 	if got := testutil.ToFloat64(h.metrics.enrolments.WithLabelValues("Rejoined")); got != 1 {
 		t.Errorf("%v rejoins are counted", got)
+	}
+}
+
+func TestTheLinkIsToldOfWhatIsNotAcceptedAnyMore(t *testing.T) {
+	h := newHub(t)
+	first := request(t, h.token(t), newKey(t))
+	_, certificate := h.enrolled(t, first)
+	h.enrolled(t, first) // the answer was lost
+	csr, err := identity.NewCertificateRequest(newKey(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Renew(t.Context(), certificate, csr); err != nil {
+		t.Fatal(err)
+	}
+	if len(h.rejoined) > 0 {
+		t.Errorf("a session of %v ends, whose certificate is still accepted", h.rejoined)
+	}
+	h.tokens.Fail = func(verb, _ string) error { // the store fails when all that matters is recorded
+		if verb == "updatestatus" && len(h.rejoined) > 0 {
+			return errors.New("no quorum")
+		}
+		return nil
+	}
+	if _, refusal := h.ask(t, request(t, h.token(t, bound("edge-1"), rejoin), newKey(t))); refusal == nil || refusal.Code != identity.CodeUnavailable {
+		t.Errorf("the store fails and the agent is answered %v", refusal)
+	}
+	wantRefused(t, h, certificate, identity.CodeCertificateRevoked)
+	if diff := cmp.Diff([]string{"edge-1"}, h.rejoined); diff != "" {
+		t.Errorf("told of (-want +got):\n%s", diff)
 	}
 }
 

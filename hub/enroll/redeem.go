@@ -149,6 +149,9 @@ func (s *Server) redeemOnce(ctx context.Context, a application) (*grant, error) 
 	if cluster, err = s.recordJoin(ctx, cluster, certificate, a, r.rejoin, now); err != nil {
 		return nil, err
 	}
+	if r.rejoin { // whatever becomes of the token: the certificate is recorded
+		s.Rejoined(cluster.Name)
+	}
 	if err := s.completeToken(ctx, token, now); err != nil {
 		return nil, err
 	}

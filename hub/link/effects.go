@@ -90,7 +90,7 @@ func (st *stream) admit(hello *linkv1.Hello) {
 	}
 	st.post(func(m *session.Hub, now time.Time) {
 		if st.epoch == 0 && !st.enter(epoch, hello) {
-			m.Close(linkv1.GoodbyeReason_GOODBYE_REASON_SUPERSEDED, "a newer session of this member has begun meanwhile", comeBack())
+			m.Close(linkv1.GoodbyeReason_GOODBYE_REASON_SUPERSEDED, "a newer session of this member has begun meanwhile, or its identity has changed", comeBack())
 			return
 		}
 		m.Admit(epoch, view, now)
@@ -99,6 +99,9 @@ func (st *stream) admit(hello *linkv1.Hello) {
 
 // prepare reads the store after the hello, so that what the agent has seen is compared with a view that is not older.
 func (st *stream) prepare(ctx context.Context, hello *linkv1.Hello) (epoch int64, view session.StoreView, err error) {
+	if err = st.recognise(); err != nil {
+		return 0, view, err
+	}
 	c := st.server.config
 	epoch, err = c.Recorder.ClaimEpoch(ctx, st.cluster, Claim{
 		ClusterID: st.clusterID, AgentVersion: hello.GetAgentVersion(), KubeSystemUID: hello.GetKubeSystemUid(), LastEpoch: hello.GetSessionEpoch(),

@@ -334,9 +334,18 @@ func (s *Server) Confirm(ctx context.Context, cluster, id string) (int, error) {
 	return released, err
 }
 
-// End closes the member's session, if there is one, with the reason that the agent acts upon: a revoked identity.
-func (s *Server) End(ctx context.Context, cluster string, reason linkv1.GoodbyeReason, message string) error {
-	return end(ctx, s.members.current(cluster), reason, message)
+// Recognise looks at the member's identity again, because the store accepts another one by now: its session ends if it was
+// begun with a certificate that is not accepted any more, and who has not said hello yet is authenticated again.
+func (s *Server) Recognise(ctx context.Context, cluster string) error {
+	st := s.members.replaceEntry(cluster)
+	if st == nil {
+		return nil
+	}
+	if err := st.recognise(); err != nil {
+		s.log.Warn("A session ends: its certificate is not accepted any more.", "cluster", cluster, "address", st.address, "error", err)
+		return end(ctx, st, refusalOf(err))
+	}
+	return nil
 }
 
 // Remove forgets a member whose cluster is on the hub no more, and tells its agent so if it is connected. The id is that of
@@ -344,11 +353,11 @@ func (s *Server) End(ctx context.Context, cluster string, reason linkv1.GoodbyeR
 // name by now: nothing is done to that one.
 func (s *Server) Remove(ctx context.Context, cluster, id, message string) (another bool, err error) {
 	removed, another := s.members.forget(cluster, id)
-	return another, end(ctx, removed, linkv1.GoodbyeReason_GOODBYE_REASON_CLUSTER_REMOVED, message)
+	return another, end(ctx, removed, &Refusal{Reason: linkv1.GoodbyeReason_GOODBYE_REASON_CLUSTER_REMOVED, Message: message})
 }
 
-func end(ctx context.Context, st *stream, reason linkv1.GoodbyeReason, message string) error {
-	return ignore(st.within(ctx, func(m *session.Hub) error { m.Close(reason, message, 0); return nil }), ErrNotConnected)
+func end(ctx context.Context, st *stream, why *Refusal) error {
+	return ignore(st.within(ctx, func(m *session.Hub) error { m.Close(why.Reason, why.Message, why.RetryAfter); return nil }), ErrNotConnected)
 }
 
 // within runs a function in the member's session loop.

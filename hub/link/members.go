@@ -19,6 +19,8 @@ type members struct {
 	all sync.WaitGroup
 }
 
+// A member is another entry after its identity was revoked or its cluster removed. A stream comes in only by the entry
+// that it was opened with, so that none does that was authenticated before.
 type member struct {
 	brake   *session.Brake
 	current *stream
@@ -69,11 +71,24 @@ func (m *members) of(cluster string) *member {
 	return known
 }
 
-// brake is the member's brake, the same one for every session.
-func (m *members) brake(cluster string) *session.Brake {
+// entry is the member's present one. Its brake is the same one for every session.
+func (m *members) entry(cluster string) *member {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.of(cluster).brake
+	return m.of(cluster)
+}
+
+// replaceEntry gives the member another entry, with all that is known of it, and returns the session that is there.
+func (m *members) replaceEntry(cluster string) *stream {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := m.byName[cluster]
+	if known == nil {
+		return nil
+	}
+	another := *known
+	m.byName[cluster] = &another
+	return another.current
 }
 
 // enter makes a session the member's, unless one with a higher epoch is. It returns the session that it replaces, and
@@ -82,8 +97,8 @@ func (m *members) brake(cluster string) *session.Brake {
 func (m *members) enter(s *stream, before int64, now time.Time) (replaced *stream, rivals, entered bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	known := m.of(s.cluster)
-	if known.current != nil && known.current.epoch > s.epoch {
+	known := m.byName[s.cluster]
+	if known != s.entry || known.current != nil && known.current.epoch > s.epoch {
 		return nil, false, false
 	}
 	replaced, known.current = known.current, s

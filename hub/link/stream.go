@@ -28,6 +28,7 @@ type stream struct {
 	// Not written after construction.
 	cluster, clusterID, address string
 	presented                   *x509.Certificate
+	entry                       *member
 
 	// Shared.
 	done  chan struct{} // closed when the loop has ended: no event is taken in any more
@@ -79,8 +80,7 @@ func (s *Server) Session(rpc linkv1.Link_SessionServer) error {
 
 // refuse tells an agent in words it understands why it may not come in.
 func (s *Server) refuse(rpc linkv1.Link_SessionServer, err error) error {
-	refusal := &Refusal{Reason: linkv1.GoodbyeReason_GOODBYE_REASON_REVOKED, Message: err.Error()}
-	errors.As(err, &refusal)
+	refusal := refusalOf(err)
 	s.log.Info("An agent was refused.", "error", err)
 	s.metrics.ended.WithLabelValues(reasonLabel(refusal.Reason)).Inc()
 	// The goodbye says everything. The status must not: an agent that reads only that one comes back later.
@@ -88,6 +88,13 @@ func (s *Server) refuse(rpc linkv1.Link_SessionServer, err error) error {
 		Reason: refusal.Reason, Message: refusal.Message, RetryAfter: durationpb.New(refusal.RetryAfter),
 	}}})
 	return status.Error(codes.Unavailable, refusal.Message)
+}
+
+// refusalOf is what an agent is told that was not recognised.
+func refusalOf(err error) *Refusal {
+	refusal := &Refusal{Reason: linkv1.GoodbyeReason_GOODBYE_REASON_REVOKED, Message: err.Error()}
+	errors.As(err, &refusal)
+	return refusal
 }
 
 // newStream finds out who is calling. Nothing that the agent says is used for that.
@@ -114,16 +121,30 @@ func (s *Server) streamOf(rpc linkv1.Link_SessionServer, conn net.Conn, leaf *x5
 		server: s, rpc: rpc, conn: conn, cluster: cluster, clusterID: id, address: address, presented: leaf,
 		done: make(chan struct{}), inbox: make(chan event), dirty: dirtyKeys{signal: make(chan struct{}, 1)},
 		questions: map[uint64]chan<- *linkv1.Answer{},
+		entry:     s.members.entry(cluster),
 		info:      SessionInfo{Cluster: cluster, ClusterID: id, Address: address, State: session.Admit, Since: now},
 	}
 	// The window bounds works, the other families are a few messages each; an agent that does not read fills it.
 	st.out = newOutbox(2*s.config.Settings.Window+64, st.send)
 	st.machine = session.NewHub(session.HubConfig{
 		Settings: s.config.Settings, Version: s.config.Version,
-		Source: sourceOf{works: s.config.Works, cluster: cluster}, Brake: s.members.brake(cluster),
+		Source: sourceOf{works: s.config.Works, cluster: cluster}, Brake: st.entry.brake,
 	}, now)
 	s.metrics.sessions.WithLabelValues(string(session.Admit)).Inc()
 	return st
+}
+
+// recognise authenticates the agent once more. Since the stream was opened its identity may have been revoked or its
+// cluster removed, and what it presented would not open one now.
+func (st *stream) recognise() error {
+	cluster, id, err := st.server.config.Authenticate(st.presented)
+	switch {
+	case err != nil:
+		return refusalOf(fmt.Errorf("authenticating %s again: %w", st.address, err))
+	case cluster != st.cluster || id != st.clusterID:
+		return &Refusal{Reason: linkv1.GoodbyeReason_GOODBYE_REASON_BEGIN_ANEW, Message: fmt.Sprintf("this agent's cluster is called %s by now", cluster)}
+	}
+	return nil
 }
 
 // sourceOf is what the hub wants of one member.
