@@ -276,7 +276,7 @@ func (c *conversation) post(e event) {
 	}
 }
 
-// carryOut does what the machine asks for. Nothing here waits, but for a mark of a new incarnation.
+// carryOut does what the machine asks for. Nothing here waits.
 func (c *conversation) carryOut(effects []session.AgentEffect) {
 	for _, e := range effects {
 		switch e := e.(type) {
@@ -294,9 +294,7 @@ func (c *conversation) carryOut(effects []session.AgentEffect) {
 		case session.WeighRemoval:
 			c.weigh(e)
 		case session.Remember:
-			if !c.remember(e) {
-				return
-			}
+			c.remember(e)
 		case session.Welcomed:
 			c.welcome(e.Welcome)
 		case session.Synchronised:
@@ -351,25 +349,26 @@ func (c *conversation) weigh(e session.WeighRemoval) {
 	}()
 }
 
-// remember keeps the mark and the brake. A new incarnation is written before anything else happens: an agent that forgot
-// it could not tell a restored hub; so is the beginning of a hold. False ends the session.
-func (c *conversation) remember(e session.Remember) bool {
-	if e.First || e.Mark.Incarnation != c.link.config.Memory.Mark().Incarnation {
-		if err := c.link.config.Memory.SetMark(c.ctx, e.Mark); err != nil {
-			c.failed = fmt.Errorf("remembering the hub's store, and what waits for a person, in the member: %w", err)
-			c.ended = &session.End{Reason: linkv1.GoodbyeReason_GOODBYE_REASON_INTERNAL, Message: c.failed.Error()}
-			return false
-		}
-		return true
-	}
+// remember keeps the mark and the brake. While the member's API is away that takes as long as it takes, and the hub has
+// to hear meanwhile that it is; only when it can't be done at all does the session end.
+func (c *conversation) remember(e session.Remember) {
 	c.working.Add(1)
 	go func() {
 		defer c.working.Done()
-		if err := c.link.config.Memory.SetMark(c.ctx, e.Mark); err != nil && c.ctx.Err() == nil {
+		err := c.link.config.Memory.SetMark(c.ctx, e.Mark)
+		switch {
+		case err == nil && e.First:
+			c.post(func(m *session.Agent, _ time.Time) { m.Remembered(e.Mark) })
+		case err == nil || c.ctx.Err() != nil:
+		case e.First:
+			c.post(func(*session.Agent, time.Time) {
+				c.failed = fmt.Errorf("remembering the hub's store, and what waits for a person, in the member: %w", err)
+				c.ended = &session.End{Reason: linkv1.GoodbyeReason_GOODBYE_REASON_INTERNAL, Message: c.failed.Error()}
+			})
+		default:
 			c.link.log.Warn("The hub's revision could not be remembered in the member.", "error", err)
 		}
 	}()
-	return true
 }
 
 func (c *conversation) answer(q *linkv1.Question) {

@@ -300,6 +300,8 @@ type fakeMember struct {
 	overlap bool
 	// failing makes so many of the next Puts fail.
 	failing int
+	// away holds up what the agent remembers until it is closed; nil means no holding up.
+	away chan struct{}
 }
 
 func newFakeMember() *fakeMember {
@@ -406,7 +408,17 @@ func (m *fakeMember) Mark() session.Mark {
 	return m.mark
 }
 
-func (m *fakeMember) SetMark(_ context.Context, mark session.Mark) error {
+func (m *fakeMember) SetMark(ctx context.Context, mark session.Mark) error {
+	m.mu.Lock()
+	away := m.away
+	m.mu.Unlock()
+	if away != nil {
+		select {
+		case <-away:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.mark = mark

@@ -278,6 +278,55 @@ func TestAMemberWhoseAPIFailsIsTriedAgain(t *testing.T) {
 	eventually(t, "the works are durable in the end", func() bool { return a.member.has(h.store, "eu") })
 }
 
+func TestAnAgentWhoseMemberDoesNotAnswerIsHeard(t *testing.T) {
+	cases := map[string]struct {
+		reason  string
+		prepare func(h *hub, brake *session.Brake)
+	}{
+		"in a new era of the hub's store": {
+			"which it can't remember",
+			func(h *hub, _ *session.Brake) { h.store.history = h.store.history.Begin("two", h.store.revision) },
+		},
+		"while deletions wait for a person": {
+			"which it makes durable in every session", func(_ *hub, brake *session.Brake) { brake.Resume() },
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			h := newHub(t, quickly)
+			h.store.put("eu", 10, "a")
+			brake := session.NewBrake(session.BrakeSettings{})
+			a := h.newAgent(h.issue("eu", time.Hour), func(c *agentlink.Config) { c.Brake = brake })
+			eventually(t, "the agent is in", func() bool { return a.synchronised() && a.member.has(h.store, "eu") })
+			away := make(chan struct{})
+			a.member.mu.Lock()
+			a.member.away = away
+			a.member.mu.Unlock()
+			h.store.mu.Lock()
+			c.prepare(h, brake)
+			h.store.mu.Unlock()
+			a.cut()
+			h.store.put("eu", 10, "b")
+			for range 2 { // in its first words, and later
+				h.store.mu.Lock()
+				delete(h.store.facts, "eu")
+				h.store.mu.Unlock()
+				a.facts.dirty <- struct{}{}
+				eventually(t, "the hub hears of the member that its API is away: "+c.reason, func() bool {
+					h.store.mu.Lock()
+					defer h.store.mu.Unlock()
+					return h.store.facts["eu"] != nil
+				})
+			}
+			beats := func() int { return h.traffic()["heartbeat in"].messages }
+			heard := beats()
+			eventually(t, "its heart beats", func() bool { return beats() > heard })
+			close(away)
+			eventually(t, "it has what the hub wants when its API answers", func() bool { return a.member.has(h.store, "eu") && a.synchronised() })
+		})
+	}
+}
+
 func TestQuestionsAreAnswered(t *testing.T) {
 	h := newHub(t, nil) // with rare heartbeats, so that nothing else wakes a loop that has an answer left
 	a := h.newAgent(h.issue("eu", time.Hour), func(c *agentlink.Config) {

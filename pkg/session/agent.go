@@ -46,6 +46,11 @@ type Agent struct {
 	mark       Mark
 	remembered Mark
 	rememberAt time.Time
+	// durable is the mark of the era that the member remembers; firsts are how many marks are being made durable before
+	// which the hub may not hear of what is held, and probed what it has asked in an era that is not remembered yet.
+	durable Mark
+	firsts  int
+	probed  *linkv1.ProbeRequest
 	// seen is the revision that a complete list must not be older than: the mark when this session began, or the list
 	// before. What was put since is of this session's store in any case, and may well be newer than the list.
 	seen int64
@@ -114,7 +119,7 @@ type sentReport struct {
 func NewAgent(c AgentConfig, now time.Time) *Agent {
 	a := &Agent{
 		settings: c.Settings.WithDefaults(), config: c, brake: c.Brake,
-		began: now, lastHeard: now, mark: c.Mark, remembered: c.Mark, seen: c.Mark.Revision,
+		began: now, lastHeard: now, mark: c.Mark, remembered: c.Mark, durable: c.Mark, seen: c.Mark.Revision,
 		holds: make(map[string]Ref, len(c.Holds)), preserves: map[string]string{}, ops: map[string]*operation{}, heard: map[string]heardOf{},
 		weighing: map[string]*linkv1.Removal{}, held: map[string]*linkv1.Removal{}, reports: map[string]*sentReport{},
 	}
@@ -132,8 +137,14 @@ func NewAgent(c AgentConfig, now time.Time) *Agent {
 	return a
 }
 
-// Mark is what the agent has seen of the hub so far.
-func (a *Agent) Mark() Mark { return a.mark }
+// Mark is what the agent has seen of the hub so far, in the last era that the member remembers.
+func (a *Agent) Mark() Mark {
+	mark := a.mark
+	if !a.followed() {
+		mark.Incarnation, mark.Revision = a.durable.Incarnation, a.durable.Revision
+	}
+	return mark
+}
 
 // Synchronised says whether the hub has told everything it wants in this session.
 func (a *Agent) Synchronised() bool { return a.synced }
@@ -329,13 +340,17 @@ func (a *Agent) Deadline(now time.Time) time.Time {
 func (a *Agent) Ready(now time.Time) []AgentEffect {
 	if !a.over && a.welcome != nil {
 		a.keepHold(now)
-		a.flushAcks()
+		if a.firsts == 0 {
+			a.flushAcks()
+		}
 		a.pumpReports(now)
 		if a.facts != nil {
 			a.send(&linkv1.FromAgent{Message: &linkv1.FromAgent_Facts{Facts: a.facts}})
 			a.facts = nil
 		}
-		a.noticeBrake()
+		if a.firsts == 0 {
+			a.noticeBrake()
+		}
 	}
 	effects := a.effects
 	a.effects = nil
@@ -344,10 +359,31 @@ func (a *Agent) Ready(now time.Time) []AgentEffect {
 
 // remember keeps the mark if it has changed.
 func (a *Agent) remember(now time.Time) {
-	a.rememberAt = now
 	if a.mark != a.remembered {
-		a.remembered = a.mark
-		a.do(Remember{Mark: a.mark})
+		a.keep(!a.followed(), now)
+	}
+	a.rememberAt = now
+}
+
+func (a *Agent) keep(first bool, now time.Time) {
+	a.remembered, a.rememberAt = a.mark, now
+	if first {
+		a.firsts++
+	}
+	a.do(Remember{Mark: a.mark, First: first})
+}
+
+// followed says whether the member remembers the era that the mark is in. An agent that held a work of a later era than
+// its mark, and started anew, could not tell a restored hub.
+func (a *Agent) followed() bool { return a.durable.Incarnation == a.mark.Incarnation }
+
+// Remembered says that the mark of a Remember that was to be first is durable.
+func (a *Agent) Remembered(m Mark) {
+	a.firsts--
+	a.durable = m
+	if probe := a.probed; probe != nil && a.followed() && !a.over {
+		a.probed = nil
+		a.answerProbe(probe)
 	}
 }
 
@@ -355,8 +391,8 @@ func (a *Agent) remember(now time.Time) {
 // agent that starts anew must let nothing through that waits for a person.
 func (a *Agent) keepHold(now time.Time) {
 	if holds := a.brake.Holds(); holds != a.holdKept {
-		a.holdKept, a.rememberAt, a.remembered = holds, now, a.mark
-		a.do(Remember{Mark: a.mark, First: holds})
+		a.holdKept = holds
+		a.keep(holds || !a.followed(), now)
 	}
 }
 

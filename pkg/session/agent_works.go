@@ -13,6 +13,12 @@ import (
 )
 
 func (a *Agent) receiveWorks(w *linkv1.WorksFromHub, now time.Time) {
+	if !a.followed() {
+		// That may take as long as the member's API is away. The hub says nothing about works before it knows what is held
+		// here, and says what is not answered again.
+		a.probed = w.GetProbe()
+		return
+	}
 	switch message := w.GetMessage().(type) {
 	case *linkv1.WorksFromHub_Probe:
 		a.answerProbe(message.Probe)

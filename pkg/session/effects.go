@@ -81,9 +81,9 @@ type (
 		Removal  *linkv1.Removal
 		Most     int
 	}
-	// Remember: keep the mark durably, and with it what the brake counts and whether it holds something; when the mark's
-	// incarnation is new or First is set, before anything that follows. Losing a revision only weakens the notice that a
-	// hub was restored.
+	// Remember: keep the mark durably, and with it what the brake counts and whether it holds something. When First is
+	// set, because the mark's incarnation is new or the brake begins to hold something, call Remembered with the mark
+	// then: what must not come before it waits. Losing another revision only weakens the notice that a hub was restored.
 	Remember struct {
 		Mark  Mark
 		First bool

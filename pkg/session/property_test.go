@@ -31,6 +31,9 @@ func TestBothEndsAgreeAfterAnyHistory(t *testing.T) {
 // TestTheWindowIsUsed makes sure that the property above is not true because nothing was ever sent at once.
 func TestTheWindowIsUsed(t *testing.T) {
 	w := newWorld()
+	w.connect() // from here on the member remembers the era
+	w.deliverAll()
+	w.cut()
 	w.slowMember = true
 	for i := range 20 {
 		w.put(fmt.Sprint("k", i))

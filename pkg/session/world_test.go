@@ -466,6 +466,9 @@ func (w *world) agentEffect(e AgentEffect) {
 				return
 			}
 			w.keepBrake()
+			if era := e.Work.GetIncarnation(); era != w.member.mark.Incarnation {
+				w.fault("%s of era %s is durable, and the mark is of %q: an agent that starts anew could not tell a restored hub", e.Work.GetKey(), era, w.member.mark.Incarnation)
+			}
 			w.member.holds[e.Work.GetKey()] = RefOfWork(e.Work)
 			w.member.marks[e.Work.GetKey()] = &linkv1.WorkRef{
 				Revision: e.Work.GetRevision(), Incarnation: e.Work.GetIncarnation(), Preserves: e.Work.GetPreserveResourcesOnDeletion(),
@@ -511,11 +514,17 @@ func (w *world) agentEffect(e AgentEffect) {
 			agent.ReportsDirty(key)
 		})
 	case Remember:
-		if w.member.mark.Incarnation != e.Mark.Incarnation {
-			w.log("agent: follows %s from revision %d", e.Mark.Incarnation, e.Mark.Revision)
-		}
-		w.member.mark = e.Mark
-		w.keepBrake()
+		agent := w.agent
+		w.inMember(func() {
+			if w.member.mark.Incarnation != e.Mark.Incarnation {
+				w.log("agent: follows %s from revision %d", e.Mark.Incarnation, e.Mark.Revision)
+			}
+			w.member.mark = e.Mark
+			w.keepBrake()
+			if e.First {
+				agent.Remembered(e.Mark)
+			}
+		})
 	case ReportRecorded:
 		if e.Phase == linkv1.Phase_PHASE_REMOVED && w.member.removed[e.Key] == e.UID {
 			delete(w.member.removed, e.Key)
@@ -557,8 +566,9 @@ func (b *Brake) counts(id RemovalID) bool {
 // tellHold notes what a person is told to wait for him. One id stands for one set.
 func (w *world) tellHold(hold Hold) {
 	var sum uint64
+	restoring := hold.Restoring || w.agent == nil || w.agent.restoring // an agent that has gone may have been
 	for key, r := range w.hub.held {
-		if s := w.store.works[key]; !hold.Restoring && !w.agent.restoring && s.ref.UID == r.uid && s.removing != nil && s.removing.Keep {
+		if s := w.store.works[key]; !restoring && s.ref.UID == r.uid && s.removing != nil && s.removing.Keep {
 			w.fault("a person is told that %s %s waits, which deletes nothing", key, r.uid)
 		}
 		w.waiting[r.uid] = !w.overtaken(key, r.uid)
