@@ -259,7 +259,7 @@ func (r *linkRecorder) Disconnected(_ context.Context, cluster string, s link.Se
 }
 
 // RecordReport implements link.Recorder.
-func (r *linkRecorder) RecordReport(ctx context.Context, cluster string, report *linkv1.Report) error {
+func (r *linkRecorder) RecordReport(ctx context.Context, cluster string, report *linkv1.Report) (int64, error) {
 	r.rush.Wait(ctx)
 	return r.view.Record(ctx, cluster, report)
 }

@@ -61,7 +61,7 @@ func (l *Link) newConversation(rpc linkv1.Link_SessionClient, conn *observedConn
 		hands: make(chan struct{}, mostHands),
 		machine: session.NewAgent(session.AgentConfig{
 			Settings: l.config.Settings, Version: l.config.Version, KubeSystemUID: l.config.KubeSystemUID,
-			Mark: l.mark.Raise(known), Holds: known, Report: l.config.Reports.Report, Unreported: l.unreported,
+			Mark: l.mark.Raise(known), Holds: known, Report: l.config.Reports.Report, Unreported: l.unreported, Reported: l.reported,
 			Brake: l.config.Brake, TakesAlong: l.config.Desired.TakesAlong, Jitter: rand.Float64,
 		}, time.Now()),
 		renewAt: l.config.Renewal.RenewAt(),
@@ -91,6 +91,7 @@ func (c *conversation) run(ctx context.Context) outcome {
 	_ = c.conn.Close()
 	cancel()
 	c.working.Wait()
+	c.link.reported = c.machine.Reported()
 	var lasted time.Duration
 	if !c.welcomed.IsZero() {
 		lasted = time.Since(c.welcomed)

@@ -63,11 +63,13 @@ type subscriber struct {
 }
 
 func newFakeStore() *fakeStore {
-	return &fakeStore{
+	s := &fakeStore{
 		revision: 100, history: session.History{}.Begin("one", 0), restoring: map[string]bool{}, epochs: map[string]int64{},
 		clusters: map[string]map[string]*fakeWork{}, subscribers: map[int]subscriber{}, facts: map[string]*linkv1.ClusterFacts{},
 		holds: map[string]session.Hold{}, presence: map[string][]string{},
 	}
+	s.history.Told = true
+	return s
 }
 
 // put makes or changes works of a member.
@@ -220,19 +222,19 @@ func (s *fakeStore) hold(ctx context.Context) error {
 	}
 }
 
-func (s *fakeStore) RecordReport(ctx context.Context, cluster string, r *linkv1.Report) error {
+func (s *fakeStore) RecordReport(ctx context.Context, cluster string, r *linkv1.Report) (int64, error) {
 	if err := s.hold(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r.GetSessionEpoch() < s.epochs[cluster] {
-		return nil
+	w := s.clusters[cluster][r.GetKey()]
+	if w == nil || r.GetSessionEpoch() < s.epochs[cluster] {
+		return 0, nil
 	}
-	if w := s.clusters[cluster][r.GetKey()]; w != nil {
-		w.report = r
-	}
-	return nil
+	s.revision++
+	w.report = r
+	return s.revision, nil
 }
 
 func (s *fakeStore) RemovalDone(ctx context.Context, cluster, key, uid string) error {
@@ -261,6 +263,19 @@ func (s *fakeStore) RecordHold(_ context.Context, cluster string, h session.Hold
 	defer s.mu.Unlock()
 	s.holds[cluster] = h
 	return nil
+}
+
+// said counts the works of a member whose report has this message.
+func (s *fakeStore) said(cluster, message string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, w := range s.clusters[cluster] {
+		if w.report.GetMessage() == message {
+			n++
+		}
+	}
+	return n
 }
 
 // reported says how many works of a member have a report about their present generation.
@@ -302,6 +317,8 @@ type fakeMember struct {
 	failing int
 	// away holds up what the agent remembers until it is closed; nil means no holding up.
 	away chan struct{}
+	// says is the message of every report.
+	says string
 }
 
 func newFakeMember() *fakeMember {
@@ -370,6 +387,16 @@ func (m *fakeMember) markDirty(key string) {
 	}
 }
 
+// say has all works reported with this message.
+func (m *fakeMember) say(message string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.says = message
+	for key := range m.works {
+		m.markDirty(key)
+	}
+}
+
 func (m *fakeMember) Dirty() <-chan struct{} { return m.signal }
 
 func (m *fakeMember) TakeDirty(most int) []string {
@@ -394,7 +421,7 @@ func (m *fakeMember) Report(key string) *linkv1.Report {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if w := m.works[key]; w != nil {
-		return &linkv1.Report{Key: key, Uid: w.Uid, Generation: w.Generation, Phase: linkv1.Phase_PHASE_PRESENT, Applied: true, ObservedAt: timestamppb.Now()}
+		return &linkv1.Report{Key: key, Uid: w.Uid, Generation: w.Generation, Phase: linkv1.Phase_PHASE_PRESENT, Applied: true, ObservedAt: timestamppb.Now(), Message: m.says}
 	}
 	if uid, there := m.removed[key]; there {
 		return &linkv1.Report{Key: key, Uid: uid, Phase: linkv1.Phase_PHASE_REMOVED, ObservedAt: timestamppb.Now()}

@@ -819,6 +819,39 @@ func TestARestoredHubDeletesNothing(t *testing.T) {
 	})
 }
 
+func TestWhatARestoredStoreLacksOfReportsIsSaidAgain(t *testing.T) {
+	h := newHub(t, quickly)
+	h.store.put("eu", 10, keys(3)...)
+	var answered atomic.Int64
+	a := h.newAgent(h.issue("eu", time.Hour), func(c *agentlink.Config) {
+		c.ReportRecorded = func(string, string, linkv1.Phase) { answered.Add(1) }
+	})
+	eventually(t, "every work is reported, and the agent knows", func() bool { return a.synchronised() && answered.Load() == 3 })
+	h.store.mu.Lock()
+	revision, reports := h.store.revision, map[string]*linkv1.Report{}
+	for key, w := range h.store.clusters["eu"] {
+		reports[key] = w.report
+	}
+	h.store.mu.Unlock()
+	a.member.say("broken")
+	// What the agent was not told is recorded it would say again in any case.
+	eventually(t, "every work is reported again, and the agent knows", func() bool { return h.store.said("eu", "broken") == 3 && answered.Load() == 6 })
+
+	h.store.mu.Lock()
+	h.store.revision, h.store.history = revision, h.store.history.Begin("two", revision)
+	for key, w := range h.store.clusters["eu"] {
+		w.report = reports[key]
+	}
+	h.store.mu.Unlock()
+	a.cut()
+	eventually(t, "the restored store has what is the case", func() bool { return h.store.said("eu", "broken") == 3 })
+	h.store.mu.Lock()
+	defer h.store.mu.Unlock()
+	if h.store.restoring["eu"] {
+		t.Error("the member is in restore mode, though the store lacks nothing that was ever wanted of it")
+	}
+}
+
 func TestEnrolmentNeedsNoCertificateAndTheStreamDoes(t *testing.T) {
 	h := newHub(t, quickly)
 	trust := func(protocols ...string) *tls.Config {

@@ -222,11 +222,12 @@ func (st *stream) renew(request *linkv1.RenewalRequest) {
 func (st *stream) recordReport(r *linkv1.Report) {
 	began := time.Now()
 	st.record(subject{st.cluster, recordWork, r.GetKey()}, func(ctx context.Context) error {
-		if err := st.server.config.Recorder.RecordReport(ctx, st.cluster, r); err != nil {
+		revision, err := st.server.config.Recorder.RecordReport(ctx, st.cluster, r)
+		if err != nil {
 			return err
 		}
 		st.server.metrics.reportSeconds.Observe(time.Since(began).Seconds())
-		st.post(func(m *session.Hub, _ time.Time) { m.Recorded(r.GetKey(), r.GetSequence()) })
+		st.post(func(m *session.Hub, _ time.Time) { m.Recorded(r.GetKey(), r.GetSequence(), revision) })
 		return nil
 	})
 }
@@ -236,7 +237,7 @@ func (st *stream) recordRemoval(e session.RecordRemoval) {
 		if err := st.server.config.Recorder.RemovalDone(ctx, st.cluster, e.Key, e.UID); err != nil {
 			return err
 		}
-		st.post(func(m *session.Hub, _ time.Time) { m.Recorded(e.Key, e.Sequence) })
+		st.post(func(m *session.Hub, _ time.Time) { m.Recorded(e.Key, e.Sequence, 0) })
 		return nil
 	})
 }

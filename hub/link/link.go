@@ -58,7 +58,8 @@ type Recorder interface {
 	// replaced meanwhile.
 	Connected(ctx context.Context, cluster string, s SessionInfo) error
 	Disconnected(ctx context.Context, cluster string, s SessionInfo) error
-	RecordReport(ctx context.Context, cluster string, r *linkv1.Report) error
+	// RecordReport returns a revision at which the store has the report; 0 when it has no use for it.
+	RecordReport(ctx context.Context, cluster string, r *linkv1.Report) (revision int64, err error)
 	// RemovalDone says that the member has carried out the removal of the work with this UID.
 	RemovalDone(ctx context.Context, cluster, key, uid string) error
 	RecordFacts(ctx context.Context, cluster string, f *linkv1.ClusterFacts) error

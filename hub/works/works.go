@@ -315,21 +315,24 @@ func hash(work *linkv1.Work) []byte {
 }
 
 // Record writes what a member reports of a work. A report of a work that is gone, or of another
-// object of its name, is dropped.
-func (v *View) Record(ctx context.Context, cluster string, report *linkv1.Report) error {
-	return v.write(ctx, cluster, report.GetKey(), report.GetUid(), func(work *workv1alpha1.PropagationWork) error {
+// object of its name, is dropped. It returns the revision at which the store has the report, 0 if it was dropped.
+func (v *View) Record(ctx context.Context, cluster string, report *linkv1.Report) (revision int64, err error) {
+	err = v.write(ctx, cluster, report.GetKey(), report.GetUid(), func(work *workv1alpha1.PropagationWork) error {
 		status := statusOf(work, report, v.config.Now())
 		if equality.Semantic.DeepEqual(&work.Status, status) {
+			revision = Revision(work.ResourceVersion)
 			return nil
 		}
 		updated := *work // the store copies what it is given
 		updated.Status = *status
 		stored, err := v.config.Works.UpdateStatus(ctx, &updated)
 		if err == nil {
+			revision = Revision(stored.ResourceVersion)
 			v.wrote(stored)
 		}
 		return err
 	})
+	return revision, err
 }
 
 // Removed lets a work go whose removal the member has carried out.

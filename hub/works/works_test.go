@@ -402,7 +402,7 @@ func reached(generation int64, after time.Duration) *linkv1.Milestone {
 
 func (w *world) record(t *testing.T, said *linkv1.Report) workv1alpha1.WorkStatus {
 	t.Helper()
-	if err := w.view.Record(t.Context(), "a", said); err != nil {
+	if _, err := w.view.Record(t.Context(), "a", said); err != nil {
 		t.Fatal(err)
 	}
 	stored, _ := w.PropagationWorks.Get("karmada-es-a", "web")
@@ -637,17 +637,39 @@ func TestAReportOfAnotherWorkIsDropped(t *testing.T) {
 	if err := w.view.Removed(t.Context(), "a", "web", "old"); err != nil {
 		t.Error(err)
 	}
-	for what, err := range map[string]error{
-		"a work that is gone":         w.view.Record(t.Context(), "a", report(func(r *linkv1.Report) { r.Key = "gone" })),
-		"a removed work that is gone": w.view.Removed(t.Context(), "a", "gone", "w1"),
-		"another cluster's work":      w.view.Record(t.Context(), "b", report(nil)),
+	if err := w.view.Removed(t.Context(), "a", "gone", "w1"); err != nil {
+		t.Errorf("a removed work that is gone: %v", err)
+	}
+	for _, c := range []struct {
+		what, cluster string
+		said          *linkv1.Report
+	}{
+		{"a work that is gone", "a", report(func(r *linkv1.Report) { r.Key = "gone" })},
+		{"an earlier work of that name", "a", report(func(r *linkv1.Report) { r.Uid = "old" })},
+		{"another cluster's work", "b", report(nil)},
 	} {
-		if err != nil {
-			t.Errorf("%s: %v", what, err)
+		if revision, err := w.view.Record(t.Context(), c.cluster, c.said); err != nil || revision != 0 {
+			t.Errorf("%s: recorded in revision %d, error %v", c.what, revision, err)
 		}
 	}
 	if writes := w.PropagationWorks.Writes(); len(writes) > 0 {
 		t.Errorf("written: %v", writes)
+	}
+}
+
+func TestARecordedReportIsInTheStoreAtTheRevisionThatItSays(t *testing.T) {
+	w := newWorld(t)
+	w.PropagationWorks.Put(work(nil))
+	before, _ := w.PropagationWorks.Get("karmada-es-a", "web")
+	for _, what := range []string{"it is written", "it says nothing new, as one does whose answer was lost"} {
+		revision, err := w.view.Record(t.Context(), "a", report(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored, _ := w.PropagationWorks.Get("karmada-es-a", "web")
+		if stored.ResourceVersion == before.ResourceVersion || revision != works.Revision(stored.ResourceVersion) {
+			t.Errorf("%s: the store has it at revision %s, said is %d", what, stored.ResourceVersion, revision)
+		}
 	}
 }
 
@@ -682,7 +704,7 @@ func TestAReportIsWrittenOverAChangeThatTheCacheDoesNotShowYet(t *testing.T) {
 		w.PropagationWorks.Put(work(nil))
 		full := errors.New("disk full")
 		w.PropagationWorks.Refuse = func(string, *workv1alpha1.PropagationWork) error { return full }
-		if err := w.view.Record(t.Context(), "a", report(nil)); !errors.Is(err, full) {
+		if _, err := w.view.Record(t.Context(), "a", report(nil)); !errors.Is(err, full) {
 			t.Errorf("the error is %v", err)
 		}
 	})
@@ -728,7 +750,7 @@ func TestAReportIsWrittenThatIsLikeTheCachedStatusButNotLikeWhatWasWrittenSince(
 	w.PropagationWorks.Put(work(nil))
 	record := func(health linkv1.Health) {
 		t.Helper()
-		if err := w.view.Record(t.Context(), "a", report(func(r *linkv1.Report) { r.Health = health })); err != nil {
+		if _, err := w.view.Record(t.Context(), "a", report(func(r *linkv1.Report) { r.Health = health })); err != nil {
 			t.Fatal(err)
 		}
 	}

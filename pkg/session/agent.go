@@ -22,6 +22,8 @@ type AgentConfig struct {
 	Report func(key string) *linkv1.Report
 	// Unreported are the keys that the session before has not got rid of.
 	Unreported []string
+	// Reported is what the session before has returned by that name. A process that starts reports everything anyway.
+	Reported int64
 	// Brake of this member; it outlives sessions.
 	Brake *Brake
 	// TakesAlong says whether carrying a removal out may delete more than the objects of its work, as the end of a Namespace
@@ -83,8 +85,11 @@ type Agent struct {
 	beatAt time.Time
 	beat   uint64
 
-	dirty          keyQueue
-	reports        map[string]*sentReport
+	dirty   keyQueue
+	reports map[string]*sentReport
+	// reported is the highest revision at which the hub's store has one of the reports. It is no part of the mark: a store
+	// that lacks nothing but statuses deletes nothing by mistake, and needs no person.
+	reported       int64
 	reportSequence uint64
 	facts          *linkv1.ClusterFacts
 }
@@ -122,6 +127,7 @@ func NewAgent(c AgentConfig, now time.Time) *Agent {
 		began: now, lastHeard: now, mark: c.Mark, remembered: c.Mark, durable: c.Mark, seen: c.Mark.Revision,
 		holds: make(map[string]Ref, len(c.Holds)), preserves: map[string]string{}, ops: map[string]*operation{}, heard: map[string]heardOf{},
 		weighing: map[string]*linkv1.Removal{}, held: map[string]*linkv1.Removal{}, reports: map[string]*sentReport{},
+		reported: c.Reported,
 	}
 	for _, r := range c.Holds {
 		a.nowHolds(RefOf(r), r.GetPreserves())
@@ -133,6 +139,7 @@ func NewAgent(c AgentConfig, now time.Time) *Agent {
 		ProtocolVersion: ProtocolVersion, OldestProtocolVersion: OldestProtocolVersion,
 		Capabilities: c.Capabilities, AgentVersion: c.Version, KubeSystemUid: c.KubeSystemUID,
 		HubId: c.Mark.HubID, Incarnation: c.Mark.Incarnation, HighWaterRevision: c.Mark.Revision, SessionEpoch: c.Mark.Epoch,
+		ReportedRevision: c.Reported,
 	}}})
 	return a
 }
@@ -156,6 +163,9 @@ func (a *Agent) Holds() int { return len(a.holds) }
 func (a *Agent) Unreported() []string {
 	return append(a.dirty.keys(), sortedKeys(a.reports)...)
 }
+
+// Reported is the highest revision at which the hub has recorded a report. Pass it to the next session of the process.
+func (a *Agent) Reported() int64 { return a.reported }
 
 // Receive takes a message from the hub.
 func (a *Agent) Receive(m *linkv1.FromHub, now time.Time) {
@@ -225,9 +235,10 @@ func (a *Agent) receiveWelcome(w *linkv1.Welcome, now time.Time) {
 	a.restoring = w.GetRestore() || older || (!first && other && !w.GetContinues())
 	a.mark.HubID = w.GetHubId()
 	a.mark.Epoch = max(a.mark.Epoch, w.GetSessionEpoch())
-	if a.restoring {
-		// What the store knew of this member's reports may be lost as well.
+	if a.restoring || w.GetReportsLost() {
+		// What the store knew of this member's reports may be lost as well, or is lost alone.
 		a.ReportsDirty(sortedKeys(a.holds)...)
+		a.reported = 0
 	}
 	a.followStore(w, first)
 	if other {

@@ -83,6 +83,7 @@ func (a *Agent) stamp(key string, r *linkv1.Report, now time.Time) *linkv1.Repor
 }
 
 func (a *Agent) receiveReports(m *linkv1.ReportsFromHub) {
+	a.reported = max(a.reported, m.GetRevision())
 	for _, ack := range m.GetAcks() {
 		sent := a.reports[ack.GetKey()]
 		if sent == nil || sent.sequence != ack.GetSequence() {

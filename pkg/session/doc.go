@@ -36,5 +36,6 @@
 //     anything of that era is obeyed.
 //   - More removals than the brake allows wait for a person, on either side. One that only lets go of its objects is not
 //     counted, and then it deletes none.
-//   - A report that the agent was not told is recorded is sent again, in this session or the next.
+//   - A report that the agent was not told is recorded is sent again, in this session or the next; and so is each, when
+//     the store turns out to have been cut back below what the agent was told.
 package session

@@ -30,11 +30,11 @@ type (
 	// RestoreSettled: a person has confirmed what waited in restore mode, and a comparison after that found nothing else
 	// that only the member has. Durably leave restore mode for the member and close with BEGIN_ANEW.
 	RestoreSettled struct{}
-	// RecordReport: write the report to the store, then call Recorded with its key and sequence. A newer report of the
-	// same key makes an older one that is not yet written superfluous.
+	// RecordReport: write the report to the store, then call Recorded with its key and sequence, and with the revision at
+	// which the store has it. A newer report of the same key makes an older one that is not yet written superfluous.
 	RecordReport struct{ Report *linkv1.Report }
 	// RecordRemoval: the member has carried the removal out. Release the work with this UID, then call Recorded with the
-	// same sequence.
+	// same sequence, and revision 0: a store that lacks it orders the removal again.
 	RecordRemoval struct {
 		Key, UID string
 		Sequence uint64

@@ -137,6 +137,8 @@ type Hub struct {
 	holdChanged bool
 
 	reportAcks []*linkv1.ReportAck
+	// reportRevision is one in which all that reportAcks say is recorded.
+	reportRevision int64
 }
 
 // workState is what one session knows about one work.
@@ -283,12 +285,15 @@ func (h *Hub) Admit(epoch int64, view StoreView, now time.Time) {
 		h.do(RestoreDetected{Message: lacks})
 		return
 	}
+	reported := seen
+	reported.Revision = h.hello.GetReportedRevision()
 	h.epoch, h.store = epoch, view
 	version, _ := chooseVersion(h.hello.GetProtocolVersion(), h.hello.GetOldestProtocolVersion())
 	h.send(&linkv1.FromHub{Message: &linkv1.FromHub_Welcome{Welcome: &linkv1.Welcome{
 		ProtocolVersion: version, Capabilities: h.config.Capabilities, HubVersion: h.config.Version,
 		HubId: view.HubID, Incarnation: view.History.Present(), Revision: view.Revision,
 		SessionEpoch: epoch, Restore: view.Restoring, Continues: seen.Incarnation != "" && lacks == "",
+		ReportsLost:       view.History.Lacks(reported, view.Revision) != "",
 		HeartbeatInterval: durationpb.New(h.settings.HeartbeatInterval),
 		HeartbeatTimeout:  durationpb.New(h.settings.HeartbeatTimeout),
 		ReportWindow:      uint32(h.settings.ReportWindow),
@@ -375,8 +380,8 @@ func (h *Hub) Ready(now time.Time) []HubEffect {
 		h.pump(now)
 	}
 	if len(h.reportAcks) > 0 && h.state != Over {
-		h.send(&linkv1.FromHub{Message: &linkv1.FromHub_Reports{Reports: &linkv1.ReportsFromHub{Acks: h.reportAcks}}})
-		h.reportAcks = nil
+		h.send(&linkv1.FromHub{Message: &linkv1.FromHub_Reports{Reports: &linkv1.ReportsFromHub{Acks: h.reportAcks, Revision: h.reportRevision}}})
+		h.reportAcks, h.reportRevision = nil, 0
 	}
 	if h.holdChanged && h.knowsHold() {
 		h.holdChanged = false

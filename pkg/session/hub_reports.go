@@ -103,11 +103,12 @@ func (h *Hub) settleRemoval(id RemovalID) {
 	}
 }
 
-// Recorded says that a report or a removal is in the store, or that the store has no use for it. The agent is told, so
-// that it need not say it again.
-func (h *Hub) Recorded(key string, sequence uint64) {
+// Recorded says that a report or a removal is in the store, at this revision or before, or that the store has no use for
+// it. The agent is told, so that it need not say it again; with the revision, for a store that is cut back may lack it.
+func (h *Hub) Recorded(key string, sequence uint64, revision int64) {
 	if h.state != Over && sequence != 0 {
 		h.ackReport(key, sequence)
+		h.reportRevision = max(h.reportRevision, revision)
 	}
 }
 

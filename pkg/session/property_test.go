@@ -52,7 +52,7 @@ func playHistory(w *world, random *rand.Rand) *strings.Builder {
 	w.settings = Settings{Window: 1 + random.IntN(6), ReportWindow: 1 + random.IntN(6), RefsUpTo: 1 + random.IntN(12), Buckets: 1 + random.IntN(8)}
 	// Short windows, so that many holds outlast them.
 	w.brakes = BrakeSettings{Least: 1 + random.IntN(8), Window: time.Minute}
-	w.reportsFirst = random.IntN(2) == 0
+	w.reportsFirst, w.reportsAreWrites = random.IntN(2) == 0, true
 	w.agentBrakes = &BrakeSettings{Least: 1 + random.IntN(4), Window: 10 * time.Second}
 	w.burdens = map[string]int{"k00": 1, "k01": 2, "k02": 9, "k03": kept} // they are weighed
 	w.hubBrake, w.agentBrake = NewBrake(w.brakes), w.newAgentBrake()
@@ -85,6 +85,7 @@ func playHistory(w *world, random *rand.Rand) *strings.Builder {
 		}},
 		{3, "take back", func() { w.takeBack(key()) }},
 		{2, "vanish", func() { w.vanish(key()) }},
+		{10, "something happens in the member", func() { w.happen(key()) }},
 		{60, "deliver", func() { w.deliver(side()) }},
 		{4, "deliver many", deliverMany},
 		{5, "drop", func() { w.disturb("drop", side(), 1) }},
@@ -119,6 +120,14 @@ func playHistory(w *world, random *rand.Rand) *strings.Builder {
 			}
 			// The agent may come back at once, or after the restored store has grown past all that it has seen, and
 			// after more starts of the hub and another restore of the same backup.
+			w.restore()
+		}},
+		{1, "lose nothing but reports", func() {
+			w.backup = w.store.copy()
+			for range 3 {
+				w.happen(key())
+			}
+			deliverMany()
 			w.restore()
 		}},
 		{1, "restore under the hub", func() {
@@ -200,7 +209,7 @@ func (w *world) checkAgreement() {
 		case held != s.ref:
 			w.fault("the hub wants %+v and the member holds %+v", s.ref, held)
 		}
-		if got, want := w.store.reports[key], describeReport(w.report(key)); got != want {
+		if got, want := w.store.reports[key], describeReport(w.report(key))+w.report(key).GetMessage(); got != want {
 			w.fault("the store's report of %s is %q, the member's is %q", key, got, want)
 		}
 	}

@@ -127,6 +127,12 @@ func (w *world) command(t *testing.T, words []string) {
 		for _, key := range words[1:] {
 			w.vanish(key)
 		}
+	case "happen": // something happens to the objects of these works in the member
+		for _, key := range words[1:] {
+			w.happen(key)
+		}
+	case "write": // the hub writes something that concerns others
+		w.write()
 	case "backup":
 		w.backup = w.store.copy()
 	case "restore":

@@ -20,6 +20,8 @@ type world struct {
 	burdens map[string]int
 	// reportsFirst: the member reports a removal before the agent's session hears that it is durable.
 	reportsFirst bool
+	// reportsAreWrites: each report that says something new raises the store's revision.
+	reportsAreWrites bool
 	// agentBrakes are the agent's, when they are others than the hub's.
 	agentBrakes *BrakeSettings
 	log         func(format string, args ...any)
@@ -41,6 +43,7 @@ type world struct {
 	mark       Mark // in the memory of the agent's process
 	member     member
 	unreported []string
+	reported   int64
 
 	toHub, toAgent []wire
 	// While slow, what was asked of the store or the member waits here.
@@ -85,6 +88,8 @@ type member struct {
 	holds   map[string]Ref
 	marks   map[string]*linkv1.WorkRef // what else is durable of what is held
 	removed map[string]string
+	// happened counts what happened to a work's objects, which is no change of what the hub wants.
+	happened map[string]int
 	// counted is what the brake counted when the last work or removal became durable.
 	counted []Counted
 	// braked: the brake held something when the mark, a work or a removal became durable.
@@ -96,7 +101,7 @@ func newWorld() *world {
 		now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC), log: func(string, ...any) {},
 		settings: Settings{Window: 4, ReportWindow: 4}, brakes: BrakeSettings{Least: 3, Percent: 5},
 		store: newStore(100), deleting: map[string]bool{}, waiting: map[string]bool{},
-		member: member{holds: map[string]Ref{}, marks: map[string]*linkv1.WorkRef{}, removed: map[string]string{}},
+		member: member{holds: map[string]Ref{}, marks: map[string]*linkv1.WorkRef{}, removed: map[string]string{}, happened: map[string]int{}},
 	}
 	w.agentBrake = w.newAgentBrake()
 	w.startHub()
@@ -123,7 +128,7 @@ func (w *world) List() ([]Listed, int64) {
 	for _, key := range sortedKeys(w.store.works) {
 		s := w.store.works[key]
 		out = append(out, Listed{Ref: s.ref, Removing: s.removing != nil,
-			Unreported: w.store.reports[key] != describeReport(&linkv1.Report{Key: key, Uid: s.ref.UID, Generation: s.ref.Generation, Phase: linkv1.Phase_PHASE_PRESENT})})
+			Unreported: !strings.HasPrefix(w.store.reports[key], describeReport(&linkv1.Report{Key: key, Uid: s.ref.UID, Generation: s.ref.Generation, Phase: linkv1.Phase_PHASE_PRESENT}))})
 	}
 	return out, w.store.revision
 }
@@ -251,7 +256,7 @@ func (w *world) connect() {
 	w.hub = NewHub(HubConfig{Settings: w.settings, Version: "test", Source: w, Brake: w.hubBrake}, w.now)
 	w.agent = NewAgent(AgentConfig{
 		Settings: w.settings, Version: "test", Mark: w.mark, Holds: w.member.known(),
-		Report: w.report, Unreported: w.unreported, Brake: w.agentBrake,
+		Report: w.report, Unreported: w.unreported, Reported: w.reported, Brake: w.agentBrake,
 		TakesAlong: func(r *linkv1.Removal) bool { return w.burdens[r.GetKey()] != 0 },
 	}, w.now)
 	w.unreported = nil
@@ -261,7 +266,7 @@ func (w *world) connect() {
 // cut breaks the stream: what is on the wires is lost.
 func (w *world) cut() {
 	if w.agent != nil {
-		w.unreported, w.mark = w.agent.Unreported(), w.agent.Mark()
+		w.unreported, w.mark, w.reported = w.agent.Unreported(), w.agent.Mark(), w.agent.Reported()
 	}
 	w.hub, w.agent, w.toHub, w.toAgent, w.memberWork, w.storeWork = nil, nil, nil, nil, nil, nil
 }
@@ -293,7 +298,7 @@ func (w *world) record() {
 
 func (w *world) restartAgent() {
 	w.cut()
-	w.agentBrake, w.unreported = w.newAgentBrake(), sortedKeys(w.member.holds)
+	w.agentBrake, w.unreported, w.reported = w.newAgentBrake(), sortedKeys(w.member.holds), 0
 	w.agentBrake.Recall(w.member.counted, w.now)
 	if w.member.braked {
 		w.agentBrake.Resume()
@@ -394,8 +399,13 @@ func (w *world) hubEffect(e HubEffect) {
 	case RecordReport:
 		hub := w.hub
 		w.inStore(func() {
-			w.store.reports[e.Report.GetKey()] = describeReport(e.Report)
-			hub.Recorded(e.Report.GetKey(), e.Report.GetSequence())
+			if said := describeReport(e.Report) + e.Report.GetMessage(); w.store.reports[e.Report.GetKey()] != said {
+				w.store.reports[e.Report.GetKey()] = said
+				if w.reportsAreWrites {
+					w.write()
+				}
+			}
+			hub.Recorded(e.Report.GetKey(), e.Report.GetSequence(), w.store.revision)
 		})
 	case RecordRemoval:
 		hub := w.hub
@@ -406,7 +416,7 @@ func (w *world) hubEffect(e HubEffect) {
 				delete(w.store.works, e.Key)
 				delete(w.store.reports, e.Key)
 			}
-			hub.Recorded(e.Key, e.Sequence)
+			hub.Recorded(e.Key, e.Sequence, 0)
 			hub.Dirty(e.Key)
 		})
 	case HoldChanged:
@@ -533,7 +543,7 @@ func (w *world) agentEffect(e AgentEffect) {
 		w.log("agent: %s", e.Message)
 	case Ended:
 		w.log("agent: ended %s", trimReason(e.End.Reason))
-		w.unreported, w.mark = w.agent.Unreported(), w.agent.Mark()
+		w.unreported, w.mark, w.reported = w.agent.Unreported(), w.agent.Mark(), w.agent.Reported()
 		w.agent = nil
 	}
 }
@@ -635,12 +645,26 @@ func (w *world) work() {
 // report is the present report of a key, as agent/state would give it.
 func (w *world) report(key string) *linkv1.Report {
 	if r, there := w.member.holds[key]; there {
-		return &linkv1.Report{Key: key, Uid: r.UID, Generation: r.Generation, Phase: linkv1.Phase_PHASE_PRESENT, Applied: true, ObservedAt: timestamppb.New(w.now)}
+		return &linkv1.Report{Key: key, Uid: r.UID, Generation: r.Generation, Phase: linkv1.Phase_PHASE_PRESENT, Applied: true, ObservedAt: timestamppb.New(w.now),
+			Message: strings.Repeat("!", w.member.happened[key])}
 	}
 	if uid, there := w.member.removed[key]; there {
 		return &linkv1.Report{Key: key, Uid: uid, Phase: linkv1.Phase_PHASE_REMOVED, ObservedAt: timestamppb.New(w.now)}
 	}
 	return nil
+}
+
+// happen changes what there is to report of a work.
+func (w *world) happen(key string) {
+	if _, held := w.member.holds[key]; !held {
+		return
+	}
+	w.member.happened[key]++
+	if w.agent != nil {
+		w.agent.ReportsDirty(key)
+	} else {
+		w.unreported = append(w.unreported, key)
+	}
 }
 
 // deliver hands over the oldest message of a wire; false when there is none.
@@ -701,7 +725,8 @@ func unmarshal[M proto.Message](b wire, m M) M {
 func describeFromHub(m *linkv1.FromHub) string {
 	switch m := m.GetMessage().(type) {
 	case *linkv1.FromHub_Welcome:
-		return fmt.Sprintf("welcome epoch=%d incarnation=%s revision=%d restore=%v continues=%v", m.Welcome.GetSessionEpoch(), m.Welcome.GetIncarnation(), m.Welcome.GetRevision(), m.Welcome.GetRestore(), m.Welcome.GetContinues())
+		return fmt.Sprintf("welcome epoch=%d incarnation=%s revision=%d restore=%v continues=%v", m.Welcome.GetSessionEpoch(), m.Welcome.GetIncarnation(), m.Welcome.GetRevision(), m.Welcome.GetRestore(), m.Welcome.GetContinues()) +
+			map[bool]string{true: " reports lost"}[m.Welcome.GetReportsLost() && !m.Welcome.GetRestore()]
 	case *linkv1.FromHub_Heartbeat:
 		return fmt.Sprintf("heartbeat %d, next in %s", m.Heartbeat.GetNumber(), m.Heartbeat.GetNext().AsDuration())
 	case *linkv1.FromHub_Goodbye:

@@ -825,8 +825,10 @@ type Hello struct {
 	SessionEpoch int64 `protobuf:"varint,8,opt,name=session_epoch,json=sessionEpoch,proto3" json:"session_epoch,omitempty"`
 	// The UID of the member's kube-system namespace: tells two members with one identity apart.
 	KubeSystemUid string `protobuf:"bytes,9,opt,name=kube_system_uid,json=kubeSystemUid,proto3" json:"kube_system_uid,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// The highest revision at which the hub has recorded a report of this agent's process; 0 when it knows of none.
+	ReportedRevision int64 `protobuf:"varint,10,opt,name=reported_revision,json=reportedRevision,proto3" json:"reported_revision,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
@@ -922,6 +924,13 @@ func (x *Hello) GetKubeSystemUid() string {
 	return ""
 }
 
+func (x *Hello) GetReportedRevision() int64 {
+	if x != nil {
+		return x.ReportedRevision
+	}
+	return 0
+}
+
 // Welcome is the hub's answer to Hello.
 type Welcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -944,7 +953,10 @@ type Welcome struct {
 	// How many reports the agent may have sent that the hub has not yet recorded.
 	ReportWindow uint32 `protobuf:"varint,11,opt,name=report_window,json=reportWindow,proto3" json:"report_window,omitempty"`
 	// What the agent has seen is part of the store's history, though the incarnation may be another by now.
-	Continues     bool `protobuf:"varint,12,opt,name=continues,proto3" json:"continues,omitempty"`
+	Continues bool `protobuf:"varint,12,opt,name=continues,proto3" json:"continues,omitempty"`
+	// The store lacks reports that the agent was told are recorded: it was cut back below its reported_revision. The agent
+	// sends all its reports again.
+	ReportsLost   bool `protobuf:"varint,13,opt,name=reports_lost,json=reportsLost,proto3" json:"reports_lost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1059,6 +1071,13 @@ func (x *Welcome) GetReportWindow() uint32 {
 func (x *Welcome) GetContinues() bool {
 	if x != nil {
 		return x.Continues
+	}
+	return false
+}
+
+func (x *Welcome) GetReportsLost() bool {
+	if x != nil {
+		return x.ReportsLost
 	}
 	return false
 }
@@ -2622,7 +2641,9 @@ type ReportsFromHub struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Acks  []*ReportAck           `protobuf:"bytes,1,rep,name=acks,proto3" json:"acks,omitempty"`
 	// Keys whose present report the agent is to send.
-	Wanted        []string `protobuf:"bytes,2,rep,name=wanted,proto3" json:"wanted,omitempty"`
+	Wanted []string `protobuf:"bytes,2,rep,name=wanted,proto3" json:"wanted,omitempty"`
+	// A revision of the store in which all that is acknowledged here is recorded; 0 when nothing had to be.
+	Revision      int64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2669,6 +2690,13 @@ func (x *ReportsFromHub) GetWanted() []string {
 		return x.Wanted
 	}
 	return nil
+}
+
+func (x *ReportsFromHub) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
 }
 
 // ReportAck names one report.
@@ -3734,7 +3762,7 @@ const file_api_link_v1_link_proto_rawDesc = "" +
 	"\bquestion\x18\a \x01(\v2\x1a.windlass.link.v1.QuestionH\x00R\bquestion\x12;\n" +
 	"\arenewal\x18\b \x01(\v2\x1f.windlass.link.v1.RenewalAnswerH\x00R\arenewal\x12;\n" +
 	"\x05brake\x18\t \x01(\v2#.windlass.link.v1.BrakeConfirmationH\x00R\x05brakeB\t\n" +
-	"\amessage\"\xe9\x02\n" +
+	"\amessage\"\x96\x03\n" +
 	"\x05Hello\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x126\n" +
 	"\x17oldest_protocol_version\x18\x02 \x01(\rR\x15oldestProtocolVersion\x12\"\n" +
@@ -3744,7 +3772,9 @@ const file_api_link_v1_link_proto_rawDesc = "" +
 	"\vincarnation\x18\x06 \x01(\tR\vincarnation\x12.\n" +
 	"\x13high_water_revision\x18\a \x01(\x03R\x11highWaterRevision\x12#\n" +
 	"\rsession_epoch\x18\b \x01(\x03R\fsessionEpoch\x12&\n" +
-	"\x0fkube_system_uid\x18\t \x01(\tR\rkubeSystemUid\"\xe2\x03\n" +
+	"\x0fkube_system_uid\x18\t \x01(\tR\rkubeSystemUid\x12+\n" +
+	"\x11reported_revision\x18\n" +
+	" \x01(\x03R\x10reportedRevision\"\x85\x04\n" +
 	"\aWelcome\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x12\"\n" +
 	"\fcapabilities\x18\x02 \x03(\tR\fcapabilities\x12\x1f\n" +
@@ -3759,7 +3789,8 @@ const file_api_link_v1_link_proto_rawDesc = "" +
 	"\x11heartbeat_timeout\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationR\x10heartbeatTimeout\x12#\n" +
 	"\rreport_window\x18\v \x01(\rR\freportWindow\x12\x1c\n" +
-	"\tcontinues\x18\f \x01(\bR\tcontinues\"R\n" +
+	"\tcontinues\x18\f \x01(\bR\tcontinues\x12!\n" +
+	"\freports_lost\x18\r \x01(\bR\vreportsLost\"R\n" +
 	"\tHeartbeat\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12-\n" +
 	"\x04next\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04next\"\x98\x01\n" +
@@ -3878,10 +3909,11 @@ const file_api_link_v1_link_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\tR\x03uid\"F\n" +
 	"\x10ReportsFromAgent\x122\n" +
-	"\areports\x18\x01 \x03(\v2\x18.windlass.link.v1.ReportR\areports\"Y\n" +
+	"\areports\x18\x01 \x03(\v2\x18.windlass.link.v1.ReportR\areports\"u\n" +
 	"\x0eReportsFromHub\x12/\n" +
 	"\x04acks\x18\x01 \x03(\v2\x1b.windlass.link.v1.ReportAckR\x04acks\x12\x16\n" +
-	"\x06wanted\x18\x02 \x03(\tR\x06wanted\"9\n" +
+	"\x06wanted\x18\x02 \x03(\tR\x06wanted\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x03R\brevision\"9\n" +
 	"\tReportAck\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\"\x8a\x05\n" +
