@@ -17,7 +17,7 @@ import (
 func (s *Server) open(t *testing.T, epoch int64) *stream {
 	t.Helper()
 	st := &stream{
-		server: s, rpc: silence{ctx: t.Context()}, cluster: "eu", epoch: epoch,
+		server: s, rpc: silence{ctx: t.Context()}, cluster: "eu", epoch: epoch, entry: s.members.entry("eu"),
 		done: make(chan struct{}), inbox: make(chan event), questions: map[uint64]chan<- *linkv1.Answer{},
 	}
 	if _, _, entered := s.members.enter(st, 0, time.Now()); !entered {
