@@ -256,12 +256,15 @@ func (h *hub) serve(ctx context.Context) error {
 	defer stopAPI()
 	failed, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	if err := h.holdStore(ctx, fail); err != nil {
+	lost := make(chan error, 1)
+	revisions, err := h.holdStore(ctx, func(err error) { lost <- err })
+	if err != nil {
 		return ignoreCancelled(ctx, err)
 	}
-	if err := h.beginEra(ctx, fail); err != nil {
+	if err := h.beginEra(ctx, revisions, fail); err != nil {
 		return ignoreCancelled(ctx, err)
 	}
+	go h.endWithStore(failed, lost, fail)
 
 	apiDone := make(chan struct{})
 	var apiErr error
@@ -281,7 +284,7 @@ func (h *hub) serve(ctx context.Context) error {
 			}
 		}()
 	}
-	err := h.serveControllers(failed)
+	err = h.serveControllers(failed)
 	if cause := context.Cause(failed); cause != nil && ctx.Err() == nil && !errors.Is(cause, context.Canceled) {
 		err = cause
 	}
@@ -299,22 +302,35 @@ func (h *hub) serve(ctx context.Context) error {
 	return err
 }
 
-// holdStore waits until no other process of this hub uses the store, and ends this one when another may.
-func (h *hub) holdStore(ctx context.Context, fail func(error)) error {
+// holdStore waits until no other process of this hub uses the store. Lost is told, once, when another may.
+func (h *hub) holdStore(ctx context.Context, lost func(error)) (revisions int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, otherProcessTimeout)
 	defer cancel()
-	return h.store.Hold(ctx, fail)
+	return h.store.Hold(ctx, lost)
+}
+
+// endWithStore ends this process when another may use the store. What looks like that may be a store that was restored from a backup, in
+// which nobody has heard of this process: the next one can't tell any more, so that is written down first, and said.
+func (h *hub) endWithStore(ctx context.Context, lost <-chan error, fail func(error)) {
+	select {
+	case <-ctx.Done():
+	case err := <-lost:
+		looking, cancel := context.WithTimeout(ctx, storeTimeout)
+		defer cancel()
+		_ = h.history.Look(looking) // which fails with the better reason, if there is one
+		fail(err)
+	}
 }
 
 // beginEra begins an era of the store's history, when nothing can refuse the start any more and before
 // the API server writes anything.
-func (h *hub) beginEra(ctx context.Context, fail func(error)) (err error) {
+func (h *hub) beginEra(ctx context.Context, held int64, fail func(error)) (err error) {
 	if h.storeClient, err = h.store.Client(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	h.history, err = incarnation.Begin(ctx, h.storeClient, fail)
+	h.history, err = incarnation.Begin(ctx, h.storeClient, held, fail)
 	return err
 }
 

@@ -50,19 +50,20 @@ type hold struct {
 // Hold makes this process the only one of its hub that uses an external store until Close: what two of them write and tell agents,
 // each in an era of its own, looks like a restored backup. It waits until another one has ended, or the context has. Lost is
 // called when another may have taken the store over. That etcd can't be reached is no reason by itself: then
-// nothing can be written either, and nothing new told. The embedded store is held by its data directory.
-func (e *Etcd) Hold(ctx context.Context, lost func(error)) error {
+// nothing can be written either, and nothing new told. The embedded store is held by its data directory. Revisions is by how many
+// the store's revision has grown for that since anything else was written.
+func (e *Etcd) Hold(ctx context.Context, lost func(error)) (revisions int64, err error) {
 	if e.Embedded() {
-		return nil
+		return 0, nil
 	}
 	client, err := e.Client()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	h := &hold{client: client, log: e.log}
-	if err := h.begin(ctx); err != nil {
+	if revisions, err = h.begin(ctx); err != nil {
 		_ = client.Close()
-		return fmt.Errorf("etcd at %s: %w", strings.Join(e.Endpoints, ","), err)
+		return 0, fmt.Errorf("etcd at %s: %w", strings.Join(e.Endpoints, ","), err)
 	}
 	keeping, end := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
@@ -76,21 +77,24 @@ func (e *Etcd) Hold(ctx context.Context, lost func(error)) error {
 		h.revoke()
 		_ = client.Close()
 	})
-	return nil
+	return revisions, nil
 }
 
-func (h *hold) begin(ctx context.Context) error {
+// begin takes the store, which is one revision, and the end of the process before is another if it was waited for.
+func (h *hold) begin(ctx context.Context) (revisions int64, err error) {
 	var other *process
 	for {
 		found, err := h.take(ctx)
 		switch {
 		case other != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
-			return fmt.Errorf("another process of this hub uses this store (process %d on host %s, since %s) and has not ended: end it, and start this one again",
+			return 0, fmt.Errorf("another process of this hub uses this store (process %d on host %s, since %s) and has not ended: end it, and start this one again",
 				other.ID, other.Host, other.Since.Format(time.RFC3339))
 		case err != nil:
-			return fmt.Errorf("finding out which process uses the store: %w", err)
+			return 0, fmt.Errorf("finding out which process uses the store: %w", err)
+		case found == nil && other != nil:
+			return 2, nil
 		case found == nil:
-			return nil
+			return 1, nil
 		case other == nil:
 			h.log.Warn("another process of this hub uses this store, or was killed less than "+processLife.String()+" ago: waits until it has ended",
 				"host", found.Host, "process", found.ID, "since", found.Since)

@@ -18,14 +18,20 @@ func never(t *testing.T) func(error) {
 func TestAProcessWaitsUntilTheOneThatUsesAnExternalStoreHasEnded(t *testing.T) {
 	servers := start(t, shortTempDir(t)).Endpoints
 	first := startWith(t, Config{Servers: servers})
-	if err := first.Hold(t.Context(), never(t)); err != nil {
-		t.Fatal(err)
+	if revisions, err := first.Hold(t.Context(), never(t)); err != nil || revisions != 1 {
+		t.Fatalf("to hold a store that nobody holds took %d revisions, error %v", revisions, err)
 	}
+	before := revisionOf(t, first)
 
 	var log lines
 	second := startWith(t, Config{Servers: servers, Log: log.logger()})
 	held := make(chan error)
-	go func() { held <- second.Hold(t.Context(), never(t)) }()
+	var revisions int64
+	go func() {
+		var err error
+		revisions, err = second.Hold(t.Context(), never(t))
+		held <- err
+	}()
 	eventually(t, "the second process says what it waits for", func() bool { return log.String() != "" })
 	select {
 	case err := <-held:
@@ -37,12 +43,29 @@ func TestAProcessWaitsUntilTheOneThatUsesAnExternalStoreHasEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	log.tells(t, "another process of this hub uses this store")
+	if got := revisionOf(t, second) - before; revisions != got {
+		t.Errorf("it is said to have taken %d revisions, and took %d", revisions, got)
+	}
+}
+
+func revisionOf(t *testing.T, e *Etcd) int64 {
+	t.Helper()
+	client, err := e.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	reply, err := client.Get(t.Context(), hubIDKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply.Header.Revision
 }
 
 func TestAProcessThatEndsLetsTheNextOneInAtOnce(t *testing.T) {
 	embedded := start(t, shortTempDir(t))
 	e := startWith(t, Config{Servers: embedded.Endpoints})
-	if err := e.Hold(t.Context(), never(t)); err != nil {
+	if _, err := e.Hold(t.Context(), never(t)); err != nil {
 		t.Fatal(err)
 	}
 	e.Close()
@@ -54,19 +77,20 @@ func TestAProcessThatEndsLetsTheNextOneInAtOnce(t *testing.T) {
 func TestAProcessThatHasWaitedInVainSaysForWhichOne(t *testing.T) {
 	servers := start(t, shortTempDir(t)).Endpoints
 	first, second := startWith(t, Config{Servers: servers}), startWith(t, Config{Servers: servers})
-	if err := first.Hold(t.Context(), never(t)); err != nil {
+	if _, err := first.Hold(t.Context(), never(t)); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	says(t, second.Hold(ctx, never(t)), "another process of this hub", "on host", "since", "end it")
+	_, err := second.Hold(ctx, never(t))
+	says(t, err, "another process of this hub", "on host", "since", "end it")
 }
 
 func TestAProcessHearsThatItsHoldOfAStoreHasEnded(t *testing.T) {
 	servers := start(t, shortTempDir(t)).Endpoints
 	e := startWith(t, Config{Servers: servers})
 	lost := make(chan error, 1)
-	if err := e.Hold(t.Context(), func(err error) { lost <- err }); err != nil {
+	if _, err := e.Hold(t.Context(), func(err error) { lost <- err }); err != nil {
 		t.Fatal(err)
 	}
 	client, err := e.Client()
@@ -85,7 +109,7 @@ func TestAStoresKeyOfAProcessWithoutALeaseIsACopyThatKeepsNobodyAway(t *testing.
 	servers := start(t, shortTempDir(t)).Endpoints
 	e := startWith(t, Config{Servers: servers})
 	put(t, e, processKey, process{Host: "another"}.encode())
-	if err := e.Hold(t.Context(), never(t)); err != nil {
+	if _, err := e.Hold(t.Context(), never(t)); err != nil {
 		t.Fatal(err)
 	}
 	if got := get(t, e, processKey); strings.Contains(got, "another") {
@@ -95,7 +119,7 @@ func TestAStoresKeyOfAProcessWithoutALeaseIsACopyThatKeepsNobodyAway(t *testing.
 
 func TestAnEmbeddedStoreIsHeldWithoutAWrite(t *testing.T) {
 	e := start(t, shortTempDir(t))
-	if err := e.Hold(t.Context(), never(t)); err != nil {
+	if _, err := e.Hold(t.Context(), never(t)); err != nil {
 		t.Fatal(err)
 	}
 	if got := get(t, e, processKey); got != "" {

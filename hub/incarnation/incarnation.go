@@ -67,13 +67,13 @@ type Keeper struct {
 	seen, written int64
 }
 
-// Begin begins an era. That has to be the first write of a process to the store, and no other process
-// may tell agents of the store any more, which is what holding the store is for (hub/etcd): then no agent
-// has seen more than the store has at this moment, unless the store was cut back. Broken is called when it is cut back later, under this
+// Begin begins an era. That has to be the first write of a process to the store, but for so many revisions that holding it
+// took, and no other process may tell agents of the store any more, which is what holding it is for (hub/etcd): then no agent
+// has seen more than the store had before these, unless the store was cut back. Broken is called when it is cut back later, under this
 // process: what the process has in its caches is of another history then, and it has to end.
-func Begin(ctx context.Context, store clientv3.KV, broken func(error)) (*Keeper, error) {
+func Begin(ctx context.Context, store clientv3.KV, held int64, broken func(error)) (*Keeper, error) {
 	k := &Keeper{store: store, broken: broken}
-	_, _, err := k.change(ctx, func(r *record, revision int64) { r.History = r.Begin(uuid.NewString(), revision) })
+	_, _, err := k.change(ctx, func(r *record, revision int64) { r.History = r.Begin(uuid.NewString(), revision-held) })
 	return k, err
 }
 
@@ -169,6 +169,12 @@ func (k *Keeper) read(ctx context.Context) (r record, version, revision int64, e
 	}
 	k.saw(revision, version)
 	return r, version, revision, nil
+}
+
+// Look notices if the store was cut back under this process, as View does when an agent connects.
+func (k *Keeper) Look(ctx context.Context) error {
+	_, _, _, err := k.read(ctx)
+	return err
 }
 
 // breakOff begins an era that takes over nothing of those before, since nobody knows how far the

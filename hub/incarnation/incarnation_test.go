@@ -25,6 +25,7 @@ type world struct {
 	etcd   *etcd.Etcd
 	client *clientv3.Client
 	*Keeper
+	held   int64 // revisions that it took the next process to hold the store
 	broken error
 }
 
@@ -69,7 +70,7 @@ func (w *world) stopEtcd() {
 func (w *world) startHub() {
 	w.Helper()
 	var err error
-	if w.Keeper, err = Begin(w.Context(), w.client, func(err error) { w.broken = err }); err != nil {
+	if w.Keeper, err = Begin(w.Context(), w.client, w.held, func(err error) { w.broken = err }); err != nil {
 		w.Fatal(err)
 	}
 }
@@ -164,6 +165,21 @@ func TestAStoreThatIsCutBackWithinAnEraIsNoticed(t *testing.T) {
 	w.startHub()
 	w.write(100)
 	w.expect("one write more than the backup has", seen, true)
+}
+
+func TestWhatItTakesToHoldAStoreIsNoneOfWhatAgentsHaveSeen(t *testing.T) {
+	w := newWorld(t)
+	w.startHub()
+	w.mark()
+	w.backup()
+	w.write(2)
+	seen := w.mark()
+	w.restore()
+	w.write(2) // the former process has ended, and this one holds the store
+	w.held = 2
+	w.startHub()
+	w.write(100)
+	w.expect("the backup lacks two writes", seen, true)
 }
 
 func TestEveryStartThatFailsAfterItsFirstWriteLeavesTheBound(t *testing.T) {
@@ -310,7 +326,7 @@ func TestARecordThatCannotBeReadStopsTheStart(t *testing.T) {
 	if _, err := w.client.Put(t.Context(), key, "{"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Begin(t.Context(), w.client, nil); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("etcd key %s", key)) {
+	if _, err := Begin(t.Context(), w.client, 0, nil); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("etcd key %s", key)) {
 		t.Errorf("error %v", err)
 	}
 }
