@@ -238,6 +238,32 @@ func TestAnUpgradeToAnotherStoreIsRefused(t *testing.T) {
 	}
 }
 
+// TestAnUpgradeToAnotherNameIsRefused: it would be an empty hub, and Helm would take the one that the fleet knows away.
+func TestAnUpgradeToAnotherNameIsRefused(t *testing.T) {
+	const address = "advertiseAddress=hub.example.com"
+	for _, c := range []struct {
+		reason, before, set string
+		refused             []string // what is said; nil when it is taken
+	}{
+		{"the name is said again", address + ",fullnameOverride=fleet", address + ",fullnameOverride=fleet", nil},
+		{"it is forgotten", address + ",fullnameOverride=fleet", address, []string{"another hub, windlass-hub, in the place of fleet", "helm upgrade windlass-hub CHART --namespace windlass-system --reset-then-reuse-values"}},
+		{"a part of it is", address + ",nameOverride=fleet", address, []string{"another hub, windlass-hub, in the place of windlass-hub-fleet"}},
+		{"it is given another", address, address + ",fullnameOverride=fleet", []string{"another hub, fleet, in the place of windlass-hub"}},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			failure, err := over(t, "hub", render(t, "hub", "--set", c.before), "--is-upgrade", "--set", c.set)
+			if (err != nil) != (c.refused != nil) {
+				t.Fatalf("refused: %v, want %v\n%s", err != nil, c.refused != nil, failure)
+			}
+			for _, part := range c.refused {
+				if !strings.Contains(failure, part) {
+					t.Errorf("it is not said: %s\n%s", part, failure)
+				}
+			}
+		})
+	}
+}
+
 func TestAnUpgradeOfAnAgentWithoutItsValuesNamesTheFlagThatKeepsThem(t *testing.T) {
 	failure, err := over(t, "agent", nil, "--is-upgrade", "--set", "logLevel=debug")
 	if err == nil || !strings.Contains(failure, "hub.address: this upgrade would take it away") ||
