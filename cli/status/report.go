@@ -162,7 +162,8 @@ func lifeProblems(c *clusterv1alpha1.MemberCluster, described Cluster, ready *me
 	case ready == nil:
 		return []Problem{{object, "NotReady", "its agent has not reported yet"}}
 	case ready.Status != metav1.ConditionTrue:
-		return []Problem{{object, ready.Reason, fmt.Sprintf("not ready for %s: %s", ago(now, ready.LastTransitionTime.Time), cmp.Or(ready.Message, ready.Reason))}}
+		return append([]Problem{{object, ready.Reason, fmt.Sprintf("not ready for %s: %s", ago(now, ready.LastTransitionTime.Time), cmp.Or(ready.Message, ready.Reason))}},
+			certificateProblems(object, described, now)...)
 	}
 	var problems []Problem
 	if described.Lost {
@@ -171,10 +172,20 @@ func lifeProblems(c *clusterv1alpha1.MemberCluster, described Cluster, ready *me
 	if described.NodesReady < described.Nodes {
 		problems = append(problems, Problem{object, "NodesNotReady", fmt.Sprintf("%d of %d nodes are ready", described.NodesReady, described.Nodes)})
 	}
-	if ends := described.CertificateEnds; ends != nil && ends.Sub(now) < certificateWarning {
-		problems = append(problems, Problem{object, "CertificateEnds", fmt.Sprintf("its agent's certificate ends in %s and was not renewed", duration.HumanDuration(ends.Sub(now)))})
+	return append(problems, certificateProblems(object, described, now)...)
+}
+
+// certificateProblems are told of a cluster that is away as well: when its certificate has ended, the agent does not come back by itself.
+func certificateProblems(object string, described Cluster, now time.Time) []Problem {
+	ends := described.CertificateEnds
+	switch {
+	case ends == nil || ends.Sub(now) >= certificateWarning:
+		return nil
+	case ends.After(now):
+		return []Problem{{object, "CertificateEnds", fmt.Sprintf("its agent's certificate ends in %s and was not renewed", duration.HumanDuration(ends.Sub(now)))}}
 	}
-	return problems
+	return []Problem{{object, "CertificateEnds", fmt.Sprintf("its agent's certificate has ended, %s ago: `windlass token create --cluster %s --rejoin` makes a token by which it comes back",
+		ago(now, *ends), described.Name)}}
 }
 
 func ago(now, then time.Time) string { return duration.HumanDuration(now.Sub(then)) }

@@ -732,11 +732,29 @@ func TestATaintThatSomebodyGaveAClusterIsShown(t *testing.T) {
 }
 
 func TestACertificateThatWasNotRenewedIsAProblem(t *testing.T) {
-	report := Make(Facts{Now: now, Clusters: []clusterv1alpha1.MemberCluster{cluster("old", func(c *clusterv1alpha1.MemberCluster) {
-		c.Status.Agent.CertificateExpiresAt = &metav1.Time{Time: now.Add(3 * 24 * time.Hour)}
-	})}})
-	if report.Fine || report.Problems[0].Reason != "CertificateEnds" {
-		t.Errorf("a certificate with three days left is reported as %+v", report.Problems)
+	const soon, over = "its agent's certificate ends in 3d and was not renewed", "its agent's certificate has ended, 2d ago: `windlass token create --cluster old --rejoin`"
+	for _, c := range []struct {
+		reason  string
+		left    time.Duration
+		away    bool
+		message string
+	}{
+		{"it ends soon", 3 * 24 * time.Hour, false, soon},
+		{"it ends soon, and its agent can't renew it", 3 * 24 * time.Hour, true, soon},
+		{"it has ended, and the cluster counts as ready for a moment", -2 * 24 * time.Hour, false, over},
+		{"it has ended, and the agent does not come back without a token", -2 * 24 * time.Hour, true, over},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			problems := Make(Facts{Now: now, Clusters: []clusterv1alpha1.MemberCluster{cluster("old", func(cluster *clusterv1alpha1.MemberCluster) {
+				if c.away {
+					lost(cluster)
+				}
+				cluster.Status.Agent.CertificateExpiresAt = &metav1.Time{Time: now.Add(c.left)}
+			})}}).Problems
+			if i := len(problems) - 1; i < 0 || problems[i].Reason != "CertificateEnds" || !strings.HasPrefix(problems[i].Message, c.message) {
+				t.Errorf("it is reported as %+v", problems)
+			}
+		})
 	}
 }
 
