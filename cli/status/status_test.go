@@ -688,9 +688,28 @@ func TestWhatGoesWrongWithAReleasedBindingIsNoProblem(t *testing.T) {
 func TestAWorkThatIsBeingRemovedIsNoPartOfTheTotal(t *testing.T) {
 	facts := sample()
 	facts.Works[2].DeletionTimestamp = &metav1.Time{Time: now}
-	got := countWorks(facts.Works, "member1")
+	got := worksOfClusters(facts.Works)[workv1alpha1.ExecutionNamespace("member1")].WorkCount
 	if want := (WorkCount{Total: 1, Applied: 1, Removing: 1}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// TestAReportTakesAsMuchMoreAsTheFleetIsLarger counts allocations, of which looking at every work for every cluster makes one each.
+func TestAReportTakesAsMuchMoreAsTheFleetIsLarger(t *testing.T) {
+	allocations := func(clusters int) float64 {
+		facts := Facts{Now: now}
+		b := boundTo(template("ConfigMap", "settings"), nil)
+		for i := range clusters {
+			name := fmt.Sprintf("a-cluster-with-a-name-that-fits-into-no-buffer-%d", i)
+			facts.Clusters = append(facts.Clusters, cluster(name))
+			b.Spec.Clusters = append(b.Spec.Clusters, to(name, 0))
+			facts.Works = append(facts.Works, workOf(b, name, ""))
+		}
+		facts.Bindings = append(facts.Bindings, b)
+		return testing.AllocsPerRun(1, func() { Make(facts) })
+	}
+	if few, many := allocations(100), allocations(400); many > 6*few {
+		t.Errorf("%.0f allocations for 100 clusters, and %.0f for 400", few, many)
 	}
 }
 
