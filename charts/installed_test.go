@@ -203,6 +203,67 @@ func TestAnUpgradeThatWouldCutOffTheFleetIsRefused(t *testing.T) {
 	}
 }
 
+// TestAnUpgradeToAnotherStoreIsRefused: a hub that does not find its clusters tells their agents that they were removed.
+func TestAnUpgradeToAnotherStoreIsRefused(t *testing.T) {
+	const named = "advertiseAddress=hub.example.com"
+	const own = named + ",etcd.external.endpoints={https://a:2379,https://b:2379},etcd.external.existingSecret=etcd"
+	const keeps = "helm upgrade windlass-hub CHART --namespace windlass-system --reset-then-reuse-values"
+	for _, c := range []struct {
+		reason      string
+		before, set string
+		refused     []string // what is said; nil when it is taken
+	}{
+		{"the embedded one stays", named, named + ",config.etcd.quotaGiB=16", nil},
+		{"an etcd of one's own stays", own, own + ",logLevel=debug", nil},
+		{"it gets another member", own, strings.Replace(own, "https://a:2379", "https://c:2379", 1), nil},
+		{"it is not said again", own, named, []string{"(https://a:2379, https://b:2379) to another (embedded)", "would need a new token", keeps, "--set-string etcd.confirm=embedded"}},
+		{"an empty one comes instead of the embedded one", named, own, []string{"(embedded) to another (https://a:2379, https://b:2379)", keeps, "--set-string etcd.confirm=https://a:2379"}},
+		{"no member is the same", own, strings.NewReplacer("//a", "//c", "//b", "//d").Replace(own), []string{"to another (https://c:2379, https://d:2379)", "--set-string etcd.confirm=https://c:2379"}},
+		{"it is taken away", own, own + ",etcd.external.endpoints=null,etcd.external.existingSecret=null", []string{"to another (embedded)"}},
+		{"it is meant", named, own + ",etcd.confirm=https://a:2379", nil},
+		{"it is meant to go back", own, named + ",etcd.confirm=embedded", nil},
+		{"another one was meant", own, named + ",etcd.confirm=https://a:2379", []string{"to another (embedded)"}},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			failure, err := over(t, "hub", render(t, "hub", "--set", c.before), "--is-upgrade", "--set", c.set)
+			if (err != nil) != (c.refused != nil) {
+				t.Fatalf("refused: %v, want %v\n%s", err != nil, c.refused != nil, failure)
+			}
+			for _, part := range c.refused {
+				if !strings.Contains(failure, part) {
+					t.Errorf("it is not said: %s\n%s", part, failure)
+				}
+			}
+		})
+	}
+}
+
+// TestAnUpgradeToAnotherNameIsRefused: it would be an empty hub, and Helm would take the one that the fleet knows away.
+func TestAnUpgradeToAnotherNameIsRefused(t *testing.T) {
+	const address = "advertiseAddress=hub.example.com"
+	for _, c := range []struct {
+		reason, before, set string
+		refused             []string // what is said; nil when it is taken
+	}{
+		{"the name is said again", address + ",fullnameOverride=fleet", address + ",fullnameOverride=fleet", nil},
+		{"it is forgotten", address + ",fullnameOverride=fleet", address, []string{"another hub, windlass-hub, in the place of fleet", "helm upgrade windlass-hub CHART --namespace windlass-system --reset-then-reuse-values"}},
+		{"a part of it is", address + ",nameOverride=fleet", address, []string{"another hub, windlass-hub, in the place of windlass-hub-fleet"}},
+		{"it is given another", address, address + ",fullnameOverride=fleet", []string{"another hub, fleet, in the place of windlass-hub"}},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			failure, err := over(t, "hub", render(t, "hub", "--set", c.before), "--is-upgrade", "--set", c.set)
+			if (err != nil) != (c.refused != nil) {
+				t.Fatalf("refused: %v, want %v\n%s", err != nil, c.refused != nil, failure)
+			}
+			for _, part := range c.refused {
+				if !strings.Contains(failure, part) {
+					t.Errorf("it is not said: %s\n%s", part, failure)
+				}
+			}
+		})
+	}
+}
+
 func TestAnUpgradeOfAnAgentWithoutItsValuesNamesTheFlagThatKeepsThem(t *testing.T) {
 	failure, err := over(t, "agent", nil, "--is-upgrade", "--set", "logLevel=debug")
 	if err == nil || !strings.Contains(failure, "hub.address: this upgrade would take it away") ||

@@ -38,6 +38,34 @@ func TestTheChartsHaveNothingThatHelmFindsFaultWith(t *testing.T) {
 	}
 }
 
+// TestNamesThatYAMLTakesForSomethingElseStayNames: Kubernetes allows them, and a namespace for each country has one for Norway.
+func TestNamesThatYAMLTakesForSomethingElseStayNames(t *testing.T) {
+	for chart, set := range map[string]string{
+		"agent": "hub.address=hub.example.com:8443,hub.existingSecret=1e3,rbac.preset=namespaced,rbac.namespaces={se,no,42},fullnameOverride=on,nameOverride=0,serviceAccount.name=yes,priorityClassName=7,proxy.existingSecret=12",
+		"hub":   "fullnameOverride=on,nameOverride=0,serviceAccount.name=yes,priorityClassName=7,persistence.existingClaim=1,pki.existingSecret=2,api.tls.existingSecret=3,adminKubeconfig.secretName=4",
+		"hub ":  "persistence.storageClass=1e3,link.service.type=LoadBalancer,link.service.loadBalancerClass=off",
+	} {
+		t.Run(chart, func(t *testing.T) {
+			out, failure, err := run(t, "template", "123", strings.TrimSpace(chart), "--namespace", "off", "--set-string", set)
+			if err != nil {
+				t.Fatal(failure)
+			}
+			all, err := decode(out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, o := range all {
+				if namespaces := []string{"off", "se", "no", "42"}; o.GetNamespace() != "" && !slices.Contains(namespaces, o.GetNamespace()) {
+					t.Errorf("%s %s is in namespace %q", kindOf(o), o.GetName(), o.GetNamespace())
+				}
+				if o.GetLabels()["app.kubernetes.io/instance"] != "123" {
+					t.Errorf("the labels of %s %s are %v", kindOf(o), o.GetName(), o.GetLabels())
+				}
+			}
+		})
+	}
+}
+
 // TestEverySetOfValuesMakesObjectsThatKubernetesKnows renders what users set most. A field that Kubernetes does not have
 // is an error in render.
 func TestEverySetOfValuesMakesObjectsThatKubernetesKnows(t *testing.T) {

@@ -77,6 +77,7 @@ func TestWhatCannotWorkIsRefusedAndNamed(t *testing.T) {
 		{reason: "a type of Service that does not exist", chart: "hub", set: []string{"link.service.type=Ingress"}, says: []string{"/link/service/type", "'ClusterIP', 'NodePort', 'LoadBalancer'"}},
 		{reason: "an address that exists nowhere", chart: "hub", set: []string{"link.service.type=NodePort", "link.service.nodePort=30843"}, says: []string{"advertiseAddress: with link.service.type NodePort"}},
 		{reason: "rights for everybody in the namespace", chart: "agent", set: []string{address, "serviceAccount.create=false"}, says: []string{"serviceAccount.name: with serviceAccount.create false"}},
+		{reason: "the admin kubeconfig for everybody in the namespace", chart: "hub", set: []string{"serviceAccount.create=false"}, says: []string{"serviceAccount.name: with serviceAccount.create false", "admin kubeconfig"}},
 		{reason: "a port that nobody could be told", chart: "hub", set: []string{"advertiseAddress=192.0.2.1", "link.service.type=NodePort"}, says: []string{"link.service.nodePort: say the port"}},
 		{reason: "one port for both", chart: "hub", set: []string{"api.port=8443"}, says: []string{"api.port and link.port are both 8443"}},
 		{reason: "an etcd without the way to trust it", chart: "hub", set: []string{"etcd.external.endpoints={https://etcd:2379}"}, says: []string{"etcd.external.existingSecret", "ca.crt, tls.crt and tls.key"}},

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
@@ -42,11 +43,12 @@ type fakeHub struct {
 	created   []windlassv1alpha1.JoinToken
 	deleted   []string
 	bodies    []string
-	clusters  []string       // names of the clusters that it knows
-	joined    []string       // those of them that have joined
-	lists     map[string]any // of our other kinds, by their resource; nil for a server that does not have them
-	forbidden string         // a path that may not be read
-	objects   map[string]any // what else it has, by the path; it says of what lies beside them that it is not there
+	clusters  []string                       // names of the clusters that it knows
+	joined    []string                       // those of them that have joined
+	lists     map[string]any                 // of our other kinds, by their resource; nil for a server that does not have them
+	forbidden string                         // a path that may not be read
+	objects   map[string]any                 // what else it has, by the path; it says of what lies beside them that it is not there
+	trouble   chan func(http.ResponseWriter) // answers to the first lists of clusters
 }
 
 const (
@@ -105,6 +107,8 @@ func (f *fakeHub) serve(w http.ResponseWriter, r *http.Request) {
 	case f.forbidden != "" && r.URL.Path == f.forbidden:
 		answer(w, http.StatusForbidden, &metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure,
 			Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden, Message: "that is forbidden"})
+	case r.URL.Path == clustersPath && len(f.trouble) > 0:
+		(<-f.trouble)(w)
 	case f.objects[r.URL.Path] != nil:
 		answer(w, http.StatusOK, f.objects[r.URL.Path])
 	case f.objects != nil:
@@ -516,21 +520,58 @@ func TestAsAPluginItGoesByTheNameOfThePlugin(t *testing.T) {
 	}
 }
 
-func TestStatusCheckEndsWithAnExitCodeOfItsOwn(t *testing.T) {
+// onceSaid ends a context when all has been written that is waited for, in this order.
+type onceSaid struct {
+	wanted []string
+	end    context.CancelFunc
+}
+
+func (o *onceSaid) Write(said []byte) (int, error) {
+	if len(o.wanted) > 0 && bytes.Contains(said, []byte(o.wanted[0])) {
+		o.wanted = o.wanted[1:]
+	}
+	if len(o.wanted) == 0 {
+		o.end()
+	}
+	return len(said), nil
+}
+
+func TestStatusWatchGoesOnWhenTheHubCanAnswerAgain(t *testing.T) {
 	hub := startFakeHub(t)
+	hub.lists = emptyLists()
+	hub.trouble = make(chan func(http.ResponseWriter), 2)
+	hub.trouble <- func(w http.ResponseWriter) {
+		answer(w, http.StatusInternalServerError, &metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure,
+			Code: http.StatusInternalServerError, Reason: metav1.StatusReasonInternalError, Message: "etcdserver: no leader"})
+	}
+	hub.trouble <- func(w http.ResponseWriter) {
+		w.Header().Set("Content-Length", "1000") // and less comes
+		answer(w, http.StatusOK, hub.lists["memberclusters"])
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	out, failures := &onceSaid{wanted: []string{"etcdserver: no leader", "unexpected EOF", "No cluster has joined this hub yet"}, end: cancel}, bytes.Buffer{}
+	code := run(ctx, []string{"windlass", "status", "--watch", "--kubeconfig", hub.kubeconfig(t)}, Streams{In: strings.NewReader(""), Out: out, Err: &failures})
+	if code != CodeFine || len(out.wanted) > 0 {
+		t.Errorf("exit code %d, and it never said %q; standard error:\n%s", code, out.wanted, failures.String())
+	}
+}
+
+func TestStatusWatchEndsWhenTheHubDoesNotLetItLook(t *testing.T) {
+	hub := startFakeHub(t)
+	hub.lists, hub.forbidden = emptyLists(), clustersPath
+	windlass(t, "status", "--watch", "--kubeconfig", hub.kubeconfig(t)).want(t, CodeNotAllowed, "forbidden")
+}
+
+var noMetadata = metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadataList"}}
+
+// emptyLists are those of a hub with nothing on it.
+func emptyLists() map[string]any {
 	kind := func(group, kind string) metav1.TypeMeta {
 		return metav1.TypeMeta{APIVersion: group + "/v1alpha1", Kind: kind}
 	}
-	none := metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadataList"}}
-	forgotten := none
-	forgotten.Items = []metav1.PartialObjectMetadata{{
-		TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadata"}, ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"},
-	}, {
-		TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadata"}, ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "of-the-hub"},
-	}}
-	waiting := clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: "edge-1"}}
-	hub.lists = map[string]any{
-		"memberclusters":             clusterv1alpha1.MemberClusterList{TypeMeta: kind("cluster.karmada.io", "MemberClusterList"), Items: []clusterv1alpha1.MemberCluster{waiting}},
+	return map[string]any{
+		"memberclusters":             clusterv1alpha1.MemberClusterList{TypeMeta: kind("cluster.karmada.io", "MemberClusterList")},
 		"propagationpolicies":        policyv1alpha1.PropagationPolicyList{TypeMeta: kind("policy.karmada.io", "PropagationPolicyList")},
 		"clusterpropagationpolicies": policyv1alpha1.ClusterPropagationPolicyList{TypeMeta: kind("policy.karmada.io", "ClusterPropagationPolicyList")},
 		"overridepolicies":           policyv1alpha1.OverridePolicyList{TypeMeta: kind("policy.karmada.io", "OverridePolicyList")},
@@ -538,12 +579,26 @@ func TestStatusCheckEndsWithAnExitCodeOfItsOwn(t *testing.T) {
 		"propagationbindings":        workv1alpha1.PropagationBindingList{TypeMeta: kind("work.karmada.io", "PropagationBindingList")},
 		"clusterpropagationbindings": workv1alpha1.ClusterPropagationBindingList{TypeMeta: kind("work.karmada.io", "ClusterPropagationBindingList")},
 		"propagationworks":           workv1alpha1.PropagationWorkList{TypeMeta: kind("work.karmada.io", "PropagationWorkList")},
-		"deployments":                forgotten,
-		"statefulsets":               none,
-		"daemonsets":                 none,
-		"jobs":                       none,
-		"cronjobs":                   none,
+		"deployments":                noMetadata,
+		"statefulsets":               noMetadata,
+		"daemonsets":                 noMetadata,
+		"jobs":                       noMetadata,
+		"cronjobs":                   noMetadata,
 	}
+}
+
+func TestStatusCheckEndsWithAnExitCodeOfItsOwn(t *testing.T) {
+	hub := startFakeHub(t)
+	forgotten := noMetadata
+	forgotten.Items = []metav1.PartialObjectMetadata{{
+		TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadata"}, ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"},
+	}, {
+		TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadata"}, ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "of-the-hub"},
+	}}
+	hub.lists = emptyLists()
+	clusters := hub.lists["memberclusters"].(clusterv1alpha1.MemberClusterList)
+	clusters.Items = []clusterv1alpha1.MemberCluster{{ObjectMeta: metav1.ObjectMeta{Name: "edge-1"}}}
+	hub.lists["memberclusters"], hub.lists["deployments"] = clusters, forgotten
 	config := hub.kubeconfig(t)
 	r := windlass(t, "status", "--kubeconfig", config)
 	r.want(t, CodeFine)

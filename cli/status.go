@@ -85,8 +85,8 @@ func showStatus(ctx context.Context, h *hub, out io.Writer, options statusOption
 	return nil
 }
 
-// watchStatus shows the status until ctx ends. A hub that does not answer is shown as such and asked
-// again: watching a restart is what this is for.
+// watchStatus shows the status until ctx ends. A hub that does not answer, breaks off, or answers that it can't at present, is
+// shown as such and asked again: watching a restart, or an etcd that is away, is what this is for.
 func watchStatus(ctx context.Context, h *hub, streams Streams, options statusOptions) error {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
@@ -94,8 +94,8 @@ func watchStatus(ctx context.Context, h *hub, streams Streams, options statusOpt
 		var screen bytes.Buffer
 		if err := showStatus(ctx, h, &screen, options); err != nil {
 			failure := explain(err)
-			if failure.Code != CodeUnreachable {
-				return err
+			if failure.Code == CodeUsage || failure.Code == CodeNotAllowed || noSuchResource(err) {
+				return err // to ask again does not help
 			}
 			fmt.Fprintf(&screen, "%v\n", failure)
 		}

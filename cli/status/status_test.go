@@ -688,9 +688,28 @@ func TestWhatGoesWrongWithAReleasedBindingIsNoProblem(t *testing.T) {
 func TestAWorkThatIsBeingRemovedIsNoPartOfTheTotal(t *testing.T) {
 	facts := sample()
 	facts.Works[2].DeletionTimestamp = &metav1.Time{Time: now}
-	got := countWorks(facts.Works, "member1")
+	got := worksOfClusters(facts.Works)[workv1alpha1.ExecutionNamespace("member1")].WorkCount
 	if want := (WorkCount{Total: 1, Applied: 1, Removing: 1}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// TestAReportTakesAsMuchMoreAsTheFleetIsLarger counts allocations, of which looking at every work for every cluster makes one each.
+func TestAReportTakesAsMuchMoreAsTheFleetIsLarger(t *testing.T) {
+	allocations := func(clusters int) float64 {
+		facts := Facts{Now: now}
+		b := boundTo(template("ConfigMap", "settings"), nil)
+		for i := range clusters {
+			name := fmt.Sprintf("a-cluster-with-a-name-that-fits-into-no-buffer-%d", i)
+			facts.Clusters = append(facts.Clusters, cluster(name))
+			b.Spec.Clusters = append(b.Spec.Clusters, to(name, 0))
+			facts.Works = append(facts.Works, workOf(b, name, ""))
+		}
+		facts.Bindings = append(facts.Bindings, b)
+		return testing.AllocsPerRun(1, func() { Make(facts) })
+	}
+	if few, many := allocations(100), allocations(400); many > 6*few {
+		t.Errorf("%.0f allocations for 100 clusters, and %.0f for 400", few, many)
 	}
 }
 
@@ -732,11 +751,29 @@ func TestATaintThatSomebodyGaveAClusterIsShown(t *testing.T) {
 }
 
 func TestACertificateThatWasNotRenewedIsAProblem(t *testing.T) {
-	report := Make(Facts{Now: now, Clusters: []clusterv1alpha1.MemberCluster{cluster("old", func(c *clusterv1alpha1.MemberCluster) {
-		c.Status.Agent.CertificateExpiresAt = &metav1.Time{Time: now.Add(3 * 24 * time.Hour)}
-	})}})
-	if report.Fine || report.Problems[0].Reason != "CertificateEnds" {
-		t.Errorf("a certificate with three days left is reported as %+v", report.Problems)
+	const soon, over = "its agent's certificate ends in 3d and was not renewed", "its agent's certificate has ended, 2d ago: `windlass token create --cluster old --rejoin`"
+	for _, c := range []struct {
+		reason  string
+		left    time.Duration
+		away    bool
+		message string
+	}{
+		{"it ends soon", 3 * 24 * time.Hour, false, soon},
+		{"it ends soon, and its agent can't renew it", 3 * 24 * time.Hour, true, soon},
+		{"it has ended, and the cluster counts as ready for a moment", -2 * 24 * time.Hour, false, over},
+		{"it has ended, and the agent does not come back without a token", -2 * 24 * time.Hour, true, over},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			problems := Make(Facts{Now: now, Clusters: []clusterv1alpha1.MemberCluster{cluster("old", func(cluster *clusterv1alpha1.MemberCluster) {
+				if c.away {
+					lost(cluster)
+				}
+				cluster.Status.Agent.CertificateExpiresAt = &metav1.Time{Time: now.Add(c.left)}
+			})}}).Problems
+			if i := len(problems) - 1; i < 0 || problems[i].Reason != "CertificateEnds" || !strings.HasPrefix(problems[i].Message, c.message) {
+				t.Errorf("it is reported as %+v", problems)
+			}
+		})
 	}
 }
 

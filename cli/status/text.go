@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"k8s.io/apimachinery/pkg/util/duration"
 	"k8s.io/utils/ptr"
@@ -459,8 +460,19 @@ type writer struct {
 
 func (w *writer) line(format string, args ...any) {
 	if w.err == nil {
-		_, w.err = fmt.Fprintf(w.out, format+"\n", args...)
+		_, w.err = io.WriteString(w.out, printable(fmt.Sprintf(format, args...))+"\n")
 	}
+}
+
+// printable makes what an agent has said fit for a terminal: it speaks for its own cluster only, and must not write
+// over, or into, what is said of others.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, s)
 }
 
 // table writes rows in columns after an empty line. No line ends in spaces.
@@ -469,7 +481,11 @@ func (w *writer) table(rows [][]string) {
 	var text strings.Builder
 	columns := tabwriter.NewWriter(&text, 0, 8, 3, ' ', 0)
 	for _, row := range rows {
-		fmt.Fprintln(columns, strings.Join(row, "\t"))
+		cells := make([]string, 0, len(row))
+		for _, cell := range row {
+			cells = append(cells, printable(cell))
+		}
+		fmt.Fprintln(columns, strings.Join(cells, "\t"))
 	}
 	if err := columns.Flush(); err != nil && w.err == nil {
 		w.err = err

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"k8s.io/utils/ptr"
 )
@@ -52,6 +53,33 @@ func TestClustersInWhichAWorkloadIsTheSameHaveOneRowWhenThereAreMany(t *testing.
 	}
 	if lines := text(t, Report{Bindings: []Binding{b}}, true); len(lines) < 800 {
 		t.Errorf("-o wide has %d lines", len(lines))
+	}
+}
+
+func TestWhatAnAgentSaysStaysInItsPlace(t *testing.T) {
+	const clear, row = "\x1b[2J", "v1.37\nall-is-well\tTrue\v\u202e\x9b"
+	facts := sample()
+	facts.Clusters[1].Status.KubernetesVersion, facts.Clusters[1].Status.Agent.Version = row, clear
+	facts.Works[1] = workOf(facts.Bindings[1], "member2", "", refused("No"+clear, "no\x07 right"))
+	var out bytes.Buffer
+	if err := Make(facts).Text(&out, now, true); err != nil {
+		t.Fatal(err)
+	}
+	if i := strings.IndexFunc(out.String(), func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); i >= 0 {
+		t.Errorf("the terminal is sent %q", out.String()[i:min(i+20, out.Len())])
+	}
+	for _, line := range strings.Split(out.String(), "\n") {
+		if strings.HasPrefix(line, "all-is-well") {
+			t.Errorf("a cluster has written a row of its own: %q", line)
+		}
+	}
+	if !strings.Contains(out.String(), "No?[2J: no? right") {
+		t.Errorf("what can be shown is not:\n%s", out.String())
+	}
+	explained := Explanation{Message: "it fits" + clear, Refusals: []Refusal{{Rule: "Room", Message: "has " + clear, Clusters: []string{"a"}}}}
+	out.Reset()
+	if err := explained.Text(&out, true); err != nil || strings.Contains(out.String(), "\x1b") {
+		t.Errorf("error %v; the placement is %q", err, out.String())
 	}
 }
 

@@ -116,13 +116,15 @@ func resolve(given *pflag.FlagSet, file string) (agent.Config, error) {
 		if target == nil || err != nil {
 			return
 		}
-		switch value := flag.Value.(type) {
-		case pflag.SliceValue:
-			err = target.Value.(pflag.SliceValue).Replace(value.GetSlice())
-		default:
-			// A map is written as [a=b,c=d].
-			err = target.Value.Set(strings.TrimSuffix(strings.TrimPrefix(value.String(), "["), "]"))
+		value := flag.Value.String()
+		if list, ok := flag.Value.(pflag.SliceValue); ok {
+			err = target.Value.(pflag.SliceValue).Replace(list.GetSlice())
+			return
 		}
+		if flag.Value.Type() == "stringToString" { // written as [a=b,c=d]; brackets of others are their own
+			value = strings.TrimSuffix(strings.TrimPrefix(value, "["), "]")
+		}
+		err = target.Value.Set(value)
 	})
 	return config, err
 }

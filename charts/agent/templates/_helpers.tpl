@@ -21,8 +21,8 @@
 {{- end -}}
 
 {{- define "windlass-agent.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "windlass-agent.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "windlass-agent.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "windlass-agent.labels" -}}

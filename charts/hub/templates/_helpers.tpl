@@ -16,8 +16,8 @@
 {{- end -}}
 
 {{- define "windlass-hub.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "windlass-hub.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "windlass-hub.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "windlass-hub.labels" -}}
