@@ -491,6 +491,37 @@ func TestWhatWasGatheredIsReadLessWhatIsAssumedSince(t *testing.T) {
 	})
 }
 
+func TestWhatAnAgentHasAnsweredIsGoodForThoseWhoWereWaiting(t *testing.T) {
+	for _, c := range []struct {
+		reason string
+		does   func(w *world)
+	}{
+		{"there is more room", func(w *world) { w.Grown("a") }},
+		{"the sums change", func(w *world) { w.ClusterChanged(cluster("a", told(9)), cluster("a", told(8))) }},
+		{"many others ask", func(w *world) {
+			for i := range mostAnswers - 1 {
+				w.Gather(w.t.Context(), cpus(fmt.Sprint(i+2)), []string{"a"})()
+			}
+		}},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				agent := &fakeAgent{free: 3}
+				w.agents["a"], w.summaries["a"] = agent, told(9) // in pieces
+				w.Gather(t.Context(), cpus("500m"), []string{"a"})()
+				time.Sleep(time.Millisecond)
+				known := w.Gather(t.Context(), cpus("1"), []string{"a"})
+				time.Sleep(time.Millisecond) // while others are waited for
+				c.does(w)
+				if got := known()[0]; got != (Answer{Replicas: 3, Source: FromAgent}) {
+					t.Errorf("it is told %+v", got)
+				}
+			})
+		})
+	}
+}
+
 func TestWhatIsTakenBackOfAClusterThatIsGoneIsNotCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
