@@ -178,13 +178,16 @@ type member struct {
 	assumed map[types.NamespacedName]assumption
 	// taken is the sum of what is assumed.
 	taken estimate.Amounts
-	// settled is of when the newest is that assumptions were compared with, and dropped of when the newest is by which
-	// some were dropped: answers that are older lack those.
-	settled, dropped time.Time
+	// settled is of when the newest is that assumptions were compared with.
+	settled time.Time
+	// shown is what is assumed no longer because it shows: numbers that are older lack it. The latest is the last.
+	shown []shown
 }
 
 type answer struct {
-	room     estimate.Room
+	room estimate.Room
+	// at is when the agent looked, by its clock.
+	at       time.Time
 	received time.Time
 	// outdated is since when there may be another one, the zero time before that. Who had begun to gather by then goes by this one.
 	outdated time.Time
@@ -459,10 +462,7 @@ func (g *Gatherer) fly(cluster string, m *member, s *shape, f *flight) {
 	g.metrics.questions.WithLabelValues(outcome).Inc()
 	m.speaks, m.quietUntil = true, time.Time{}
 	g.settle(cluster, m, at)
-	if at.Before(m.dropped) {
-		return // it lacks what is not taken off any more
-	}
-	m.remember(s, answer{room: room, received: now})
+	m.remember(s, answer{room: room, at: at, received: now})
 }
 
 func (g *Gatherer) question(ctx context.Context, cluster string, s *shape) (room estimate.Room, at time.Time, err error) {
@@ -520,7 +520,7 @@ func (g *Gatherer) overdue(cluster string, f *flight) {
 func (g *Gatherer) answer(cluster string, s *shape, began time.Time) Answer {
 	m, now := g.member(cluster), g.config.Now()
 	if said, fresh := g.fresh(m, s, began); fresh {
-		return m.less(said.room, s, Answer{Source: FromAgent})
+		return m.less(said.room, said.at, s, Answer{Source: FromAgent})
 	}
 	why := "its answer is under way"
 	awaited := g.awaited(cluster, began)
@@ -543,7 +543,7 @@ func (g *Gatherer) answer(cluster string, s *shape, began time.Time) Answer {
 	if at.After(m.settled) {
 		g.settle(cluster, m, at)
 	}
-	return m.less(room, s, Answer{Source: FromSummary, Why: why, Awaited: awaited})
+	return m.less(room, at, s, Answer{Source: FromSummary, Why: why, Awaited: awaited})
 }
 
 // awaited says whether a cluster's agent was on its way back when an asking began. One that came back since then may not have
@@ -553,9 +553,9 @@ func (g *Gatherer) awaited(cluster string, began time.Time) bool {
 	return expected && g.config.Now().Before(g.expectedUntil) && (back.IsZero() || !back.Before(began))
 }
 
-// less is an answer by what a cluster has said, less what is assumed. The caller holds the lock.
-func (m *member) less(room estimate.Room, s *shape, answer Answer) Answer {
-	answer.Replicas = bounded(room.Without(s.need, m.taken).Replicas)
+// less is an answer by what a cluster said of a time, less what is assumed and what did not show by then. The caller holds the lock.
+func (m *member) less(room estimate.Room, at time.Time, s *shape, answer Answer) Answer {
+	answer.Replicas = bounded(room.Without(s.need, m.lacking(at)).Replicas)
 	answer.Assumed = bounded(room.Replicas) - answer.Replicas
 	return answer
 }
