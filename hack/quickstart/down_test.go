@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,5 +36,26 @@ func TestOnlyWhatAQuickstartHasMadeIsRemoved(t *testing.T) {
 				t.Errorf("it is told %v, and the directory: %v", err, gone)
 			}
 		})
+	}
+}
+
+func TestTheCommandThatEndsAQuickstartNamesItsDirectory(t *testing.T) {
+	for dir, want := range map[string]string{
+		usualDir:      "End everything: make quickstart-down\n",
+		"/srv/second": "End everything: WINDLASS_QUICKSTART_DIR='/srv/second' make quickstart-down\n",
+	} {
+		beforeDir, beforeOut := stateDir, os.Stdout
+		reader, writer, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stateDir, os.Stdout = dir, writer
+		printWhatNext()
+		stateDir, os.Stdout = beforeDir, beforeOut
+		writer.Close()
+		said, err := io.ReadAll(reader)
+		if err != nil || !strings.HasSuffix(string(said), want) {
+			t.Errorf("of %s it says, %v:\n%s", dir, err, said)
+		}
 	}
 }
