@@ -86,6 +86,25 @@ func (s surveyor) grown() bool {
 	}
 }
 
+func TestAPodThatMayHaveNoNodeYetTakesNoRoom(t *testing.T) {
+	s := newSurveyor(t)
+	s.must(s.tally.nodes.Replace([]any{machine("a", "4")}, "1"))
+	gated := pod("p1", "", "2", "1Gi")
+	gated.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "example.com/queue"}}
+	s.must(s.tally.pods.Replace([]any{gated}, "1"))
+	if got := s.room(cpus("1")); got != 4 {
+		t.Errorf("while it is gated there is room for %d, want 4", got)
+	}
+	s.must(s.tally.pods.Update(pod("p1", "", "2", "1Gi")))
+	if got := s.room(cpus("1")); got != 2 {
+		t.Errorf("when its gates are gone there is room for %d, want 2", got)
+	}
+	s.must(s.tally.pods.Replace([]any{}, "2"))
+	if got := s.room(cpus("1")); got != 4 {
+		t.Errorf("when it is gone there is room for %d, want 4", got)
+	}
+}
+
 func TestTheRoomFollowsNodesAndPods(t *testing.T) {
 	s := newSurveyor(t)
 	s.must(s.tally.pods.Replace([]any{pod("p1", "a", "1", "1Gi")}, "1"))

@@ -52,6 +52,8 @@ type share struct {
 	shape *estimate.Node
 	// on is the name of the pod's node.
 	on string
+	// gated is true of a pod that may have no node before somebody takes its scheduling gates away.
+	gated bool
 }
 
 // tally is the sum over all nodes and pods, and what is left of each node, kept up to date as they change.
@@ -62,7 +64,7 @@ type tally struct {
 	sum share
 	// byName has also nodes of which nothing but pods are known: the watches are not in step.
 	byName map[string]*estimate.Node
-	// waiting are the requests of the pods that have no node.
+	// waiting are the requests of the pods that have no node and may have one. Others may wait for ever, as a whole queue of jobs does.
 	waiting map[types.UID]estimate.Amounts
 	// revision grows with every change.
 	revision uint64
@@ -126,6 +128,7 @@ func (t *tally) count(uid types.UID, s share, sign int32) {
 		t.shape(s.shape, sign)
 	case s.on != "":
 		t.change(s.on, func(node *estimate.Node) { node.Requested.Add(s.allocated, int64(sign)) })
+	case s.gated:
 	case s.allocating != nil && sign > 0:
 		t.waiting[uid] = s.allocating
 	case s.allocating != nil:
@@ -195,7 +198,7 @@ func podShare(object any) (types.UID, share, error) {
 	requested := estimate.AmountsOf(podresources.PodRequests(pod, podresources.PodResourcesOptions{}))
 	requested[corev1.ResourcePods] = 1
 	if pod.Spec.NodeName == "" {
-		return pod.UID, share{allocating: requested}, nil
+		return pod.UID, share{allocating: requested, gated: len(pod.Spec.SchedulingGates) > 0}, nil
 	}
 	return pod.UID, share{allocated: requested, on: interned(pod.Spec.NodeName)}, nil
 }

@@ -15,6 +15,8 @@ import (
 	"windlass.dev/windlass/hack/cluster"
 )
 
+const buildLog = "build.log"
+
 // build runs `make build`, where the flags stand, and shows that it gets on: minutes of silence look like a hang.
 func build(ctx context.Context) error {
 	fmt.Println("Building into bin/: " + strings.Join(programs, ", "))
@@ -23,7 +25,7 @@ func build(ctx context.Context) error {
 		fmt.Println("  5 to 15 minutes on a small machine. Later builds take seconds.")
 	}
 	began := time.Now()
-	log, err := os.Create(filepath.Join(stateDir, "build.log"))
+	log, err := os.Create(filepath.Join(stateDir, buildLog))
 	if err != nil {
 		return err
 	}

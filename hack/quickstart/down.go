@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"windlass.dev/windlass/hack/cluster"
@@ -14,6 +16,9 @@ func down() error {
 		fmt.Println("No quickstart is running, and there is no state of one.")
 		return nil
 	}
+	if err := allOurs(); err != nil {
+		return err
+	}
 	if err := stopAll(); err != nil {
 		return err
 	}
@@ -21,6 +26,24 @@ func down() error {
 		return fmt.Errorf("removing the quickstart's state: %w", err)
 	}
 	fmt.Println("The earlier quickstart has ended; its state, " + stateDir + "/, is removed.")
+	return nil
+}
+
+// allOurs fails when the state directory holds what no quickstart makes there: the user's variable may name a directory of his own.
+func allOurs() error {
+	ours := []string{buildLog, filepath.Base(hubDir), filepath.Base(kubeconfig), filepath.Base(complete)}
+	for _, member := range members {
+		ours = append(ours, filepath.Base(memberDir(member.name)), filepath.Base(agentDir(member.name)))
+	}
+	entries, err := os.ReadDir(stateDir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if !slices.Contains(ours, entry.Name()) {
+			return fmt.Errorf("%s holds %s, which no quickstart has made, so nothing there is touched: move that away, or name another directory in %s", stateDir, entry.Name(), dirVariable)
+		}
+	}
 	return nil
 }
 

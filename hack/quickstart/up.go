@@ -82,7 +82,7 @@ func alreadyUp() (bool, error) {
 	dead := slices.DeleteFunc(slices.Clone(processes), (*cluster.Process).Alive)
 	_, unfinished := os.Stat(complete)
 	if unfinished == nil && len(dead) == 0 {
-		fmt.Println("The quickstart is up already; its state is in " + stateDir + "/, and `make quickstart-down` ends it.")
+		fmt.Println("The quickstart is up already; its state is in " + stateDir + "/, and `" + endIt() + "` ends it.")
 		fmt.Println()
 		if err := show(context.Background(), "status"); err != nil {
 			return true, err
@@ -332,6 +332,14 @@ func fromHere(path string) string {
 	return "$PWD/" + path
 }
 
+// endIt is the command that ends this quickstart, and not another one.
+func endIt() string {
+	if stateDir == usualDir {
+		return "make quickstart-down"
+	}
+	return dirVariable + "='" + stateDir + "' make quickstart-down"
+}
+
 func printWhatNext() {
 	fmt.Print(`
 The API servers, controllers and schedulers are real. Nodes and pods are simulated: no container runs.
@@ -355,6 +363,6 @@ Change it in a member and watch it come back:
   bin/windlass kubectl --context member2 get configmap web --watch
 
 Logs: ` + stateDir + `/hub/windlass-hub.log, ` + stateDir + `/member1-agent/windlass-agent.log, ...
-End everything: make quickstart-down
+End everything: ` + endIt() + `
 `)
 }

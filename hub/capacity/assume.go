@@ -204,18 +204,79 @@ func (d Delivery) counted() (replicas int32, says bool) {
 // settle drops what shows in a cluster as it was at a time, or never will. The caller holds the lock.
 func (g *Gatherer) settle(cluster string, m *member, at time.Time) {
 	m.settled = later(m.settled, at)
-	before := len(m.assumed)
+	g.forgetShown(cluster, m)
 	for binding, assumed := range m.assumed {
 		delivery, exists := g.config.Clusters.Delivery(cluster, binding)
-		if exists && g.config.Now().Before(assumed.until) && !delivery.shows(assumed.generation, at) {
+		from, shows := delivery.shows(assumed.generation)
+		shows = exists && shows && !at.Before(from)
+		if exists && g.config.Now().Before(assumed.until) && !shows {
 			continue
 		}
 		g.drop(m, binding)
+		if shows {
+			m.show(shown{takes: assumed.takes(), from: from, told: g.config.Now()})
+		} else {
+			g.outdate(m) // some of it may be there all the same
+		}
 	}
-	if len(m.assumed) < before {
-		clear(m.answers)
-		m.dropped = later(m.dropped, at)
+}
+
+// shown is what was assumed, until it showed.
+type shown struct {
+	takes estimate.Amounts
+	// from is since when it shows, by the agent's clock, and told when the hub was told, by its own.
+	from, told time.Time
+}
+
+const (
+	// mostShown bounds what is kept of one cluster. The oldest is joined to the next then: too much is taken off numbers that are between
+	// the two, and never too little.
+	mostShown = 64
+	// together is within how long what has begun to show is joined as well.
+	together = time.Second
+)
+
+// show keeps what numbers of before lack.
+func (m *member) show(next shown) {
+	if last := len(m.shown) - 1; last >= 0 && next.from.Sub(m.shown[last].from) < together {
+		m.shown[last].join(next)
+		return
 	}
+	if m.shown = append(m.shown, next); len(m.shown) > mostShown {
+		m.shown[0].join(m.shown[1])
+		m.shown = slices.Delete(m.shown, 1, 2)
+	}
+}
+
+func (s *shown) join(other shown) {
+	s.takes.Add(other.takes, 1)
+	s.from, s.told = later(s.from, other.from), later(s.told, other.told)
+}
+
+// forgetShown forgets what the cluster's sums show, and any answer that counts. The caller holds the lock.
+func (g *Gatherer) forgetShown(cluster string, m *member) {
+	if len(m.shown) == 0 {
+		return
+	}
+	_, at := g.config.Clusters.Summary(cluster)
+	m.shown = slices.DeleteFunc(m.shown, func(s shown) bool {
+		return !at.Before(s.from) && g.config.Now().Sub(s.told) > recent+g.config.MaxAge
+	})
+}
+
+// lacking is what the numbers of a time lack. It must not be changed.
+func (m *member) lacking(at time.Time) estimate.Amounts {
+	late := slices.IndexFunc(m.shown, func(s shown) bool { return s.from.After(at) })
+	if late < 0 {
+		return m.taken
+	}
+	sum := maps.Clone(m.taken)
+	for _, s := range m.shown[late:] {
+		if s.from.After(at) {
+			sum.Add(s.takes, 1)
+		}
+	}
+	return sum
 }
 
 func later(a, b time.Time) time.Time {
@@ -240,10 +301,15 @@ func (g *Gatherer) sweep() {
 	}
 }
 
-// shows says whether the pods of a generation after this one were there at a time.
-func (d Delivery) shows(generation int64, at time.Time) bool {
-	return d.Healthy > generation && !at.Before(d.HealthyAt) ||
-		d.Applied > generation && !at.Before(d.AppliedAt.Add(podsAppear))
+// shows says since when the pods of a generation after this one are there, if they are.
+func (d Delivery) shows(generation int64) (from time.Time, are bool) {
+	if d.Applied > generation {
+		from, are = d.AppliedAt.Add(podsAppear), true
+	}
+	if d.Healthy > generation && (!are || d.HealthyAt.Before(from)) {
+		from, are = d.HealthyAt, true
+	}
+	return from, are
 }
 
 // assumptions is how many there are.

@@ -178,14 +178,19 @@ type member struct {
 	assumed map[types.NamespacedName]assumption
 	// taken is the sum of what is assumed.
 	taken estimate.Amounts
-	// settled is of when the newest is that assumptions were compared with, and dropped of when the newest is by which
-	// some were dropped: answers that are older lack those.
-	settled, dropped time.Time
+	// settled is of when the newest is that assumptions were compared with.
+	settled time.Time
+	// shown is what is assumed no longer because it shows: numbers that are older lack it. The latest is the last.
+	shown []shown
 }
 
 type answer struct {
-	room     estimate.Room
+	room estimate.Room
+	// at is when the agent looked, by its clock.
+	at       time.Time
 	received time.Time
+	// outdated is since when there may be another one, the zero time before that. Who had begun to gather by then goes by this one.
+	outdated time.Time
 }
 
 // A flight is a question that is under way.
@@ -371,7 +376,7 @@ func (g *Gatherer) ask(s *shape, clusters []string) map[string]*flight {
 	waits := map[string]*flight{}
 	for _, cluster := range clusters {
 		m := g.member(cluster)
-		if _, fresh := m.since(s, now.Add(-g.config.MaxAge)); fresh || g.stopped || !g.config.Agents.Connected(cluster) {
+		if _, fresh := g.fresh(m, s, now); fresh || g.stopped || !g.config.Agents.Connected(cluster) {
 			continue
 		}
 		if under := m.flights[s]; under != nil {
@@ -402,10 +407,35 @@ func (g *Gatherer) member(cluster string) *member {
 	return m
 }
 
-// since is what was answered after a time.
-func (m *member) since(s *shape, after time.Time) (room estimate.Room, ok bool) {
+// fresh is what was answered, if that is good for who began to gather at a time. The caller holds the lock.
+func (g *Gatherer) fresh(m *member, s *shape, began time.Time) (answer, bool) {
 	known, ok := m.answers[s]
-	return known.room, ok && known.received.After(after)
+	return known, ok && known.received.After(began.Add(-g.config.MaxAge)) && (known.outdated.IsZero() || known.outdated.After(began))
+}
+
+// outdate has those who begin to gather from now on ask again. Who has waited for the answers keeps them: by sums, which know nothing of
+// pieces and taints, he might go where no agent has room. The caller holds the lock.
+func (g *Gatherer) outdate(m *member) {
+	for s, known := range m.answers {
+		if known.outdated.IsZero() {
+			known.outdated = g.config.Now()
+			m.answers[s] = known
+		}
+	}
+}
+
+// remember keeps an answer in the place of the oldest, if there are too many.
+func (m *member) remember(s *shape, next answer) {
+	if _, known := m.answers[s]; !known && len(m.answers) >= mostAnswers {
+		oldest := s
+		for other, known := range m.answers {
+			if oldest == s || known.received.Before(m.answers[oldest].received) {
+				oldest = other
+			}
+		}
+		delete(m.answers, oldest)
+	}
+	m.answers[s] = next
 }
 
 // fly asks one agent, and keeps what it says also when nobody waits for it any more.
@@ -432,13 +462,7 @@ func (g *Gatherer) fly(cluster string, m *member, s *shape, f *flight) {
 	g.metrics.questions.WithLabelValues(outcome).Inc()
 	m.speaks, m.quietUntil = true, time.Time{}
 	g.settle(cluster, m, at)
-	if at.Before(m.dropped) {
-		return // it lacks what is not taken off any more
-	}
-	if len(m.answers) >= mostAnswers {
-		clear(m.answers)
-	}
-	m.answers[s] = answer{room: room, received: now}
+	m.remember(s, answer{room: room, at: at, received: now})
 }
 
 func (g *Gatherer) question(ctx context.Context, cluster string, s *shape) (room estimate.Room, at time.Time, err error) {
@@ -495,8 +519,8 @@ func (g *Gatherer) overdue(cluster string, f *flight) {
 // answer is what is known now, or was when the asking began. The caller holds the lock.
 func (g *Gatherer) answer(cluster string, s *shape, began time.Time) Answer {
 	m, now := g.member(cluster), g.config.Now()
-	if room, fresh := m.since(s, began.Add(-g.config.MaxAge)); fresh {
-		return m.less(room, s, Answer{Source: FromAgent})
+	if said, fresh := g.fresh(m, s, began); fresh {
+		return m.less(said.room, said.at, s, Answer{Source: FromAgent})
 	}
 	why := "its answer is under way"
 	awaited := g.awaited(cluster, began)
@@ -519,7 +543,7 @@ func (g *Gatherer) answer(cluster string, s *shape, began time.Time) Answer {
 	if at.After(m.settled) {
 		g.settle(cluster, m, at)
 	}
-	return m.less(room, s, Answer{Source: FromSummary, Why: why, Awaited: awaited})
+	return m.less(room, at, s, Answer{Source: FromSummary, Why: why, Awaited: awaited})
 }
 
 // awaited says whether a cluster's agent was on its way back when an asking began. One that came back since then may not have
@@ -529,21 +553,21 @@ func (g *Gatherer) awaited(cluster string, began time.Time) bool {
 	return expected && g.config.Now().Before(g.expectedUntil) && (back.IsZero() || !back.Before(began))
 }
 
-// less is an answer by what a cluster has said, less what is assumed. The caller holds the lock.
-func (m *member) less(room estimate.Room, s *shape, answer Answer) Answer {
-	answer.Replicas = bounded(room.Without(s.need, m.taken).Replicas)
+// less is an answer by what a cluster said of a time, less what is assumed and what did not show by then. The caller holds the lock.
+func (m *member) less(room estimate.Room, at time.Time, s *shape, answer Answer) Answer {
+	answer.Replicas = bounded(room.Without(s.need, m.lacking(at)).Replicas)
 	answer.Assumed = bounded(room.Replicas) - answer.Replicas
 	return answer
 }
 
 func bounded(n int64) int32 { return int32(min(max(n, 0), math.MaxInt32)) }
 
-// Grown drops what was answered of a cluster, and has the listeners told: because its agent says that there is more room now,
+// Grown makes what was answered of a cluster old, and has the listeners told: because its agent says that there is more room now,
 // or has connected and was not told before what the hub would like to know.
 func (g *Gatherer) Grown(cluster string) {
 	g.mu.Lock()
 	if m := g.members[cluster]; m != nil {
-		clear(m.answers)
+		g.outdate(m)
 		m.quietUntil = time.Time{}
 	}
 	if back, expected := g.expected[cluster]; expected && back.IsZero() {
@@ -573,7 +597,7 @@ func (g *Gatherer) ClusterChanged(old, new *clusterv1alpha1.MemberCluster) {
 	speaks := false
 	g.mu.Lock()
 	if m := g.members[new.Name]; m != nil {
-		clear(m.answers)
+		g.outdate(m)
 		speaks = m.speaks
 	}
 	g.mu.Unlock()

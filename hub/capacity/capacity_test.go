@@ -491,6 +491,37 @@ func TestWhatWasGatheredIsReadLessWhatIsAssumedSince(t *testing.T) {
 	})
 }
 
+func TestWhatAnAgentHasAnsweredIsGoodForThoseWhoWereWaiting(t *testing.T) {
+	for _, c := range []struct {
+		reason string
+		does   func(w *world)
+	}{
+		{"there is more room", func(w *world) { w.Grown("a") }},
+		{"the sums change", func(w *world) { w.ClusterChanged(cluster("a", told(9)), cluster("a", told(8))) }},
+		{"many others ask", func(w *world) {
+			for i := range mostAnswers - 1 {
+				w.Gather(w.t.Context(), cpus(fmt.Sprint(i+2)), []string{"a"})()
+			}
+		}},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				agent := &fakeAgent{free: 3}
+				w.agents["a"], w.summaries["a"] = agent, told(9) // in pieces
+				w.Gather(t.Context(), cpus("500m"), []string{"a"})()
+				time.Sleep(time.Millisecond)
+				known := w.Gather(t.Context(), cpus("1"), []string{"a"})
+				time.Sleep(time.Millisecond) // while others are waited for
+				c.does(w)
+				if got := known()[0]; got != (Answer{Replicas: 3, Source: FromAgent}) {
+					t.Errorf("it is told %+v", got)
+				}
+			})
+		})
+	}
+}
+
 func TestWhatIsTakenBackOfAClusterThatIsGoneIsNotCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -507,7 +538,7 @@ func TestWhatIsTakenBackOfAClusterThatIsGoneIsNotCounted(t *testing.T) {
 	})
 }
 
-func TestAnAnswerThatIsOlderThanWhatShowsIsNotUsed(t *testing.T) {
+func TestAnAnswerThatIsOlderThanWhatShowsIsLessThat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, func(c *Config) { c.MaxAge = time.Hour })
 		agent := &fakeAgent{free: 10}
@@ -515,6 +546,7 @@ func TestAnAnswerThatIsOlderThanWhatShowsIsNotUsed(t *testing.T) {
 		w.expect("10 Agent", w.room("a"))
 		w.Assume(key("web"), cpus("1"), nil, targets("a=4"))
 		w.expect("6 Agent", w.room("a"))
+		time.Sleep(time.Millisecond)
 		w.change(func() {
 			agent.free = 6 // as it shows now
 			w.deliveries["a web"] = Delivery{Generation: 1, Healthy: 1, HealthyAt: time.Now()}
@@ -524,7 +556,7 @@ func TestAnAnswerThatIsOlderThanWhatShowsIsNotUsed(t *testing.T) {
 	})
 }
 
-func TestAnAnswerThatIsOvertakenOnTheWayIsNotUsed(t *testing.T) {
+func TestAnAnswerThatIsOvertakenOnTheWayIsLessWhatItLacks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		agent := &fakeAgent{free: 10}
@@ -533,7 +565,7 @@ func TestAnAnswerThatIsOvertakenOnTheWayIsNotUsed(t *testing.T) {
 		time.Sleep(4 * time.Second)
 		agent.after = 500 * time.Millisecond
 		var slow sync.WaitGroup
-		slow.Go(func() { w.expect("0 Unknown", w.room("a")) }) // 10 is of before, and nothing is taken off any more
+		slow.Go(func() { w.expect("6 Agent", w.room("a")) }) // 10 is of before
 		synctest.Wait()
 		time.Sleep(time.Millisecond)
 		w.Assume(key("web"), cpus("1"), nil, targets("a=4"))
@@ -559,6 +591,55 @@ func TestSumsSettleWhatIsAssumedAsWell(t *testing.T) {
 		w.expect("6 Summary", w.room("a"))
 		w.change(func() { w.summaries["a"], w.toldAt["a"] = told(6), time.Now().Add(2*time.Second) })
 		w.expect("6 Summary", w.room("a"))
+	})
+}
+
+func TestWhatIsThereOfABindingThatIsGoneIsAskedAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		agent := &fakeAgent{free: 10}
+		w.agents["a"] = agent
+		w.expect("10 Agent", w.room("a"))
+		w.Assume(key("web"), cpus("1"), nil, targets("a=4"))
+		w.change(func() {
+			agent.free = 7 // 3 of its pods are still there
+			w.gone[key("web")] = true
+		})
+		w.Gather(t.Context(), cpus("2"), []string{"a"})()
+		w.expect("7 Agent", w.room("a"))
+	})
+}
+
+func TestSumsAreLessWhatTheAgentHasShownSince(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.agents["a"] = &fakeAgent{free: 50}
+		w.summaries["a"], w.toldAt["a"] = told(100), time.Now()
+		w.room("a")
+		const placed = mostShown + 10
+		for i := range placed {
+			name := fmt.Sprint("web-", i)
+			w.Assume(key(name), cpus("1"), nil, targets("a=1"))
+			time.Sleep(4 * time.Second)
+			w.change(func() { w.deliveries["a "+name] = Delivery{Generation: 1, Healthy: 1, HealthyAt: time.Now()} })
+			w.expect("50 Agent", w.room("a"))
+		}
+		if got := w.assumptions(); got != 0 {
+			t.Errorf("%v are assumed after the agent has shown them", got)
+		}
+		w.change(func() { delete(w.agents, "a") })
+		time.Sleep(4 * time.Second)
+		w.expect(fmt.Sprint(100-placed, " Summary"), w.room("a"))
+		if kept := len(w.members["a"].shown); kept > mostShown {
+			t.Errorf("%d moments are kept", kept)
+		}
+		w.change(func() { w.summaries["a"], w.toldAt["a"] = told(100-placed), time.Now() })
+		w.expect(fmt.Sprint(100-placed, " Summary"), w.room("a"))
+		time.Sleep(2 * recent)
+		w.expect(fmt.Sprint(100-placed, " Summary"), w.room("a"))
+		if kept := len(w.members["a"].shown); kept != 0 {
+			t.Errorf("%d moments are kept that the sums show", kept)
+		}
 	})
 }
 

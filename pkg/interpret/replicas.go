@@ -59,6 +59,7 @@ func requirements(namespace string, podSpec map[string]any) *workv1alpha1.Replic
 		// The API server that stored the template would not have taken such a pod.
 		return nil
 	}
+	requestLimits(&pod)
 	needs := &workv1alpha1.ReplicaRequirements{
 		NodeClaim:         nodeClaim(&pod.Spec),
 		ResourceRequest:   requests(&pod),
@@ -69,6 +70,33 @@ func requirements(namespace string, podSpec map[string]any) *workv1alpha1.Replic
 		return nil
 	}
 	return needs
+}
+
+// requestLimits has a pod request what it only sets a limit for, as an API server does when it stores a pod, and not when it stores
+// the template of one. This is how most workloads ask for GPUs.
+func requestLimits(pod *corev1.Pod) {
+	for _, containers := range [][]corev1.Container{pod.Spec.Containers, pod.Spec.InitContainers} {
+		for i := range containers {
+			requestLimitsOf(&containers[i].Resources, nil)
+		}
+	}
+	if whole := pod.Spec.Resources; whole != nil {
+		requestLimitsOf(whole, resource.AggregateContainerRequests(pod, resource.PodResourcesOptions{}))
+	}
+}
+
+// requestLimitsOf leaves aside what is requested in another place.
+func requestLimitsOf(resources *corev1.ResourceRequirements, elsewhere corev1.ResourceList) {
+	for name, limit := range resources.Limits {
+		_, requested := resources.Requests[name]
+		if _, there := elsewhere[name]; requested || there {
+			continue
+		}
+		if resources.Requests == nil {
+			resources.Requests = corev1.ResourceList{}
+		}
+		resources.Requests[name] = limit
+	}
 }
 
 // requests is what the scheduler of a member reserves for one pod: the sum of its containers and

@@ -1,6 +1,9 @@
 package interpret
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -57,5 +60,29 @@ func TestReplicasThatNeedNothingHaveNoRequirements(t *testing.T) {
 	obj := parseObject(t, `{apiVersion: apps/v1, kind: Deployment, spec: {template: {spec: {containers: [{name: a, resources: {requests: {cpu: "0"}}}]}}}}`)
 	if n, needs := Replicas(obj); n == nil || *n != 1 || needs != nil {
 		t.Errorf("replicas %v, requirements %v; want 1 and none", n, needs)
+	}
+}
+
+func TestWhatAPodLimitsAndDoesNotRequestIsRequested(t *testing.T) {
+	for _, c := range []struct{ reason, spec, want string }{
+		{"a limit alone", `{containers: [{name: a, resources: {limits: {cpu: "2", example.com/gpu: "1"}}}]}`, "cpu=2 example.com/gpu=1"},
+		{"a request is what it says", `{containers: [{name: a, resources: {requests: {cpu: 500m}, limits: {cpu: "2", memory: 1Gi}}}]}`, "cpu=500m memory=1Gi"},
+		{"also a request of none", `{containers: [{name: a, resources: {requests: {cpu: "0"}, limits: {cpu: "2"}}}]}`, ""},
+		{"each container by itself", `{containers: [{name: a, resources: {limits: {cpu: "2"}}}, {name: b, resources: {requests: {cpu: "1"}}}]}`, "cpu=3"},
+		{"a step of the initialisation", `{initContainers: [{name: a, resources: {limits: {cpu: "2"}}}], containers: [{name: b}]}`, "cpu=2"},
+		{"the pod as a whole", `{resources: {limits: {cpu: "2"}}, containers: [{name: a}]}`, "cpu=2"},
+		{"the pod as a whole, whose containers request less", `{resources: {limits: {cpu: "2"}}, containers: [{name: a, resources: {requests: {cpu: "1"}}}]}`, "cpu=1"},
+	} {
+		_, needs := Replicas(parseObject(t, "{apiVersion: apps/v1, kind: Deployment, spec: {template: {spec: "+c.spec+"}}}"))
+		var got []string
+		if needs != nil {
+			for name, quantity := range needs.ResourceRequest {
+				got = append(got, fmt.Sprintf("%s=%s", name, quantity.String()))
+			}
+		}
+		slices.Sort(got)
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s: requested is %v, want %s", c.reason, got, c.want)
+		}
 	}
 }
