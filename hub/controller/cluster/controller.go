@@ -134,15 +134,18 @@ func (r *Reconciler) namespaceGone(old, new *corev1.Namespace) []string {
 }
 
 // workLeaves wakes a cluster that is being removed when one of its works is gone, and the name of one that is on the hub no
-// more when a work is being deleted there: see releaseLeft. It is asked of what stood in the store, too, when all clusters are
-// known.
+// more when a work of that one is being deleted: see releaseLeft. It is asked of what stood in the store, too, when all
+// clusters are known.
 func (r *Reconciler) workLeaves(old, new *workv1alpha1.PropagationWork) []string {
 	name, ours := strings.CutPrefix(cmp.Or(new, old).Namespace, workv1alpha1.ExecutionNamespacePrefix)
 	if !ours || new != nil && new.DeletionTimestamp == nil {
 		return nil
 	}
 	cluster, there := r.Clusters.Get("", name)
-	if gone := new == nil; gone && there && cluster.DeletionTimestamp != nil || !gone && !there {
+	switch gone := new == nil; {
+	case gone && there && cluster.DeletionTimestamp != nil,
+		!gone && !there,
+		!gone && there && cluster.DeletionTimestamp == nil && !r.Accepting.Accepts(name) && isOfFormer(new, cluster):
 		return []string{name}
 	}
 	return nil
@@ -190,7 +193,7 @@ func (r *Reconciler) forget(ctx context.Context, name, id string, nobody bool) e
 	if err := r.endSession(ctx, name, id, nobody); err != nil {
 		return fmt.Errorf("ending the session of cluster %s, which was removed: %w", name, err)
 	}
-	return r.releaseLeft(ctx, name)
+	return r.releaseLeft(ctx, name, func(*workv1alpha1.PropagationWork) bool { return true })
 }
 
 // endSession ends the session of a cluster that was removed. Without an id it had no agent, or, when nobody has its name, was
@@ -242,6 +245,8 @@ func (r *Reconciler) bringUpToDate(ctx context.Context, cluster *clusterv1alpha1
 	}
 	if there {
 		r.Accepting.set(name, true)
+	} else if err := r.releaseLeft(ctx, name, func(work *workv1alpha1.PropagationWork) bool { return isOfFormer(work, cluster) }); err != nil {
+		return store.Outcome(err)
 	}
 	return ctrl.Result{RequeueAfter: said.RecheckAfter}, nil
 }
@@ -350,15 +355,23 @@ func (r *Reconciler) abandon(ctx context.Context, cluster *clusterv1alpha1.Membe
 // releaseLeft lets the works go that are being deleted for a cluster that is on the hub no more. Of one that was on its way
 // to the store while its cluster was removed, remove knows nothing; without an agent to confirm its end its namespace would
 // never go, nor its binding. Of those that nobody deletes none is touched: that a cluster is not there deletes nothing.
-func (r *Reconciler) releaseLeft(ctx context.Context, name string) error {
+func (r *Reconciler) releaseLeft(ctx context.Context, name string, isIts func(*workv1alpha1.PropagationWork) bool) error {
 	left := slices.DeleteFunc(r.Works.ByIndex(cache.NamespaceIndex, workv1alpha1.ExecutionNamespace(name)), func(work *workv1alpha1.PropagationWork) bool {
-		return work.DeletionTimestamp == nil
+		return work.DeletionTimestamp == nil || !isIts(work)
 	})
 	if len(left) == 0 {
 		return nil
 	}
 	r.Log.Warn("works for a cluster that is on the hub no more were left, and are let go", "cluster", name, "works", len(left))
 	return r.release(ctx, left)
+}
+
+// isOfFormer says whether a work in a namespace that has yet to end was written for the cluster that had the name before: it is
+// older than the one that has it now. Where the namespace stays that is no sign, for a cluster that is made anew, as out of a
+// backup, takes over the works that stand there, and its agent is to say when they are removed. The store's times are whole
+// seconds: of a work of the same one nobody knows, and its end waits for the agent.
+func isOfFormer(work *workv1alpha1.PropagationWork, present *clusterv1alpha1.MemberCluster) bool {
+	return work.CreationTimestamp.Unix() < present.CreationTimestamp.Unix()
 }
 
 // release takes off works what keeps them until their agent has removed what they are made of.

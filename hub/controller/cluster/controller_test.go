@@ -655,11 +655,17 @@ func TestAWorkThatCanNotBeRemovedKeepsTheCluster(t *testing.T) {
 func TestWorksWakeAClusterThatIsBeingRemovedOrIsOnTheHubNoMore(t *testing.T) {
 	leaving := &metav1.Time{Time: now}
 	in := func(namespace string, deleted *metav1.Time) *workv1alpha1.PropagationWork {
-		return &workv1alpha1.PropagationWork{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "w0", DeletionTimestamp: deleted}}
+		return &workv1alpha1.PropagationWork{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "w0", DeletionTimestamp: deleted, CreationTimestamp: metav1.NewTime(now)}}
+	}
+	older := func(work *workv1alpha1.PropagationWork) *workv1alpha1.PropagationWork {
+		work.CreationTimestamp = metav1.NewTime(now.Add(-time.Second))
+		return work
 	}
 	w := newWorld()
 	w.MemberClusters.Put(member(nil))
 	w.MemberClusters.Put(member(func(c *clusterv1alpha1.MemberCluster) { c.Name, c.DeletionTimestamp = "b", leaving }))
+	w.MemberClusters.Put(member(func(c *clusterv1alpha1.MemberCluster) { c.Name = "d" }))
+	w.controller.Accepting.set("d", true)
 	for _, test := range []struct {
 		reason   string
 		old, new *workv1alpha1.PropagationWork
@@ -674,6 +680,11 @@ func TestWorksWakeAClusterThatIsBeingRemovedOrIsOnTheHubNoMore(t *testing.T) {
 		{"there is no cluster, which deletes nothing", nil, in("karmada-es-c", nil), nil},
 		{"it is gone, and its cluster as well", in("karmada-es-c", leaving), nil, nil},
 		{"it is nobody's", nil, in("shop", leaving), nil},
+		{"it is being deleted, and another cluster has the name", in("karmada-es-a", nil), older(in("karmada-es-a", leaving)), []string{"a"}},
+		{"it was being deleted when the process began, and another cluster has the name", nil, older(in("karmada-es-a", leaving)), []string{"a"}},
+		{"another cluster has the name, which deletes nothing", nil, older(in("karmada-es-a", nil)), nil},
+		{"another cluster has the name, and is being removed with all works that are there", nil, older(in("karmada-es-b", leaving)), nil},
+		{"it is being deleted, and a cluster that was made anew has taken it over", nil, older(in("karmada-es-d", leaving)), nil},
 	} {
 		if diff := cmp.Diff(test.wakes, w.controller.workLeaves(test.old, test.new)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.reason, diff)
@@ -717,6 +728,47 @@ func TestAWorkThatWasBeingWrittenWhileItsClusterWasRemovedIsLetGo(t *testing.T) 
 			}
 			if kept, ok := w.PropagationWorks.Get("karmada-es-a", "kept"); !ok || len(kept.Finalizers) == 0 {
 				t.Error("a work that nobody deletes is touched, for the only reason that its cluster is not there")
+			}
+		})
+	}
+}
+
+func TestAWorkOfTheClusterThatHadTheNameBeforeIsLetGoWhenItIsMarkedLate(t *testing.T) {
+	for _, test := range []struct {
+		reason  string
+		created time.Duration // after the cluster that has the name now
+		marked  bool
+		stays   bool // the namespace of the works
+		want    []string
+	}{
+		{"it is older", -time.Second, true, false, []string{"update karmada-es-a/late"}},
+		{"it is older, and nobody deletes it", -time.Second, false, false, nil},
+		{"it was made in the same second, of which the store knows no parts", -time.Millisecond, true, false, nil},
+		{"it was written for the cluster that has the name now", time.Second, true, false, nil},
+		{"the cluster was made anew and has taken over what stood there", -time.Second, true, true, nil},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			began := now.Add(time.Millisecond)
+			namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "karmada-es-a"}}
+			if !test.stays {
+				namespace.DeletionTimestamp, namespace.Finalizers = &metav1.Time{Time: began}, []string{"kubernetes"}
+			}
+			w := newWorld()
+			w.controller.Kube = fake.NewClientset(namespace)
+			w.MemberClusters.Put(member(func(c *clusterv1alpha1.MemberCluster) { c.CreationTimestamp = metav1.NewTime(began) }))
+			w.reconcile(t)
+			work := &workv1alpha1.PropagationWork{ObjectMeta: metav1.ObjectMeta{Namespace: "karmada-es-a", Name: "late",
+				CreationTimestamp: metav1.NewTime(began.Add(test.created)), Finalizers: []string{workv1alpha1.WorkFinalizer}}}
+			if test.marked {
+				work.DeletionTimestamp = &metav1.Time{Time: began}
+			}
+			w.PropagationWorks.Put(work)
+			w.reconcile(t)
+			if diff := cmp.Diff(test.want, w.PropagationWorks.Writes(), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("writes (-want +got):\n%s", diff)
+			}
+			if _, there := w.PropagationWorks.Get("karmada-es-a", "late"); there == (len(test.want) > 0) {
+				t.Errorf("the work is there: %t", there)
 			}
 		})
 	}

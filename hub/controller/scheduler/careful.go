@@ -25,49 +25,64 @@ func (r *Reconciler) drainedNow(binding workv1alpha1.Binding) bool {
 	return ok && before.GetResourceVersion() == binding.GetResourceVersion() && r.drains.settled(before) && sameButDrains(before, binding)
 }
 
-// drains remembers of bindings that are not placed as they are written that since the last decision nobody but the hub has
-// written them, and only which clusters they leave. It is safe for concurrent use. A hub that begins knows of none.
+// wrote has a decision known before the handler hears of it: by then the cache may show a drain on top of it.
+func (r *Reconciler) wrote(binding workv1alpha1.Binding) {
+	r.drains.saw(binding)
+	if _, there := r.Bindings.Get(store.Key(binding)); !there {
+		r.drains.forget(store.Key(binding)) // its end may have been told before this, and nobody else would
+	}
+}
+
+// drains remembers of every binding in which state it was seen last, and whether by then nobody but the hub had written it since the last
+// decision, and only which clusters it leaves. It is safe for concurrent use. A hub that begins knows of none.
 type drains struct {
-	mu          sync.Mutex
-	generations map[types.NamespacedName]int64
+	mu   sync.Mutex
+	seen map[types.NamespacedName]sighting
 }
 
-// settled says whether there was a decision about what a binding's users say.
+// A sighting is a state of a binding, and whether there was a decision about what its users say in it.
+type sighting struct {
+	binding workv1alpha1.Binding
+	settled bool
+}
+
+// settled says whether there was a decision about what a binding's users say. The binding may be ahead of what was seen of it: a cache
+// shows a state before its handlers hear of it.
 func (d *drains) settled(binding workv1alpha1.Binding) bool {
-	if decidedOn(binding) {
-		return true
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	generation, drained := d.generations[store.Key(binding)]
-	return drained && generation == binding.GetGeneration()
+	return d.seen[store.Key(binding)].settles(binding)
 }
 
-// saw takes in an event of a binding.
-func (d *drains) saw(old, new workv1alpha1.Binding) {
-	if new == nil {
-		d.forget(store.Key(old))
-		return
-	}
-	if old != nil && old.GetGeneration() == new.GetGeneration() && !decidedOn(new) {
-		return // only its status, or its marks
-	}
-	if old == nil || decidedOn(new) || !d.settled(old) || !sameButDrains(old, new) {
-		d.forget(store.Key(new))
-		return
-	}
+// saw takes in a state of a binding: each of which the handler hears, and each that a worker has written.
+func (d *drains) saw(binding workv1alpha1.Binding) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.generations == nil {
-		d.generations = map[types.NamespacedName]int64{}
+	key := store.Key(binding)
+	last := d.seen[key]
+	if last.after(binding) {
+		return // what a worker has written since, the handler hears of later
 	}
-	d.generations[store.Key(new)] = new.GetGeneration()
+	if d.seen == nil {
+		d.seen = map[types.NamespacedName]sighting{}
+	}
+	d.seen[key] = sighting{binding: binding, settled: last.settles(binding)}
 }
 
 func (d *drains) forget(key types.NamespacedName) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.generations, key)
+	delete(d.seen, key)
+}
+
+// settles says whether there was a decision about what users say in a state that came afterwards.
+func (s sighting) settles(next workv1alpha1.Binding) bool {
+	return decidedOn(next) || s.settled && sameButDrains(s.binding, next)
+}
+
+// after says whether another state of the same binding was there before.
+func (s sighting) after(other workv1alpha1.Binding) bool {
+	return s.binding != nil && s.binding.GetUID() == other.GetUID() && s.binding.GetGeneration() > other.GetGeneration()
 }
 
 // decidedOn says whether there was a decision about the present spec of a binding.

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -85,43 +86,62 @@ func TestWhatMovesWithADrainByRoomIsKeptUntilItIsHealthyElsewhere(t *testing.T) 
 		{"then its user has", []func(*workv1alpha1.PropagationBinding){drain, user}, false},
 		{"before that its user had", []func(*workv1alpha1.PropagationBinding){user, drain}, false},
 	} {
-		t.Run(test.reason, func(t *testing.T) {
-			w := newWorld()
-			w.attach(roomy("a", "4"))
-			w.attach(roomy("b", "4"))
-			w.PropagationBindings.Put(byRoom(6))
-			w.reconcile(t, web)
-			for _, write := range test.writes {
-				old, _ := w.PropagationBindings.Get("shop", web.Name)
-				w.controller.woken(old, w.PropagationBindings.Change("shop", web.Name, func(b *workv1alpha1.PropagationBinding) { write(b); b.Generation++ }))
-			}
-			got, _ := w.PropagationBindings.Get("shop", web.Name)
-			if careful := w.controller.carefully(got); careful != test.want {
-				t.Errorf("it is %t that what moves is kept", careful)
-			}
-			w.reconcile(t, web)
-			decided, _ := w.PropagationBindings.Get("shop", web.Name)
-			w.controller.woken(got, decided)
-			if len(w.controller.drains.generations) > 0 {
-				t.Error("when it is decided on it is not forgotten")
-			}
-		})
+		// A worker that is woken by something else reads what the handler has not heard of yet: the last so many events.
+		for behind := range len(test.writes) + 3 {
+			t.Run(fmt.Sprintf("%s, and the handler is %d events behind", test.reason, behind), func(t *testing.T) {
+				w := newWorld()
+				w.attach(roomy("a", "4"))
+				w.attach(roomy("b", "4"))
+				states := []workv1alpha1.Binding{nil, w.PropagationBindings.Put(byRoom(6))}
+				w.reconcile(t, web)
+				decided, _ := w.PropagationBindings.Get("shop", web.Name)
+				states = append(states, decided)
+				for _, write := range test.writes {
+					states = append(states, w.PropagationBindings.Change("shop", web.Name, func(b *workv1alpha1.PropagationBinding) { write(b); b.Generation++ }))
+				}
+				for i := 1; i < len(states)-behind; i++ {
+					w.controller.woken(states[i-1], states[i])
+				}
+				got, _ := w.PropagationBindings.Get("shop", web.Name)
+				if careful := w.controller.carefully(got); careful != test.want {
+					t.Errorf("it is %t that what moves is kept", careful)
+				}
+			})
+		}
 	}
 }
 
-func TestADrainOfABindingThatIsGoneIsForgotten(t *testing.T) {
-	w := newWorld()
-	w.attach(roomy("a", "4"))
-	w.PropagationBindings.Put(byRoom(3))
-	w.reconcile(t, web)
-	old, _ := w.PropagationBindings.Get("shop", web.Name)
-	drained := w.leaves(web.Name, "a")
-	w.controller.woken(old, drained)
-	if len(w.controller.drains.generations) != 1 {
-		t.Fatal("the test needs a drain that is known")
+func TestABindingThatIsGoneIsForgotten(t *testing.T) {
+	gone := func(w *world, binding workv1alpha1.Binding) {
+		w.PropagationBindings.Drop("shop", web.Name)
+		w.controller.woken(binding, nil)
 	}
-	w.controller.woken(drained, nil)
-	if len(w.controller.drains.generations) > 0 {
-		t.Error("it is not forgotten")
+	for _, test := range []struct {
+		reason string
+		ends   func(w *world, decided workv1alpha1.Binding)
+	}{
+		{"after it was decided on", func(w *world, decided workv1alpha1.Binding) {
+			w.controller.woken(nil, decided)
+			gone(w, decided)
+		}},
+		{"before whoever has decided on it is back from the store", func(w *world, decided workv1alpha1.Binding) {
+			gone(w, decided)
+			w.controller.wrote(decided)
+		}},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			w := newWorld()
+			w.attach(roomy("a", "4"))
+			w.PropagationBindings.Put(byRoom(3))
+			w.reconcile(t, web)
+			decided, _ := w.PropagationBindings.Get("shop", web.Name)
+			if len(w.controller.drains.seen) != 1 {
+				t.Fatal("the test needs a binding that was seen")
+			}
+			test.ends(w, decided)
+			if len(w.controller.drains.seen) > 0 {
+				t.Error("it is not forgotten")
+			}
+		})
 	}
 }

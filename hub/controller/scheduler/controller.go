@@ -122,8 +122,10 @@ func (r *Reconciler) roomGrew(wake *store.Mailbox[types.NamespacedName]) {
 func (r *Reconciler) woken(old, new workv1alpha1.Binding) []types.NamespacedName {
 	if new == nil {
 		r.turns.leave(store.Key(old)) // nothing else wakes one that was put off
+		r.drains.forget(store.Key(old))
+	} else {
+		r.drains.saw(new)
 	}
-	r.drains.saw(old, new)
 	keys := append(bindingChanged(old, new), r.waitingFor(old, new)...)
 	for _, key := range keys {
 		if binding, ok := r.Bindings.Get(key); ok && r.byRoom(binding) {
@@ -241,13 +243,15 @@ func (r *Reconciler) write(ctx context.Context, binding workv1alpha1.Binding, ne
 	if !next.changed {
 		return ctrl.Result{RequeueAfter: r.patience(binding, next.decision)}, nil
 	}
-	if _, err := r.Bindings.UpdateSchedule(ctx, next.scheduled); err != nil {
+	written, err := r.Bindings.UpdateSchedule(ctx, next.scheduled)
+	if err != nil {
 		next.undo()
 		if apierrors.IsConflict(err) {
 			r.turns.wake(store.Key(binding), r.rank(store.Key(binding))) // it comes back at once, and its turn is still its own
 		}
 		return store.Outcome(fmt.Errorf("recording where binding %s goes: %w", store.Key(binding), err))
 	}
+	r.wrote(written)
 	return ctrl.Result{RequeueAfter: r.patience(binding, next.decision)}, nil
 }
 

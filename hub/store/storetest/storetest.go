@@ -28,7 +28,7 @@ import (
 	"windlass.dev/windlass/hub/store"
 )
 
-// Began is the creation time of every object.
+// Began is the creation time of every object that does not say another.
 var Began = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
 // A Store holds all of the hub's own kinds.
@@ -175,8 +175,8 @@ func newKind[T store.Object](r *revisions, resource string, example T, indexers 
 // Kind is what the code under test gets.
 func (k *Kind[T]) Kind() store.Kind[T] { return store.Kind[T]{Writer: k, Informer: k.informer} }
 
-// Put stores an object as it is, by nobody's rules but that it gets a resource version, and a UID and a
-// generation if it has none. The cache learns of it. It counts as nobody's write.
+// Put stores an object as it is, by nobody's rules but that it gets a resource version, and a UID, a
+// generation and a creation time if it has none. The cache learns of it. It counts as nobody's write.
 func (k *Kind[T]) Put(obj T) T {
 	stored := obj.DeepCopyObject().(T)
 	if stored.GetUID() == "" {
@@ -185,7 +185,9 @@ func (k *Kind[T]) Put(obj T) T {
 	if stored.GetGeneration() == 0 {
 		stored.SetGeneration(1)
 	}
-	stored.SetCreationTimestamp(metav1.NewTime(Began))
+	if created := stored.GetCreationTimestamp(); created.IsZero() {
+		stored.SetCreationTimestamp(metav1.NewTime(Began))
+	}
 	stored.SetResourceVersion(k.revisions.next())
 	k.mu.Lock()
 	k.objects[store.Key(stored)] = stored
