@@ -264,7 +264,7 @@ func (h *hub) serve(ctx context.Context) error {
 	if err := h.beginEra(ctx, revisions, fail); err != nil {
 		return ignoreCancelled(ctx, err)
 	}
-	go h.endWithStore(failed, lost, fail)
+	go endWithStore(failed, lost, h.history.Look, fail)
 
 	apiDone := make(chan struct{})
 	var apiErr error
@@ -311,13 +311,13 @@ func (h *hub) holdStore(ctx context.Context, lost func(error)) (revisions int64,
 
 // endWithStore ends this process when another may use the store. What looks like that may be a store that was restored from a backup, in
 // which nobody has heard of this process: the next one can't tell any more, so that is written down first, and said.
-func (h *hub) endWithStore(ctx context.Context, lost <-chan error, fail func(error)) {
+func endWithStore(ctx context.Context, lost <-chan error, look func(context.Context) error, fail func(error)) {
 	select {
 	case <-ctx.Done():
 	case err := <-lost:
 		looking, cancel := context.WithTimeout(ctx, storeTimeout)
 		defer cancel()
-		_ = h.history.Look(looking) // which fails with the better reason, if there is one
+		_ = look(looking) // which fails with the better reason, if there is one
 		fail(err)
 	}
 }
