@@ -174,7 +174,7 @@ func (h *hub) open(ctx context.Context) (err error) {
 	if h.events, h.stopEvents, err = newEvents(h.kube); err != nil {
 		return err
 	}
-	return h.writeAdminKubeconfig()
+	return h.pki.KeepAdminKubeconfig(ctx, h.adminKubeconfig(), h.apiURL(), h.log.With("part", "pki"))
 }
 
 // newDynamic makes client-go's dynamic client with decoders that read an object once: every change of a template comes as JSON.
@@ -216,13 +216,6 @@ func (h *hub) makeControllerParts() error {
 		Live: h.api.Stores.Works.Get, FirstListed: h.kinds.worksListed.Load, Now: time.Now,
 	})
 	return err
-}
-
-func (h *hub) writeAdminKubeconfig() error {
-	if err := os.MkdirAll(h.config.DataDir, 0o700); err != nil {
-		return fmt.Errorf("making the data directory: %w", err)
-	}
-	return h.pki.AdminKubeconfig(h.adminKubeconfig(), h.apiURL(), time.Now())
 }
 
 // apiURL is what users dial.
@@ -382,7 +375,6 @@ func (h *hub) serveControllers(ctx context.Context) error {
 	group.Go(func() error { return mgr.Start(ctx) })
 	group.Go(func() error { return link.Run(ctx) })
 	group.Go(func() error { return h.capacity.Run(ctx) })
-	go h.pki.KeepAdminKubeconfig(ctx, h.adminKubeconfig(), h.apiURL(), h.log.With("part", "pki"))
 	group.Go(func() error { return h.store.WatchRoom(ctx) })
 	if h.handout != nil {
 		go handout.Keep(ctx, *h.handout)
