@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -126,6 +127,43 @@ func TestOneProcessOfAHubAtATimeUsesAnEtcd(t *testing.T) {
 		t.Fatal(err)
 	}
 	endsWithOneLine(t, first.Process(), "windlass-hub: ", "another one may use the store by now")
+}
+
+// A store that is restored under a hub has not heard of its process, which looks as if another one had taken the store. The
+// hub looks before it ends, for the next process can't see any more what happened.
+func TestAHubWhoseEtcdIsRestoredWhileItRunsEndsAndSaysWhy(t *testing.T) {
+	t.Parallel()
+	f := fleet.Shared(t)
+	etcd := startEtcd(t, f)
+	data := filepath.Join(filepath.Dir(etcd.LogPath()), "data")
+	hub := f.StartHub(t, cluster.HubConfig{Flags: on(etcd)})
+	// The copy is of a store that no process uses.
+	for _, stop := range []func() error{hub.Stop, etcd.Kill} {
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.CopyFS(data+".copy", os.DirFS(data)); err != nil {
+		t.Fatal(err)
+	}
+	for _, start := range []func(context.Context) error{etcd.Start, hub.Start} {
+		if err := start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := etcd.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.RemoveAll(data), os.Rename(data+".copy", data)); err != nil {
+		t.Fatal(err)
+	}
+	if err := etcd.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	endsWithOneLine(t, hub.Process(), "windlass-hub: ", "the store was restored from a backup while this hub was running")
+	if err := hub.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestAHubThatCanNotUseAnEtcdSaysWhyInOneLineAndEndsWithOne(t *testing.T) {

@@ -51,7 +51,7 @@ type linkAgents struct {
 }
 
 // Connected implements capacity.Agents.
-func (a *linkAgents) Connected(cluster string) bool { return a.roster.Get(cluster).Connected }
+func (a *linkAgents) Connected(cluster string) bool { return a.roster.Latest(cluster).Connected }
 
 // Ask implements capacity.Agents.
 func (a *linkAgents) Ask(ctx context.Context, cluster, kind string, body []byte) (*linkv1.Answer, error) {
@@ -73,7 +73,7 @@ func (s *capacityStore) Summary(name string) (*clusterv1alpha1.ResourceSummary, 
 		return nil, time.Time{}
 	}
 	at := time.Time{}
-	if facts := s.roster.Get(name).Facts; facts != nil {
+	if facts := s.roster.Get(name, cluster.Spec.ID).Facts; facts != nil {
 		at = facts.GetObservedAt().AsTime()
 	}
 	return cluster.Status.ResourceSummary, at

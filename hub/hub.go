@@ -174,7 +174,7 @@ func (h *hub) open(ctx context.Context) (err error) {
 	if h.events, h.stopEvents, err = newEvents(h.kube); err != nil {
 		return err
 	}
-	return h.writeAdminKubeconfig()
+	return h.pki.KeepAdminKubeconfig(ctx, h.adminKubeconfig(), h.apiURL(), h.log.With("part", "pki"))
 }
 
 // newDynamic makes client-go's dynamic client with decoders that read an object once: every change of a template comes as JSON.
@@ -218,13 +218,6 @@ func (h *hub) makeControllerParts() error {
 	return err
 }
 
-func (h *hub) writeAdminKubeconfig() error {
-	if err := os.MkdirAll(h.config.DataDir, 0o700); err != nil {
-		return fmt.Errorf("making the data directory: %w", err)
-	}
-	return h.pki.AdminKubeconfig(h.adminKubeconfig(), h.apiURL(), time.Now())
-}
-
 // apiURL is what users dial.
 func (h *hub) apiURL() string {
 	return "https://" + net.JoinHostPort(h.config.AdvertiseAddress, strconv.Itoa(h.api.Port()))
@@ -264,7 +257,7 @@ func (h *hub) serve(ctx context.Context) error {
 	if err := h.beginEra(ctx, revisions, fail); err != nil {
 		return ignoreCancelled(ctx, err)
 	}
-	go h.endWithStore(failed, lost, fail)
+	go endWithStore(failed, lost, h.history.Look, fail)
 
 	apiDone := make(chan struct{})
 	var apiErr error
@@ -311,13 +304,13 @@ func (h *hub) holdStore(ctx context.Context, lost func(error)) (revisions int64,
 
 // endWithStore ends this process when another may use the store. What looks like that may be a store that was restored from a backup, in
 // which nobody has heard of this process: the next one can't tell any more, so that is written down first, and said.
-func (h *hub) endWithStore(ctx context.Context, lost <-chan error, fail func(error)) {
+func endWithStore(ctx context.Context, lost <-chan error, look func(context.Context) error, fail func(error)) {
 	select {
 	case <-ctx.Done():
 	case err := <-lost:
 		looking, cancel := context.WithTimeout(ctx, storeTimeout)
 		defer cancel()
-		_ = h.history.Look(looking) // which fails with the better reason, if there is one
+		_ = look(looking) // which fails with the better reason, if there is one
 		fail(err)
 	}
 }
@@ -382,7 +375,6 @@ func (h *hub) serveControllers(ctx context.Context) error {
 	group.Go(func() error { return mgr.Start(ctx) })
 	group.Go(func() error { return link.Run(ctx) })
 	group.Go(func() error { return h.capacity.Run(ctx) })
-	go h.pki.KeepAdminKubeconfig(ctx, h.adminKubeconfig(), h.apiURL(), h.log.With("part", "pki"))
 	group.Go(func() error { return h.store.WatchRoom(ctx) })
 	if h.handout != nil {
 		go handout.Keep(ctx, *h.handout)

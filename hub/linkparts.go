@@ -124,10 +124,10 @@ func (h *hub) makeLink(ctx context.Context) (*link.Server, error) {
 
 // heldBefore reads from a cluster's condition what the process before has written: too many deletions wait. (That the
 // store was restored is remembered in the store itself.)
-func heldBefore(clusters store.Kind[*clusterv1alpha1.MemberCluster]) func(cluster string) bool {
-	return func(cluster string) bool {
+func heldBefore(clusters store.Kind[*clusterv1alpha1.MemberCluster]) func(cluster, id string) bool {
+	return func(cluster, id string) bool {
 		known, ok := clusters.Get("", cluster)
-		if !ok {
+		if !ok || known.Spec.ID != id {
 			return false
 		}
 		held := meta.FindStatusCondition(known.Status.Conditions, clusterv1alpha1.ClusterDeletionsHeld)
@@ -230,7 +230,7 @@ func (r *linkRecorder) ClaimEpoch(_ context.Context, name string, claim link.Cla
 				"give this agent a token of its own, for a cluster of another name", name, agent.KubeSystemUID, claim.KubeSystemUID),
 		}
 	}
-	known := []int64{r.roster.Get(name).Epoch}
+	known := []int64{r.roster.Latest(name).Epoch}
 	if written := cluster.Status.Session; written != nil {
 		known = append(known, written.Epoch)
 	}
@@ -247,15 +247,19 @@ func (r *linkRecorder) ClaimEpoch(_ context.Context, name string, claim link.Cla
 
 // Connected implements link.Recorder.
 func (r *linkRecorder) Connected(_ context.Context, cluster string, s link.SessionInfo) error {
-	r.roster.Connected(cluster, s.Epoch, s.AgentVersion, s.KubeSystemUID)
+	r.roster.Connected(rostered(s), s.AgentVersion, s.KubeSystemUID)
 	r.connected(cluster)
 	return nil
 }
 
 // Disconnected implements link.Recorder.
-func (r *linkRecorder) Disconnected(_ context.Context, cluster string, s link.SessionInfo) error {
-	r.roster.Disconnected(cluster, s.Epoch)
+func (r *linkRecorder) Disconnected(_ context.Context, _ string, s link.SessionInfo) error {
+	r.roster.Disconnected(rostered(s))
 	return nil
+}
+
+func rostered(s link.SessionInfo) roster.Session {
+	return roster.Session{Cluster: s.Cluster, ClusterID: s.ClusterID, Epoch: s.Epoch}
 }
 
 // RecordReport implements link.Recorder.
@@ -271,14 +275,14 @@ func (r *linkRecorder) RemovalDone(ctx context.Context, cluster, key, uid string
 }
 
 // RecordFacts implements link.Recorder.
-func (r *linkRecorder) RecordFacts(_ context.Context, cluster string, facts *linkv1.ClusterFacts) error {
-	r.roster.Facts(cluster, facts)
+func (r *linkRecorder) RecordFacts(_ context.Context, s link.SessionInfo, facts *linkv1.ClusterFacts) error {
+	r.roster.Facts(rostered(s), facts)
 	return nil
 }
 
 // RecordHold implements link.Recorder.
-func (r *linkRecorder) RecordHold(_ context.Context, cluster string, hold session.Hold) error {
-	r.roster.Hold(cluster, hold)
+func (r *linkRecorder) RecordHold(_ context.Context, s link.SessionInfo, hold session.Hold) error {
+	r.roster.Hold(rostered(s), hold)
 	return nil
 }
 
@@ -294,11 +298,11 @@ func (h *holds) confirm(ctx context.Context, cluster, id string) error {
 }
 
 // removed forgets a cluster, and tells its agent that its work here is done.
-func (h *holds) removed(ctx context.Context, cluster, id string) (another bool, err error) {
-	another, err = h.link.Remove(ctx, cluster, id, fmt.Sprintf(
+func (h *holds) removed(ctx context.Context, cluster, id string) error {
+	err := h.link.Remove(ctx, cluster, id, fmt.Sprintf(
 		"cluster %s was removed from the hub; to attach it anew run `windlass token create --cluster %s` on the hub and give the token to the agent", cluster, cluster))
 	if err != nil {
-		return another, err
+		return err
 	}
-	return another, h.history.LeaveRestore(ctx, cluster, id)
+	return h.history.LeaveRestore(ctx, cluster, id)
 }

@@ -251,17 +251,17 @@ func (s *fakeStore) RemovalDone(ctx context.Context, cluster, key, uid string) e
 	return nil
 }
 
-func (s *fakeStore) RecordFacts(_ context.Context, cluster string, f *linkv1.ClusterFacts) error {
+func (s *fakeStore) RecordFacts(_ context.Context, i hublink.SessionInfo, f *linkv1.ClusterFacts) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.facts[cluster] = f
+	s.facts[i.Cluster] = f
 	return nil
 }
 
-func (s *fakeStore) RecordHold(_ context.Context, cluster string, h session.Hold) error {
+func (s *fakeStore) RecordHold(_ context.Context, i hublink.SessionInfo, h session.Hold) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.holds[cluster] = h
+	s.holds[i.Cluster] = h
 	return nil
 }
 

@@ -173,7 +173,7 @@ func TestAgentsThatThrowEachOtherOutAreToldOnce(t *testing.T) {
 func TestWhatWaitedForAPersonWaitsInTheNextHub(t *testing.T) {
 	h := newHub(t, func(c *hublink.Config) {
 		quickly(c)
-		c.HeldBefore = func(cluster string) bool { return cluster == "eu" }
+		c.HeldBefore = func(cluster, _ string) bool { return cluster == "eu" }
 	})
 	h.store.put("eu", 10, keys(20)...)
 	a := h.newAgent(h.issue("eu", time.Hour), nil)
@@ -686,13 +686,47 @@ func TestAMemberThatWasRemovedLeavesNoBrakeBehind(t *testing.T) {
 		// As many as the brake lets go at a time.
 		h.store.remove("eu", linkv1.RemovalCause_REMOVAL_CAUSE_NOT_SELECTED, keys(10)...)
 		eventually(t, "all of it is removed", func() bool { return h.store.works("eu") == 0 && a.member.count() == 0 })
-		if another, err := h.server.Remove(t.Context(), "eu", "id-of-eu", "eu was removed"); err != nil || another {
-			t.Fatalf("another one is connected: %t, %v", another, err)
+		if err := h.server.Remove(t.Context(), "eu", "id-of-eu", "eu was removed"); err != nil {
+			t.Fatal(err)
 		}
 		stopped := &agentlink.Stopped{}
 		if err := <-a.ended; !errors.As(err, &stopped) || stopped.Verdict != agentlink.Removed || !strings.Contains(err.Error(), "eu was removed") {
 			t.Errorf("the agent ended with %v", err)
 		}
+	}
+}
+
+func TestAClusterThatReplacesOneOfItsNameHasABrakeOfItsOwn(t *testing.T) {
+	var id atomic.Value // of the cluster that has the name
+	id.Store("id-1")
+	h := newHub(t, func(c *hublink.Config) {
+		quickly(c)
+		authenticate := c.Authenticate
+		c.Authenticate = func(certificate *x509.Certificate) (string, string, error) {
+			name, _, err := authenticate(certificate)
+			return name, id.Load().(string), err
+		}
+	})
+	joins := func() *agent {
+		h.store.put("eu", 10, keys(10)...)
+		a := h.newAgent(h.issue("eu", time.Hour), nil)
+		eventually(t, "the member holds every work", func() bool { return a.member.has(h.store, "eu") && a.synchronised() })
+		return a
+	}
+	// As many as the brake lets go at a time.
+	empties := func(a *agent) {
+		h.store.remove("eu", linkv1.RemovalCause_REMOVAL_CAUSE_NOT_SELECTED, keys(10)...)
+		eventually(t, "all of it is removed", func() bool { return h.store.works("eu") == 0 && a.member.count() == 0 })
+	}
+	empties(joins())
+	id.Store("id-2")
+	next := joins()
+	if err := h.server.Remove(t.Context(), "eu", "id-1", "eu was removed"); err != nil {
+		t.Fatal(err)
+	}
+	empties(next)
+	if !next.synchronised() {
+		t.Error("its session was ended with the other cluster's")
 	}
 }
 

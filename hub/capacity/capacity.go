@@ -587,7 +587,7 @@ func (g *Gatherer) grown() {
 // ClusterChanged is to be told of every change of a cluster's object; old or new is nil when it is new or gone. New sums
 // make answers old, and where the agent does not say itself that there is more room, they do.
 func (g *Gatherer) ClusterChanged(old, new *clusterv1alpha1.MemberCluster) {
-	if new == nil {
+	if old != nil && (new == nil || new.UID != old.UID) { // a watch that begins anew shows another of the name as a change
 		g.forget(old.Name)
 		return
 	}

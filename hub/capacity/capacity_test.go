@@ -523,19 +523,25 @@ func TestWhatAnAgentHasAnsweredIsGoodForThoseWhoWereWaiting(t *testing.T) {
 }
 
 func TestWhatIsTakenBackOfAClusterThatIsGoneIsNotCounted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.agents["a"] = &fakeAgent{free: 10}
-		w.room("a")
-		w.Assume(key("web"), cpus("1"), nil, targets("a=4"))
-		undo := w.Assume(key("web"), cpus("1"), targets("a=4"), targets("a=6"))
-		w.ClusterChanged(cluster("a", told(1)), nil)
-		undo()
-		w.expect("10 Agent", w.room("a"))
-		if got := w.assumptions(); got != 0 {
-			t.Errorf("%v are assumed of a cluster that is gone", got)
-		}
-	})
+	another := cluster("a", told(1))
+	another.UID = "another"
+	for reason, next := range map[string]*clusterv1alpha1.MemberCluster{"nobody has its name": nil, "another has its name": another} {
+		t.Run(reason, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.agents["a"] = &fakeAgent{free: 10}
+				w.room("a")
+				w.Assume(key("web"), cpus("1"), nil, targets("a=4"))
+				undo := w.Assume(key("web"), cpus("1"), targets("a=4"), targets("a=6"))
+				w.ClusterChanged(cluster("a", told(1)), next)
+				undo()
+				w.expect("10 Agent", w.room("a"))
+				if got := w.assumptions(); got != 0 {
+					t.Errorf("%v are assumed of a cluster that is gone", got)
+				}
+			})
+		})
+	}
 }
 
 func TestAnAnswerThatIsOlderThanWhatShowsIsLessThat(t *testing.T) {

@@ -31,11 +31,11 @@ func (st *stream) carryOut(effects []session.HubEffect) {
 			st.recordRemoval(e)
 		case session.RecordFacts:
 			st.record(subject{st.cluster, recordFacts, ""}, func(ctx context.Context) error {
-				return st.server.config.Recorder.RecordFacts(ctx, st.cluster, e.Facts)
+				return st.server.config.Recorder.RecordFacts(ctx, st.describe(), e.Facts)
 			})
 		case session.HoldChanged:
 			st.record(subject{st.cluster, recordHold, ""}, func(ctx context.Context) error {
-				return st.server.config.Recorder.RecordHold(ctx, st.cluster, e.Hold)
+				return st.server.config.Recorder.RecordHold(ctx, st.describe(), e.Hold)
 			})
 		case session.Answered:
 			if answer := st.questions[e.Answer.GetId()]; answer != nil {

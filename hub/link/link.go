@@ -62,9 +62,9 @@ type Recorder interface {
 	RecordReport(ctx context.Context, cluster string, r *linkv1.Report) (revision int64, err error)
 	// RemovalDone says that the member has carried out the removal of the work with this UID.
 	RemovalDone(ctx context.Context, cluster, key, uid string) error
-	RecordFacts(ctx context.Context, cluster string, f *linkv1.ClusterFacts) error
+	RecordFacts(ctx context.Context, s SessionInfo, f *linkv1.ClusterFacts) error
 	// RecordHold tells what waits for a person's confirmation; nothing any more when Held and Unknown are 0.
-	RecordHold(ctx context.Context, cluster string, h session.Hold) error
+	RecordHold(ctx context.Context, s SessionInfo, h session.Hold) error
 }
 
 // Renewer signs a new certificate for an agent. Safe for concurrent use.
@@ -155,9 +155,9 @@ type Config struct {
 	Version  string
 	Settings session.Settings
 	Brake    session.BrakeSettings
-	// HeldBefore says of a member that this process has not seen yet whether deletions in it waited for a person. It
-	// must not block. nil means that none did.
-	HeldBefore func(cluster string) bool
+	// HeldBefore says of a cluster that this process has not seen yet whether deletions in it waited for a person. The id
+	// tells it from others of its name. It must not block. nil means that none did.
+	HeldBefore func(cluster, id string) bool
 	// Rivals is told, once in an episode, that agents with the identity of one member throw each other out. It must not
 	// block. nil means that nobody is.
 	Rivals func(cluster, message string)
@@ -195,7 +195,7 @@ func (c *Config) validate() error {
 		return fmt.Errorf("link: %w", err)
 	}
 	if c.HeldBefore == nil {
-		c.HeldBefore = func(string) bool { return false }
+		c.HeldBefore = func(string, string) bool { return false }
 	}
 	if c.Rivals == nil {
 		c.Rivals = func(string, string) {}
@@ -338,7 +338,7 @@ func (s *Server) Confirm(ctx context.Context, cluster, id string) (int, error) {
 // Recognise looks at the member's identity again, because the store accepts another one by now: its session ends if it was
 // begun with a certificate that is not accepted any more, and who has not said hello yet is authenticated again.
 func (s *Server) Recognise(ctx context.Context, cluster string) error {
-	st := s.members.replaceEntry(cluster)
+	st := s.members.replaceEntries(cluster)
 	if st == nil {
 		return nil
 	}
@@ -349,12 +349,10 @@ func (s *Server) Recognise(ctx context.Context, cluster string) error {
 	return nil
 }
 
-// Remove forgets a member whose cluster is on the hub no more, and tells its agent so if it is connected. The id is that of
-// the cluster, empty for whichever has the name. Another is true when an agent of another cluster is connected under the
-// name by now: nothing is done to that one.
-func (s *Server) Remove(ctx context.Context, cluster, id, message string) (another bool, err error) {
-	removed, another := s.members.forget(cluster, id)
-	return another, end(ctx, removed, &Refusal{Reason: linkv1.GoodbyeReason_GOODBYE_REASON_CLUSTER_REMOVED, Message: message})
+// Remove forgets a cluster that is on the hub no more, and tells its agent so if it is connected. The id is that of the
+// cluster, empty for whichever has the name. Nothing is done to another one that has the name by now.
+func (s *Server) Remove(ctx context.Context, cluster, id, message string) error {
+	return end(ctx, s.members.forget(cluster, id), &Refusal{Reason: linkv1.GoodbyeReason_GOODBYE_REASON_CLUSTER_REMOVED, Message: message})
 }
 
 func end(ctx context.Context, st *stream, why *Refusal) error {

@@ -11,7 +11,7 @@ import (
 type members struct {
 	brakes session.BrakeSettings
 	// held says whether deletions in a member waited for a person when the process before ended.
-	held func(cluster string) bool
+	held func(cluster, id string) bool
 
 	mu     sync.Mutex
 	byName map[string]*member
@@ -19,13 +19,20 @@ type members struct {
 	all sync.WaitGroup
 }
 
-// A member is another entry after its identity was revoked or its cluster removed. A stream comes in only by the entry
-// that it was opened with, so that none does that was authenticated before.
+// A member is whoever has the name.
 type member struct {
-	brake   *session.Brake
+	// entries are by the ids of the clusters that come in by them. There is more than one only while the agent of a cluster that
+	// has the name of a removed one has not come in yet.
+	entries map[string]*entry
 	current *stream
 	// last describes the session that ended last.
 	last SessionInfo
+}
+
+// An entry is what is known of one cluster. It is another after its identity was revoked, and gone with its cluster. A
+// stream comes in only by the entry that it was opened with, so that none does that was authenticated before.
+type entry struct {
+	brake *session.Brake
 	// rivals tells when two agents with one identity throw each other out.
 	rivals rivalry
 }
@@ -55,54 +62,57 @@ func (r *rivalry) displaced(now time.Time) bool {
 	return tell
 }
 
-func newMembers(s session.BrakeSettings, held func(cluster string) bool) *members {
+func newMembers(s session.BrakeSettings, held func(cluster, id string) bool) *members {
 	return &members{brakes: s, held: held, byName: map[string]*member{}}
 }
 
-func (m *members) of(cluster string) *member {
-	known := m.byName[cluster]
-	if known == nil {
-		known = &member{brake: session.NewBrake(m.brakes)}
-		if m.held(cluster) {
-			known.brake.Resume()
-		}
-		m.byName[cluster] = known
-	}
-	return known
-}
-
-// entry is the member's present one. Its brake is the same one for every session.
-func (m *members) entry(cluster string) *member {
+// entry is the cluster's present one. Its brake is the same one for every session.
+func (m *members) entry(cluster, id string) *entry {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.of(cluster)
+	known := m.byName[cluster]
+	if known == nil {
+		known = &member{entries: map[string]*entry{}}
+		m.byName[cluster] = known
+	}
+	if known.entries[id] == nil {
+		known.entries[id] = &entry{brake: session.NewBrake(m.brakes)}
+		if m.held(cluster, id) {
+			known.entries[id].brake.Resume()
+		}
+	}
+	return known.entries[id]
 }
 
-// replaceEntry gives the member another entry, with all that is known of it, and returns the session that is there.
-func (m *members) replaceEntry(cluster string) *stream {
+// replaceEntries gives the member other entries, with all that is known, and returns the session that is there.
+func (m *members) replaceEntries(cluster string) *stream {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	known := m.byName[cluster]
 	if known == nil {
 		return nil
 	}
-	another := *known
-	m.byName[cluster] = &another
-	return another.current
+	for id, old := range known.entries {
+		another := *old
+		known.entries[id] = &another
+	}
+	return known.current
 }
 
-// enter makes a session the member's, unless one with a higher epoch is. It returns the session that it replaces, and
-// whether it is time to tell that two agents replace each other. The agent of before is the one whose session was the
-// replaced one: an agent that comes back over a connection whose end was not noticed here is no rival of itself.
+// enter makes a session the member's, unless one with a higher epoch is. Whoever has had the name before was removed, and
+// does not come in any more. It returns the session that it replaces, and whether it is time to tell that two agents replace
+// each other. The agent of before is the one whose session was the replaced one: an agent that comes back over a connection
+// whose end was not noticed here is no rival of itself.
 func (m *members) enter(s *stream, before int64, now time.Time) (replaced *stream, rivals, entered bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	known := m.byName[s.cluster]
-	if known != s.entry || known.current != nil && known.current.epoch > s.epoch {
+	if known == nil || known.entries[s.clusterID] != s.entry || known.current != nil && known.current.epoch > s.epoch {
 		return nil, false, false
 	}
+	known.entries = map[string]*entry{s.clusterID: s.entry}
 	replaced, known.current = known.current, s
-	rivals = replaced != nil && replaced.epoch != before && known.rivals.displaced(now)
+	rivals = replaced != nil && replaced.clusterID == s.clusterID && replaced.epoch != before && s.entry.rivals.displaced(now)
 	return replaced, rivals, true
 }
 
@@ -132,20 +142,23 @@ func (m *members) presence(cluster string) (info SessionInfo, connected bool) {
 	return known.last, false
 }
 
-// forget drops what is known of a member that was removed, its brake too: whatever comes under its name from now on is
-// another. It returns the session that is still there. When another with another id has come already, all stays.
-func (m *members) forget(cluster, id string) (removed *stream, another bool) {
+// forget drops what is known of a cluster that was removed, its brake too: whatever comes under its name from now on is
+// another. An empty id is that of whoever has the name. It returns the session of that cluster that is still there.
+func (m *members) forget(cluster, id string) (removed *stream) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	known := m.byName[cluster]
 	if known == nil {
-		return nil, false
+		return nil
 	}
-	if known.current != nil && id != "" && known.current.clusterID != id {
-		return nil, true
+	if known.current != nil && (id == "" || known.current.clusterID == id) {
+		removed, known.current = known.current, nil
 	}
-	delete(m.byName, cluster)
-	return known.current, false
+	delete(known.entries, id)
+	if id == "" || len(known.entries) == 0 {
+		delete(m.byName, cluster)
+	}
+	return removed
 }
 
 func (m *members) current(cluster string) *stream {

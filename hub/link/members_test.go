@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"testing"
 	"time"
 
@@ -33,10 +34,10 @@ func TestAgentsThatThrowEachOtherOutAreToldOnceInAnEpisode(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			m := newMembers(session.BrakeSettings{}, func(string) bool { return false })
+			m := newMembers(session.BrakeSettings{}, func(string, string) bool { return false })
 			told := 0
 			for i, e := range c.entries {
-				_, rivals, entered := m.enter(&stream{cluster: "eu", epoch: int64(i + 1), entry: m.entry("eu")}, e.before, start.Add(e.at))
+				_, rivals, entered := m.enter(&stream{cluster: "eu", clusterID: "id-1", epoch: int64(i + 1), entry: m.entry("eu", "id-1")}, e.before, start.Add(e.at))
 				if !entered {
 					t.Fatal("a newer session was not let in")
 				}
@@ -52,35 +53,80 @@ func TestAgentsThatThrowEachOtherOutAreToldOnceInAnEpisode(t *testing.T) {
 }
 
 func TestWhatWaitedForAPersonWaitsInTheNextProcess(t *testing.T) {
-	m := newMembers(session.BrakeSettings{}, func(cluster string) bool { return cluster == "eu" })
+	m := newMembers(session.BrakeSettings{}, func(cluster, id string) bool { return cluster == "eu" && id == "id-1" })
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-	if m.entry("eu").brake.Pass(session.RemovalID{Key: "a", UID: "u"}, 1, 100, now) {
+	if m.entry("eu", "id-1").brake.Pass(session.RemovalID{Key: "a", UID: "u"}, 1, 100, now) {
 		t.Error("a member in which deletions waited lost something before it was compared")
 	}
-	if !m.entry("us").brake.Pass(session.RemovalID{Key: "a", UID: "u"}, 1, 100, now) {
-		t.Error("a member in which nothing waited is held")
+	for _, other := range [][2]string{{"us", "id-1"}, {"eu", "id-2"}} {
+		if !m.entry(other[0], other[1]).brake.Pass(session.RemovalID{Key: "a", UID: "u"}, 1, 100, now) {
+			t.Errorf("%v, in which nothing waited, is held", other)
+		}
 	}
 }
 
 func TestTheRemovalOfAClusterIsNoneOfAnotherThatHasItsName(t *testing.T) {
 	for _, c := range []struct {
 		reason, connected, removed string
-		ends, another              bool
+		ends, forgotten            bool
 	}{
-		{"its own agent is connected", "id-1", "id-1", true, false},
-		{"nobody knows which one was removed, and no cluster has the name", "id-1", "", true, false},
-		{"the agent of the next cluster of the name is connected", "id-2", "id-1", false, true},
-		{"nobody is connected", "", "id-1", false, false},
+		{"its own agent is connected", "id-1", "id-1", true, true},
+		{"nobody knows which one was removed, and no cluster has the name", "id-1", "", true, true},
+		{"the agent of the next cluster of the name is connected", "id-2", "id-1", false, false},
+		{"nobody is connected", "", "id-1", false, true},
 	} {
-		m := newMembers(session.BrakeSettings{}, func(string) bool { return false })
-		brake := m.entry("eu").brake
+		m := newMembers(session.BrakeSettings{}, func(string, string) bool { return false })
+		whose := cmp.Or(c.connected, "id-1")
+		brake := m.entry("eu", whose).brake
 		if c.connected != "" {
-			m.enter(&stream{cluster: "eu", clusterID: c.connected, epoch: 1, entry: m.entry("eu")}, 0, time.Time{})
+			m.enter(&stream{cluster: "eu", clusterID: c.connected, epoch: 1, entry: m.entry("eu", c.connected)}, 0, time.Time{})
 		}
-		removed, another := m.forget("eu", c.removed)
-		if (removed != nil) != c.ends || another != c.another || (m.current("eu") != nil) != c.another || (m.entry("eu").brake == brake) != c.another {
-			t.Errorf("%s: a session is ended %t, another one stays %t; want %t and %t", c.reason, removed != nil, another, c.ends, c.another)
+		removed := m.forget("eu", c.removed)
+		stays := c.connected != "" && !c.ends
+		if (removed != nil) != c.ends || (m.current("eu") != nil) != stays || (m.entry("eu", whose).brake != brake) != c.forgotten {
+			t.Errorf("%s: a session is ended %t, one stays %t; want %t and %t, and that the brake is forgotten: %t",
+				c.reason, removed != nil, m.current("eu") != nil, c.ends, stays, c.forgotten)
 		}
+	}
+}
+
+func TestAClusterThatHasTheNameOfOneThatWasReplacedBeginsWithNothingOfIt(t *testing.T) {
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		reason string
+		first  bool // the former is forgotten before the agent of the next one comes in
+	}{
+		{"its agent is faster than the removal of the former", false},
+		{"it is not", true},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			m := newMembers(session.BrakeSettings{}, func(_, id string) bool { return id == "id-1" })
+			opened := func(id string, epoch int64) *stream {
+				return &stream{cluster: "eu", clusterID: id, epoch: epoch, entry: m.entry("eu", id)}
+			}
+			former, late := opened("id-1", 1), opened("id-1", 4)
+			m.enter(former, 0, now)
+			next := opened("id-2", 2)
+			if next.entry.brake.Holds() || !former.entry.brake.Holds() {
+				t.Error("what waits for a person in the former waits in the next one")
+			}
+			if c.first && m.forget("eu", "id-1") != former {
+				t.Error("the former's session is not ended")
+			}
+			replaced, _, entered := m.enter(next, 0, now)
+			if !entered || (replaced == former) == c.first {
+				t.Fatalf("the next one came in: %t, and a session was replaced: %t", entered, replaced != nil)
+			}
+			if next.entry.rivals != (rivalry{}) {
+				t.Error("the former and the next one are taken for rivals with one identity")
+			}
+			if _, _, entered := m.enter(late, 0, now); entered {
+				t.Error("the former has come in again")
+			}
+			if !c.first && m.forget("eu", "id-1") != nil || m.current("eu") != next || m.entry("eu", "id-2") != next.entry {
+				t.Error("the next one was forgotten with the former")
+			}
+		})
 	}
 }
 
@@ -92,28 +138,28 @@ func TestWhatWasAuthenticatedBeforeAnIdentityEndedDoesNotComeIn(t *testing.T) {
 		// keeps: what is known of the member is known afterwards.
 		keeps bool
 	}{
-		"it was revoked":      {"somebody else is the member's agent by now", func(m *members) *stream { return m.replaceEntry("eu") }, true},
-		"the cluster is gone": {"whatever comes under its name is another", func(m *members) *stream { session, _ := m.forget("eu", ""); return session }, false},
+		"it was revoked":      {"somebody else is the member's agent by now", func(m *members) *stream { return m.replaceEntries("eu") }, true},
+		"the cluster is gone": {"whatever comes under its name is another", func(m *members) *stream { return m.forget("eu", "") }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := newMembers(session.BrakeSettings{}, func(string) bool { return false })
-			first, late := &stream{cluster: "eu", epoch: 1, entry: m.entry("eu")}, &stream{cluster: "eu", epoch: 3, entry: m.entry("eu")}
+			m := newMembers(session.BrakeSettings{}, func(string, string) bool { return false })
+			first, late := &stream{cluster: "eu", clusterID: "id-1", epoch: 1, entry: m.entry("eu", "id-1")}, &stream{cluster: "eu", clusterID: "id-1", epoch: 3, entry: m.entry("eu", "id-1")}
 			if _, _, entered := m.enter(first, 0, now); !entered {
 				t.Fatal("the first session was not let in")
 			}
-			brake := m.entry("eu").brake
+			brake := m.entry("eu", "id-1").brake
 			if c.ends(m) != first {
 				t.Error("the session that is there is not named")
 			}
 			if _, _, entered := m.enter(late, 0, now); entered {
 				t.Errorf("a stream came in that was authenticated before: %s", c.reason)
 			}
-			next := &stream{cluster: "eu", epoch: 2, entry: m.entry("eu")}
+			next := &stream{cluster: "eu", clusterID: "id-1", epoch: 2, entry: m.entry("eu", "id-1")}
 			replaced, _, entered := m.enter(next, 0, now)
 			if !entered || m.current("eu") != next {
 				t.Error("a stream that was opened since was not let in")
 			}
-			if kept := replaced == first && m.entry("eu").brake == brake; kept != c.keeps {
+			if kept := replaced == first && m.entry("eu", "id-1").brake == brake; kept != c.keeps {
 				t.Errorf("what was known of the member is known: %t, want %t", kept, c.keeps)
 			}
 		})

@@ -28,7 +28,7 @@ type stream struct {
 	// Not written after construction.
 	cluster, clusterID, address string
 	presented                   *x509.Certificate
-	entry                       *member
+	entry                       *entry
 
 	// Shared.
 	done  chan struct{} // closed when the loop has ended: no event is taken in any more
@@ -121,7 +121,7 @@ func (s *Server) streamOf(rpc linkv1.Link_SessionServer, conn net.Conn, leaf *x5
 		server: s, rpc: rpc, conn: conn, cluster: cluster, clusterID: id, address: address, presented: leaf,
 		done: make(chan struct{}), inbox: make(chan event), dirty: dirtyKeys{signal: make(chan struct{}, 1)},
 		questions: map[uint64]chan<- *linkv1.Answer{},
-		entry:     s.members.entry(cluster),
+		entry:     s.members.entry(cluster, id),
 		info:      SessionInfo{Cluster: cluster, ClusterID: id, Address: address, State: session.Admit, Since: now},
 	}
 	// The window bounds works, the other families are a few messages each; an agent that does not read fills it.

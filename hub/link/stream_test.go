@@ -17,7 +17,7 @@ import (
 func (s *Server) open(t *testing.T, epoch int64) *stream {
 	t.Helper()
 	st := &stream{
-		server: s, rpc: silence{ctx: t.Context()}, cluster: "eu", epoch: epoch, entry: s.members.entry("eu"),
+		server: s, rpc: silence{ctx: t.Context()}, cluster: "eu", clusterID: "id-1", epoch: epoch, entry: s.members.entry("eu", "id-1"),
 		done: make(chan struct{}), inbox: make(chan event), questions: map[uint64]chan<- *linkv1.Answer{},
 	}
 	if _, _, entered := s.members.enter(st, 0, time.Now()); !entered {
@@ -27,7 +27,7 @@ func (s *Server) open(t *testing.T, epoch int64) *stream {
 }
 
 func serverOf(config Config) *Server {
-	return &Server{config: config, log: slog.New(slog.DiscardHandler), members: newMembers(session.BrakeSettings{}, func(string) bool { return false })}
+	return &Server{config: config, log: slog.New(slog.DiscardHandler), members: newMembers(session.BrakeSettings{}, func(string, string) bool { return false })}
 }
 
 // silence is a stream on which nobody says anything.

@@ -134,9 +134,18 @@ func (s *Set) AdminKubeconfig(path, server string, now time.Time) error {
 	return replace(path, content)
 }
 
-// KeepAdminKubeconfig does what AdminKubeconfig does once a day, until ctx ends: a hub may run for longer than its
-// administrator's certificate lives. What fails is told in the log and tried again the next day, of which there are renewBefore.
-func (s *Set) KeepAdminKubeconfig(ctx context.Context, path, server string, log *slog.Logger) {
+// KeepAdminKubeconfig does what AdminKubeconfig does, and from then on once a day until ctx ends: a hub may run for longer
+// than its administrator's certificate lives. What fails then is told in the log and tried again the next day, of which there
+// are renewBefore.
+func (s *Set) KeepAdminKubeconfig(ctx context.Context, path, server string, log *slog.Logger) error {
+	if err := s.AdminKubeconfig(path, server, time.Now()); err != nil {
+		return err
+	}
+	go s.renewAdminKubeconfig(ctx, path, server, log)
+	return nil
+}
+
+func (s *Set) renewAdminKubeconfig(ctx context.Context, path, server string, log *slog.Logger) {
 	daily := time.NewTicker(24 * time.Hour)
 	defer daily.Stop()
 	for {

@@ -1,7 +1,6 @@
 package pki
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -306,20 +305,12 @@ func TestTheAdminKubeconfigIsGoodForAsLongAsTheHubRuns(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := set.AdminKubeconfig(path, "https://10.0.0.1:6443", time.Now()); err != nil {
+		var log strings.Builder
+		if err := set.KeepAdminKubeconfig(t.Context(), path, "https://10.0.0.1:6443", slog.New(slog.NewTextHandler(&log, nil))); err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		var log strings.Builder
-		go func() {
-			defer close(done)
-			set.KeepAdminKubeconfig(ctx, path, "https://10.0.0.1:6443", slog.New(slog.NewTextHandler(&log, nil)))
-		}()
 		const month = 30 * 24 * time.Hour
 		for range 24 {
-			time.Sleep(month)
-			synctest.Wait()
 			config, err := clientcmd.LoadFromFile(path)
 			if err != nil {
 				t.Fatal(err)
@@ -331,9 +322,9 @@ func TestTheAdminKubeconfigIsGoodForAsLongAsTheHubRuns(t *testing.T) {
 			if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 				t.Fatalf("mode %v, %v: want 600", info.Mode(), err)
 			}
+			time.Sleep(month)
+			synctest.Wait()
 		}
-		cancel()
-		<-done
 		if log.Len() > 0 {
 			t.Error(log.String())
 		}
@@ -343,21 +334,25 @@ func TestTheAdminKubeconfigIsGoodForAsLongAsTheHubRuns(t *testing.T) {
 func TestAnAdminKubeconfigThatCanNotBeRenewedIsTriedAgainTheNextDay(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "admin.kubeconfig")
-	if err := os.Mkdir(path, 0o700); err != nil { // in its place, it can be neither read nor replaced
-		t.Fatal(err)
-	}
 	synctest.Test(t, func(t *testing.T) {
 		set, err := LoadOrCreate(filepath.Join(dir, "pki"), time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
 		var log strings.Builder
-		go func() {
-			defer close(done)
-			set.KeepAdminKubeconfig(ctx, path, "https://10.0.0.1:6443", slog.New(slog.NewTextHandler(&log, nil)))
-		}()
+		keep := func() error {
+			return set.KeepAdminKubeconfig(t.Context(), path, "https://10.0.0.1:6443", slog.New(slog.NewTextHandler(&log, nil)))
+		}
+		if err := keep(); err != nil {
+			t.Fatal(err)
+		}
+		remove(t, dir, "admin.kubeconfig")
+		if err := os.Mkdir(path, 0o700); err != nil { // in its place, it can be neither read nor replaced
+			t.Fatal(err)
+		}
+		if err := keep(); err == nil {
+			t.Error("that it could not be written at the start is not told")
+		}
 		time.Sleep(25 * time.Hour)
 		synctest.Wait()
 		if !strings.Contains(log.String(), `msg="renewing the admin kubeconfig"`) {
@@ -369,8 +364,6 @@ func TestAnAdminKubeconfigThatCanNotBeRenewedIsTriedAgainTheNextDay(t *testing.T
 		if _, err := clientcmd.LoadFromFile(path); err != nil {
 			t.Error(err)
 		}
-		cancel()
-		<-done
 	})
 }
 

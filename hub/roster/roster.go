@@ -13,8 +13,16 @@ import (
 	"windlass.dev/windlass/pkg/session"
 )
 
+// A Session is one with the agent of a cluster. Its id tells a cluster from another one of its name, and epochs grow under a
+// name.
+type Session struct {
+	Cluster, ClusterID string
+	Epoch              int64
+}
+
 // A Member is what the roster knows of one member cluster.
 type Member struct {
+	ClusterID string
 	// Connected is true while a session is open.
 	Connected bool
 	// Since is when Connected last changed, or when the process began.
@@ -59,15 +67,22 @@ func writeAPI(hash *maphash.Hash, api *linkv1.ServedAPI) {
 // and must be added before the first change.
 func (r *Roster) Listen(listener func(cluster string)) { r.listeners = append(r.listeners, listener) }
 
-// Get returns what is known of a member: of one that was never seen, that it is not connected
+// Get returns what is known of a cluster: of one that was never seen, that it is not connected
 // since the process began.
-func (r *Roster) Get(cluster string) Member {
+func (r *Roster) Get(cluster, id string) Member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if member, ok := r.members[cluster]; ok {
+	if member, ok := r.members[cluster]; ok && member.ClusterID == id {
 		return member
 	}
-	return Member{Since: r.began}
+	return Member{ClusterID: id, Since: r.began}
+}
+
+// Latest returns what is known of the cluster of a name that was seen last, the zero Member when none was.
+func (r *Roster) Latest(cluster string) Member {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.members[cluster]
 }
 
 // ConnectedCount is the number of open sessions.
@@ -95,22 +110,22 @@ func (r *Roster) HeldCount() int {
 }
 
 // Connected records the beginning of a session.
-func (r *Roster) Connected(cluster string, epoch int64, agentVersion, kubeSystemUID string) {
-	r.change(cluster, func(member *Member) bool {
-		if epoch < member.Epoch {
+func (r *Roster) Connected(s Session, agentVersion, kubeSystemUID string) {
+	r.change(s, func(member *Member) bool {
+		if s.Epoch < member.Epoch {
 			return false // a session that was overtaken before it was recorded
 		}
-		*member = Member{Connected: true, Since: r.now(), Epoch: epoch, AgentVersion: agentVersion, KubeSystemUID: kubeSystemUID, Facts: member.Facts,
-			Hold: member.Hold, HoldKnown: member.HoldKnown}
+		*member = Member{ClusterID: s.ClusterID, Connected: true, Since: r.now(), Epoch: s.Epoch, AgentVersion: agentVersion, KubeSystemUID: kubeSystemUID,
+			Facts: member.Facts, Hold: member.Hold, HoldKnown: member.HoldKnown}
 		return true
 	})
 }
 
 // Disconnected records the end of a session. The end of one that a newer has replaced changes
 // nothing.
-func (r *Roster) Disconnected(cluster string, epoch int64) {
-	r.change(cluster, func(member *Member) bool {
-		if member.Epoch != epoch || !member.Connected {
+func (r *Roster) Disconnected(s Session) {
+	r.change(s, func(member *Member) bool {
+		if member.Epoch != s.Epoch || !member.Connected {
 			return false
 		}
 		member.Connected, member.Since = false, r.now()
@@ -119,44 +134,50 @@ func (r *Roster) Disconnected(cluster string, epoch int64) {
 }
 
 // Facts records what a member says of itself. The message is the roster's from then on.
-func (r *Roster) Facts(cluster string, facts *linkv1.ClusterFacts) {
+func (r *Roster) Facts(s Session, facts *linkv1.ClusterFacts) {
 	facts.Apis = r.apis.Of(facts.Apis)
-	r.change(cluster, func(member *Member) bool {
+	r.change(s, func(member *Member) bool {
 		member.Facts = facts
 		return true
 	})
 }
 
 // Hold records what waits for a person's confirmation in a member.
-func (r *Roster) Hold(cluster string, hold session.Hold) {
-	r.change(cluster, func(member *Member) bool {
+func (r *Roster) Hold(s Session, hold session.Hold) {
+	r.change(s, func(member *Member) bool {
 		member.Hold, member.HoldKnown = hold, true
 		return true
 	})
 }
 
-// Forget drops a member that was removed.
-func (r *Roster) Forget(cluster string) {
+// Forget drops a cluster that was removed, an empty id whichever has the name.
+func (r *Roster) Forget(cluster, id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.members, cluster)
+	if id == "" || r.members[cluster].ClusterID == id {
+		delete(r.members, cluster)
+	}
 }
 
-func (r *Roster) change(cluster string, change func(*Member) bool) {
+// change changes what is known of the cluster that a session is with. Nothing of one that had the name before is kept, nor
+// is what is said late of that one news.
+func (r *Roster) change(s Session, change func(*Member) bool) {
 	r.mu.Lock()
-	member, ok := r.members[cluster]
-	if !ok {
-		member.Since = r.began
+	member, ok := r.members[s.Cluster]
+	another := ok && member.ClusterID != s.ClusterID
+	former := another && s.Epoch < member.Epoch
+	if another || !ok {
+		member = Member{ClusterID: s.ClusterID, Since: r.began, Epoch: s.Epoch}
 	}
-	changed := change(&member)
+	changed := !former && change(&member)
 	if changed {
-		r.members[cluster] = member
+		r.members[s.Cluster] = member
 	}
 	r.mu.Unlock()
 	if !changed {
 		return
 	}
 	for _, listener := range r.listeners {
-		listener(cluster)
+		listener(s.Cluster)
 	}
 }

@@ -49,8 +49,8 @@ type Reconciler struct {
 	// Confirm lets the deletions happen that a cluster's hold names by this id.
 	Confirm func(ctx context.Context, cluster, id string) error
 	// Removed ends the session of a cluster that is on the hub no more, and has the link forget it. The id is its spec.id,
-	// empty if that is not known. Another is true when an agent of another cluster is connected under the name by now.
-	Removed func(ctx context.Context, cluster, id string) (another bool, err error)
+	// empty if that is not known. Nothing is done to another cluster that has the name by now.
+	Removed func(ctx context.Context, cluster, id string) error
 	// Process names this hub process.
 	Process string
 	// Grace is how long a cluster may be without a session before it is called unreachable, and
@@ -160,7 +160,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, name string) (ctrl.Result, e
 	if !ok {
 		return ctrl.Result{}, nil
 	}
-	member := r.Roster.Get(name)
+	member := r.Roster.Get(name, cluster.Spec.ID)
 	unconfirmed := r.confirm(ctx, cluster, member)
 	result, err := r.bringUpToDate(ctx, cluster, member)
 	if err == nil && unconfirmed != nil {
@@ -202,9 +202,9 @@ func (r *Reconciler) endSession(ctx context.Context, name, id string, nobody boo
 	if id == "" && !nobody {
 		return nil
 	}
-	another, err := r.Removed(ctx, name, id)
-	if err == nil && !another {
-		r.Roster.Forget(name)
+	err := r.Removed(ctx, name, id)
+	if err == nil {
+		r.Roster.Forget(name, id)
 	}
 	return err
 }
@@ -319,7 +319,7 @@ func (r *Reconciler) remove(ctx context.Context, cluster *clusterv1alpha1.Member
 		}
 	}
 	if len(works) > 0 {
-		member := r.Roster.Get(cluster.Name)
+		member := r.Roster.Get(cluster.Name, cluster.Spec.ID)
 		if wait := r.Grace - r.Now().Sub(member.Since); member.Connected || wait > 0 {
 			return max(wait, time.Second), r.recordHeld(ctx, cluster, member) // the end of each work wakes the cluster
 		}

@@ -55,6 +55,11 @@ func member(change func(*clusterv1alpha1.MemberCluster)) *clusterv1alpha1.Member
 	return c
 }
 
+// ofA is a session of member's agent.
+func ofA(epoch int64) roster.Session {
+	return roster.Session{Cluster: "a", ClusterID: "id-a", Epoch: epoch}
+}
+
 func ready(status metav1.ConditionStatus, reason string) func(*clusterv1alpha1.MemberCluster) {
 	return func(c *clusterv1alpha1.MemberCluster) {
 		meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: clusterv1alpha1.ClusterReady, Status: status, Reason: reason,
@@ -280,7 +285,6 @@ type world struct {
 	controller *Reconciler
 	began      []string
 	ended      []string // sessions, by name and id
-	another    bool     // another cluster's agent is connected under the name by then
 	now        time.Time
 	log        bytes.Buffer
 	events     []string
@@ -299,9 +303,9 @@ func newWorld() *world {
 		Clusters: w.MemberClusters.Kind(), Works: w.Works(), Kube: w.kube, Roster: w.roster, Process: "p1", Grace: grace, Lost: lost,
 		Namespaces: informers.NewSharedInformerFactory(w.kube, 0).Core().V1().Namespaces().Informer(),
 		Accepting:  &Accepting{Begin: func(cluster string) { w.began = append(w.began, cluster) }},
-		Removed: func(_ context.Context, cluster, id string) (bool, error) {
+		Removed: func(_ context.Context, cluster, id string) error {
 			w.ended = append(w.ended, cluster+" "+id)
-			return w.another, nil
+			return nil
 		},
 		Now: clock, Log: slog.New(slog.NewTextHandler(&w.log, nil)), Events: w,
 	}
@@ -407,9 +411,9 @@ func TestNoWorksAreAcceptedWithoutANamespace(t *testing.T) {
 	t.Run("it is being deleted", func(t *testing.T) {
 		w := newWorld()
 		w.MemberClusters.Put(member(nil))
-		w.roster.Connected("a", 1, "v0.1.0", "uid")
-		w.roster.Facts("a", &linkv1.ClusterFacts{ApiReady: true})
-		w.roster.Hold("a", session.Hold{ID: "h1", Held: 2})
+		w.roster.Connected(ofA(1), "v0.1.0", "uid")
+		w.roster.Facts(ofA(1), &linkv1.ClusterFacts{ApiReady: true})
+		w.roster.Hold(ofA(1), session.Hold{ID: "h1", Held: 2})
 		w.controller.Kube = fake.NewClientset(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "karmada-es-a",
 			DeletionTimestamp: &metav1.Time{Time: now}, Finalizers: []string{"kubernetes"}}})
 		if result, err := w.controller.Reconcile(t.Context(), "a"); err != nil || !result.IsZero() {
@@ -434,8 +438,8 @@ func TestASessionIsWrittenDownOnlyWhenItChangesWhatIsSaid(t *testing.T) {
 	w.MemberClusters.Put(member(nil))
 	w.reconcile(t)
 	w.MemberClusters.Writes()
-	w.roster.Connected("a", 1, "v0.1.0", "uid")
-	w.roster.Facts("a", &linkv1.ClusterFacts{ApiReady: true, ApisComplete: true})
+	w.roster.Connected(ofA(1), "v0.1.0", "uid")
+	w.roster.Facts(ofA(1), &linkv1.ClusterFacts{ApiReady: true, ApisComplete: true})
 	steps := []struct {
 		reason string
 		happen func()
@@ -444,17 +448,17 @@ func TestASessionIsWrittenDownOnlyWhenItChangesWhatIsSaid(t *testing.T) {
 	}{
 		{"it has connected", func() {}, []string{"status a"}, 0},
 		{"nothing has changed", func() { w.now = w.now.Add(time.Hour) }, nil, 0},
-		{"the agent is gone for a moment", func() { w.roster.Disconnected("a", 1) }, nil, lost},
-		{"and back in time", func() { w.roster.Connected("a", 2, "v0.1.0", "uid") }, nil, 0},
+		{"the agent is gone for a moment", func() { w.roster.Disconnected(ofA(1)) }, nil, lost},
+		{"and back in time", func() { w.roster.Connected(ofA(2), "v0.1.0", "uid") }, nil, 0},
 		{"the agent is gone for longer", func() {
-			w.roster.Disconnected("a", 2)
+			w.roster.Disconnected(ofA(2))
 			w.now = w.now.Add(lost)
 		}, []string{"status a"}, grace - lost},
 		{"that is said once", func() { w.now = w.now.Add(lost) }, nil, grace - 2*lost},
-		{"and back in time after all", func() { w.roster.Connected("a", 3, "v0.1.0", "uid") }, []string{"status a"}, 0},
-		{"its API server is silent", func() { w.roster.Facts("a", &linkv1.ClusterFacts{}) }, []string{"status a", "update a"}, 0},
+		{"and back in time after all", func() { w.roster.Connected(ofA(3), "v0.1.0", "uid") }, []string{"status a"}, 0},
+		{"its API server is silent", func() { w.roster.Facts(ofA(1), &linkv1.ClusterFacts{}) }, []string{"status a", "update a"}, 0},
 		{"the agent is gone", func() {
-			w.roster.Disconnected("a", 3)
+			w.roster.Disconnected(ofA(3))
 			w.now = w.now.Add(grace)
 		}, []string{"status a", "update a"}, 0},
 	}
@@ -513,7 +517,7 @@ func (w *world) leaving(t *testing.T) {
 func TestAClusterIsRemovedAfterItsWorksAndItsNamespace(t *testing.T) {
 	w := newWorld()
 	w.leaving(t)
-	w.roster.Connected("a", 1, "v0.1.0", "uid")
+	w.roster.Connected(ofA(1), "v0.1.0", "uid")
 	w.now = w.now.Add(time.Hour)
 
 	if result := w.reconcile(t); result.RequeueAfter <= 0 {
@@ -544,7 +548,7 @@ func TestAClusterIsRemovedAfterItsWorksAndItsNamespace(t *testing.T) {
 		t.Error("the cluster's object stays")
 	}
 	w.reconcile(t)
-	if w.roster.Get("a").Connected {
+	if w.roster.Latest("a").Connected {
 		t.Error("the roster still knows it")
 	}
 	if diff := cmp.Diff([]string{"a id-a"}, w.ended); diff != "" {
@@ -557,22 +561,21 @@ func TestAClusterIsRemovedAfterItsWorksAndItsNamespace(t *testing.T) {
 
 func TestAClusterThatIsReplacedAtOnceIsRemovedFirst(t *testing.T) {
 	for _, test := range []struct {
-		reason  string
-		former  string // its id
-		another bool   // the agent of the new one is connected already
-		ends    []string
-		stays   bool // what the roster knows
+		reason string
+		former string // its id
+		by     string // the id with which an agent is connected
+		ends   []string
+		stays  bool // what the roster knows
 	}{
-		{"its agent is connected", "id-a", false, []string{"a id-a"}, false},
-		{"the agent of the new one is connected", "id-a", true, []string{"a id-a"}, true},
-		{"it never had an agent, so whoever is connected is the new one's", "", false, nil, true},
+		{"its agent is connected", "id-a", "id-a", []string{"a id-a"}, false},
+		{"the agent of the new one is connected", "id-a", "id-b", []string{"a id-a"}, true},
+		{"it never had an agent, so whoever is connected is the new one's", "", "id-b", nil, true},
 	} {
 		t.Run(test.reason, func(t *testing.T) {
 			w := newWorld()
-			w.another = test.another
 			w.MemberClusters.Put(member(func(c *clusterv1alpha1.MemberCluster) { c.Spec.ID = test.former }))
 			w.reconcile(t)
-			w.roster.Connected("a", 1, "v0.1.0", "uid")
+			w.roster.Connected(roster.Session{Cluster: "a", ClusterID: test.by, Epoch: 1}, "v0.1.0", "uid")
 			w.MemberClusters.Drop("", "a")
 			w.MemberClusters.Put(member(func(c *clusterv1alpha1.MemberCluster) { c.Spec.ID = "" }))
 			for range 2 {
@@ -581,7 +584,7 @@ func TestAClusterThatIsReplacedAtOnceIsRemovedFirst(t *testing.T) {
 					t.Errorf("sessions that were ended (-want +got):\n%s", diff)
 				}
 			}
-			if got := w.roster.Get("a").Connected; got != test.stays {
+			if got := w.roster.Latest("a").Connected; got != test.stays {
 				t.Errorf("it is connected %t, want %t", got, test.stays)
 			}
 			if diff := cmp.Diff([]string{"a", "a"}, w.began); diff != "" {
@@ -591,17 +594,54 @@ func TestAClusterThatIsReplacedAtOnceIsRemovedFirst(t *testing.T) {
 	}
 }
 
+func TestNothingOfAFormerClusterIsSaidOfTheOneThatHasItsName(t *testing.T) {
+	w := newWorld()
+	w.MemberClusters.Put(member(nil))
+	w.reconcile(t)
+	says := func(of roster.Session, version string, hold session.Hold) {
+		w.roster.Facts(of, &linkv1.ClusterFacts{ApiReady: true, KubernetesVersion: version})
+		w.roster.Hold(of, hold)
+	}
+	w.roster.Connected(ofA(1), "v0.1.0", "uid")
+	says(ofA(1), "v1.30.0", session.Hold{ID: "h1", Held: 2})
+	w.MemberClusters.Drop("", "a")
+	w.MemberClusters.Put(member(func(c *clusterv1alpha1.MemberCluster) {
+		c.Spec.ID = "id-b"
+		c.Annotations = map[string]string{workv1alpha1.ConfirmDeletionsAnnotation: "h1"}
+	}))
+	w.controller.Confirm = func(context.Context, string, string) error {
+		t.Error("what waited in the former is confirmed in the new one")
+		return nil
+	}
+	said := func(when, version string) {
+		t.Helper()
+		w.reconcile(t)
+		got, _ := w.MemberClusters.Get("", "a")
+		if held := meta.FindStatusCondition(got.Status.Conditions, clusterv1alpha1.ClusterDeletionsHeld); got.Status.KubernetesVersion != version || held != nil {
+			t.Errorf("%s: version %q, want %q, and deletions that wait: %+v", when, got.Status.KubernetesVersion, version, held)
+		}
+	}
+	said("the former was removed", "")
+	says(ofA(1), "v1.30.0", session.Hold{ID: "h1", Held: 2})
+	said("the former's session has said something at its end", "")
+	next := roster.Session{Cluster: "a", ClusterID: "id-b", Epoch: 2}
+	w.roster.Connected(next, "v0.1.0", "other")
+	said("the agent of the new one has connected", "")
+	says(next, "v1.31.0", session.Hold{})
+	said("it has said something", "v1.31.0")
+}
+
 func TestARemovalThatCouldNotBeToldIsToldAgain(t *testing.T) {
 	w := newWorld()
 	w.MemberClusters.Put(member(nil))
 	w.reconcile(t)
 	told := []string{}
-	w.controller.Removed = func(_ context.Context, cluster, id string) (bool, error) {
+	w.controller.Removed = func(_ context.Context, cluster, id string) error {
 		told = append(told, cluster+" "+id)
 		if len(told) == 1 {
-			return false, errors.New("the store is away")
+			return errors.New("the store is away")
 		}
-		return false, nil
+		return nil
 	}
 	w.MemberClusters.Drop("", "a")
 	if _, err := w.controller.Reconcile(t.Context(), "a"); err == nil {
@@ -791,13 +831,13 @@ func TestDeletionsThatWaitForAPersonAreSaidAndConfirmed(t *testing.T) {
 		})
 	}
 	w.MemberClusters.Put(member(nil))
-	w.roster.Connected("a", 1, "v0.1.0", "uid")
+	w.roster.Connected(ofA(1), "v0.1.0", "uid")
 	w.reconcile(t)
 	if held() != nil {
 		t.Errorf("nothing was ever held, but it is said: %+v", held())
 	}
 
-	w.roster.Hold("a", session.Hold{ID: "h1", Held: 40, Excess: session.Excess{Passed: 10, Limit: 10, Window: 5 * time.Minute}})
+	w.roster.Hold(ofA(1), session.Hold{ID: "h1", Held: 40, Excess: session.Excess{Passed: 10, Limit: 10, Window: 5 * time.Minute}})
 	annotate("h0")
 	w.reconcile(t)
 	if got := held(); got == nil || got.Status != metav1.ConditionTrue || !strings.Contains(got.Message, "40 deletions") || !strings.Contains(got.Message, "h1") {
@@ -811,7 +851,7 @@ func TestDeletionsThatWaitForAPersonAreSaidAndConfirmed(t *testing.T) {
 	if diff := cmp.Diff([]string{"a h1"}, confirmed); diff != "" {
 		t.Errorf("confirmed (-want +got):\n%s", diff)
 	}
-	w.roster.Hold("a", session.Hold{})
+	w.roster.Hold(ofA(1), session.Hold{})
 	w.reconcile(t)
 	if got := held(); got.Status != metav1.ConditionFalse || len(confirmed) != 1 {
 		t.Errorf("afterwards: %+v, confirmed %v", got, confirmed)
@@ -830,7 +870,7 @@ func TestDeletionsThatWaitAreNamedAndToldWhenTheyBeginAndWhenTheyEnd(t *testing.
 	}
 	holds := func(id string, held int, examples ...session.RemovalID) func() {
 		return func() {
-			w.roster.Hold("a", session.Hold{ID: id, Held: held, Excess: session.Excess{Passed: 1, Limit: 1, Window: 5 * time.Minute}, Examples: examples})
+			w.roster.Hold(ofA(1), session.Hold{ID: id, Held: held, Excess: session.Excess{Passed: 1, Limit: 1, Window: 5 * time.Minute}, Examples: examples})
 		}
 	}
 	var examples []session.RemovalID
@@ -844,7 +884,7 @@ func TestDeletionsThatWaitAreNamedAndToldWhenTheyBeginAndWhenTheyEnd(t *testing.
 		examples = append(examples, session.RemovalID{Key: work.Name, UID: string(work.UID)})
 	}
 	w.MemberClusters.Put(member(nil))
-	w.roster.Connected("a", 1, "v0.1.0", "uid")
+	w.roster.Connected(ofA(1), "v0.1.0", "uid")
 	look := "1 had gone through within 5m, and the limit is 1; look at the works that are being deleted in namespace karmada-es-a; "
 	command := "to let it happen: kubectl annotate membercluster a --overwrite windlass.dev/confirm-deletions="
 	ignored := func(id string) string {
@@ -957,9 +997,9 @@ func TestAConfirmationThatCanNotBePassedOnHoldsUpNothing(t *testing.T) {
 			c.DeletionTimestamp = nil
 			c.Annotations = map[string]string{workv1alpha1.ConfirmDeletionsAnnotation: "h1"}
 		})
-		w.roster.Connected("a", 1, "v0.1.0", "uid")
-		w.roster.Hold("a", session.Hold{ID: "h1", Held: 2, Excess: session.Excess{Passed: 1, Limit: 1, Window: 5 * time.Minute}})
-		w.roster.Disconnected("a", 1)
+		w.roster.Connected(ofA(1), "v0.1.0", "uid")
+		w.roster.Hold(ofA(1), session.Hold{ID: "h1", Held: 2, Excess: session.Excess{Passed: 1, Limit: 1, Window: 5 * time.Minute}})
+		w.roster.Disconnected(ofA(1))
 		w.now = w.now.Add(grace)
 		return w
 	}
@@ -974,7 +1014,7 @@ func TestAConfirmationThatCanNotBePassedOnHoldsUpNothing(t *testing.T) {
 			t.Errorf("taints %v, confirmed %d times", got.Spec.Taints, confirmed)
 		}
 		t.Run("and hears of the confirmation when it is back", func(t *testing.T) {
-			w.roster.Connected("a", 2, "v0.1.0", "uid")
+			w.roster.Connected(ofA(2), "v0.1.0", "uid")
 			w.reconcile(t)
 			if confirmed != 1 {
 				t.Errorf("confirmed %d times", confirmed)
@@ -993,8 +1033,8 @@ func TestAConfirmationThatCanNotBePassedOnHoldsUpNothing(t *testing.T) {
 	})
 	t.Run("any other failure is told, after the rest is done", func(t *testing.T) {
 		w := begin()
-		w.roster.Connected("a", 2, "v0.1.0", "uid")
-		w.roster.Facts("a", &linkv1.ClusterFacts{ApiReady: true})
+		w.roster.Connected(ofA(2), "v0.1.0", "uid")
+		w.roster.Facts(ofA(1), &linkv1.ClusterFacts{ApiReady: true})
 		changed := errors.New("what waits has changed")
 		w.controller.Confirm = func(context.Context, string, string) error { return changed }
 		if _, err := w.controller.Reconcile(t.Context(), "a"); !errors.Is(err, changed) {
@@ -1022,9 +1062,9 @@ func TestWhatWaitsIsNotDeniedAfterARestartOfTheHubBeforeTheMemberHasSaidSo(t *te
 		want   bool
 	}{
 		{"the member is not connected", func() {}, true},
-		{"it is, and was not compared yet", func() { w.roster.Connected("a", 1, "v0.1.0", "uid") }, true},
-		{"they wait still", func() { w.roster.Hold("a", session.Hold{ID: "h1", Held: 3}) }, true},
-		{"they wait no longer", func() { w.roster.Hold("a", session.Hold{}) }, false},
+		{"it is, and was not compared yet", func() { w.roster.Connected(ofA(1), "v0.1.0", "uid") }, true},
+		{"they wait still", func() { w.roster.Hold(ofA(1), session.Hold{ID: "h1", Held: 3}) }, true},
+		{"they wait no longer", func() { w.roster.Hold(ofA(1), session.Hold{}) }, false},
 	}
 	for _, step := range steps {
 		step.happen()
@@ -1066,8 +1106,8 @@ func TestTheRemovalOfAClusterSaysWhichDeletionsWaitAndTakesTheConfirmation(t *te
 		return nil
 	}
 	w.leaving(t)
-	w.roster.Connected("a", 1, "v0.1.0", "uid")
-	w.roster.Hold("a", session.Hold{ID: "h1", Held: 2, Excess: session.Excess{Passed: 1, Limit: 1, Window: 5 * time.Minute}})
+	w.roster.Connected(ofA(1), "v0.1.0", "uid")
+	w.roster.Hold(ofA(1), session.Hold{ID: "h1", Held: 2, Excess: session.Excess{Passed: 1, Limit: 1, Window: 5 * time.Minute}})
 	w.reconcile(t)
 	cluster, _ := w.MemberClusters.Get("", "a")
 	got := meta.FindStatusCondition(cluster.Status.Conditions, clusterv1alpha1.ClusterDeletionsHeld)
