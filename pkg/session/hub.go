@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -285,8 +286,7 @@ func (h *Hub) Admit(epoch int64, view StoreView, now time.Time) {
 		h.do(RestoreDetected{Message: lacks})
 		return
 	}
-	reported := seen
-	reported.Revision = h.hello.GetReportedRevision()
+	reported := Mark{Incarnation: cmp.Or(h.hello.GetReportedIncarnation(), seen.Incarnation), Revision: h.hello.GetReportedRevision()}
 	h.epoch, h.store = epoch, view
 	version, _ := chooseVersion(h.hello.GetProtocolVersion(), h.hello.GetOldestProtocolVersion())
 	h.send(&linkv1.FromHub{Message: &linkv1.FromHub_Welcome{Welcome: &linkv1.Welcome{

@@ -43,7 +43,7 @@ type world struct {
 	mark       Mark // in the memory of the agent's process
 	member     member
 	unreported []string
-	reported   int64
+	reported   Mark
 
 	toHub, toAgent []wire
 	// While slow, what was asked of the store or the member waits here.
@@ -298,7 +298,7 @@ func (w *world) record() {
 
 func (w *world) restartAgent() {
 	w.cut()
-	w.agentBrake, w.unreported, w.reported = w.newAgentBrake(), sortedKeys(w.member.holds), 0
+	w.agentBrake, w.unreported, w.reported = w.newAgentBrake(), sortedKeys(w.member.holds), Mark{}
 	w.agentBrake.Recall(w.member.counted, w.now)
 	if w.member.braked {
 		w.agentBrake.Resume()
