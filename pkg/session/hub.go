@@ -77,7 +77,13 @@ type StoreView struct {
 	Revision int64
 	// Restoring is true while this member is in restore mode.
 	Restoring bool
+	// Doubted is true while another member is in restore mode that is the only one to show that the store was cut back: see
+	// storeIsOlder.
+	Doubted bool
 }
+
+// mayLack says whether what the member has may be what the store has lost.
+func (v StoreView) mayLack() bool { return v.Restoring || v.Doubted }
 
 // HubConfig is what the hub's side of a session needs.
 type HubConfig struct {

@@ -104,9 +104,9 @@ func (h *Hub) sendPut(key string, item Item, now time.Time) {
 
 // former says whether the agent holds an earlier work than the one of that name which it is to remove: the later one came
 // and went before it was told. It knows the removal by the later one's UID only once it has that one. What it is removing
-// already needs no other word. In restore mode the earlier one may be what the store has lost, and it is not overwritten.
+// already needs no other word. The earlier one is not overwritten when it may be what the store has lost.
 func (h *Hub) former(key string, item Item) bool {
-	if item.Removing == nil || h.store.Restoring {
+	if item.Removing == nil || h.store.mayLack() {
 		return false
 	}
 	state := h.work(key)

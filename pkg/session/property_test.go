@@ -144,6 +144,12 @@ func playHistory(w *world, random *rand.Rand) *strings.Builder {
 				w.replaceStore()
 			}
 		}},
+		{1, "another member shows that the store was cut back", func() {
+			if random.IntN(4) == 0 {
+				w.showCut("another")
+			}
+		}},
+		{1, "confirm what that one has", w.endDoubt},
 		{1, "confirm", func() {
 			if w.hub != nil {
 				_, _ = w.confirm()
