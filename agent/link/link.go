@@ -169,7 +169,7 @@ type Link struct {
 	// What outlives attempts; only one attempt runs at a time.
 	mark       session.Mark
 	unreported []string
-	reported   int64
+	reported   session.Mark
 }
 
 // New checks the configuration and starts nothing.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -31,6 +32,8 @@ type record struct {
 	// another, and has seen nothing. Hubs wrote names alone before, and may do so again: one without an id
 	// counts for whoever has the name.
 	RestoringIDs map[string]string `json:"restoringIDs,omitempty"`
+	// ShownBy is the id of the cluster that alone has shown that the store was cut back, which the history does not.
+	ShownBy string `json:"shownBy,omitempty"`
 }
 
 func (r *record) restores(cluster, id string) bool {
@@ -54,6 +57,26 @@ func (r *record) leave(cluster, id string) {
 	}
 	r.Restoring = slices.DeleteFunc(r.Restoring, func(c string) bool { return c == cluster })
 	delete(r.RestoringIDs, cluster)
+}
+
+// show notes which cluster shows what the history does not. One may lie; with the second the history gets an era that takes
+// over nothing of those before. What a person says of the first one does not undo what it has shown.
+func (r *record) show(id string) {
+	switch r.ShownBy {
+	case id:
+	case "":
+		r.ShownBy = id
+	default:
+		r.History, r.ShownBy = r.Begin(uuid.NewString(), 0), ""
+	}
+}
+
+// doubted says whether another cluster than this one is in restore mode by its own word alone.
+func (r *record) doubted(id string) bool {
+	if r.ShownBy == "" || r.ShownBy == id {
+		return false
+	}
+	return slices.Contains(slices.Collect(maps.Values(r.RestoringIDs)), r.ShownBy)
 }
 
 // A Keeper keeps the history of one store for one process. It is safe for concurrent use.
@@ -89,15 +112,17 @@ func (k *Keeper) View(ctx context.Context, cluster, id string, seen int64) (sess
 	if err != nil {
 		return session.StoreView{}, err
 	}
-	return session.StoreView{History: r.History, Revision: revision, Restoring: r.restores(cluster, id)}, nil
+	return session.StoreView{
+		History: r.History, Revision: revision, Restoring: r.restores(cluster, id), Doubted: r.doubted(id),
+	}, nil
 }
 
-// EnterRestore puts a member into restore mode. When the history does not show why, it gets an era
-// that takes over nothing of those before.
+// EnterRestore puts a member into restore mode. When the history does not show why, and another member has shown the same, it
+// gets an era that takes over nothing of those before.
 func (k *Keeper) EnterRestore(ctx context.Context, cluster, id string, unnoticed bool) error {
 	_, _, err := k.change(ctx, func(r *record, _ int64) {
 		if unnoticed {
-			r.History = r.Begin(uuid.NewString(), 0)
+			r.show(id)
 		}
 		r.enter(cluster, id)
 	})

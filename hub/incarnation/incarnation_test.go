@@ -239,10 +239,9 @@ func TestRestoreModeLiesInTheStore(t *testing.T) {
 	if !restoring("a") || restoring("b") {
 		t.Errorf("after a restart: a %t, b %t", restoring("a"), restoring("b"))
 	}
-	if err := w.EnterRestore(t.Context(), "b", "id-b", true); err != nil {
+	if err := w.EnterRestore(t.Context(), "b", "id-b", false); err != nil {
 		t.Fatal(err)
 	}
-	w.expect("a cut that the history does not show concerns everybody", seen, true)
 	for _, cluster := range []string{"a", "a", "c"} {
 		if err := w.LeaveRestore(t.Context(), cluster, "id-"+cluster); err != nil {
 			t.Fatal(err)
@@ -251,6 +250,50 @@ func TestRestoreModeLiesInTheStore(t *testing.T) {
 	if restoring("a") || !restoring("b") {
 		t.Errorf("in the end: a %t, b %t", restoring("a"), restoring("b"))
 	}
+}
+
+func TestOneClustersWordAloneTakesNoOtherIntoRestoreMode(t *testing.T) {
+	w := newWorld(t)
+	w.startHub()
+	seen := w.mark()
+	shows := func(cluster string) {
+		t.Helper()
+		if err := w.EnterRestore(t.Context(), cluster, "id-"+cluster, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect := func(reason, cluster string, restoring, doubted bool) {
+		t.Helper()
+		view, err := w.View(t.Context(), cluster, "id-"+cluster, 0)
+		if err != nil || view.Restoring != restoring || view.Doubted != doubted {
+			t.Errorf("%s: in restore mode %t, want %t; the store is doubted %t, want %t; %v", reason, view.Restoring, restoring, view.Doubted, doubted, err)
+		}
+	}
+	confirmed := func(cluster string) {
+		t.Helper()
+		if err := w.LeaveRestore(t.Context(), cluster, "id-"+cluster); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shows("b")
+	shows("b")
+	w.startHub()
+	expect("the one that shows it", "b", true, false)
+	expect("what the store lacks may be lost for others, too", "a", false, true)
+	w.expect("but it may be a lie", seen, false)
+	confirmed("b")
+	expect("the store is right as it is", "b", false, false)
+	expect("for others as well", "a", false, false)
+	shows("b")
+	w.expect("the same one once more", seen, false)
+	confirmed("b")
+	shows("c")
+	w.expect("two have shown it: the store was cut back for everybody", seen, true)
+	expect("which is no doubt any more", "a", false, false)
+	seen = w.mark()
+	shows("d")
+	w.expect("after that it begins from the start", seen, false)
+	expect("with one", "a", false, true)
 }
 
 func TestWhoeverJoinsUnderTheNameOfAClusterInRestoreModeIsNotInIt(t *testing.T) {

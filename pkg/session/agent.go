@@ -23,7 +23,7 @@ type AgentConfig struct {
 	// Unreported are the keys that the session before has not got rid of.
 	Unreported []string
 	// Reported is what the session before has returned by that name. A process that starts reports everything anyway.
-	Reported int64
+	Reported Mark
 	// Brake of this member; it outlives sessions.
 	Brake *Brake
 	// TakesAlong says whether carrying a removal out may delete more than the objects of its work, as the end of a Namespace
@@ -87,9 +87,9 @@ type Agent struct {
 
 	dirty   keyQueue
 	reports map[string]*sentReport
-	// reported is the highest revision at which the hub's store has one of the reports. It is no part of the mark: a store
-	// that lacks nothing but statuses deletes nothing by mistake, and needs no person.
-	reported       int64
+	// reported is the highest revision at which the hub's store has one of the reports, and the era of that. It is no part of
+	// the mark: a store that lacks nothing but statuses deletes nothing by mistake, and needs no person.
+	reported       Mark
 	reportSequence uint64
 	facts          *linkv1.ClusterFacts
 }
@@ -139,7 +139,7 @@ func NewAgent(c AgentConfig, now time.Time) *Agent {
 		ProtocolVersion: ProtocolVersion, OldestProtocolVersion: OldestProtocolVersion,
 		Capabilities: c.Capabilities, AgentVersion: c.Version, KubeSystemUid: c.KubeSystemUID,
 		HubId: c.Mark.HubID, Incarnation: c.Mark.Incarnation, HighWaterRevision: c.Mark.Revision, SessionEpoch: c.Mark.Epoch,
-		ReportedRevision: c.Reported,
+		ReportedRevision: c.Reported.Revision, ReportedIncarnation: c.Reported.Incarnation,
 	}}})
 	return a
 }
@@ -164,8 +164,9 @@ func (a *Agent) Unreported() []string {
 	return append(a.dirty.keys(), sortedKeys(a.reports)...)
 }
 
-// Reported is the highest revision at which the hub has recorded a report. Pass it to the next session of the process.
-func (a *Agent) Reported() int64 { return a.reported }
+// Reported is the highest revision at which the hub has recorded a report, and the era of that, which the member need not
+// remember. Pass it to the next session of the process.
+func (a *Agent) Reported() Mark { return a.reported }
 
 // Receive takes a message from the hub.
 func (a *Agent) Receive(m *linkv1.FromHub, now time.Time) {
@@ -238,7 +239,7 @@ func (a *Agent) receiveWelcome(w *linkv1.Welcome, now time.Time) {
 	if a.restoring || w.GetReportsLost() {
 		// What the store knew of this member's reports may be lost as well, or is lost alone.
 		a.ReportsDirty(sortedKeys(a.holds)...)
-		a.reported = 0
+		a.reported = Mark{}
 	}
 	a.followStore(w, first)
 	if other {

@@ -83,7 +83,9 @@ func (a *Agent) stamp(key string, r *linkv1.Report, now time.Time) *linkv1.Repor
 }
 
 func (a *Agent) receiveReports(m *linkv1.ReportsFromHub) {
-	a.reported = max(a.reported, m.GetRevision())
+	if m.GetRevision() > 0 {
+		a.reported = Mark{Incarnation: a.welcome.GetIncarnation(), Revision: max(a.reported.Revision, m.GetRevision())}
+	}
 	for _, ack := range m.GetAcks() {
 		sent := a.reports[ack.GetKey()]
 		if sent == nil || sent.sequence != ack.GetSequence() {

@@ -22,8 +22,10 @@ type (
 	// RestoreDetected: this member has seen more than the store has, or another store. Durably enter restore mode for
 	// the member and call Admit with the new view.
 	RestoreDetected struct {
-		// Unnoticed is true when the store's history does not show that it was cut back. It is first to get a new era
-		// that takes over nothing of those before, so that every other member is found out at its next hello.
+		// Unnoticed is true when the store's history does not show that it was cut back, and so it is this agent's word alone.
+		// When another member has shown the same, the store is first to get a new era that takes over nothing of those
+		// before, so that every member is found out at its next hello; when none has, the store is Doubted for the others
+		// while this one is in restore mode.
 		Unnoticed bool
 		Message   string
 	}
@@ -159,6 +161,8 @@ type Hold struct {
 	Held, HeldByAgent, Unknown int
 	// Restoring is true when the member is in restore mode, where everything is held.
 	Restoring bool
+	// Doubted is true when the store may have been cut back, for all that another member shows: what it lacks is held.
+	Doubted bool
 	// Excess is how what is held began, on whichever side; zero when that is not known any more.
 	Excess Excess
 	// Along is what a removal of what holds others would take along, as the agent says; empty when that is not why it is held.

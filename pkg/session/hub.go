@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -76,7 +77,13 @@ type StoreView struct {
 	Revision int64
 	// Restoring is true while this member is in restore mode.
 	Restoring bool
+	// Doubted is true while another member is in restore mode that is the only one to show that the store was cut back: see
+	// storeIsOlder.
+	Doubted bool
 }
+
+// mayLack says whether what the member has may be what the store has lost.
+func (v StoreView) mayLack() bool { return v.Restoring || v.Doubted }
 
 // HubConfig is what the hub's side of a session needs.
 type HubConfig struct {
@@ -285,8 +292,7 @@ func (h *Hub) Admit(epoch int64, view StoreView, now time.Time) {
 		h.do(RestoreDetected{Message: lacks})
 		return
 	}
-	reported := seen
-	reported.Revision = h.hello.GetReportedRevision()
+	reported := Mark{Incarnation: cmp.Or(h.hello.GetReportedIncarnation(), seen.Incarnation), Revision: h.hello.GetReportedRevision()}
 	h.epoch, h.store = epoch, view
 	version, _ := chooseVersion(h.hello.GetProtocolVersion(), h.hello.GetOldestProtocolVersion())
 	h.send(&linkv1.FromHub{Message: &linkv1.FromHub_Welcome{Welcome: &linkv1.Welcome{

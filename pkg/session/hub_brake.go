@@ -114,7 +114,7 @@ const examples = 10
 // Hold tells what waits for a person. In restore mode there is something to confirm even when nothing is held: that
 // the store is right as it is.
 func (h *Hub) Hold() Hold {
-	hold := Hold{Held: len(h.held), Restoring: h.store.Restoring, Excess: h.brake.Exceeded()}
+	hold := Hold{Held: len(h.held), Restoring: h.store.Restoring, Doubted: h.store.Doubted, Excess: h.brake.Exceeded()}
 	switch {
 	case len(h.held) > 0:
 		hold.ID = fmt.Sprintf("%016x", h.sumOfHeld())

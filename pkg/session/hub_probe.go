@@ -175,8 +175,13 @@ func (h *Hub) compare(refs []Ref, preserved map[string]struct{}, now time.Time) 
 	h.become(Snapshot)
 }
 
-// storeIsOlder finds a work of which the agent has a later generation than the store: proof that the store was cut back
-// in a way that its history does not show, for instance restored with a revision that was raised by hand.
+// storeIsOlder finds a work of which the agent has a later generation than the store: the store was cut back in a way that
+// its history does not show, for instance restored with a revision that was raised by hand; or the agent lies. So this takes
+// only its own member into restore mode, at once. When a second member shows the same it is the store, and an era begins that
+// takes over nothing. Until then, and until a person has confirmed for the first one, the store is Doubted for the others, which
+// may have nothing to show: what it lacks waits for a person there too, and what it says is to be removed goes as ever. The price:
+// one liar has people asked about works that vanished from the store; two take the fleet along; and only the brake protects a
+// member that shows nothing, if it was compared before the first one showed it, or after that was confirmed and before a second.
 func (h *Hub) storeIsOlder(listed []Listed, theirs map[string]Ref) (string, bool) {
 	if h.store.Restoring {
 		return "", false
@@ -205,8 +210,8 @@ func (h *Hub) forgetWorksNotIn(listed []Listed) {
 	}
 }
 
-// absentAre takes the works that the agent holds and the store lacks. Only the agent knows which of them delete nothing. In
-// restore mode all of them wait for a person.
+// absentAre takes the works that the agent holds and the store lacks. Only the agent knows which of them delete nothing. When
+// they may be what the store has lost all of them wait for a person.
 func (h *Hub) absentAre(theirs map[string]Ref, preserved map[string]struct{}, now time.Time) {
 	h.clean = h.clean && len(theirs) == 0
 	h.absentUID, h.absentSent = map[string]string{}, map[string]struct{}{}
@@ -219,7 +224,7 @@ func (h *Hub) absentAre(theirs map[string]Ref, preserved map[string]struct{}, no
 		id := RemovalID{Key: r.Key, UID: r.UID}
 		h.absentUID[r.Key] = r.UID
 		_, letGo := preserved[r.Key]
-		if h.brake.Confirmed(id) || !h.store.Restoring && (letGo || h.brake.Pass(id, 1, h.counted+len(refs), now)) {
+		if h.brake.Confirmed(id) || !h.store.mayLack() && (letGo || h.brake.Pass(id, 1, h.counted+len(refs), now)) {
 			h.absent.push(r.Key)
 		} else {
 			h.hold(r.Key, heldRemoval{uid: r.UID, absent: true})

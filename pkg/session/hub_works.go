@@ -104,16 +104,17 @@ func (h *Hub) sendPut(key string, item Item, now time.Time) {
 
 // former says whether the agent holds an earlier work than the one of that name which it is to remove: the later one came
 // and went before it was told. It knows the removal by the later one's UID only once it has that one. What it is removing
-// already needs no other word. In restore mode the earlier one may be what the store has lost, and it is not overwritten.
+// already needs no other word. The earlier one is not overwritten when it may be what the store has lost.
 func (h *Hub) former(key string, item Item) bool {
-	if item.Removing == nil || h.store.Restoring {
+	if item.Removing == nil || h.store.mayLack() {
 		return false
 	}
-	state := h.works[key]
-	if state == nil || state.held.UID == "" || state.handedOver == item.Removing.UID {
-		return false
+	state := h.work(key)
+	held := state.held.UID
+	if r := h.held[key]; r.absent {
+		held = r.uid // the store lacked it, and no state is kept of such a work
 	}
-	return state.held.UID != item.Removing.UID && state.held.UID != state.removing
+	return held != "" && held != item.Removing.UID && held != state.removing && state.handedOver != item.Removing.UID
 }
 
 // handOver makes a work of the agent's that work which is being removed; the removal follows.
@@ -204,9 +205,11 @@ func (h *Hub) receiveAck(a *linkv1.Ack, now time.Time) {
 	case f.kind == flightRemoval && a.GetOutcome() == linkv1.AckOutcome_ACK_OUTCOME_DURABLE:
 		h.work(key).removing = f.ref.UID
 	case f.kind == flightRemoval && a.GetOutcome() == linkv1.AckOutcome_ACK_OUTCOME_GONE:
-		// It may hold another work of this name: a put whose answer never came. So it counts as offered still.
+		// It may hold another work of this name: a put whose answer never came, which counts as offered still, or one that
+		// the store lacked, whose hold has ended with this removal.
 		h.work(key).removing = f.ref.UID
 		h.settleRemoval(RemovalID{Key: key, UID: f.ref.UID})
+		h.reprobe = h.reprobe || h.absentUID[key] != ""
 		h.do(RecordRemoval{Key: key, UID: f.ref.UID})
 	case f.kind == flightRemoval && a.GetOutcome() == linkv1.AckOutcome_ACK_OUTCOME_HELD:
 		h.hold(key, heldRemoval{uid: f.ref.UID, byAgent: true, along: takenAlong(a.GetMessage())})

@@ -131,12 +131,12 @@ func playHistory(w *world, random *rand.Rand) *strings.Builder {
 			w.restore()
 		}},
 		{1, "restore under the hub", func() {
-			if random.IntN(4) == 0 {
-				// Here the agent comes back before the store has grown past what the hub has seen; that is the premise
-				// of recognising it.
+			if random.IntN(4) == 0 && w.backup.revision <= w.highest {
+				// Here the store is not past what the hub has seen when the agent comes back; that is the premise of
+				// recognising it.
 				w.restoreUnderTheHub()
 				w.connect()
-				w.deliverAll()
+				deliverMany()
 			}
 		}},
 		{1, "replace the store", func() {
@@ -144,6 +144,12 @@ func playHistory(w *world, random *rand.Rand) *strings.Builder {
 				w.replaceStore()
 			}
 		}},
+		{1, "another member shows that the store was cut back", func() {
+			if random.IntN(4) == 0 {
+				w.showCut("another")
+			}
+		}},
+		{1, "confirm what that one has", w.endDoubt},
 		{1, "confirm", func() {
 			if w.hub != nil {
 				_, _ = w.confirm()

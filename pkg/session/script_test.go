@@ -144,6 +144,15 @@ func (w *world) command(t *testing.T, words []string) {
 		w.restore()
 	case "restore-under-the-hub":
 		w.restoreUnderTheHub()
+	case "another-member": // another-member shows|is-confirmed: that the store was cut back; it is in restore mode until confirmed
+		switch arg(1) {
+		case "shows":
+			w.showCut("another")
+		case "is-confirmed":
+			w.endDoubt()
+		default:
+			t.Fatalf("another member does not %q", arg(1))
+		}
 	case "connect":
 		w.connect()
 	case "cut":

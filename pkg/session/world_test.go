@@ -43,7 +43,7 @@ type world struct {
 	mark       Mark // in the memory of the agent's process
 	member     member
 	unreported []string
-	reported   int64
+	reported   Mark
 
 	toHub, toAgent []wire
 	// While slow, what was asked of the store or the member waits here.
@@ -65,6 +65,10 @@ type store struct {
 	recorded  int
 	revision  int64
 	restoring bool
+	// shownBy is the member that alone has shown that the store was cut back, "this" or "another"; doubted: it is the other one,
+	// and in restore mode.
+	shownBy string
+	doubted bool
 	// held is what the cluster's condition says: too many deletions wait.
 	held    bool
 	works   map[string]stored
@@ -291,6 +295,29 @@ func (w *world) beginEra(after int64) {
 	w.record()
 }
 
+// showCut: a member shows that the store was cut back, which the history does not. With the second one there begins an era.
+func (w *world) showCut(member string) {
+	switch w.store.shownBy {
+	case member:
+	case "":
+		w.store.shownBy = member
+	default:
+		w.store.shownBy = ""
+		w.beginEra(0)
+	}
+	w.store.doubted = w.store.shownBy == "another"
+}
+
+// endDoubt is a person's word for the other member: the store is right as it is, and may lack what it lacks.
+func (w *world) endDoubt() {
+	w.store.doubted = false
+	for key, held := range w.member.holds {
+		if !w.store.restoring && w.store.works[key].ref.UID != held.UID {
+			delete(w.waiting, held.UID)
+		}
+	}
+}
+
 func (w *world) record() {
 	w.store.recorded++
 	w.recorded = w.store.recorded
@@ -298,7 +325,7 @@ func (w *world) record() {
 
 func (w *world) restartAgent() {
 	w.cut()
-	w.agentBrake, w.unreported, w.reported = w.newAgentBrake(), sortedKeys(w.member.holds), 0
+	w.agentBrake, w.unreported, w.reported = w.newAgentBrake(), sortedKeys(w.member.holds), Mark{}
 	w.agentBrake.Recall(w.member.counted, w.now)
 	if w.member.braked {
 		w.agentBrake.Resume()
@@ -385,7 +412,7 @@ func (w *world) hubEffect(e HubEffect) {
 	case RestoreDetected:
 		w.log("hub:   restore detected: %s", e.Message)
 		if e.Unnoticed {
-			w.beginEra(0)
+			w.showCut("this")
 		}
 		w.write()
 		w.record()
@@ -612,7 +639,7 @@ func (w *world) view() StoreView {
 		w.store.history.Told = true
 		w.record()
 	}
-	return StoreView{HubID: "H", History: w.store.history, Revision: w.store.revision, Restoring: w.store.restoring}
+	return StoreView{HubID: "H", History: w.store.history, Revision: w.store.revision, Restoring: w.store.restoring, Doubted: w.store.doubted}
 }
 
 // inStore writes in the order in which it was asked to, also when the store has just become fast again.

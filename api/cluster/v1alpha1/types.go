@@ -281,7 +281,8 @@ const (
 	ReadyConnectionLost = "ConnectionLost"
 	// ClusterDeletionsHeld is True while deletions in the cluster wait for a person to confirm them.
 	ClusterDeletionsHeld = "DeletionsHeld"
-	// DeletionsHeldTooMany is its reason when they are more than is usual.
+	// DeletionsHeldTooMany is its reason when they are more than is usual, or of works that the hub's store lacks and
+	// may have lost.
 	DeletionsHeldTooMany = "TooManyDeletions"
 	// DeletionsHeldStoreRestored is its reason when the hub's store is older than what the cluster has.
 	DeletionsHeldStoreRestored = "StoreRestored"

@@ -827,8 +827,11 @@ type Hello struct {
 	KubeSystemUid string `protobuf:"bytes,9,opt,name=kube_system_uid,json=kubeSystemUid,proto3" json:"kube_system_uid,omitempty"`
 	// The highest revision at which the hub has recorded a report of this agent's process; 0 when it knows of none.
 	ReportedRevision int64 `protobuf:"varint,10,opt,name=reported_revision,json=reportedRevision,proto3" json:"reported_revision,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The incarnation of the store at that revision. It may be a later one than the incarnation that the member remembers;
+	// empty when it is that.
+	ReportedIncarnation string `protobuf:"bytes,11,opt,name=reported_incarnation,json=reportedIncarnation,proto3" json:"reported_incarnation,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
@@ -929,6 +932,13 @@ func (x *Hello) GetReportedRevision() int64 {
 		return x.ReportedRevision
 	}
 	return 0
+}
+
+func (x *Hello) GetReportedIncarnation() string {
+	if x != nil {
+		return x.ReportedIncarnation
+	}
+	return ""
 }
 
 // Welcome is the hub's answer to Hello.
@@ -3762,7 +3772,7 @@ const file_api_link_v1_link_proto_rawDesc = "" +
 	"\bquestion\x18\a \x01(\v2\x1a.windlass.link.v1.QuestionH\x00R\bquestion\x12;\n" +
 	"\arenewal\x18\b \x01(\v2\x1f.windlass.link.v1.RenewalAnswerH\x00R\arenewal\x12;\n" +
 	"\x05brake\x18\t \x01(\v2#.windlass.link.v1.BrakeConfirmationH\x00R\x05brakeB\t\n" +
-	"\amessage\"\x96\x03\n" +
+	"\amessage\"\xc9\x03\n" +
 	"\x05Hello\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x126\n" +
 	"\x17oldest_protocol_version\x18\x02 \x01(\rR\x15oldestProtocolVersion\x12\"\n" +
@@ -3774,7 +3784,8 @@ const file_api_link_v1_link_proto_rawDesc = "" +
 	"\rsession_epoch\x18\b \x01(\x03R\fsessionEpoch\x12&\n" +
 	"\x0fkube_system_uid\x18\t \x01(\tR\rkubeSystemUid\x12+\n" +
 	"\x11reported_revision\x18\n" +
-	" \x01(\x03R\x10reportedRevision\"\x85\x04\n" +
+	" \x01(\x03R\x10reportedRevision\x121\n" +
+	"\x14reported_incarnation\x18\v \x01(\tR\x13reportedIncarnation\"\x85\x04\n" +
 	"\aWelcome\x12)\n" +
 	"\x10protocol_version\x18\x01 \x01(\rR\x0fprotocolVersion\x12\"\n" +
 	"\fcapabilities\x18\x02 \x03(\tR\fcapabilities\x12\x1f\n" +

@@ -169,6 +169,9 @@ func recordHold(status *clusterv1alpha1.ClusterStatus, f facts) {
 	case hold.Restoring:
 		setCondition(status, f, clusterv1alpha1.ClusterDeletionsHeld, metav1.ConditionTrue, clusterv1alpha1.DeletionsHeldStoreRestored,
 			"the hub's store was restored from a backup that is older than what this cluster has: "+restored(f, look)+"; "+confirm)
+	case hold.Doubted && hold.Unknown > 0:
+		setCondition(status, f, clusterv1alpha1.ClusterDeletionsHeld, metav1.ConditionTrue, clusterv1alpha1.DeletionsHeldTooMany,
+			"the hub's store may have been restored from a backup, for another cluster has a later state of something: "+restored(f, look)+"; "+confirm)
 	case hold.Held > 0:
 		setCondition(status, f, clusterv1alpha1.ClusterDeletionsHeld, metav1.ConditionTrue, clusterv1alpha1.DeletionsHeldTooMany, fmt.Sprintf(
 			"%s: %s; %s; %s", waiting(f), unusual(hold), look, confirm))

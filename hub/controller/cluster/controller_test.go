@@ -986,6 +986,26 @@ func TestWhatWaitsAfterARestoreIsSaidAsFarAsTheStoreKnowsIt(t *testing.T) {
 	}
 }
 
+func TestWhatAStoreInDoubtLacksWaitsForAReasonOfItsOwn(t *testing.T) {
+	for _, test := range []struct {
+		reason string
+		hold   session.Hold
+		want   string
+	}{
+		{"what only the cluster has", session.Hold{Held: 2, Unknown: 1, Examples: []session.RemovalID{{Key: "web-deployment-1"}}},
+			"the hub's store may have been restored from a backup, for another cluster has a later state of something: 2 deletions wait for a person, 1 of them of works that only the cluster has (web-deployment-1); first apply to the hub again what shall stay; to let it happen: kubectl annotate membercluster a --overwrite windlass.dev/confirm-deletions=h1"},
+		{"what the brake holds", session.Hold{Held: 2},
+			"2 deletions wait for a person: so many at once are unusual; look at the works that are being deleted in namespace karmada-es-a; to let it happen: kubectl annotate membercluster a --overwrite windlass.dev/confirm-deletions=h1"},
+	} {
+		test.hold.ID, test.hold.Doubted = "h1", true
+		status := clusterv1alpha1.ClusterStatus{}
+		recordHold(&status, facts{Cluster: member(nil), Member: roster.Member{Hold: test.hold, HoldKnown: true}, Now: now})
+		if got := status.Conditions[0]; got.Message != test.want || got.Reason != clusterv1alpha1.DeletionsHeldTooMany {
+			t.Errorf("%s: it says %s\n%s\nwant\n%s", test.reason, got.Reason, got.Message, test.want)
+		}
+	}
+}
+
 func TestAConfirmationThatCanNotBePassedOnHoldsUpNothing(t *testing.T) {
 	confirmed := 0
 	begin := func() *world {
