@@ -203,7 +203,7 @@ func TestAnUpgradeThatWouldCutOffTheFleetIsRefused(t *testing.T) {
 	}
 }
 
-// TestAnUpgradeToAnotherStoreIsRefused: a hub that does not find its clusters tells their agents that they were removed.
+// TestAnUpgradeToAnotherStoreIsRefused: a hub that does not find its clusters lets none of their agents in.
 func TestAnUpgradeToAnotherStoreIsRefused(t *testing.T) {
 	const named = "advertiseAddress=hub.example.com"
 	const own = named + ",etcd.external.endpoints={https://a:2379,https://b:2379},etcd.external.existingSecret=etcd"

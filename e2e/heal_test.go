@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"windlass.dev/windlass/e2e/fleet"
+	"windlass.dev/windlass/hack/cluster"
 )
 
 // leaveStanding starts again, after the test, what it has killed and not started: the fleet is shared.
@@ -151,6 +154,71 @@ func revision(t *testing.T, object *unstructured.Unstructured) int64 {
 		t.Fatal(err)
 	}
 	return number
+}
+
+// A hub that comes up on an empty store, with the keys of before, has none of its clusters. Their agents keep who they are and
+// what they run; and when that store is to be the hub's from now on, each is attached to it as its agent says.
+func TestAHubOnAnEmptyStoreCostsNoAgentItsIdentity(t *testing.T) {
+	t.Parallel()
+	f := fleet.Shared(t)
+	hub, member := f.StartHub(t, cluster.HubConfig{}), f.Member("member1")
+	inPlace := filepath.Join(hub.DataDir(), "etcd")
+	own, empty := inPlace+".own", inPlace+".empty"
+	startOnAnother := func(moves ...func() error) {
+		t.Helper()
+		for _, step := range append(append([]func() error{hub.Stop}, moves...), func() error { return hub.Start(t.Context()) }) {
+			if err := step(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	move := func(from, to string) func() error { return func() error { return os.Rename(from, to) } }
+	token := func() string {
+		t.Helper()
+		made, err := hub.CreateToken(t.Context(), "edge")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return made
+	}
+	namespace := hub.Namespace(t)
+	member.DeleteAfter(t, fleet.Object{APIVersion: "v1", Kind: "Namespace", Name: namespace})
+	object := configMap(namespace, "settings")
+	hub.Apply(t, fill(namespace, settings)+"---"+policyFor(object))
+	state, flag := stateOf(t, member)
+	agent := f.NewAgent(t, cluster.AgentConfig{ClusterName: "edge", Member: member.Cluster, Hub: hub.LinkAddress(), Token: token(), Flags: []string{flag}})
+	if err := agent.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	uid := member.Eventually(t, object, fleet.Field("data.greeting", "hello")).GetUID()
+	hub.Eventually(t, fleet.Binding(object), fleet.ConditionIs("FullyApplied", "True"))
+
+	startOnAnother(move(inPlace, own))
+	for who, log := range map[string]func(int) string{"agent": agent.Process().Tail, "hub": hub.Process().Tail} {
+		fleet.WaitFor(t, "the "+who+" to say what is the matter", func() error {
+			if said := log(50); !strings.Contains(said, "this hub's store does not have cluster edge") {
+				return errors.New(said)
+			}
+			return nil
+		})
+	}
+
+	startOnAnother(move(inPlace, empty), move(own, inPlace))
+	hub.Patch(t, object, "data: {greeting: the store is back}")
+	member.Eventually(t, object, fleet.Field("data.greeting", "the store is back"), fleet.Field("metadata.uid", uid))
+
+	startOnAnother(move(inPlace, own), move(empty, inPlace))
+	member.Delete(t, fleet.Object{APIVersion: "v1", Kind: "Secret", Namespace: state.Name, Name: "windlass-agent-identity"})
+	for _, step := range []func() error{agent.Stop, func() error { return agent.SetToken(token()) }, func() error { return agent.Start(t.Context()) }} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hub.Eventually(t, fleet.Cluster("edge"), fleet.ConditionIs("Ready", "True"),
+		fleet.ConditionIs("DeletionsHeld", "True"), fleet.ConditionSays("DeletionsHeld", object.Name+"-configmap"))
+	if got := member.Get(t, object); got.GetUID() != uid || got.GetDeletionTimestamp() != nil {
+		t.Errorf("what ran in the cluster is not there as it was: %v", got.Object)
+	}
 }
 
 func TestWhatIsDeletedWhileTheAgentIsAwayGoesWhenItIsBack(t *testing.T) {

@@ -297,9 +297,14 @@ func (h *holds) confirm(ctx context.Context, cluster, id string) error {
 	return err
 }
 
-// removed forgets a cluster, and tells its agent that its work here is done.
+// removed forgets a cluster, and tells its agent that its work here is done. A store that was cut back under this process
+// may lack the cluster for that alone, and the agent would give its identity up: so the store is looked at first.
 func (h *holds) removed(ctx context.Context, cluster, id string) error {
-	err := h.link.Remove(ctx, cluster, id, fmt.Sprintf(
+	err := h.history.Look(ctx)
+	if err != nil {
+		return err
+	}
+	err = h.link.Remove(ctx, cluster, id, fmt.Sprintf(
 		"cluster %s was removed from the hub; to attach it anew run `windlass token create --cluster %s` on the hub and give the token to the agent", cluster, cluster))
 	if err != nil {
 		return err

@@ -1,15 +1,19 @@
 package hub
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	linkv1 "windlass.dev/windlass/api/link/v1"
+	"windlass.dev/windlass/hub/incarnation"
 	"windlass.dev/windlass/hub/link"
 	"windlass.dev/windlass/hub/roster"
 	"windlass.dev/windlass/hub/store/storetest"
@@ -102,5 +106,40 @@ func TestEpochsGrowUnderAName(t *testing.T) {
 		if epoch, err := recorder.ClaimEpoch(t.Context(), "eu", link.Claim{ClusterID: "id-1"}); err != nil || epoch != ahead+1 {
 			t.Errorf("%s: epoch %d, error %v; want %d", c.reason, epoch, err, ahead+1)
 		}
+	}
+}
+
+// cutBack is a store of which nothing but its revision is left.
+type cutBack struct {
+	clientv3.KV
+	revision int64
+}
+
+func (c *cutBack) Get(context.Context, string, ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	return &clientv3.GetResponse{Header: &etcdserverpb.ResponseHeader{Revision: c.revision}}, nil
+}
+
+func (c *cutBack) Txn(context.Context) clientv3.Txn { return c }
+
+func (c *cutBack) If(...clientv3.Cmp) clientv3.Txn  { return c }
+func (c *cutBack) Then(...clientv3.Op) clientv3.Txn { return c }
+func (c *cutBack) Else(...clientv3.Op) clientv3.Txn { return c }
+
+func (c *cutBack) Commit() (*clientv3.TxnResponse, error) {
+	c.revision++
+	return &clientv3.TxnResponse{Succeeded: true, Header: &etcdserverpb.ResponseHeader{Revision: c.revision}}, nil
+}
+
+func TestNobodyIsToldOfARemovalByAStoreThatWasCutBackUnderTheHub(t *testing.T) {
+	store := &cutBack{revision: 100}
+	var ended error
+	history, err := incarnation.Begin(t.Context(), store, 0, func(err error) { ended = err })
+	if err != nil {
+		t.Fatal(err)
+	}
+	store.revision = 50
+	// There is no link: whoever tells an agent of the removal breaks down.
+	if err := (&holds{history: history}).removed(t.Context(), "eu", "id-1"); err == nil || ended == nil {
+		t.Errorf("the removal is told with %v, and the hub ends with %v", err, ended)
 	}
 }

@@ -432,16 +432,6 @@ func TestAgentsThatMayNotComeInAreToldWhatToDo(t *testing.T) {
 			},
 			want: agentlink.Reenrol, says: "belongs to another cluster",
 		},
-		"a cluster that was removed": {
-			reason:   "a new token need not be one to rejoin",
-			identity: func(h *hub) *identity { return h.issue("eu", time.Hour) },
-			prepare: func(h *hub) {
-				h.store.claim = func(string, hublink.Claim) error {
-					return &hublink.Refusal{Reason: linkv1.GoodbyeReason_GOODBYE_REASON_CLUSTER_REMOVED, Message: "eu is on this hub no more"}
-				}
-			},
-			want: agentlink.Removed, says: "on this hub no more",
-		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -459,6 +449,73 @@ func TestAgentsThatMayNotComeInAreToldWhatToDo(t *testing.T) {
 			case <-time.After(generous):
 				t.Errorf("%s: the agent goes on trying; its problem is %q", c.reason, a.link.Status().Problem)
 			}
+		})
+	}
+}
+
+// lacks has a hub find no cluster of a certificate for as long as it is told to.
+func lacks(cluster *atomic.Bool) func(*hublink.Config) {
+	return func(c *hublink.Config) {
+		quickly(c)
+		recognise := c.Authenticate
+		c.Authenticate = func(certificate *x509.Certificate) (string, string, error) {
+			if cluster.Load() {
+				return "", "", &hublink.Refusal{Reason: linkv1.GoodbyeReason_GOODBYE_REASON_CLUSTER_REMOVED, Message: "eu is on this hub no more"}
+			}
+			return recognise(certificate)
+		}
+	}
+}
+
+func TestAnAgentThatWasAwayWhileItsClusterWasRemovedIsToldSo(t *testing.T) {
+	missing := new(atomic.Bool)
+	h := newHub(t, lacks(missing))
+	h.store.put("eu", 10, keys(3)...)
+	member, identity := newFakeMember(), h.issue("eu", time.Hour)
+	a := h.newAgentWith(member, identity, nil)
+	eventually(t, "the agent is in", a.synchronised)
+	a.stop()
+	missing.Store(true)
+	stopped := &agentlink.Stopped{}
+	again := h.newAgentWith(member, identity, nil)
+	select {
+	case err := <-again.ended:
+		if !errors.As(err, &stopped) || stopped.Verdict != agentlink.Removed || !strings.Contains(err.Error(), "on this hub no more") {
+			t.Errorf("the agent ended with %v", err)
+		}
+	case <-time.After(generous):
+		t.Errorf("the agent goes on trying; its problem is %q", again.link.Status().Problem)
+	}
+}
+
+func TestAStoreThatMayNeverHaveHadAClusterEndsNoAgent(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason string
+		seen   session.Mark
+		says   string
+	}{
+		"another store":   {"the hub's keys are the same", session.Mark{HubID: "hub", Incarnation: "another", Revision: 7}, "never had it"},
+		"an older backup": {"the cluster joined after it was made", session.Mark{HubID: "hub", Incarnation: "one", Revision: 101}, "which is at 100"},
+		"nothing is seen": {"whoever has joined and was never let in has seen no store", session.Mark{}, "never been let in"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			missing := new(atomic.Bool)
+			missing.Store(true)
+			h := newHub(t, lacks(missing))
+			member := newFakeMember()
+			member.mark = c.seen
+			a := h.newAgentWith(member, h.issue("eu", time.Hour), nil)
+			eventually(t, "the agent says what is the matter, and what to do", func() bool {
+				select {
+				case err := <-a.ended:
+					t.Fatalf("%s, and the agent ended with %v", c.reason, err)
+				default:
+				}
+				problem := a.link.Status().Problem
+				return strings.Contains(problem, c.says) && strings.Contains(problem, "Nothing is given up") && strings.Contains(problem, "windlass token create --cluster eu")
+			})
+			missing.Store(false)
+			eventually(t, "the agent is in when the hub has its store", a.synchronised)
 		})
 	}
 }
@@ -758,24 +815,31 @@ func TestAStreamIsAuthenticatedAgainWhenItSaysHello(t *testing.T) {
 	for name, c := range map[string]struct {
 		reason string
 		since  func() (cluster, id string, err error)
+		seen   string // the era
 		want   linkv1.GoodbyeReason
 	}{
 		"its identity was revoked": {
 			"the agent that has rejoined must not be thrown out by it",
-			func() (string, string, error) { return "", "", errors.New("revoked") }, linkv1.GoodbyeReason_GOODBYE_REASON_REVOKED,
+			func() (string, string, error) { return "", "", errors.New("revoked") }, "one", linkv1.GoodbyeReason_GOODBYE_REASON_REVOKED,
 		},
 		"its cluster was removed": {
 			"another may have joined under its name",
 			func() (string, string, error) {
 				return "", "", &hublink.Refusal{Reason: linkv1.GoodbyeReason_GOODBYE_REASON_CLUSTER_REMOVED}
-			}, linkv1.GoodbyeReason_GOODBYE_REASON_CLUSTER_REMOVED,
+			}, "one", linkv1.GoodbyeReason_GOODBYE_REASON_CLUSTER_REMOVED,
+		},
+		"its cluster is not there, and may never have been": {
+			"it comes back as it is",
+			func() (string, string, error) {
+				return "", "", &hublink.Refusal{Reason: linkv1.GoodbyeReason_GOODBYE_REASON_CLUSTER_REMOVED}
+			}, "another", linkv1.GoodbyeReason_GOODBYE_REASON_INTERNAL,
 		},
 		"its cluster has another name": {
 			"what it is asked for is that of another",
-			func() (string, string, error) { return "us", "id-of-eu", nil }, linkv1.GoodbyeReason_GOODBYE_REASON_BEGIN_ANEW,
+			func() (string, string, error) { return "us", "id-of-eu", nil }, "one", linkv1.GoodbyeReason_GOODBYE_REASON_BEGIN_ANEW,
 		},
 		"its cluster has another id": {
-			"it is another cluster", func() (string, string, error) { return "eu", "another", nil }, linkv1.GoodbyeReason_GOODBYE_REASON_BEGIN_ANEW,
+			"it is another cluster", func() (string, string, error) { return "eu", "another", nil }, "one", linkv1.GoodbyeReason_GOODBYE_REASON_BEGIN_ANEW,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -797,7 +861,7 @@ func TestAStreamIsAuthenticatedAgainWhenItSaysHello(t *testing.T) {
 			a := h.newAgent(h.issue("eu", time.Hour), nil)
 			eventually(t, "another agent is in", a.synchronised)
 			if err := stream.Send(&linkv1.FromAgent{Message: &linkv1.FromAgent_Hello{Hello: &linkv1.Hello{
-				ProtocolVersion: session.ProtocolVersion, OldestProtocolVersion: session.OldestProtocolVersion, SessionEpoch: 1000,
+				ProtocolVersion: session.ProtocolVersion, OldestProtocolVersion: session.OldestProtocolVersion, SessionEpoch: 1000, Incarnation: c.seen,
 			}}}); err != nil {
 				t.Fatal(err)
 			}

@@ -15,9 +15,10 @@ import (
 
 // Authenticate says which cluster's agent a certificate belongs to. It reads the store, so that a
 // certificate which was revoked a moment ago is refused by every hub process. A refusal is an
-// *identity.Refusal with one of the certificate codes or CodeClusterRemoved: the agent gives its
-// identity up. Any other error means that the store could not be asked, or that it does not tell two
-// clusters apart, which a person can mend: the agent comes back.
+// *identity.Refusal with one of the certificate codes, on which the agent gives its identity up; or with
+// CodeClusterRemoved, which says that the store does not have the cluster. Whether it ever had, and so whether
+// the agent may be told, is for the link to find out. Any other error means that the store could not be asked,
+// or that it does not tell two clusters apart, which a person can mend: the agent comes back.
 //
 // A cluster has at most two certificates at a time: the recorded one and the one it was renewed
 // from. One that ends later than the recorded one is accepted too: the authority issues nothing

@@ -85,7 +85,7 @@ func (st *stream) admit(hello *linkv1.Hello) {
 	defer cancel()
 	epoch, view, err := st.prepare(ctx, hello)
 	if err != nil {
-		st.refuse(err)
+		st.refuse(st.server.judgeRemoval(ctx, st.presented, hello, err))
 		return
 	}
 	st.post(func(m *session.Hub, now time.Time) {

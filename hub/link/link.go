@@ -143,7 +143,8 @@ type Config struct {
 	// Enroll serves ALPN http/1.1.
 	Enroll http.Handler
 	// Authenticate tells whose certificate this is. An error that is a *Refusal is told to the agent; any other error
-	// is told as a revoked identity.
+	// is told as a revoked identity. That the cluster was removed means no more than that the store does not have it: it is
+	// told only to an agent that has seen nothing which the store lacks.
 	Authenticate func(*x509.Certificate) (clusterName, clusterID string, err error)
 
 	Works    Works

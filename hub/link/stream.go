@@ -110,7 +110,7 @@ func (s *Server) newStream(rpc linkv1.Link_SessionServer) (*stream, error) {
 	leaf := info.State.VerifiedChains[0][0]
 	cluster, id, err := s.config.Authenticate(leaf)
 	if err != nil {
-		return nil, fmt.Errorf("authenticating %s: %w", caller.Addr, err)
+		return nil, fmt.Errorf("authenticating %s: %w", caller.Addr, s.hearOut(rpc, leaf, err))
 	}
 	return s.streamOf(rpc, info.conn, leaf, cluster, id, caller.Addr.String()), nil
 }

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -31,7 +32,7 @@ const (
 // URI alone is the identity; the common name is for people who read the certificate.
 func AgentCertificate(clusterID, clusterName string, now time.Time) *x509.Certificate {
 	return &x509.Certificate{
-		Subject:               pkix.Name{Organization: []string{"windlass agents"}, CommonName: "windlass-agent " + clusterName},
+		Subject:               pkix.Name{Organization: []string{"windlass agents"}, CommonName: agentNamePrefix + clusterName},
 		URIs:                  []*url.URL{ClusterURI(clusterID)},
 		NotBefore:             now.Add(-Backdate),
 		NotAfter:              now.Add(CertificateLifetime),
@@ -39,6 +40,13 @@ func AgentCertificate(clusterID, clusterName string, now time.Time) *x509.Certif
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 		BasicConstraintsValid: true,
 	}
+}
+
+const agentNamePrefix = "windlass-agent "
+
+// ClusterNameIn is the name that a cluster had when an agent's certificate was issued. It is for people, and proves nothing.
+func ClusterNameIn(certificate *x509.Certificate) string {
+	return strings.TrimPrefix(certificate.Subject.CommonName, agentNamePrefix)
 }
 
 // RenewAt is when an agent asks for its next certificate: when two thirds of the present one's life

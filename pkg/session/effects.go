@@ -136,6 +136,11 @@ type Mark struct {
 	Epoch int64
 }
 
+// MarkOf is the mark that an agent says hello with.
+func MarkOf(h *linkv1.Hello) Mark {
+	return Mark{HubID: h.GetHubId(), Incarnation: h.GetIncarnation(), Revision: h.GetHighWaterRevision(), Epoch: h.GetSessionEpoch()}
+}
+
 // Raise returns the mark with the highest revision of what is held, as far as it is of the mark's incarnation; a mark
 // without an incarnation takes that of the newest. The mark is written later than the works, so after a crash it may be
 // behind them.

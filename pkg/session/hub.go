@@ -276,7 +276,7 @@ func (h *Hub) Admit(epoch int64, view StoreView, now time.Time) {
 		h.Close(linkv1.GoodbyeReason_GOODBYE_REASON_BEGIN_ANEW, "the hub's store was restored: compare anew in restore mode", 0)
 		return
 	}
-	seen := Mark{HubID: h.hello.GetHubId(), Incarnation: h.hello.GetIncarnation(), Revision: h.hello.GetHighWaterRevision(), Epoch: h.hello.GetSessionEpoch()}
+	seen := MarkOf(h.hello)
 	switch {
 	case seen.HubID != "" && seen.HubID != view.HubID:
 		h.Close(linkv1.GoodbyeReason_GOODBYE_REASON_WRONG_HUB,
