@@ -214,7 +214,7 @@ func (g *Gatherer) settle(cluster string, m *member, at time.Time) {
 		}
 		g.drop(m, binding)
 		if shows {
-			m.show(shown{takes: assumed.takes(), from: from, told: g.config.Now()})
+			m.show(shown{takes: assumed.takes(), since: from, from: from, told: g.config.Now()})
 		} else {
 			g.outdate(m) // some of it may be there all the same
 		}
@@ -224,21 +224,21 @@ func (g *Gatherer) settle(cluster string, m *member, at time.Time) {
 // shown is what was assumed, until it showed.
 type shown struct {
 	takes estimate.Amounts
-	// from is since when it shows, by the agent's clock, and told when the hub was told, by its own.
-	from, told time.Time
+	// since is when the first of it began to show and from when the last did, by the agent's clock, and told when the hub was told, by its own.
+	since, from, told time.Time
 }
 
 const (
 	// mostShown bounds what is kept of one cluster. The oldest is joined to the next then: too much is taken off numbers that are between
 	// the two, and never too little.
 	mostShown = 64
-	// together is within how long what has begun to show is joined as well.
+	// together is within how long what has begun to show is joined as well: of a burst no more than that.
 	together = time.Second
 )
 
 // show keeps what numbers of before lack.
 func (m *member) show(next shown) {
-	if last := len(m.shown) - 1; last >= 0 && next.from.Sub(m.shown[last].from) < together {
+	if last := len(m.shown) - 1; last >= 0 && next.from.Sub(m.shown[last].since) < together {
 		m.shown[last].join(next)
 		return
 	}

@@ -649,6 +649,28 @@ func TestSumsAreLessWhatTheAgentHasShownSince(t *testing.T) {
 	})
 }
 
+func TestOfABurstNoMoreIsTakenOffThanAnAnswerLacks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.agents["a"] = &fakeAgent{free: 50}
+		w.room("a")
+		// Each begins to show less than a second after the one before.
+		const placed = 20
+		for i := range placed {
+			name := fmt.Sprint("web-", i)
+			w.Assume(key(name), cpus("1"), nil, targets("a=1"))
+			w.Gather(t.Context(), cpus("1"), []string{"a"})()
+			time.Sleep(800 * time.Millisecond)
+			w.change(func() { w.deliveries["a "+name] = Delivery{Generation: 1, Healthy: 1, HealthyAt: time.Now()} })
+			w.Gather(t.Context(), cpus(fmt.Sprint(i+2)), []string{"a"})() // which shows it
+			// An answer is good for three seconds, in which four began to show; and one more may have together with the first of them.
+			if known := w.Gather(t.Context(), cpus("1"), []string{"a"})()[0]; known.Source != FromAgent || known.Replicas < 50-5 {
+				t.Fatalf("when %d were placed there is room for %d, want at least 45: an answer is said to lack what it has", i+1, known.Replicas)
+			}
+		}
+	})
+}
+
 func TestWhatIsAssumedIsForgottenWithoutAQuestion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -280,6 +280,7 @@ func TestOneClustersWordAloneTakesNoOtherIntoRestoreMode(t *testing.T) {
 	w.startHub()
 	expect("the one that shows it", "b", true, false)
 	expect("what the store lacks may be lost for others, too", "a", false, true)
+	expect("and so may a cluster be that it lacks", "", false, true)
 	w.expect("but it may be a lie", seen, false)
 	confirmed("b")
 	expect("the store is right as it is", "b", false, false)

@@ -42,7 +42,7 @@ func (s *Server) judgeRemoval(ctx context.Context, presented *x509.Certificate, 
 	if problem != nil {
 		return forNow(fmt.Errorf("finding out whether a cluster that the store does not have was removed from it: %w", problem))
 	}
-	doubt := view.History.DoubtsRemoval(session.MarkOf(hello), view.Revision)
+	doubt := view.DoubtsRemoval(session.MarkOf(hello))
 	if doubt == "" {
 		return err
 	}

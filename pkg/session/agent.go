@@ -135,16 +135,16 @@ func NewAgent(c AgentConfig, now time.Time) *Agent {
 	for _, key := range c.Unreported {
 		a.dirty.push(key)
 	}
-	reportedIn := c.Reported.Incarnation
-	if reportedIn == c.Mark.Incarnation {
-		reportedIn = "" // as nearly always
-	}
-	a.send(&linkv1.FromAgent{Message: &linkv1.FromAgent_Hello{Hello: &linkv1.Hello{
+	hello := &linkv1.Hello{
 		ProtocolVersion: ProtocolVersion, OldestProtocolVersion: OldestProtocolVersion,
 		Capabilities: c.Capabilities, AgentVersion: c.Version, KubeSystemUid: c.KubeSystemUID,
 		HubId: c.Mark.HubID, Incarnation: c.Mark.Incarnation, HighWaterRevision: c.Mark.Revision, SessionEpoch: c.Mark.Epoch,
-		ReportedRevision: c.Reported.Revision, ReportedIncarnation: reportedIn,
-	}}})
+		ReportedRevision: c.Reported.Revision,
+	}
+	if c.Reported.Incarnation != c.Mark.Incarnation {
+		hello.ReportedIncarnation = c.Reported.Incarnation
+	}
+	a.send(&linkv1.FromAgent{Message: &linkv1.FromAgent_Hello{Hello: hello}})
 	return a
 }
 

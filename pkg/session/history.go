@@ -54,18 +54,6 @@ func (h History) Begin(id string, after int64) History {
 	return History{Eras: eras[max(0, len(eras)-MaxEras):]}
 }
 
-// DoubtsRemoval says why a cluster that the store at a revision does not have need not have been removed from it; empty
-// when it was. An agent is let in only while the store has its cluster. So a history that includes what the agent has seen
-// has had the cluster, and lost it because somebody removed it. One that lacks some of it may be that of another store, or
-// of one that is older than the cluster; and so it may be for an agent that has seen nothing: one that was told of its
-// removal gives its identity up, and one that waits in vain has lost nothing.
-func (h History) DoubtsRemoval(seen Mark, revision int64) string {
-	if seen.Incarnation == "" {
-		return "the agent has never been let in, so it can't tell whether this store has had its cluster"
-	}
-	return h.Lacks(seen, revision)
-}
-
 // Lacks says what the history of a store at a revision lacks of what an agent has seen; empty when it lacks nothing.
 // Revisions of one store only grow, and what an agent is told was durable before: so what it has seen in an era is not
 // above the revision at which the next one began, unless the store was cut back in between.

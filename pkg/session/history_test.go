@@ -38,25 +38,30 @@ func TestWhatAnAgentHasSeenIsJudgedByTheStoresHistory(t *testing.T) {
 }
 
 func TestAClusterThatAStoreLacksWasRemovedOnlyIfTheStoreHasHadIt(t *testing.T) {
-	history := History{Eras: []Era{{"e1", 0}, {"e2", 50}, {"e3", 90}}, Told: true}
+	at := func(revision int64) StoreView {
+		return StoreView{History: History{Eras: []Era{{"e1", 0}, {"e2", 50}, {"e3", 90}}, Told: true}, Revision: revision}
+	}
+	other := StoreView{History: History{}.Begin("other", 0), Revision: 5}
+	grown, doubted := other, at(100)
+	grown.Revision, doubted.Doubted = 1000, true
 	for _, c := range []struct {
-		reason   string
-		history  History
-		revision int64
-		seen     Mark
-		doubt    string // a part of it; empty when the cluster was removed
+		reason string
+		view   StoreView
+		seen   Mark
+		doubt  string // a part of it; empty when the cluster was removed
 	}{
-		{"its agent was let in in this era", history, 100, Mark{Incarnation: "e3", Revision: 95}, ""},
-		{"its agent was away while the hub was started twice", history, 100, Mark{Incarnation: "e1", Revision: 40}, ""},
-		{"the store is empty", History{}.Begin("other", 0), 5, Mark{Incarnation: "e3", Revision: 95}, "never had it"},
-		{"an empty store has grown", History{}.Begin("other", 0), 1000, Mark{Incarnation: "e3", Revision: 95}, "never had it"},
-		{"the backup is older than the era in which the cluster joined", history, 1000, Mark{Incarnation: "e4", Revision: 95}, "never had it"},
-		{"it is of the same era, and older than the cluster", history, 1000, Mark{Incarnation: "e2", Revision: 91}, "nothing is left above revision 90"},
-		{"it was put in place under the hub", history, 100, Mark{Incarnation: "e3", Revision: 101}, "is at 100"},
-		{"its agent has joined and was never let in", history, 100, Mark{}, "never been let in"},
-		{"its agent remembers the hub alone", history, 100, Mark{HubID: "hub", Epoch: 7}, "never been let in"},
+		{"its agent was let in in this era", at(100), Mark{Incarnation: "e3", Revision: 95}, ""},
+		{"its agent was away while the hub was started twice", at(100), Mark{Incarnation: "e1", Revision: 40}, ""},
+		{"the store is empty", other, Mark{Incarnation: "e3", Revision: 95}, "never had it"},
+		{"an empty store has grown", grown, Mark{Incarnation: "e3", Revision: 95}, "never had it"},
+		{"the backup is older than the era in which the cluster joined", at(1000), Mark{Incarnation: "e4", Revision: 95}, "never had it"},
+		{"it is of the same era, and older than the cluster", at(1000), Mark{Incarnation: "e2", Revision: 91}, "nothing is left above revision 90"},
+		{"it was put in place under the hub", at(100), Mark{Incarnation: "e3", Revision: 101}, "is at 100"},
+		{"its revision was raised, as another cluster shows", doubted, Mark{Incarnation: "e3", Revision: 95}, "another cluster has a later state"},
+		{"its agent has joined and was never let in", at(100), Mark{}, "never been let in"},
+		{"its agent remembers the hub alone", at(100), Mark{HubID: "hub", Epoch: 7}, "never been let in"},
 	} {
-		if got := c.history.DoubtsRemoval(c.seen, c.revision); (got == "") != (c.doubt == "") || !strings.Contains(got, c.doubt) {
+		if got := c.view.DoubtsRemoval(c.seen); (got == "") != (c.doubt == "") || !strings.Contains(got, c.doubt) {
 			t.Errorf("%s: the doubt is %q, want %q", c.reason, got, c.doubt)
 		}
 	}

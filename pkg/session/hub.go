@@ -85,6 +85,21 @@ type StoreView struct {
 // mayLack says whether what the member has may be what the store has lost.
 func (v StoreView) mayLack() bool { return v.Restoring || v.Doubted }
 
+// DoubtsRemoval says why a cluster that the store does not have need not have been removed from it; empty when it was. An
+// agent is let in only while the store has its cluster. So a history that includes what the agent has seen has had the
+// cluster, and lost it because somebody removed it. One that lacks some of it may be that of another store, or of one that is
+// older than the cluster, and so may one that another cluster doubts; and it may be for an agent that has seen nothing: one
+// that was told of its removal gives its identity up, and one that waits in vain has lost nothing.
+func (v StoreView) DoubtsRemoval(seen Mark) string {
+	switch {
+	case seen.Incarnation == "":
+		return "the agent has never been let in, so it can't tell whether this store has had its cluster"
+	case v.Doubted:
+		return "the store may have been restored from a backup, for another cluster has a later state of something"
+	}
+	return v.History.Lacks(seen, v.Revision)
+}
+
 // HubConfig is what the hub's side of a session needs.
 type HubConfig struct {
 	Settings     Settings
