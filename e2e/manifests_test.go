@@ -168,7 +168,7 @@ func refusedFor(t *testing.T, err error, manifest string) {
 }
 
 // ownGroups are the groups whose kinds are the hub's own.
-var ownGroups = []string{"policy.karmada.io/v1alpha1", "work.karmada.io/v1alpha1", "cluster.karmada.io/v1alpha1", "windlass.dev/v1alpha1"}
+var ownGroups = []string{"policy.karmada.io/v1alpha1", "work.karmada.io/v1alpha1", "cluster.karmada.io/v1alpha1", "apps.karmada.io/v1alpha1", "windlass.dev/v1alpha1"}
 
 func TestEveryFieldOfTheHubsKindsIsDocumented(t *testing.T) {
 	f := fleet.Shared(t)
