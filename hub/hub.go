@@ -327,6 +327,21 @@ func (h *hub) beginEra(ctx context.Context, held int64, fail func(error)) (err e
 	return err
 }
 
+// leaveRemoved makes up for a process that ended between the removal of a cluster and the end of its restore mode: nobody
+// else would end that, and a store that this cluster alone has shown to be cut back would be doubted for ever. There is no
+// link yet, so nobody joins.
+func (h *hub) leaveRemoved(ctx context.Context) error {
+	clusters, _, err := h.api.Stores.MemberClusters.List(ctx, apiserver.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("finding out which clusters there are: %w", err)
+	}
+	ids := make([]string, 0, len(clusters))
+	for _, cluster := range clusters {
+		ids = append(ids, cluster.Spec.ID)
+	}
+	return h.history.RetainRestoring(ctx, ids)
+}
+
 // serveControllers runs everything that stands on the API, until the context ends.
 func (h *hub) serveControllers(ctx context.Context) error {
 	if err := h.api.WaitReady(ctx); err != nil {
@@ -336,6 +351,9 @@ func (h *hub) serveControllers(ctx context.Context) error {
 		return err
 	}
 	if err := h.history.TakeOverFormer(ctx, h.kube); err != nil {
+		return ignoreCancelled(ctx, err)
+	}
+	if err := h.leaveRemoved(ctx); err != nil {
 		return ignoreCancelled(ctx, err)
 	}
 	link, err := h.makeLink(ctx)

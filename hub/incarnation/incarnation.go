@@ -136,6 +136,19 @@ func (k *Keeper) LeaveRestore(ctx context.Context, cluster, id string) error {
 	return err
 }
 
+// RetainRestoring takes every member out of restore mode whose cluster's id is none of these. They are those of all clusters
+// that the store has, and no agent may be let in since they were read: one that has joined meanwhile would lose its mode.
+func (k *Keeper) RetainRestoring(ctx context.Context, ids []string) error {
+	_, _, err := k.change(ctx, func(r *record, _ int64) {
+		for cluster, id := range r.RestoringIDs {
+			if !slices.Contains(ids, id) {
+				r.leave(cluster, id)
+			}
+		}
+	})
+	return err
+}
+
 // change writes the record, if there is anything to be changed, before anybody is told of it. Change
 // gets a revision that the store has had before the write, and may be called more than once.
 func (k *Keeper) change(ctx context.Context, change func(*record, int64)) (record, int64, error) {

@@ -297,6 +297,45 @@ func TestOneClustersWordAloneTakesNoOtherIntoRestoreMode(t *testing.T) {
 	expect("with one", "a", false, true)
 }
 
+func TestNoClusterThatWasRemovedIsInRestoreMode(t *testing.T) {
+	for _, c := range []struct {
+		reason    string
+		ids       []string // of the clusters that the store has when the hub starts
+		restoring bool     // the one that alone has shown that the store was cut back
+		doubted   bool     // which others hear
+	}{
+		{"it is on the hub", []string{"id-a", "id-b"}, true, true},
+		{"it was removed, and the hub ended before that was told here", []string{"id-a"}, false, false},
+		{"another one has joined under its name", []string{"id-a", "id-other"}, false, false},
+		{"it was the last one", nil, false, false},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			w := newWorld(t)
+			w.startHub()
+			if err := w.EnterRestore(t.Context(), "b", "id-b", true); err != nil {
+				t.Fatal(err)
+			}
+			// As hubs wrote it before: nobody knows which one of the name it was.
+			if _, _, err := w.change(t.Context(), func(r *record, _ int64) { r.Restoring = append(r.Restoring, "c") }); err != nil {
+				t.Fatal(err)
+			}
+			w.startHub()
+			if err := w.RetainRestoring(t.Context(), c.ids); err != nil {
+				t.Fatal(err)
+			}
+			for cluster, want := range map[string]session.StoreView{
+				"a": {Doubted: c.doubted}, "b": {Restoring: c.restoring}, "c": {Restoring: true, Doubted: c.doubted},
+			} {
+				view, err := w.View(t.Context(), cluster, "id-"+cluster, 0)
+				if err != nil || view.Restoring != want.Restoring || view.Doubted != want.Doubted {
+					t.Errorf("%s: in restore mode %t, want %t; the store is doubted %t, want %t; %v",
+						cluster, view.Restoring, want.Restoring, view.Doubted, want.Doubted, err)
+				}
+			}
+		})
+	}
+}
+
 func TestWhoeverJoinsUnderTheNameOfAClusterInRestoreModeIsNotInIt(t *testing.T) {
 	w := newWorld(t)
 	w.startHub()

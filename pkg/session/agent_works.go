@@ -112,9 +112,11 @@ func (a *Agent) receiveRemoval(r *linkv1.Removal, now time.Time) {
 }
 
 // obey carries a removal out, or holds it, as soon as it is known what it takes along. What the work preserves stays whatever
-// the removal says. That is decided here, so that what the brake does not count deletes nothing.
+// the removal says, and so does what is being let go of when it is said again. That is decided here, so that what the brake
+// does not count deletes nothing.
 func (a *Agent) obey(r *linkv1.Removal, now time.Time) {
-	r.Keep = r.GetKeep() || a.preserves[r.GetKey()] == r.GetUid()
+	id := RemovalID{Key: r.GetKey(), UID: r.GetUid()}
+	r.Keep = r.GetKeep() || a.preserves[id.Key] == id.UID || a.underWay(id).GetKeep()
 	if a.weighs(r, now) {
 		a.weighing[r.GetKey()] = r
 		a.do(WeighRemoval{Sequence: r.GetSequence(), Removal: r, Most: a.brake.Limit(len(a.holds))})
@@ -270,10 +272,22 @@ func (a *Agent) brakes(r *linkv1.Removal, burden Burden, now time.Time) bool {
 	return !a.brake.Pass(id, 1+max(0, burden.Others), len(a.holds), now)
 }
 
-// counts says whether the brake counts a removal. One that only lets go deletes nothing.
+// counts says whether the brake counts a removal. One that only lets go deletes nothing; one that is under way was let
+// through already, and nobody must be told that it waits.
 func (a *Agent) counts(r *linkv1.Removal) bool {
+	id := RemovalID{Key: r.GetKey(), UID: r.GetUid()}
 	return !a.restoring && !r.GetConfirmed() && !r.GetKeep() && r.GetCause() != linkv1.RemovalCause_REMOVAL_CAUSE_TEMPLATE_DELETED &&
-		a.isHeld(RemovalID{Key: r.GetKey(), UID: r.GetUid()})
+		a.isHeld(id) && a.underWay(id) == nil
+}
+
+// underWay is the removal that was let through and is not durable yet, nil when there is none.
+func (a *Agent) underWay(id RemovalID) *linkv1.Removal {
+	for op := a.ops[id.Key]; op != nil; op = op.next {
+		if op.removal.GetUid() == id.UID {
+			return op.removal
+		}
+	}
+	return nil
 }
 
 // nowHolds notes what has become durable, and whether its objects stay when it is removed.
