@@ -300,8 +300,17 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 		Template: templateOf(b.spec.Resource), Policy: policyOf(b),
 		Removing: b.GetDeletionTimestamp() != nil, Placements: []Placement{},
 	}
+	verdicts := verdictsOf(b.status, works)
+	outdated := 0
 	for _, target := range b.spec.Clusters {
 		placement := describePlacement(target, b, works[target.Name].object)
+		if placement.Applied {
+			why := verdicts.against(target.Name, works[target.Name].object)
+			if why == aggregate.TemplateChanged {
+				outdated++
+			}
+			placement.notPresent(why, b.status)
+		}
 		if work := works[target.Name].object; work != nil && work.DeletionTimestamp != nil && !described.Removing {
 			placement.Applied, placement.Message = false, whyRemovedFirst(work, target.Name, holds[target.Name])
 		}
@@ -333,7 +342,7 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 		described.addNotGone(b, cluster, works[cluster].object, holds[cluster], there && !isConnected)
 	}
 	if described.Released {
-		return describeReleased(b, described, scheduled)
+		return describeReleased(b, described, scheduled, outdated)
 	}
 	described.still = stillIn(works, connected)
 	problem := bindingProblem(b, described, scheduled)
@@ -379,7 +388,8 @@ func (described *Binding) addNotGone(b binding, cluster string, w *workv1alpha1.
 
 // describeReleased says of a template that no policy claims any more what is left of a move. What goes wrong with it is nobody's wish that
 // was not fulfilled, but a copy that is not gone yet, and what that waits for, is a problem as it is of every template.
-func describeReleased(b binding, described Binding, scheduled *metav1.Condition) (Binding, *Problem) {
+// Outdated is how many of its clusters have what the template was before it was changed.
+func describeReleased(b binding, described Binding, scheduled *metav1.Condition, outdated int) (Binding, *Problem) {
 	var problem *Problem
 	switch {
 	case len(described.Leaving) > 0:
@@ -396,7 +406,11 @@ func describeReleased(b binding, described Binding, scheduled *metav1.Condition)
 	if problem == nil || problem.Reason == workv1alpha1.ScheduledNowhereElse {
 		released += ", and what its clusters have stays as it is"
 	}
-	notes := []string{released, drain(b.spec, described.Leaving)}
+	notes := []string{released}
+	if described.changed = outdated > 0; described.changed {
+		notes = append(notes, fmt.Sprintf("the template has changed since, and that does not arrive in %s", count(outdated, "cluster")))
+	}
+	notes = append(notes, drain(b.spec, described.Leaving))
 	if problem != nil {
 		notes = append(notes, problem.Message)
 	}
@@ -502,6 +516,17 @@ func describePlacement(target workv1alpha1.TargetCluster, b binding, w *workv1al
 	return placement
 }
 
+// notPresent has a cluster that has applied its work count as one that has not what it is to have, if something speaks against it.
+func (p *Placement) notPresent(why string, status *workv1alpha1.BindingStatus) {
+	if why == "" {
+		return
+	}
+	p.Applied, p.Message = false, why
+	if notRendered(status) != nil && (why == aggregate.TemplateChanged || why == aggregate.ReplicasChanged) {
+		p.Message = whyNoWork(status)
+	}
+}
+
 // describeLeaving is what a template has in a cluster that it is leaving: it may be all that serves.
 func describeLeaving(cluster string, b binding, w *workv1alpha1.PropagationWork, stale bool) Placement {
 	placement := describePlacement(workv1alpha1.TargetCluster{Name: cluster, Replicas: ptr.Deref(w.Spec.Replicas, 0)}, b, w)
@@ -543,7 +568,7 @@ func overriddenReplicas(w *workv1alpha1.PropagationWork) *int32 {
 	return replicas
 }
 
-// whyNoWork says why a chosen cluster has no work: there may be one reason why none can be written at all.
+// whyNoWork says why a chosen cluster has no work, or none that is written anew: there may be one reason why none can be written at all.
 func whyNoWork(status *workv1alpha1.BindingStatus) string {
 	if rendered := notRendered(status); rendered != nil {
 		return because(rendered.Reason, rendered.Message)

@@ -289,7 +289,7 @@ func bindingRows(bindings []Binding, wide bool) [][]string {
 			row = append(row, dash(b.Policy))
 		}
 		message := dash(oneLine(b.Message))
-		if !wide && (b.told || b.Released) {
+		if !wide && (b.told || b.Released && !b.changed) {
 			message = shortened(message)
 		}
 		rows = append(rows, append(row, message))
