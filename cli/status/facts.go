@@ -59,6 +59,8 @@ type Report struct {
 	Unclaimed []Template `json:"unclaimed"`
 	// Waiting are those of them that a policy selects and will claim as soon as the override policies are there that it names.
 	Waiting []Waiting `json:"waiting,omitempty"`
+
+	causes map[Problem]string // what is said once of many clusters that have such a problem
 }
 
 // Waiting is a template that a policy will claim when the override policies are there that it waits for.
@@ -100,6 +102,7 @@ type Cluster struct {
 
 	left    string // what keeps a removal there from its end
 	guarded bool   // it has a taint that somebody gave it
+	told    bool   // it is among the problems
 }
 
 // WorkCount counts the works of a cluster.
