@@ -377,6 +377,9 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 		isConnected, there := connected[cluster]
 		described.addNotGone(b, cluster, works[cluster].object, holds[cluster], there && !isConnected)
 	}
+	if described.left == "" && !described.Removing {
+		described.left = underWay(described.NotGone)
+	}
 	if described.Released {
 		return describeReleased(b, described, scheduled, outdated)
 	}
@@ -420,6 +423,20 @@ func (described *Binding) addNotGone(b binding, cluster string, w *workv1alpha1.
 		placement.Message = "its removal is held back until a person confirms it: see cluster " + cluster
 	}
 	described.NotGone = append(described.NotGone, placement)
+}
+
+// underWay says from where a removal is under way in which nothing is in the way: it serves there to its last moment.
+func underWay(notGone []Placement) string {
+	var names []string
+	for _, p := range notGone {
+		if p.Message == "" {
+			names = append(names, p.Cluster)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "; not gone yet (" + few(names) + ")"
 }
 
 // describeReleased says of a template that no policy claims any more what is left of a move. What goes wrong with it is nobody's wish that
