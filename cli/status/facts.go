@@ -3,6 +3,7 @@
 package status
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
+	"windlass.dev/windlass/pkg/aggregate"
 )
 
 // Facts are the objects that a report is made of. Works are read in full, because a binding's own
@@ -57,6 +59,8 @@ type Report struct {
 	Unclaimed []Template `json:"unclaimed"`
 	// Waiting are those of them that a policy selects and will claim as soon as the override policies are there that it names.
 	Waiting []Waiting `json:"waiting,omitempty"`
+
+	causes map[Problem]string // what is said once of many clusters that have such a problem
 }
 
 // Waiting is a template that a policy will claim when the override policies are there that it waits for.
@@ -98,6 +102,7 @@ type Cluster struct {
 
 	left    string // what keeps a removal there from its end
 	guarded bool   // it has a taint that somebody gave it
+	told    bool   // it is among the problems
 }
 
 // WorkCount counts the works of a cluster.
@@ -129,9 +134,10 @@ type Binding struct {
 	// NotGone are what it has in clusters where its removal has begun and is not over. Nothing is wanted there any more.
 	NotGone []Placement `json:"notGone,omitempty"`
 
-	left  string // what keeps its removal from its end
-	still string // from where it is not gone
-	told  bool   // its message is among the problems
+	left    string // what keeps its removal from its end
+	still   string // from where it is not gone
+	told    bool   // its message is among the problems
+	changed bool   // it is released, and its template has changed since
 }
 
 // Template names the object on the hub.
@@ -213,11 +219,42 @@ func (f Facts) worksByBinding() map[bindingKey]map[string]work {
 	return grouped
 }
 
-// applied is true when the member has the work's present content. A condition about an older
-// generation says nothing about it.
+// applied is true when the member has the work's present content, whether that is the template's or not. A condition about an
+// older generation says nothing about it.
 func applied(w *workv1alpha1.PropagationWork) bool {
 	condition := meta.FindStatusCondition(w.Status.Conditions, workv1alpha1.WorkApplied)
 	return condition != nil && condition.Status == metav1.ConditionTrue && current(condition, w.Generation)
+}
+
+// verdicts are what a binding's own status says of its clusters: the hub alone knows whether their works have the template's
+// present content.
+type verdicts struct {
+	items map[string]workv1alpha1.AggregatedStatusItem
+	// old are contents that the template had before, by their hashes: of very many clusters the status lists only some.
+	old map[string]bool
+}
+
+func verdictsOf(status *workv1alpha1.BindingStatus, works map[string]work) verdicts {
+	v := verdicts{items: make(map[string]workv1alpha1.AggregatedStatusItem, len(status.AggregatedStatus)), old: map[string]bool{}}
+	for _, item := range status.AggregatedStatus {
+		v.items[item.ClusterName] = item
+		if w := works[item.ClusterName].object; w != nil && item.AppliedMessage == aggregate.TemplateChanged {
+			v.old[w.Spec.TemplateHash] = true
+		}
+	}
+	return v
+}
+
+// against is what speaks against it that a cluster which has applied its work has what it is to have; empty for nothing.
+func (v verdicts) against(cluster string, w *workv1alpha1.PropagationWork) string {
+	item, listed := v.items[cluster]
+	switch {
+	case listed && !item.Applied:
+		return cmp.Or(item.AppliedMessage, "the binding does not say so yet")
+	case !listed && v.old[w.Spec.TemplateHash]:
+		return aggregate.TemplateChanged
+	}
+	return ""
 }
 
 func current(condition *metav1.Condition, generation int64) bool {

@@ -33,14 +33,17 @@ const certificateWarning = 14 * 24 * time.Hour
 
 // Make makes the report. It does not change the facts.
 func Make(facts Facts) Report {
-	report := Report{APIVersion: APIVersion, Kind: "Status", Problems: []Problem{}, Clusters: []Cluster{}, Bindings: []Binding{}, Unclaimed: []Template{}}
+	report := Report{APIVersion: APIVersion, Kind: "Status", Problems: []Problem{}, Clusters: []Cluster{}, Bindings: []Binding{}, Unclaimed: []Template{}, causes: map[Problem]string{}}
 	connected, holds := map[string]bool{}, map[string]string{}
 	inClusters := worksOfClusters(facts.Works)
 	for i := range facts.Clusters {
 		cluster, problems := describeCluster(&facts.Clusters[i], inClusters[workv1alpha1.ExecutionNamespace(facts.Clusters[i].Name)], facts.Now)
 		connected[cluster.Name], holds[cluster.Name] = cluster.Connected, aggregate.Holding(&facts.Clusters[i])
 		report.Clusters = append(report.Clusters, cluster)
-		report.Problems = append(report.Problems, problems...)
+		for _, p := range problems {
+			report.Problems = append(report.Problems, p.Problem)
+			report.causes[p.Problem] = p.cause
+		}
 	}
 	for _, told := range []func(Facts) (problems, remarks []Problem){onPolicies, onOverrides} {
 		problems, remarks := told(facts)
@@ -72,7 +75,7 @@ func Make(facts Facts) Report {
 	return report
 }
 
-func describeCluster(c *clusterv1alpha1.MemberCluster, works worksOfCluster, now time.Time) (Cluster, []Problem) {
+func describeCluster(c *clusterv1alpha1.MemberCluster, works worksOfCluster, now time.Time) (Cluster, []clusterProblem) {
 	described := Cluster{
 		Name: c.Name, Ready: string(metav1.ConditionUnknown),
 		Joined:            meta.IsStatusConditionTrue(c.Status.Conditions, clusterv1alpha1.ClusterJoined),
@@ -103,7 +106,9 @@ func describeCluster(c *clusterv1alpha1.MemberCluster, works worksOfCluster, now
 	described.Lost = ready != nil && ready.Reason == clusterv1alpha1.ReadyConnectionLost
 	described.Connected = described.Joined && ready != nil && ready.Status != metav1.ConditionUnknown && !described.Lost &&
 		!tainted(c, clusterv1alpha1.TaintUnreachable)
-	return described, clusterProblems(c, described, ready, now)
+	problems := clusterProblems(c, described, ready, now)
+	described.told = len(problems) > 0
+	return described, problems
 }
 
 func tainted(c *clusterv1alpha1.MemberCluster, key string) bool {
@@ -143,55 +148,86 @@ func worksOfClusters(works []workv1alpha1.PropagationWork) map[string]worksOfClu
 	return clusters
 }
 
+// clusterProblem is one of a cluster, and its cause: what is said once when many have it. Without one it is told of each by itself.
+type clusterProblem struct {
+	Problem
+	cause string
+}
+
 // clusterProblems are those of the cluster itself, and the deletions that wait there for a person:
 // nothing else says so loudly that what was taken away is still there.
-func clusterProblems(c *clusterv1alpha1.MemberCluster, described Cluster, ready *metav1.Condition, now time.Time) []Problem {
+func clusterProblems(c *clusterv1alpha1.MemberCluster, described Cluster, ready *metav1.Condition, now time.Time) []clusterProblem {
 	problems := lifeProblems(c, described, ready, now)
 	if held := meta.FindStatusCondition(c.Status.Conditions, clusterv1alpha1.ClusterDeletionsHeld); held != nil && held.Status == metav1.ConditionTrue {
-		problems = append(problems, Problem{"cluster " + c.Name, clusterv1alpha1.ClusterDeletionsHeld, cmp.Or(held.Message, "deletions wait for a person to confirm them")})
+		problem := Problem{"cluster " + c.Name, clusterv1alpha1.ClusterDeletionsHeld, cmp.Or(held.Message, "deletions wait for a person to confirm them")}
+		problems = append(problems, clusterProblem{problem, ""}) // each has a command of its own, after a look at what it deletes
 	}
 	return problems
 }
 
-func lifeProblems(c *clusterv1alpha1.MemberCluster, described Cluster, ready *metav1.Condition, now time.Time) []Problem {
+func lifeProblems(c *clusterv1alpha1.MemberCluster, described Cluster, ready *metav1.Condition, now time.Time) []clusterProblem {
 	object := "cluster " + c.Name
+	one := func(reason, message, cause string) []clusterProblem {
+		return []clusterProblem{{Problem{object, reason, message}, cause}}
+	}
 	switch {
 	case c.DeletionTimestamp != nil:
-		return []Problem{{object, "Removing", fmt.Sprintf("it is being removed since %s; works left: %d%s", ago(now, c.DeletionTimestamp.Time), described.Works.Total+described.Works.Removing, described.left)}}
+		return one("Removing", fmt.Sprintf("it is being removed since %s; works left: %d%s", ago(now, c.DeletionTimestamp.Time), described.Works.Total+described.Works.Removing, described.left),
+			"it is being removed")
 	case !described.Joined:
 		joined := meta.FindStatusCondition(c.Status.Conditions, clusterv1alpha1.ClusterJoined)
 		message := fmt.Sprintf("no agent has enrolled yet; `windlass token create --cluster %s` makes a token for it", c.Name)
 		if joined != nil && joined.Message != "" {
 			message = joined.Message
 		}
-		return []Problem{{object, "NotJoined", message}}
+		return one("NotJoined", message, ofAny(message, c.Name))
 	case ready == nil:
-		return []Problem{{object, "NotReady", "its agent has not reported yet"}}
+		const message = "its agent has not reported yet"
+		return one("NotReady", message, message)
 	case ready.Status != metav1.ConditionTrue:
-		return append([]Problem{{object, ready.Reason, fmt.Sprintf("not ready for %s: %s", ago(now, ready.LastTransitionTime.Time), cmp.Or(ready.Message, ready.Reason))}},
+		message := cmp.Or(ready.Message, ready.Reason)
+		return append(one(ready.Reason, fmt.Sprintf("not ready for %s: %s", ago(now, ready.LastTransitionTime.Time), message), whyNotReady(ready, message)),
 			certificateProblems(object, described, now)...)
 	}
-	var problems []Problem
+	var problems []clusterProblem
 	if described.Lost {
-		problems = append(problems, Problem{object, ready.Reason, ready.Message})
+		what, _, _ := strings.Cut(ready.Message, " since ") // each is for itself since when
+		problems = one(ready.Reason, ready.Message, what)
 	}
 	if described.NodesReady < described.Nodes {
-		problems = append(problems, Problem{object, "NodesNotReady", fmt.Sprintf("%d of %d nodes are ready", described.NodesReady, described.Nodes)})
+		problems = append(problems, one("NodesNotReady", fmt.Sprintf("%d of %d nodes are ready", described.NodesReady, described.Nodes), "not all nodes are ready")...)
 	}
 	return append(problems, certificateProblems(object, described, now)...)
 }
 
-// certificateProblems are told of a cluster that is away as well: when its certificate has ended, the agent does not come back by itself.
-func certificateProblems(object string, described Cluster, now time.Time) []Problem {
-	ends := described.CertificateEnds
-	switch {
-	case ends == nil || ends.Sub(now) >= certificateWarning:
-		return nil
-	case ends.After(now):
-		return []Problem{{object, "CertificateEnds", fmt.Sprintf("its agent's certificate ends in %s and was not renewed", duration.HumanDuration(ends.Sub(now)))}}
+// ofAny has a command that is for one cluster stand for the same of others.
+func ofAny(message, cluster string) string {
+	return strings.ReplaceAll(message, "--cluster "+cluster, "--cluster NAME")
+}
+
+// whyNotReady is what clusters have in common that are not ready. What the hub says of them is the same of all; agents speak of
+// addresses, and each of its own.
+func whyNotReady(ready *metav1.Condition, message string) string {
+	if ready.Status == metav1.ConditionUnknown {
+		return "not ready: " + message
 	}
-	return []Problem{{object, "CertificateEnds", fmt.Sprintf("its agent's certificate has ended, %s ago: `windlass token create --cluster %s --rejoin` makes a token by which it comes back",
-		ago(now, *ends), described.Name)}}
+	return "not ready, with the reason " + ready.Reason
+}
+
+// certificateProblems are told of a cluster that is away as well: when its certificate has ended, the agent does not come back by itself.
+func certificateProblems(object string, described Cluster, now time.Time) []clusterProblem {
+	ends := described.CertificateEnds
+	if ends == nil || ends.Sub(now) >= certificateWarning {
+		return nil
+	}
+	message := fmt.Sprintf("its agent's certificate ends in %s and was not renewed", duration.HumanDuration(ends.Sub(now)))
+	cause := "their agents' certificates end within two weeks and were not renewed"
+	if !ends.After(now) {
+		const back = "`windlass token create --cluster %s --rejoin` makes a token by which it comes back"
+		message = fmt.Sprintf("its agent's certificate has ended, %s ago: "+back, ago(now, *ends), described.Name)
+		cause = fmt.Sprintf("their agents' certificates have ended: "+back, "NAME")
+	}
+	return []clusterProblem{{Problem{object, "CertificateEnds", message}, cause}}
 }
 
 func ago(now, then time.Time) string { return duration.HumanDuration(now.Sub(then)) }
@@ -300,8 +336,17 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 		Template: templateOf(b.spec.Resource), Policy: policyOf(b),
 		Removing: b.GetDeletionTimestamp() != nil, Placements: []Placement{},
 	}
+	verdicts := verdictsOf(b.status, works)
+	outdated := 0
 	for _, target := range b.spec.Clusters {
 		placement := describePlacement(target, b, works[target.Name].object)
+		if placement.Applied {
+			why := verdicts.against(target.Name, works[target.Name].object)
+			if why == aggregate.TemplateChanged {
+				outdated++
+			}
+			placement.notPresent(why, b.status)
+		}
 		if work := works[target.Name].object; work != nil && work.DeletionTimestamp != nil && !described.Removing {
 			placement.Applied, placement.Message = false, whyRemovedFirst(work, target.Name, holds[target.Name])
 		}
@@ -332,8 +377,11 @@ func describeBinding(b binding, works map[string]work, connected map[string]bool
 		isConnected, there := connected[cluster]
 		described.addNotGone(b, cluster, works[cluster].object, holds[cluster], there && !isConnected)
 	}
+	if described.left == "" && !described.Removing {
+		described.left = underWay(described.NotGone)
+	}
 	if described.Released {
-		return describeReleased(b, described, scheduled)
+		return describeReleased(b, described, scheduled, outdated)
 	}
 	described.still = stillIn(works, connected)
 	problem := bindingProblem(b, described, scheduled)
@@ -377,9 +425,24 @@ func (described *Binding) addNotGone(b binding, cluster string, w *workv1alpha1.
 	described.NotGone = append(described.NotGone, placement)
 }
 
+// underWay says from where a removal is under way in which nothing is in the way: it serves there to its last moment.
+func underWay(notGone []Placement) string {
+	var names []string
+	for _, p := range notGone {
+		if p.Message == "" {
+			names = append(names, p.Cluster)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "; not gone yet (" + few(names) + ")"
+}
+
 // describeReleased says of a template that no policy claims any more what is left of a move. What goes wrong with it is nobody's wish that
 // was not fulfilled, but a copy that is not gone yet, and what that waits for, is a problem as it is of every template.
-func describeReleased(b binding, described Binding, scheduled *metav1.Condition) (Binding, *Problem) {
+// Outdated is how many of its clusters have what the template was before it was changed.
+func describeReleased(b binding, described Binding, scheduled *metav1.Condition, outdated int) (Binding, *Problem) {
 	var problem *Problem
 	switch {
 	case len(described.Leaving) > 0:
@@ -396,7 +459,11 @@ func describeReleased(b binding, described Binding, scheduled *metav1.Condition)
 	if problem == nil || problem.Reason == workv1alpha1.ScheduledNowhereElse {
 		released += ", and what its clusters have stays as it is"
 	}
-	notes := []string{released, drain(b.spec, described.Leaving)}
+	notes := []string{released}
+	if described.changed = outdated > 0; described.changed {
+		notes = append(notes, fmt.Sprintf("the template has changed since, and that does not arrive in %s", count(outdated, "cluster")))
+	}
+	notes = append(notes, drain(b.spec, described.Leaving))
 	if problem != nil {
 		notes = append(notes, problem.Message)
 	}
@@ -502,6 +569,17 @@ func describePlacement(target workv1alpha1.TargetCluster, b binding, w *workv1al
 	return placement
 }
 
+// notPresent has a cluster that has applied its work count as one that has not what it is to have, if something speaks against it.
+func (p *Placement) notPresent(why string, status *workv1alpha1.BindingStatus) {
+	if why == "" {
+		return
+	}
+	p.Applied, p.Message = false, why
+	if notRendered(status) != nil && (why == aggregate.TemplateChanged || why == aggregate.ReplicasChanged) {
+		p.Message = whyNoWork(status)
+	}
+}
+
 // describeLeaving is what a template has in a cluster that it is leaving: it may be all that serves.
 func describeLeaving(cluster string, b binding, w *workv1alpha1.PropagationWork, stale bool) Placement {
 	placement := describePlacement(workv1alpha1.TargetCluster{Name: cluster, Replicas: ptr.Deref(w.Spec.Replicas, 0)}, b, w)
@@ -543,7 +621,7 @@ func overriddenReplicas(w *workv1alpha1.PropagationWork) *int32 {
 	return replicas
 }
 
-// whyNoWork says why a chosen cluster has no work: there may be one reason why none can be written at all.
+// whyNoWork says why a chosen cluster has no work, or none that is written anew: there may be one reason why none can be written at all.
 func whyNoWork(status *workv1alpha1.BindingStatus) string {
 	if rendered := notRendered(status); rendered != nil {
 		return because(rendered.Reason, rendered.Message)

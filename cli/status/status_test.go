@@ -433,6 +433,9 @@ func TestADrainThatIsNotOverIsAProblem(t *testing.T) {
 			})
 			facts.Works = append(facts.Works, old)
 		}, Problem{"Deployment default/web", "NotGone", "where it shall not be any more it is not gone yet: it has a finalizer (old)"}},
+		{"its removal from where it was has just begun", func(facts *Facts) {
+			facts.Works = append(facts.Works, workOf(facts.Bindings[1], "old", "", removed), workOf(facts.Bindings[1], "older", "", removed))
+		}, Problem{"Deployment default/web", "NotGone", "where it shall not be any more it is not gone yet (old, older)"}},
 		{"the cluster can't be asked to remove it", func(facts *Facts) {
 			facts.Bindings[1].Spec.Clusters = []workv1alpha1.TargetCluster{to("member1", 4)}
 			facts.Bindings[0].Spec.Clusters = facts.Bindings[1].Spec.Clusters
@@ -633,6 +636,8 @@ func TestThatAReleasedBindingIsNotGoneYetIsAProblem(t *testing.T) {
 			Problem{"ConfigMap default/settings", "NowhereElse", "released: no policy claims it any more, and what its clusters have stays as it is; has to leave member1 because of a taint NoExecute, and goes on there: without a policy it is placed nowhere else"}},
 		{"a cluster has not given back what it is to give back", shrinking, []workv1alpha1.PropagationWork{workOf(shrinking, "member1", ""), workOf(shrinking, "member2", "")},
 			Problem{"Deployment default/web", "Leaving", released + "member1 keeps what was there until it is healthy elsewhere"}},
+		{"its removal has just begun", config, []workv1alpha1.PropagationWork{workOf(config, "member1", ""), workOf(config, "member2", "", removed)},
+			Problem{"ConfigMap default/settings", "NotGone", released + "where it shall not be any more it is not gone yet (member2)"}},
 		{"its removal does not come to its end", config, []workv1alpha1.PropagationWork{workOf(config, "member1", ""), workOf(config, "member2", "", stuck)},
 			Problem{"ConfigMap default/settings", "NotGone", released + "where it shall not be any more it is not gone yet: it has a finalizer (member2)"}},
 	} {

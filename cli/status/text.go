@@ -30,11 +30,14 @@ func (r Report) Text(out io.Writer, now time.Time, wide bool) error {
 	if !r.Fine && len(r.Remarks) > 0 {
 		w.line("Worth a look:")
 	}
-	w.problems(r.Remarks, "remark", wide)
+	w.problems(r.Remarks, nil, "remark", wide)
 	enumerate(w, "Claimed by no policy, so in no cluster", r.Unclaimed, wide)
 	r.waiting(w, wide)
 	clusters, fineClusters := r.shownClusters(wide)
-	if len(clusters) > 0 {
+	if ill := len(clusters) - shownRows; ill > 0 && !wide {
+		w.table(clusterRows(clusters[:shownRows], now, wide))
+		w.line("%s that are worth a look not shown; -o wide shows them.", count(ill, "cluster"))
+	} else if len(clusters) > 0 {
 		w.table(clusterRows(clusters, now, wide))
 	}
 	if fineClusters > 0 {
@@ -94,8 +97,35 @@ func (r Report) headline(w *writer, wide bool) {
 		w.line("All fine: %s ready, %s applied%s.", count(len(r.Clusters), "cluster"), count(len(r.Bindings)-released, "binding"), told)
 		return
 	}
-	w.line("NOT FINE")
-	w.problems(r.Problems, "problem", wide)
+	w.line("NOT FINE%s", r.troubled())
+	w.problems(r.Problems, r.causes, "problem", wide)
+}
+
+// troubled counts what is not fine, by its sort, when there are so many clusters that the lines below do not show it at a glance.
+func (r Report) troubled() string {
+	if len(r.Clusters) <= singleClusters {
+		return ""
+	}
+	var counts []string
+	for i, problems := range bySort(r.Problems) {
+		objects := map[string]bool{}
+		for _, p := range problems {
+			objects[p.Object] = true
+		}
+		n := len(objects)
+		switch {
+		case n == 0:
+		case i == ofCluster:
+			counts = append(counts, fmt.Sprintf("%d of %s", n, count(len(r.Clusters), "cluster")))
+		case i == ofPolicy && n > 1:
+			counts = append(counts, fmt.Sprintf("%d policies", n))
+		case i == ofPolicy:
+			counts = append(counts, "1 policy")
+		default:
+			counts = append(counts, count(n, "binding"))
+		}
+	}
+	return ": " + strings.Join(counts, ", ")
 }
 
 const (
@@ -105,24 +135,98 @@ const (
 	shownObjects = 5
 )
 
-// problems says once what is the same for several objects. What names one of them.
-func (w *writer) problems(problems []Problem, what string, wide bool) {
-	var messages []string
-	objects := map[string][]string{}
-	for _, problem := range problems {
-		message := oneLine(problem.Message)
-		if objects[message] == nil {
-			messages = append(messages, message)
+// The sorts of what has problems, in the order in which they are told.
+const (
+	ofCluster = iota
+	ofPolicy
+	ofBinding
+	sorts
+)
+
+func bySort(problems []Problem) (sorted [sorts][]Problem) {
+	for _, p := range problems {
+		i := ofBinding
+		switch {
+		case strings.HasPrefix(p.Object, "cluster "):
+			i = ofCluster
+		case strings.HasPrefix(p.Object, "policy "), strings.HasPrefix(p.Object, "override policy "):
+			i = ofPolicy
 		}
-		objects[message] = append(objects[message], problem.Object)
+		sorted[i] = append(sorted[i], p)
 	}
-	for i, message := range messages {
-		if i == shownProblems && !wide {
-			w.line("  and %s more; -o wide shows them, and so does -o json", count(len(messages)-i, what))
-			return
+	return sorted
+}
+
+// problems tells of all sorts; where there is too much, each has its share of the lines, so that none hides the others. What names one of them.
+func (w *writer) problems(problems []Problem, causes map[Problem]string, what string, wide bool) {
+	var lines [sorts][]string
+	var told [sorts]int
+	for i, some := range bySort(problems) {
+		lines[i] = tell(some, causes, wide)
+		told[i] = len(lines[i])
+	}
+	if !wide {
+		told = shares(told, shownProblems)
+	}
+	left := 0
+	for i := range lines {
+		for _, line := range lines[i][:told[i]] {
+			w.line("  %s", line)
 		}
-		w.line("  %s: %s", firstNamed(objects[message], shownObjects, wide), message)
+		left += len(lines[i]) - told[i]
 	}
+	if left > 0 {
+		w.line("  and %s more; -o wide shows them, and so does -o json", count(left, what))
+	}
+}
+
+// shares divides so many lines among those who want some: who wants fewer than an equal share leaves the rest to the others.
+func shares(wanted [sorts]int, most int) (given [sorts]int) {
+	order := [sorts]int{ofCluster, ofPolicy, ofBinding}
+	slices.SortStableFunc(order[:], func(a, b int) int { return wanted[a] - wanted[b] })
+	for n, i := range order {
+		given[i] = min(wanted[i], most/(sorts-n))
+		most -= given[i]
+	}
+	return given
+}
+
+// tell says once what is the same for several objects, and of many clusters what they have in common.
+func tell(problems []Problem, causes map[Problem]string, wide bool) []string {
+	common := func(p Problem) Problem { return Problem{Reason: p.Reason, Message: oneLine(causes[p])} }
+	alike := map[Problem]int{}
+	for _, p := range problems {
+		alike[common(p)]++
+	}
+	var keys []Problem // of no object, and with a reason where many have it in common
+	objects := map[Problem][]string{}
+	for _, p := range problems {
+		key := Problem{Message: oneLine(p.Message)}
+		if causes[p] != "" && alike[common(p)] > singleClusters && !wide {
+			key = common(p)
+		}
+		if objects[key] == nil {
+			keys = append(keys, key)
+		}
+		objects[key] = append(objects[key], p.Object)
+	}
+	lines := make([]string, 0, len(keys))
+	for _, key := range keys {
+		who := firstNamed(objects[key], shownObjects, wide)
+		if key.Reason != "" {
+			who = manyClusters(objects[key])
+		}
+		lines = append(lines, who+": "+key.Message)
+	}
+	return lines
+}
+
+func manyClusters(objects []string) string {
+	names := make([]string, 0, namedClusters)
+	for _, object := range objects[:namedClusters] {
+		names = append(names, strings.TrimPrefix(object, "cluster "))
+	}
+	return fmt.Sprintf("%d clusters (%s and %d more)", len(objects), strings.Join(names, ", "), len(objects)-len(names))
 }
 
 // firstNamed names the first few, and says how many more there are.
@@ -180,7 +284,7 @@ func (r Report) shownClusters(wide bool) (clusters []Cluster, fine int) {
 		return r.Clusters, 0
 	}
 	for _, c := range r.Clusters {
-		if c.Ready == "True" && !c.Lost && c.Works.Applied == c.Works.Total && c.Works.Removing == 0 && !c.guarded {
+		if c.Ready == "True" && !c.told && c.Works.Applied == c.Works.Total && c.Works.Removing == 0 && !c.guarded {
 			fine++
 			continue
 		}
@@ -289,7 +393,7 @@ func bindingRows(bindings []Binding, wide bool) [][]string {
 			row = append(row, dash(b.Policy))
 		}
 		message := dash(oneLine(b.Message))
-		if !wide && (b.told || b.Released) {
+		if !wide && (b.told || b.Released && !b.changed) {
 			message = shortened(message)
 		}
 		rows = append(rows, append(row, message))

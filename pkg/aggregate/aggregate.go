@@ -58,6 +58,12 @@ const (
 	applied
 )
 
+// Why a cluster that has applied its work has not what it is to have: what a binding's status says of such a one.
+const (
+	TemplateChanged = "the work for the cluster is not written anew since the template has changed"
+	ReplicasChanged = "the work for the cluster is not written anew since its replicas have changed"
+)
+
 // clusterState is what one cluster's work says.
 type clusterState struct {
 	cluster  string
@@ -127,12 +133,12 @@ func stateOf(cluster string, work *workv1alpha1.PropagationWork, templateHash st
 	isPresent := condition != nil && condition.ObservedGeneration == work.Generation
 	switch {
 	case work.Spec.TemplateHash != templateHash:
-		state.message = "the work for the cluster is not written anew since the template has changed"
+		state.message = TemplateChanged
 	case work.Spec.SuspendDispatching != nil && *work.Spec.SuspendDispatching: // whatever it had applied before
 		state.standing = suspended
 		state.message = "dispatching to the cluster is suspended"
 	case !ptr.Equal(work.Spec.Replicas, replicas):
-		state.message = "the work for the cluster is not written anew since its replicas have changed"
+		state.message = ReplicasChanged
 	case isPresent && condition.Status == metav1.ConditionTrue:
 		state.standing = applied
 	case isPresent && condition.Status == metav1.ConditionFalse:
