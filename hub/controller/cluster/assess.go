@@ -103,7 +103,7 @@ func inGrace(status *clusterv1alpha1.ClusterStatus, f facts) time.Duration {
 		return lost - away
 	}
 	setCondition(status, f, clusterv1alpha1.ClusterReady, metav1.ConditionTrue, clusterv1alpha1.ReadyConnectionLost, fmt.Sprintf(
-		"%s %s; not ready from %s on if it does not come back",
+		"%s %s; not ready from %s on if it does not come back; see its log in the cluster",
 		what, f.Member.Since.UTC().Format(time.RFC3339), f.Member.Since.Add(f.Grace).UTC().Format(time.RFC3339)))
 	return f.Grace - away
 }

@@ -139,7 +139,7 @@ func TestWhatIsSaidOfACluster(t *testing.T) {
 		{
 			reason: "and longer: it is ready still, and that is said", cluster: with(ready(metav1.ConditionTrue, "AgentConnected"), users),
 			member: roster.Member{Since: now.Add(-lost), Epoch: 1, Facts: answers}, ready: metav1.ConditionTrue, why: "ConnectionLost", taints: []corev1.Taint{users}, recheck: grace - lost,
-			says: "lost since 2026-01-01T11:59:55Z; not ready from 2026-01-01T12:00:35Z on",
+			says: "lost since 2026-01-01T11:59:55Z; not ready from 2026-01-01T12:00:35Z on if it does not come back; see its log in the cluster",
 		},
 		{
 			reason: "its agent has not come back to a hub that began a moment ago", cluster: with(ready(metav1.ConditionTrue, "AgentConnected")),
@@ -148,7 +148,7 @@ func TestWhatIsSaidOfACluster(t *testing.T) {
 		{
 			reason: "nor to one that began a while ago", cluster: with(ready(metav1.ConditionTrue, "AgentConnected")),
 			member: roster.Member{Since: now.Add(-lost - settling)}, ready: metav1.ConditionTrue, why: "ConnectionLost", recheck: grace - lost - settling,
-			says: "the agent has not connected since the hub began at 2026-01-01T11:59:45Z; not ready from 2026-01-01T12:00:25Z on",
+			says: "the agent has not connected since the hub began at 2026-01-01T11:59:45Z; not ready from 2026-01-01T12:00:25Z on if it does not come back; see its log in the cluster",
 		},
 		{
 			reason: "its agent is back in time", cluster: with(ready(metav1.ConditionTrue, "ConnectionLost")),
