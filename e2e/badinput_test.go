@@ -298,7 +298,7 @@ data: {greeting: mine, note: keep}
 	f.Hub().Eventually(t, fleet.Binding(object), fleet.ConditionIs("FullyApplied", "False"),
 		fleet.ConditionSays("FullyApplied", "Conflict: 1 of 2 clusters could not apply it: member1"),
 		fleet.ConditionSays("FullyApplied", namespace+"/settings"),
-		fleet.ConditionSays("FullyApplied", "delete it there, or take it over by spec.conflictResolution: Overwrite in the policy, with no annotation"))
+		fleet.ConditionSays("FullyApplied", "delete it there, or take it over: annotate the template work.karmada.io/conflict-resolution=overwrite, or, for all, spec.conflictResolution: Overwrite in the policy"))
 	f.Hub().EventuallyWarned(t, object, "Conflict", "Overwrite")
 	if said, err := f.Hub().CLI(t.Context(), "placement", "configmap/settings", "-n", namespace); err != nil || !strings.Contains(said, "has not applied it: Conflict: ") {
 		t.Errorf("of where it is, it is said (%v):\n%s", err, said)

@@ -358,12 +358,12 @@ func (a *attempt) claim() error {
 			"if that was its former name, "+takeOver,
 			o.ID, strings.TrimPrefix(owner.Work.Namespace, workv1alpha1.ExecutionNamespacePrefix))
 	}
-	return failf(reasonConflict, "%s exists in the member and is not managed by this hub: delete it there, or "+takeOver, o.ID)
+	return failf(reasonConflict, "%s exists in the member and is not this hub's: delete it there, or "+takeOver, o.ID)
 }
 
-// takeOver names all that decides: the annotation wins over the policy, and a work does not say which of them it has its
-// word from. It comes last and is short, so that a binding's message, which cuts what is before it, has all of it.
-const takeOver = "take it over by spec.conflictResolution: Overwrite in the policy, with no annotation " + workv1alpha1.ConflictResolutionAnnotation + " on the template"
+// takeOver begins with what always decides: the annotation wins over the policy, and a work does not say which of them it has
+// its word from. It comes last and is short, so that a binding's message, which cuts what is before it, has all of it.
+const takeOver = "take it over: annotate the template " + workv1alpha1.ConflictResolutionAnnotation + "=overwrite, or, for all, spec.conflictResolution: Overwrite in the policy"
 
 func short(hubID string) string {
 	const enough = 12

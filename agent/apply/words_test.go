@@ -66,8 +66,8 @@ func TestTheLogAlwaysSaysWhatWasPutRight(t *testing.T) {
 	}
 }
 
-func TestAConflictNamesThePolicyAndTheAnnotationThatWinsOverIt(t *testing.T) {
-	const over = "take it over by spec.conflictResolution: Overwrite in the policy, with no annotation work.karmada.io/conflict-resolution on the template"
+func TestAConflictSaysFirstToAnnotateTheTemplateWhichWinsOverThePolicy(t *testing.T) {
+	const over = "take it over: annotate the template work.karmada.io/conflict-resolution=overwrite, or, for all, spec.conflictResolution: Overwrite in the policy"
 	e, err := New(Config{Client: struct{ dynamic.Interface }{}, State: &emptyState{}, Contents: struct{ Contents }{}, HubID: "h", WorkNamespace: "karmada-es-new",
 		Now: time.Now, Logger: slog.New(slog.DiscardHandler), Kinds: kindsThat{}})
 	if err != nil {
@@ -79,7 +79,7 @@ func TestAConflictNamesThePolicyAndTheAnnotationThatWinsOverIt(t *testing.T) {
 		want   string
 	}{
 		{"somebody made it by hand", func(*unstructured.Unstructured) {},
-			"ConfigMap shop/settings exists in the member and is not managed by this hub: delete it there, or " + over},
+			"ConfigMap shop/settings exists in the member and is not this hub's: delete it there, or " + over},
 		{"the cluster had another name", func(live *unstructured.Unstructured) {
 			manifest.Mark(live, "h", manifest.WorkRef{Namespace: "karmada-es-old", Name: "settings"})
 		}, "ConfigMap shop/settings belongs to what this hub has placed in cluster old: if this is the same cluster, attached under two names, delete one of the two MemberClusters; if that was its former name, " + over},

@@ -16,6 +16,15 @@ func down() error {
 		fmt.Println("No quickstart is running, and there is no state of one.")
 		return nil
 	}
+	if err := remove(); err != nil {
+		return err
+	}
+	fmt.Println("The quickstart has ended; its state, " + stateDir + "/, is removed.")
+	return nil
+}
+
+// remove ends what runs, and takes its state away.
+func remove() error {
 	if err := allOurs(); err != nil {
 		return err
 	}
@@ -25,7 +34,6 @@ func down() error {
 	if err := os.RemoveAll(stateDir); err != nil {
 		return fmt.Errorf("removing the quickstart's state: %w", err)
 	}
-	fmt.Println("The earlier quickstart has ended; its state, " + stateDir + "/, is removed.")
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,18 +43,12 @@ func TestTheCommandThatEndsAQuickstartNamesItsDirectory(t *testing.T) {
 		usualDir:      "End everything: make quickstart-down\n",
 		"/srv/second": "End everything: WINDLASS_QUICKSTART_DIR='/srv/second' make quickstart-down\n",
 	} {
-		beforeDir, beforeOut := stateDir, os.Stdout
-		reader, writer, err := os.Pipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		stateDir, os.Stdout = dir, writer
-		printWhatNext()
-		stateDir, os.Stdout = beforeDir, beforeOut
-		writer.Close()
-		said, err := io.ReadAll(reader)
-		if err != nil || !strings.HasSuffix(string(said), want) {
-			t.Errorf("of %s it says, %v:\n%s", dir, err, said)
+		before := stateDir
+		stateDir = dir
+		said := printed(t, printWhatNext)
+		stateDir = before
+		if !strings.HasSuffix(said, want) {
+			t.Errorf("of %s it says:\n%s", dir, said)
 		}
 	}
 }

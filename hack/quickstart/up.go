@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -70,7 +69,8 @@ func up(ctx context.Context) error {
 	return nil
 }
 
-// alreadyUp tells whether a quickstart runs. What is left of one that does not run any more is ended and removed.
+// alreadyUp tells whether a quickstart runs. One that runs in part is left as it is, for somebody may have stopped the rest and
+// goes on with what is there; only what is left of one of which nothing runs any more is removed.
 func alreadyUp() (bool, error) {
 	if _, err := os.Stat(stateDir); errors.Is(err, os.ErrNotExist) {
 		return false, nil
@@ -79,9 +79,17 @@ func alreadyUp() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	dead := slices.DeleteFunc(slices.Clone(processes), (*cluster.Process).Alive)
+	var running, ended []*cluster.Process
+	for _, p := range processes {
+		if p.Alive() {
+			running = append(running, p)
+		} else {
+			ended = append(ended, p)
+		}
+	}
 	_, unfinished := os.Stat(complete)
-	if unfinished == nil && len(dead) == 0 {
+	switch {
+	case unfinished == nil && len(ended) == 0:
 		fmt.Println("The quickstart is up already; its state is in " + stateDir + "/, and `" + endIt() + "` ends it.")
 		fmt.Println()
 		if err := show(context.Background(), "status"); err != nil {
@@ -89,11 +97,31 @@ func alreadyUp() (bool, error) {
 		}
 		printWhatNext()
 		return true, nil
+	case len(running) > 0:
+		return false, runsInPart(running, ended)
 	}
-	if len(dead) > 0 && len(dead) < len(processes) {
-		fmt.Printf("An earlier quickstart is only partly there (%s ended, see %s): starting afresh.\n", dead[0].Name, dead[0].LogPath)
+	if err := remove(); err != nil {
+		return false, err
 	}
-	return false, down()
+	fmt.Println("Nothing of an earlier quickstart runs any more: its state, " + stateDir + "/, is removed, and this one starts afresh.")
+	return false, nil
+}
+
+// runsInPart says what there is of a quickstart that is not whole, and how to end it.
+func runsInPart(running, ended []*cluster.Process) error {
+	var said strings.Builder
+	said.WriteString("an earlier quickstart runs in part, and is left as it is.\n  still running:")
+	for _, p := range running {
+		said.WriteString(" " + filepath.Join(filepath.Base(filepath.Dir(p.LogPath)), p.Name))
+	}
+	for _, p := range ended {
+		said.WriteString("\n  ended: " + p.Name + ", its log is " + p.LogPath)
+	}
+	if len(ended) == 0 {
+		said.WriteString("\n  it was ended itself before everything was up")
+	}
+	said.WriteString("\nTo end it and remove its state: " + endIt())
+	return errors.New(said.String())
 }
 
 // bringUp starts hub and members side by side, joins them, applies the sample and waits until it runs everywhere.

@@ -329,9 +329,9 @@ func TestTheListNamesAllClustersOrThoseThatAreNotFine(t *testing.T) {
 }
 
 func TestWhatIsCutOfALongMessageIsNotWhatItIsAboutNorWhatToDo(t *testing.T) {
-	const todo = "take it over by spec.conflictResolution: Overwrite in the policy, with no annotation work.karmada.io/conflict-resolution on the template"
+	const todo = "take it over: annotate the template work.karmada.io/conflict-resolution=overwrite, or, for all, spec.conflictResolution: Overwrite in the policy"
 	for _, name := range []string{strings.Repeat("n", 56) + "/settings", strings.Repeat("n", 63) + "/" + strings.Repeat("s", 253), strings.Repeat("é", 100)} {
-		whole := "ConfigMap " + name + " exists in the member and is not managed by this hub: delete it there, or " + todo
+		whole := "ConfigMap " + name + " exists in the member and is not this hub's: delete it there, or " + todo
 		got := Binding(input(aWork(refused("Conflict", whole)))).FullyApplied.Message
 		begins := "1 of 1 clusters could not apply it: c000: Conflict: ConfigMap " + name[:40]
 		if !strings.HasPrefix(got, begins) || !strings.HasSuffix(got, "or "+todo) || !utf8.ValidString(got) || len(got) > len("1 of 1 clusters could not apply it: c000: ")+maxNamed {

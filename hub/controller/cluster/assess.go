@@ -103,7 +103,7 @@ func inGrace(status *clusterv1alpha1.ClusterStatus, f facts) time.Duration {
 		return lost - away
 	}
 	setCondition(status, f, clusterv1alpha1.ClusterReady, metav1.ConditionTrue, clusterv1alpha1.ReadyConnectionLost, fmt.Sprintf(
-		"%s %s; not ready from %s on if it does not come back",
+		"%s %s; not ready from %s on if it does not come back; see its log in the cluster",
 		what, f.Member.Since.UTC().Format(time.RFC3339), f.Member.Since.Add(f.Grace).UTC().Format(time.RFC3339)))
 	return f.Grace - away
 }
@@ -174,10 +174,19 @@ func recordHold(status *clusterv1alpha1.ClusterStatus, f facts) {
 			"the hub's store may have been restored from a backup, for another cluster has a later state of something: "+restored(f, look)+"; "+confirm)
 	case hold.Held > 0:
 		setCondition(status, f, clusterv1alpha1.ClusterDeletionsHeld, metav1.ConditionTrue, clusterv1alpha1.DeletionsHeldTooMany, fmt.Sprintf(
-			"%s: %s; %s; %s", waiting(f), unusual(hold), look, confirm))
+			"%s: %s; %s; %s%s", waiting(f), unusual(hold), look, wayBack(f), confirm))
 	case meta.FindStatusCondition(status.Conditions, clusterv1alpha1.ClusterDeletionsHeld) != nil:
 		setCondition(status, f, clusterv1alpha1.ClusterDeletionsHeld, metav1.ConditionFalse, "NothingHeld", "no deletion waits for a person")
 	}
+}
+
+// wayBack is for whoever did not mean it. A placement or a policy takes back what it removes itself, and not what goes with the
+// whole cluster.
+func wayBack(f facts) string {
+	if f.Cluster.DeletionTimestamp != nil {
+		return ""
+	}
+	return "if it is a slip, mend the placement or the policy, and what waits is not deleted; "
 }
 
 // unusual says why deletions are held: how many went before them and the limit, if that is known.

@@ -139,7 +139,7 @@ func TestWhatIsSaidOfACluster(t *testing.T) {
 		{
 			reason: "and longer: it is ready still, and that is said", cluster: with(ready(metav1.ConditionTrue, "AgentConnected"), users),
 			member: roster.Member{Since: now.Add(-lost), Epoch: 1, Facts: answers}, ready: metav1.ConditionTrue, why: "ConnectionLost", taints: []corev1.Taint{users}, recheck: grace - lost,
-			says: "lost since 2026-01-01T11:59:55Z; not ready from 2026-01-01T12:00:35Z on",
+			says: "lost since 2026-01-01T11:59:55Z; not ready from 2026-01-01T12:00:35Z on if it does not come back; see its log in the cluster",
 		},
 		{
 			reason: "its agent has not come back to a hub that began a moment ago", cluster: with(ready(metav1.ConditionTrue, "AgentConnected")),
@@ -148,7 +148,7 @@ func TestWhatIsSaidOfACluster(t *testing.T) {
 		{
 			reason: "nor to one that began a while ago", cluster: with(ready(metav1.ConditionTrue, "AgentConnected")),
 			member: roster.Member{Since: now.Add(-lost - settling)}, ready: metav1.ConditionTrue, why: "ConnectionLost", recheck: grace - lost - settling,
-			says: "the agent has not connected since the hub began at 2026-01-01T11:59:45Z; not ready from 2026-01-01T12:00:25Z on",
+			says: "the agent has not connected since the hub began at 2026-01-01T11:59:45Z; not ready from 2026-01-01T12:00:25Z on if it does not come back; see its log in the cluster",
 		},
 		{
 			reason: "its agent is back in time", cluster: with(ready(metav1.ConditionTrue, "ConnectionLost")),
@@ -885,7 +885,8 @@ func TestDeletionsThatWaitAreNamedAndToldWhenTheyBeginAndWhenTheyEnd(t *testing.
 	}
 	w.MemberClusters.Put(member(nil))
 	w.roster.Connected(ofA(1), "v0.1.0", "uid")
-	look := "1 had gone through within 5m, and the limit is 1; look at the works that are being deleted in namespace karmada-es-a; "
+	look := "1 had gone through within 5m, and the limit is 1; look at the works that are being deleted in namespace karmada-es-a; " +
+		"if it is a slip, mend the placement or the policy, and what waits is not deleted; "
 	command := "to let it happen: kubectl annotate membercluster a --overwrite windlass.dev/confirm-deletions="
 	ignored := func(id string) string {
 		return "the annotation windlass.dev/confirm-deletions=\"" + id + "\" confirms nothing, for what waits has another id"
@@ -986,6 +987,17 @@ func TestWhatWaitsAfterARestoreIsSaidAsFarAsTheStoreKnowsIt(t *testing.T) {
 	}
 }
 
+func TestWhatWaitsForAClusterToBeRemovedIsNotTakenBackByAPlacement(t *testing.T) {
+	removed := member(nil)
+	removed.DeletionTimestamp = &metav1.Time{Time: now}
+	status := clusterv1alpha1.ClusterStatus{}
+	recordHold(&status, facts{Cluster: removed, Member: roster.Member{Hold: session.Hold{ID: "h1", Held: 2}, HoldKnown: true}, Now: now})
+	const want = "2 deletions wait for a person: so many at once are unusual; look at the works that are being deleted in namespace karmada-es-a; to let it happen: kubectl annotate membercluster a --overwrite windlass.dev/confirm-deletions=h1"
+	if got := status.Conditions[0].Message; got != want {
+		t.Errorf("it says\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestWhatAStoreInDoubtLacksWaitsForAReasonOfItsOwn(t *testing.T) {
 	for _, test := range []struct {
 		reason string
@@ -995,7 +1007,7 @@ func TestWhatAStoreInDoubtLacksWaitsForAReasonOfItsOwn(t *testing.T) {
 		{"what only the cluster has", session.Hold{Held: 2, Unknown: 1, Examples: []session.RemovalID{{Key: "web-deployment-1"}}},
 			"the hub's store may have been restored from a backup, for another cluster has a later state of something: 2 deletions wait for a person, 1 of them of works that only the cluster has (web-deployment-1); first apply to the hub again what shall stay; to let it happen: kubectl annotate membercluster a --overwrite windlass.dev/confirm-deletions=h1"},
 		{"what the brake holds", session.Hold{Held: 2},
-			"2 deletions wait for a person: so many at once are unusual; look at the works that are being deleted in namespace karmada-es-a; to let it happen: kubectl annotate membercluster a --overwrite windlass.dev/confirm-deletions=h1"},
+			"2 deletions wait for a person: so many at once are unusual; look at the works that are being deleted in namespace karmada-es-a; if it is a slip, mend the placement or the policy, and what waits is not deleted; to let it happen: kubectl annotate membercluster a --overwrite windlass.dev/confirm-deletions=h1"},
 	} {
 		test.hold.ID, test.hold.Doubted = "h1", true
 		status := clusterv1alpha1.ClusterStatus{}
