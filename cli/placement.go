@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,6 +21,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/cli/status"
@@ -100,7 +102,7 @@ func showPlacement(ctx context.Context, h *hub, streams Streams, kind string, ke
 	if options.cluster != "" {
 		found := false
 		if explanation, found = explanation.Only(options.cluster); !found {
-			return &Failure{Code: CodeNotFound, Err: fmt.Errorf("nothing is said of a cluster %s: `windlass kubectl get memberclusters` lists those of the hub, and without --cluster those are told that were looked at", options.cluster)}
+			return h.whyNothingOf(ctx, options.cluster)
 		}
 	}
 	if options.output == "json" {
@@ -112,6 +114,56 @@ func showPlacement(ctx context.Context, h *hub, streams Streams, kind string, ke
 		return fmt.Errorf("writing the placement: %w", err)
 	}
 	return nil
+}
+
+// whyNothingOf says why nothing is told of a cluster: most often for a slip in its name.
+func (h *hub) whyNothingOf(ctx context.Context, cluster string) error {
+	known, err := list(ctx, h, "", clusterv1alpha1.SchemeGroupVersion.WithResource("memberclusters"), func(l *clusterv1alpha1.MemberClusterList) []string {
+		names := make([]string, len(l.Items))
+		for i := range l.Items {
+			names[i] = l.Items[i].Name
+		}
+		return names
+	})
+	switch {
+	case apierrors.IsForbidden(err):
+		err = fmt.Errorf("nothing is said of a cluster %s, and you may not list the clusters of the hub; without --cluster those are told that were looked at", cluster)
+	case err != nil:
+		return err
+	case slices.Contains(known, cluster):
+		err = fmt.Errorf("nothing is said of the cluster %s; without --cluster those are told that were looked at", cluster)
+	case len(known) == 0:
+		err = fmt.Errorf("the hub has no cluster %s; it has none at all", cluster)
+	default:
+		err = fmt.Errorf("the hub has no cluster %s; it has: %s", cluster, closest(known, cluster))
+	}
+	return &Failure{Code: CodeNotFound, Err: err}
+}
+
+// namedClusters is how many clusters a message names.
+const namedClusters = 5
+
+// closest names the clusters that are written most like the one that was meant, and counts the others.
+func closest(known []string, meant string) string {
+	names := slices.Clone(known)
+	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(sameEnds(b, meant), sameEnds(a, meant)) })
+	said := strings.Join(names[:min(len(names), namedClusters)], ", ")
+	if more := len(names) - namedClusters; more > 0 {
+		said += fmt.Sprintf(" and %d more", more)
+	}
+	return said
+}
+
+// sameEnds is how many bytes two names have in common from their start and from their end: most of them, whatever the one slip between.
+func sameEnds(a, b string) int {
+	shorter, start, end := min(len(a), len(b)), 0, 0
+	for start < shorter && a[start] == b[start] {
+		start++
+	}
+	for end < shorter-start && a[len(a)-1-end] == b[len(b)-1-end] {
+		end++
+	}
+	return start + end
 }
 
 // kind finds what a person calls a kind: by its name, its plural or a short name, with or without its group.

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/cli/status"
@@ -116,7 +117,39 @@ func TestThePlacementOfAnObjectIsThatOfItsBinding(t *testing.T) {
 	if !strings.Contains(r.Out, "ClusterDeleting") {
 		t.Errorf("of the cluster is said:\n%s", r.Out)
 	}
-	windlass(t, "placement", "deploy/web", "-n", "shop", "--cluster", "b", "--kubeconfig", config).want(t, CodeNotFound, "nothing is said of a cluster b", "get memberclusters")
+}
+
+func TestAClusterOfWhichNothingIsSaidIsMostOftenASlipInItsName(t *testing.T) {
+	hub := startFakeHub(t)
+	discoverable(hub)
+	hub.objects["/apis/work.karmada.io/v1alpha1/namespaces/shop/propagationbindings/web-deployment/placement"] = workv1alpha1.BindingPlacement{
+		TypeMeta: metav1.TypeMeta{APIVersion: "work.karmada.io/v1alpha1", Kind: "BindingPlacement"}, ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-deployment"},
+		Resource: workv1alpha1.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "shop", Name: "web"}}
+	config := hub.kubeconfig(t)
+	has := func(names ...string) {
+		clusters := clusterv1alpha1.MemberClusterList{TypeMeta: metav1.TypeMeta{APIVersion: "cluster.karmada.io/v1alpha1", Kind: "MemberClusterList"}}
+		for _, name := range names {
+			clusters.Items = append(clusters.Items, clusterv1alpha1.MemberCluster{ObjectMeta: metav1.ObjectMeta{Name: name}})
+		}
+		hub.objects[clustersPath] = clusters
+	}
+	for _, test := range []struct {
+		reason, cluster string
+		known           []string
+		want            string
+	}{
+		{"the hub has no such cluster", "member2", []string{"member1"}, "the hub has no cluster member2; it has: member1\n"},
+		{"of many the first are those that are written alike", "fra-02", []string{"ams-01", "ams-02", "eu-01", "eu-02", "far-01", "far-02", "fra-20", "us-01"},
+			"it has: far-02, fra-20, ams-02, eu-02, far-01 and 3 more\n"},
+		{"it has none", "member2", nil, "the hub has no cluster member2; it has none at all\n"},
+		{"it has the cluster, which was not looked at", "member1", []string{"member1"}, "nothing is said of the cluster member1; without --cluster"},
+	} {
+		has(test.known...)
+		r := windlass(t, "placement", "deploy/web", "-n", "shop", "--cluster", test.cluster, "--kubeconfig", config)
+		t.Run(test.reason, func(t *testing.T) { r.want(t, CodeNotFound, test.want) })
+	}
+	hub.forbidden = clustersPath
+	windlass(t, "placement", "deploy/web", "-n", "shop", "--cluster", "b", "--kubeconfig", config).want(t, CodeNotFound, "nothing is said of a cluster b, and you may not list")
 }
 
 func TestWhoMayNotAskForAPlacementIsToldWhichRightItTakesAndHowToGiveIt(t *testing.T) {
