@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -94,20 +93,22 @@ func showPlacement(ctx context.Context, h *hub, streams Streams, kind string, ke
 	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
 		key.Namespace = ""
 	}
-	answer, err := h.placementOf(ctx, mapping, key)
+	explanation, err := h.placementOf(ctx, mapping, key)
 	if err != nil {
 		return err
 	}
-	explanation := status.Explain(answer)
-	if options.cluster != "" {
+	if options.cluster != "" && explanation.Reason != reasonNoBinding {
 		found := false
 		if explanation, found = explanation.Only(options.cluster); !found {
 			return h.whyNothingOf(ctx, options.cluster)
 		}
 	}
-	if options.output == "json" {
+	switch {
+	case options.output == "json":
 		err = printJSON(streams.Out, explanation)
-	} else {
+	case explanation.Reason == reasonNoBinding:
+		_, err = fmt.Fprintln(streams.Out, explanation.Message)
+	default:
 		err = explanation.Text(streams.Out, options.output == "wide")
 	}
 	if err != nil {
@@ -199,9 +200,13 @@ func isBinding(mapping *meta.RESTMapping) bool {
 
 // placementOf asks about an object, or about a binding itself. The binding of an object has one of two names, of which the second is
 // for what shares the first with another object.
-func (h *hub) placementOf(ctx context.Context, mapping *meta.RESTMapping, key types.NamespacedName) (*workv1alpha1.BindingPlacement, error) {
+func (h *hub) placementOf(ctx context.Context, mapping *meta.RESTMapping, key types.NamespacedName) (status.Explanation, error) {
 	if isBinding(mapping) {
-		return h.placement(ctx, key)
+		answer, err := h.placement(ctx, key)
+		if err != nil {
+			return status.Explanation{}, err
+		}
+		return status.Explain(answer), nil
 	}
 	template := &unstructured.Unstructured{}
 	template.SetGroupVersionKind(mapping.GroupVersionKind)
@@ -213,14 +218,14 @@ func (h *hub) placementOf(ctx context.Context, mapping *meta.RESTMapping, key ty
 		case apierrors.IsNotFound(err) && !noSuchResource(err):
 			continue
 		case err != nil:
-			return nil, err
+			return status.Explanation{}, err
 		}
 		of := answer.Resource
 		if schema.FromAPIVersionAndKind(of.APIVersion, of.Kind).GroupKind() == mapping.GroupVersionKind.GroupKind() && of.Name == key.Name {
-			return answer, nil
+			return status.Explain(answer), nil
 		}
 	}
-	return nil, h.whyNoBinding(ctx, mapping, key)
+	return h.whyNoBinding(ctx, mapping, key)
 }
 
 var (
@@ -228,25 +233,32 @@ var (
 	clusterBindings    = workv1alpha1.SchemeGroupVersion.WithResource("clusterpropagationbindings")
 )
 
-// whyNoBinding says why an object has no binding, and so is in no cluster.
-func (h *hub) whyNoBinding(ctx context.Context, mapping *meta.RESTMapping, template types.NamespacedName) error {
+// reasonNoBinding is the reason in the explanation of an object that has no binding. Its message names the object, and says why.
+const reasonNoBinding = "NoBinding"
+
+// whyNoBinding explains an object that has no binding, and so is in no cluster. That is an answer; that the object is not there is none.
+func (h *hub) whyNoBinding(ctx context.Context, mapping *meta.RESTMapping, template types.NamespacedName) (status.Explanation, error) {
 	client, err := metadata.NewForConfig(rest.CopyConfig(h.config))
 	if err != nil {
-		return usage(fmt.Errorf("the kubeconfig can't be used: %w", err))
+		return status.Explanation{}, usage(fmt.Errorf("the kubeconfig can't be used: %w", err))
 	}
 	object, err := client.Resource(mapping.Resource).Namespace(template.Namespace).Get(ctx, template.Name, metav1.GetOptions{})
-	called := status.Template{Kind: mapping.GroupVersionKind.Kind, Namespace: template.Namespace, Name: template.Name}
+	kind := mapping.GroupVersionKind
+	called := status.Template{APIVersion: kind.GroupVersion().String(), Kind: kind.Kind, Namespace: template.Namespace, Name: template.Name}
 	switch {
 	case apierrors.IsNotFound(err):
-		return &Failure{Code: CodeNotFound, Err: fmt.Errorf("the hub has no %s", called)}
+		return status.Explanation{}, &Failure{Code: CodeNotFound, Err: fmt.Errorf("the hub has no %s", called)}
 	case err != nil:
-		return h.describe(fmt.Errorf("reading %s: %w", called, err))
+		return status.Explanation{}, h.describe(fmt.Errorf("reading %s: %w", called, err))
 	}
-	unplaced := status.Unplaced{Object: object, Kind: mapping.GroupVersionKind}
+	unplaced := status.Unplaced{Object: object, Kind: kind}
 	if err := h.policiesFor(ctx, &unplaced); err != nil {
-		return err
+		return status.Explanation{}, err
 	}
-	return &Failure{Code: CodeNotFound, Err: errors.New(unplaced.Why())}
+	return status.Explanation{
+		APIVersion: outputVersion, Kind: "Placement", Template: called,
+		Reason: reasonNoBinding, Message: unplaced.Why(), Clusters: []status.Chosen{}, Refusals: []status.Refusal{},
+	}, nil
 }
 
 // policiesFor reads the policies that could claim an object, as far as the user may.

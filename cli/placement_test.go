@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -96,8 +97,6 @@ func TestThePlacementOfAnObjectIsThatOfItsBinding(t *testing.T) {
 		code   int
 		want   string
 	}{
-		{"nobody wants it anywhere", []string{"deploy/free", "-n", "shop"}, CodeNotFound, "Deployment shop/free is in no cluster: none of the PropagationPolicies in namespace shop (1) and"},
-		{"its policy lacks something", []string{"deploy/new", "-n", "shop"}, CodeNotFound, "PropagationPolicy shop/late selects it, and is not Ready: PriorityClassNotFound: The hub has no PriorityClass urgent."},
 		{"a slip in the name", []string{"deploy/wbe", "-n", "shop"}, CodeNotFound, "the hub has no Deployment shop/wbe"},
 		{"a slip in the kind", []string{"deployer/web", "-n", "shop"}, CodeNotFound, `no kind "deployer"`},
 		{"a binding that is not there", []string{"pb/web", "-n", "shop"}, CodeNotFound, "binding shop/web"},
@@ -109,8 +108,37 @@ func TestThePlacementOfAnObjectIsThatOfItsBinding(t *testing.T) {
 		t.Run(test.reason, func(t *testing.T) { r.want(t, test.code, test.want) })
 	}
 
-	hub.forbidden = policies + "clusterpropagationpolicies"
-	windlass(t, "placement", "deploy/free", "-n", "shop", "--kubeconfig", config).want(t, CodeNotFound, "no policy claims it; to be told why it takes the right to list clusterpropagationpolicies.policy.karmada.io")
+	for _, test := range []struct {
+		reason, called, forbidden, want string
+	}{
+		{"nobody wants it anywhere", "deploy/free", "", "Deployment shop/free is in no cluster: none of the PropagationPolicies in namespace shop (1) and"},
+		{"its policy lacks something", "deploy/new", "", "PropagationPolicy shop/late selects it, and is not Ready: PriorityClassNotFound: The hub has no PriorityClass urgent."},
+		{"nor may the user know why", "deploy/free", policies + "clusterpropagationpolicies", "no policy claims it; to be told why it takes the right to list clusterpropagationpolicies.policy.karmada.io"},
+	} {
+		hub.forbidden = test.forbidden
+		for _, more := range [][]string{nil, {"--cluster", "a"}, {"-o", "wide"}} {
+			r := windlass(t, append([]string{"placement", test.called, "-n", "shop", "--kubeconfig", config}, more...)...)
+			r.want(t, CodeFine)
+			if !strings.Contains(r.Out, test.want) || strings.Count(r.Out, "\n") != 1 || r.Err != "" {
+				t.Errorf("that an object is nowhere because %s is an answer: %q is told %q, and as an error %q", test.reason, more, r.Out, r.Err)
+			}
+		}
+	}
+	hub.forbidden = ""
+	r = windlass(t, "placement", "deploy/free", "-n", "shop", "-o", "json", "--kubeconfig", config)
+	r.want(t, CodeFine)
+	free := status.Explanation{Scheduled: true}
+	if err := json.Unmarshal([]byte(r.Out), &free); err != nil {
+		t.Errorf("that an object is nowhere is no JSON: %v\n%s", err, r.Out)
+	}
+	if !strings.HasPrefix(free.Message, "Deployment shop/free is in no cluster: none of") {
+		t.Errorf("its message is %q", free.Message)
+	}
+	free.Message = ""
+	if diff := cmp.Diff(status.Explanation{APIVersion: outputVersion, Kind: "Placement", Reason: "NoBinding", Clusters: []status.Chosen{}, Refusals: []status.Refusal{},
+		Template: status.Template{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "shop", Name: "free"}}, free); diff != "" {
+		t.Errorf("an object that is nowhere as JSON (-want +got):\n%s", diff)
+	}
 
 	r = windlass(t, "placement", "deploy/web", "-n", "shop", "--cluster", "a", "--kubeconfig", config)
 	r.want(t, CodeFine)
