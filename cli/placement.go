@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -24,6 +26,7 @@ import (
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/cli/status"
+	"windlass.dev/windlass/pkg/policy"
 	"windlass.dev/windlass/pkg/render"
 )
 
@@ -97,6 +100,10 @@ func showPlacement(ctx context.Context, h *hub, streams Streams, kind string, ke
 	if err != nil {
 		return err
 	}
+	by, err := h.policyBehind(ctx, explanation)
+	if err != nil {
+		return err
+	}
 	if options.cluster != "" && explanation.Reason != reasonNoBinding {
 		found := false
 		if explanation, found = explanation.Only(options.cluster); !found {
@@ -105,16 +112,75 @@ func showPlacement(ctx context.Context, h *hub, streams Streams, kind string, ke
 	}
 	switch {
 	case options.output == "json":
-		err = printJSON(streams.Out, explanation)
+		err = printJSON(streams.Out, placed{explanation, by})
 	case explanation.Reason == reasonNoBinding:
 		_, err = fmt.Fprintln(streams.Out, explanation.Message)
 	default:
-		err = explanation.Text(streams.Out, options.output == "wide")
+		err = placed{explanation, by}.text(streams.Out, options.output == "wide")
 	}
 	if err != nil {
 		return fmt.Errorf("writing the placement: %w", err)
 	}
 	return nil
+}
+
+// placed is an explanation with the policy whose placement it is about; none of what no policy claims any more, or whose binding the
+// user may not read.
+type placed struct {
+	status.Explanation
+	Policy *decidingPolicy `json:"policy,omitempty"`
+}
+
+type decidingPolicy struct {
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+}
+
+// text is the explanation's, with the policy in a line of its own after the verdict.
+func (p placed) text(out io.Writer, wide bool) error {
+	var text bytes.Buffer
+	if err := p.Explanation.Text(&text, wide); err != nil {
+		return err
+	}
+	verdict, rest, _ := strings.Cut(text.String(), "\n")
+	by := ""
+	if p.Policy != nil {
+		by = fmt.Sprintf("by %s %s\n", p.Policy.Kind, strings.TrimPrefix(p.Policy.Namespace+"/"+p.Policy.Name, "/"))
+	}
+	_, err := fmt.Fprint(out, verdict, "\n", by, rest)
+	return err
+}
+
+// policyBehind reads from a binding which policy claims its template. A user may have the right to ask for the placement and none to read
+// the binding, or the binding be gone since: then it is not told.
+func (h *hub) policyBehind(ctx context.Context, explanation status.Explanation) (*decidingPolicy, error) {
+	if explanation.Reason == reasonNoBinding {
+		return nil, nil
+	}
+	resource := namespacedBindings
+	if explanation.Namespace == "" {
+		resource = clusterBindings
+	}
+	client, err := metadata.NewForConfig(rest.CopyConfig(h.config))
+	if err != nil {
+		return nil, usage(fmt.Errorf("the kubeconfig can't be used: %w", err))
+	}
+	binding, err := client.Resource(resource).Namespace(explanation.Namespace).Get(ctx, explanation.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsForbidden(err), apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, h.describe(fmt.Errorf("reading binding %s: %w", strings.TrimPrefix(explanation.Namespace+"/"+explanation.Name, "/"), err))
+	}
+	claim := policy.ClaimOf(binding.Labels, binding.Annotations)
+	switch {
+	case claim.Policy.Name != "":
+		return &decidingPolicy{Kind: "PropagationPolicy", Namespace: claim.Policy.Namespace, Name: claim.Policy.Name}, nil
+	case claim.ClusterPolicy.Name != "":
+		return &decidingPolicy{Kind: "ClusterPropagationPolicy", Name: claim.ClusterPolicy.Name}, nil
+	}
+	return nil, nil
 }
 
 // whyNothingOf says why nothing is told of a cluster: most often for a slip in its name.

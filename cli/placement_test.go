@@ -193,3 +193,50 @@ func TestWhoMayNotAskForAPlacementIsToldWhichRightItTakesAndHowToGiveIt(t *testi
 	windlass(t, "placement", "cpb/reader-clusterrole", "--kubeconfig", hub.kubeconfig(t)).want(t, CodeNotAllowed,
 		"get clusterpropagationbindings.work.karmada.io/placement", "create clusterrolebinding placement-readers --clusterrole=placement-reader")
 }
+
+func TestAPlacementSaysWhichPolicyDecides(t *testing.T) {
+	hub := startFakeHub(t)
+	discoverable(hub)
+	namespaced, cluster := "/apis/work.karmada.io/v1alpha1/namespaces/shop/propagationbindings/web-deployment", "/apis/work.karmada.io/v1alpha1/clusterpropagationbindings/reader-clusterrole"
+	placed := func(path, namespace, name string, of workv1alpha1.ObjectReference) {
+		hub.objects[path+"/placement"] = workv1alpha1.BindingPlacement{TypeMeta: metav1.TypeMeta{APIVersion: "work.karmada.io/v1alpha1", Kind: "BindingPlacement"},
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Resource: of, Scheduled: true, Message: "goes to 1 cluster", Clusters: []workv1alpha1.TargetCluster{{Name: "a"}}}
+	}
+	placed(namespaced, "shop", "web-deployment", workv1alpha1.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "shop", Name: "web"})
+	placed(cluster, "", "reader-clusterrole", workv1alpha1.ObjectReference{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "ClusterRole", Name: "reader"})
+	bound := func(path string, labels, annotations map[string]string) {
+		hub.objects[path] = metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "PartialObjectMetadata"},
+			ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: annotations}}
+	}
+	bound(namespaced, map[string]string{workv1alpha1.PropagationPolicyPermanentIDLabel: "id"},
+		map[string]string{workv1alpha1.PropagationPolicyNamespaceAnnotation: "shop", workv1alpha1.PropagationPolicyNameAnnotation: "shops"})
+	bound(cluster, map[string]string{workv1alpha1.ClusterPropagationPolicyPermanentIDLabel: "id"}, map[string]string{workv1alpha1.ClusterPropagationPolicyNameAnnotation: "all"})
+	config := hub.kubeconfig(t)
+	says := func(reason, called, text, policy string) {
+		t.Helper()
+		r := windlass(t, "placement", called, "-n", "shop", "--kubeconfig", config)
+		r.want(t, CodeFine)
+		if !strings.HasPrefix(r.Out, text+"\nCLUSTER\n") {
+			t.Errorf("%s: it says\n%s", reason, r.Out)
+		}
+		r = windlass(t, "placement", called, "-n", "shop", "-o", "json", "--kubeconfig", config)
+		r.want(t, CodeFine)
+		got := struct {
+			Kind   string
+			Policy json.RawMessage
+		}{}
+		if err := json.Unmarshal([]byte(r.Out), &got); err != nil || got.Kind != "Placement" {
+			t.Errorf("%s: %v\n%s", reason, err, r.Out)
+		}
+		if said := strings.Join(strings.Fields(string(got.Policy)), ""); said != policy {
+			t.Errorf("%s: as JSON the policy is %s, want %s", reason, said, policy)
+		}
+	}
+	says("a policy of its namespace", "deploy/web", "Deployment shop/web: goes to 1 cluster\nby PropagationPolicy shop/shops\n", `{"kind":"PropagationPolicy","namespace":"shop","name":"shops"}`)
+	says("a policy of the hub", "cpb/reader-clusterrole", "ClusterRole reader: goes to 1 cluster\nby ClusterPropagationPolicy all\n", `{"kind":"ClusterPropagationPolicy","name":"all"}`)
+	hub.forbidden = namespaced
+	says("who may ask for the placement may not read the binding", "deploy/web", "Deployment shop/web: goes to 1 cluster\n", "")
+	hub.forbidden = ""
+	bound(namespaced, nil, nil)
+	says("no policy claims it any more", "deploy/web", "Deployment shop/web: goes to 1 cluster\n", "")
+}
