@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"os"
@@ -52,6 +53,7 @@ type connection struct {
 	context        string
 	server         string
 	requestTimeout time.Duration
+	warnings       io.Writer // for those that a hub sends along with an answer
 }
 
 func (c *connection) addFlags(flags *pflag.FlagSet) {
@@ -88,6 +90,7 @@ func (c *connection) dial() (*hub, error) {
 	config.Timeout = c.requestTimeout
 	config.UserAgent = "windlass/" + currentBuild().Version
 	config.QPS = -1 // a handful of requests, in a row: nothing to hold back
+	config.WarningHandler = rest.NewWarningWriter(c.warnings, rest.WarningWriterOptions{Deduplicate: true})
 	clock := &hubClock{}
 	config.Wrap(clock.wrap)
 	where := config.Host
