@@ -63,7 +63,7 @@ func newRoot(streams Streams) *cobra.Command {
 reachable from. This is its command line; what it does can also be done with kubectl on the hub.
 
 Exit codes: 0 done, 1 failed, 2 used wrongly, 3 something is not fine (status --check only),
-4 no such object, 5 not allowed, 6 the hub can't be reached. "windlass kubectl" keeps kubectl's own.`,
+4 no such object, 5 not allowed, 6 the hub can't be reached, or is none. "windlass kubectl" keeps kubectl's own.`,
 		Version:                    version.Version,
 		SilenceErrors:              true,
 		SilenceUsage:               true,

@@ -439,7 +439,7 @@ func TestMistakesAreNamedAndHaveTheirExitCode(t *testing.T) {
 		{"a context without a cluster", []string{"status", "--kubeconfig", config, "--context", "elsewhere"}, CodeUsage, []string{`cluster "gone"`}},
 		{"nobody listens", []string{"status", "--kubeconfig", silent}, CodeUnreachable, []string{"can't be reached", `context "hub"`, "is the hub running?"}},
 		{"somebody else answers", []string{"status", "--kubeconfig", stranger}, CodeUnreachable, []string{"another server, or something that intercepts TLS"}},
-		{"a cluster that is no hub", []string{"status", "--kubeconfig", config}, CodeFailed, []string{"is not a Windlass hub", "--context"}},
+		{"a cluster that is no hub", []string{"status", "--kubeconfig", config}, CodeUnreachable, []string{"is not a Windlass hub", "--context"}},
 	} {
 		t.Run(test.reason, func(t *testing.T) {
 			r := windlass(t, test.args...)

@@ -240,7 +240,7 @@ func list[T, L any, P interface {
 func (h *hub) describe(err error) error {
 	switch {
 	case noSuchResource(err):
-		return &Failure{Code: CodeFailed, Err: fmt.Errorf("%s is not a Windlass hub: it does not serve our kinds; choose the hub's context by --context (%w)", h.where, err)}
+		return &Failure{Code: CodeUnreachable, Err: fmt.Errorf("%s is not a Windlass hub: it does not serve our kinds; choose the hub's context by --context (%w)", h.where, err)}
 	case unreachable(err):
 		message := fmt.Errorf("the hub at %s can't be reached: %w", h.where, err)
 		if help := hint(err); help != "" {
