@@ -240,7 +240,7 @@ func list[T, L any, P interface {
 func (h *hub) describe(err error) error {
 	switch {
 	case noSuchResource(err):
-		return &Failure{Code: CodeUnreachable, Err: fmt.Errorf("%s is not a Windlass hub: it does not serve our kinds; choose the hub's context by --context (%w)", h.where, err)}
+		return h.isNoHub(err)
 	case unreachable(err):
 		message := fmt.Errorf("the hub at %s can't be reached: %w", h.where, err)
 		if help := hint(err); help != "" {
@@ -249,6 +249,11 @@ func (h *hub) describe(err error) error {
 		return &Failure{Code: CodeUnreachable, Err: message}
 	}
 	return err
+}
+
+// isNoHub is the failure of a server that answers, and lacks the kinds that make it a hub.
+func (h *hub) isNoHub(err error) error {
+	return &Failure{Code: CodeUnreachable, Err: fmt.Errorf("%s is not a Windlass hub: it does not serve our kinds; choose the hub's context by --context (%w)", h.where, err)}
 }
 
 // noSuchResource tells a server that does not have a kind from an object that is not there.

@@ -241,6 +241,9 @@ func (h *hub) kind(called string) (*meta.RESTMapping, error) {
 	}
 	cached := memory.NewMemCacheClient(client)
 	mapper := restmapper.NewShortcutExpander(restmapper.NewDeferredDiscoveryRESTMapper(cached), cached, nil)
+	if _, err := mapper.KindFor(namespacedBindings); meta.IsNoMatchError(err) {
+		return nil, h.isNoHub(err) // whose objects, and kinds that it lacks, are nothing of a hub's
+	}
 	versioned, resource := schema.ParseResourceArg(strings.ToLower(called))
 	candidates := []schema.GroupVersionResource{resource.WithVersion("")}
 	if versioned != nil {

@@ -240,3 +240,14 @@ func TestAPlacementSaysWhichPolicyDecides(t *testing.T) {
 	bound(namespaced, nil, nil)
 	says("no policy claims it any more", "deploy/web", "Deployment shop/web: goes to 1 cluster\n", "")
 }
+
+func TestAClusterThatIsNoHubHasNoPlacements(t *testing.T) {
+	ordinary := startFakeHub(t)
+	discoverable(ordinary)
+	groups := ordinary.objects["/apis"].(metav1.APIGroupList)
+	groups.Groups = groups.Groups[:1] // apps
+	ordinary.objects["/apis"] = groups
+	for _, called := range []string{"deploy/web", "pb/web-deployment", "deployer/web"} {
+		windlass(t, "placement", called, "-n", "shop", "--kubeconfig", ordinary.kubeconfig(t)).want(t, CodeUnreachable, "is not a Windlass hub", "--context")
+	}
+}
