@@ -92,7 +92,7 @@ func TestCheckProvesTheAPIAndTheLink(t *testing.T) {
 	}{
 		{reason: "all is well where the hub says its link is", published: link, code: CodeFine},
 		{reason: "all is well at another address", published: fakeLink{"hub.invalid:8443", link.pin}, args: []string{"--link", link.address}, code: CodeFine},
-		{reason: "the API is not that of a hub", published: link, notAHub: true, code: CodeFailed, says: "is not a Windlass hub"},
+		{reason: "the API is not that of a hub", published: link, notAHub: true, code: CodeUnreachable, says: "is not a Windlass hub"},
 		{reason: "nobody listens at the link", published: link, args: []string{"--link", gone.Listener.Addr().String()}, code: CodeUnreachable, says: "is the hub running?"},
 		{reason: "the link of another hub", published: link, args: []string{"--link", elsewhere.address}, code: CodeUnreachable, says: "not from the hub whose API answers"},
 		{reason: "a certificate for another name", published: named, code: CodeUnreachable, says: "--tls-san"},

@@ -6,11 +6,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	"windlass.dev/windlass/pkg/version"
@@ -53,7 +55,7 @@ func run(ctx context.Context, argv []string, streams Streams) int {
 }
 
 func newRoot(streams Streams) *cobra.Command {
-	connection := &connection{}
+	connection := &connection{warnings: streams.Err}
 	root := &cobra.Command{
 		Use:   "windlass",
 		Short: "Manage applications over many Kubernetes clusters from one hub",
@@ -61,13 +63,18 @@ func newRoot(streams Streams) *cobra.Command {
 reachable from. This is its command line; what it does can also be done with kubectl on the hub.
 
 Exit codes: 0 done, 1 failed, 2 used wrongly, 3 something is not fine (status --check only),
-4 no such object, 5 not allowed, 6 the hub can't be reached. "windlass kubectl" keeps kubectl's own.`,
+4 no such object, 5 not allowed, 6 the hub can't be reached, or is none. "windlass kubectl" keeps kubectl's own.`,
 		Version:                    version.Version,
 		SilenceErrors:              true,
 		SilenceUsage:               true,
 		SuggestionsMinimumDistance: 2,
 		Args:                       noSuchCommand,
-		RunE:                       func(command *cobra.Command, _ []string) error { return command.Help() },
+		PersistentPreRun: func(command *cobra.Command, _ []string) {
+			if command.Name() != kubectlName {
+				silenceLibraries()
+			}
+		},
+		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
 	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
@@ -91,6 +98,10 @@ Exit codes: 0 done, 1 failed, 2 used wrongly, 3 something is not fine (status --
 	completeContexts(root, connection)
 	return root
 }
+
+// silenceLibraries drops what client-go logs beside the errors that it returns: those end up in the one line that a command says. kubectl
+// keeps its log, for which it has flags.
+func silenceLibraries() { klog.SetSlogLogger(slog.New(slog.DiscardHandler)) }
 
 // noSuchCommand refuses arguments that are no command; cobra's own check would exit like a failure.
 func noSuchCommand(command *cobra.Command, args []string) error {

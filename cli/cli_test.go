@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -25,6 +26,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/klog/v2"
 
 	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
@@ -40,6 +42,7 @@ type fakeHub struct {
 	info      map[string]string // data of kube-public/windlass-hub; nil when there is none
 	refuse    int               // a status code to refuse the creation of a token, the explanation of a placement, with
 	ahead     time.Duration     // of its clock
+	warning   string            // sent along with every answer
 	created   []windlassv1alpha1.JoinToken
 	deleted   []string
 	bodies    []string
@@ -71,6 +74,9 @@ func (f *fakeHub) pin() string { return identity.Pin(f.server.Certificate()) }
 
 func (f *fakeHub) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Date", time.Now().Add(f.ahead).UTC().Format(http.TimeFormat))
+	if f.warning != "" {
+		w.Header().Set("Warning", fmt.Sprintf("299 - %q", f.warning))
+	}
 	switch {
 	case r.URL.Path == "/api/v1/namespaces/kube-public/configmaps/windlass-hub" && f.info != nil:
 		answer(w, http.StatusOK, &corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, Data: f.info})
@@ -433,7 +439,7 @@ func TestMistakesAreNamedAndHaveTheirExitCode(t *testing.T) {
 		{"a context without a cluster", []string{"status", "--kubeconfig", config, "--context", "elsewhere"}, CodeUsage, []string{`cluster "gone"`}},
 		{"nobody listens", []string{"status", "--kubeconfig", silent}, CodeUnreachable, []string{"can't be reached", `context "hub"`, "is the hub running?"}},
 		{"somebody else answers", []string{"status", "--kubeconfig", stranger}, CodeUnreachable, []string{"another server, or something that intercepts TLS"}},
-		{"a cluster that is no hub", []string{"status", "--kubeconfig", config}, CodeFailed, []string{"is not a Windlass hub", "--context"}},
+		{"a cluster that is no hub", []string{"status", "--kubeconfig", config}, CodeUnreachable, []string{"is not a Windlass hub", "--context"}},
 	} {
 		t.Run(test.reason, func(t *testing.T) {
 			r := windlass(t, test.args...)
@@ -442,6 +448,54 @@ func TestMistakesAreNamedAndHaveTheirExitCode(t *testing.T) {
 				t.Errorf("standard output is not empty: %q", r.Out)
 			}
 		})
+	}
+}
+
+// What libraries log goes past the streams that a command is given, to the standard error of the process.
+func TestOfAHubThatIsAwayThereIsOneLineAndNoLogOfALibrary(t *testing.T) {
+	stopped := httptest.NewServer(http.NotFoundHandler())
+	stopped.Close()
+	config := startFakeHub(t).kubeconfig(t, func(c *clientcmdapi.Cluster) { c.Server = stopped.URL })
+	logged, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer logged.Close()
+	standard := os.Stderr
+	os.Stderr = logged
+	defer func() { os.Stderr = standard }()
+	for _, args := range [][]string{
+		{"status"}, {"status", "--check"}, {"placement", "deployment/web"}, {"placement", "pb/web-deployment", "-o", "json"}, {"check"},
+		{"token", "create"}, {"token", "list"}, {"token", "delete", "abc"},
+	} {
+		r := windlass(t, append(args, "--kubeconfig", config)...)
+		r.want(t, CodeUnreachable, "can't be reached")
+		if strings.Count(r.Err, "\n") != 1 || r.Out != "" {
+			t.Errorf("%q says\n%s%s", args, r.Out, r.Err)
+		}
+		if said, err := os.ReadFile(logged.Name()); err != nil || len(said) > 0 {
+			t.Fatalf("%q logs, %v\n%s", args, err, said)
+		}
+	}
+}
+
+func TestAWarningOfTheHubIsTold(t *testing.T) {
+	hub := startFakeHub(t)
+	hub.warning = "spec.colour is not known"
+	r := windlass(t, "token", "list", "--kubeconfig", hub.kubeconfig(t))
+	r.want(t, CodeFine)
+	if !strings.HasPrefix(r.Err, "Warning: spec.colour is not known\n") {
+		t.Errorf("standard error is %q", r.Err)
+	}
+}
+
+func TestKubectlKeepsItsLog(t *testing.T) {
+	var logged bytes.Buffer
+	klog.SetSlogLogger(slog.New(slog.NewTextHandler(&logged, nil)))
+	defer klog.ClearLogger()
+	windlass(t, "kubectl", "version", "--client").want(t, CodeFine)
+	if klog.ErrorS(nil, "said by client-go"); !strings.Contains(logged.String(), "said by client-go") {
+		t.Errorf("what is logged is %q", logged.String())
 	}
 }
 

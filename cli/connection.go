@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"os"
@@ -52,6 +53,7 @@ type connection struct {
 	context        string
 	server         string
 	requestTimeout time.Duration
+	warnings       io.Writer // for those that a hub sends along with an answer
 }
 
 func (c *connection) addFlags(flags *pflag.FlagSet) {
@@ -88,6 +90,7 @@ func (c *connection) dial() (*hub, error) {
 	config.Timeout = c.requestTimeout
 	config.UserAgent = "windlass/" + currentBuild().Version
 	config.QPS = -1 // a handful of requests, in a row: nothing to hold back
+	config.WarningHandler = rest.NewWarningWriter(c.warnings, rest.WarningWriterOptions{Deduplicate: true})
 	clock := &hubClock{}
 	config.Wrap(clock.wrap)
 	where := config.Host
@@ -237,7 +240,7 @@ func list[T, L any, P interface {
 func (h *hub) describe(err error) error {
 	switch {
 	case noSuchResource(err):
-		return &Failure{Code: CodeFailed, Err: fmt.Errorf("%s is not a Windlass hub: it does not serve our kinds; choose the hub's context by --context (%w)", h.where, err)}
+		return h.isNoHub(err)
 	case unreachable(err):
 		message := fmt.Errorf("the hub at %s can't be reached: %w", h.where, err)
 		if help := hint(err); help != "" {
@@ -246,6 +249,11 @@ func (h *hub) describe(err error) error {
 		return &Failure{Code: CodeUnreachable, Err: message}
 	}
 	return err
+}
+
+// isNoHub is the failure of a server that answers, and lacks the kinds that make it a hub.
+func (h *hub) isNoHub(err error) error {
+	return &Failure{Code: CodeUnreachable, Err: fmt.Errorf("%s is not a Windlass hub: it does not serve our kinds; choose the hub's context by --context (%w)", h.where, err)}
 }
 
 // noSuchResource tells a server that does not have a kind from an object that is not there.

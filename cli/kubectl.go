@@ -17,11 +17,13 @@ import (
 	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
 )
 
+const kubectlName = "kubectl"
+
 // newKubectl is the whole kubectl as one command, so that a machine needs no other. Its flags,
 // output and exit codes are kubectl's; flags of ours that stand before it are kubectl's as well.
 func newKubectl(streams Streams) *cobra.Command {
 	return &cobra.Command{
-		Use:                "kubectl",
+		Use:                kubectlName,
 		Short:              "Run kubectl, on the hub or on any other context of the kubeconfig",
 		DisableFlagParsing: true,
 		RunE: func(_ *cobra.Command, args []string) error {

@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,9 +22,11 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 
+	clusterv1alpha1 "windlass.dev/windlass/api/cluster/v1alpha1"
 	policyv1alpha1 "windlass.dev/windlass/api/policy/v1alpha1"
 	workv1alpha1 "windlass.dev/windlass/api/work/v1alpha1"
 	"windlass.dev/windlass/cli/status"
+	"windlass.dev/windlass/pkg/policy"
 	"windlass.dev/windlass/pkg/render"
 )
 
@@ -92,26 +96,141 @@ func showPlacement(ctx context.Context, h *hub, streams Streams, kind string, ke
 	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
 		key.Namespace = ""
 	}
-	answer, err := h.placementOf(ctx, mapping, key)
+	explanation, err := h.placementOf(ctx, mapping, key)
 	if err != nil {
 		return err
 	}
-	explanation := status.Explain(answer)
-	if options.cluster != "" {
+	by, err := h.policyBehind(ctx, explanation)
+	if err != nil {
+		return err
+	}
+	if options.cluster != "" && explanation.Reason != reasonNoBinding {
 		found := false
 		if explanation, found = explanation.Only(options.cluster); !found {
-			return &Failure{Code: CodeNotFound, Err: fmt.Errorf("nothing is said of a cluster %s: `windlass kubectl get memberclusters` lists those of the hub, and without --cluster those are told that were looked at", options.cluster)}
+			return h.whyNothingOf(ctx, options.cluster)
 		}
 	}
-	if options.output == "json" {
-		err = printJSON(streams.Out, explanation)
-	} else {
-		err = explanation.Text(streams.Out, options.output == "wide")
+	switch {
+	case options.output == "json":
+		err = printJSON(streams.Out, placed{explanation, by})
+	case explanation.Reason == reasonNoBinding:
+		_, err = fmt.Fprintln(streams.Out, explanation.Message)
+	default:
+		err = placed{explanation, by}.text(streams.Out, options.output == "wide")
 	}
 	if err != nil {
 		return fmt.Errorf("writing the placement: %w", err)
 	}
 	return nil
+}
+
+// placed is an explanation with the policy whose placement it is about; none of what no policy claims any more, or whose binding the
+// user may not read.
+type placed struct {
+	status.Explanation
+	Policy *decidingPolicy `json:"policy,omitempty"`
+}
+
+type decidingPolicy struct {
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+}
+
+// text is the explanation's, with the policy in a line of its own after the verdict.
+func (p placed) text(out io.Writer, wide bool) error {
+	var text bytes.Buffer
+	if err := p.Explanation.Text(&text, wide); err != nil {
+		return err
+	}
+	verdict, rest, _ := strings.Cut(text.String(), "\n")
+	by := ""
+	if p.Policy != nil {
+		by = fmt.Sprintf("by %s %s\n", p.Policy.Kind, strings.TrimPrefix(p.Policy.Namespace+"/"+p.Policy.Name, "/"))
+	}
+	_, err := fmt.Fprint(out, verdict, "\n", by, rest)
+	return err
+}
+
+// policyBehind reads from a binding which policy claims its template. A user may have the right to ask for the placement and none to read
+// the binding, or the binding be gone since: then it is not told.
+func (h *hub) policyBehind(ctx context.Context, explanation status.Explanation) (*decidingPolicy, error) {
+	if explanation.Reason == reasonNoBinding {
+		return nil, nil
+	}
+	resource := namespacedBindings
+	if explanation.Namespace == "" {
+		resource = clusterBindings
+	}
+	client, err := metadata.NewForConfig(rest.CopyConfig(h.config))
+	if err != nil {
+		return nil, usage(fmt.Errorf("the kubeconfig can't be used: %w", err))
+	}
+	binding, err := client.Resource(resource).Namespace(explanation.Namespace).Get(ctx, explanation.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsForbidden(err), apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, h.describe(fmt.Errorf("reading binding %s: %w", strings.TrimPrefix(explanation.Namespace+"/"+explanation.Name, "/"), err))
+	}
+	claim := policy.ClaimOf(binding.Labels, binding.Annotations)
+	switch {
+	case claim.Policy.Name != "":
+		return &decidingPolicy{Kind: "PropagationPolicy", Namespace: claim.Policy.Namespace, Name: claim.Policy.Name}, nil
+	case claim.ClusterPolicy.Name != "":
+		return &decidingPolicy{Kind: "ClusterPropagationPolicy", Name: claim.ClusterPolicy.Name}, nil
+	}
+	return nil, nil
+}
+
+// whyNothingOf says why nothing is told of a cluster: most often for a slip in its name.
+func (h *hub) whyNothingOf(ctx context.Context, cluster string) error {
+	known, err := list(ctx, h, "", clusterv1alpha1.SchemeGroupVersion.WithResource("memberclusters"), func(l *clusterv1alpha1.MemberClusterList) []string {
+		names := make([]string, len(l.Items))
+		for i := range l.Items {
+			names[i] = l.Items[i].Name
+		}
+		return names
+	})
+	switch {
+	case apierrors.IsForbidden(err):
+		err = fmt.Errorf("nothing is said of a cluster %s, and you may not list the clusters of the hub; without --cluster those are told that were looked at", cluster)
+	case err != nil:
+		return err
+	case slices.Contains(known, cluster):
+		err = fmt.Errorf("nothing is said of the cluster %s; without --cluster those are told that were looked at", cluster)
+	case len(known) == 0:
+		err = fmt.Errorf("the hub has no cluster %s; it has none at all", cluster)
+	default:
+		err = fmt.Errorf("the hub has no cluster %s; it has: %s", cluster, closest(known, cluster))
+	}
+	return &Failure{Code: CodeNotFound, Err: err}
+}
+
+// namedClusters is how many clusters a message names.
+const namedClusters = 5
+
+// closest names the clusters that are written most like the one that was meant, and counts the others.
+func closest(known []string, meant string) string {
+	names := slices.Clone(known)
+	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(sameEnds(b, meant), sameEnds(a, meant)) })
+	said := strings.Join(names[:min(len(names), namedClusters)], ", ")
+	if more := len(names) - namedClusters; more > 0 {
+		said += fmt.Sprintf(" and %d more", more)
+	}
+	return said
+}
+
+// sameEnds is how many bytes two names have in common from their start and from their end: most of them, whatever the one slip between.
+func sameEnds(a, b string) int {
+	shorter, start, end := min(len(a), len(b)), 0, 0
+	for start < shorter && a[start] == b[start] {
+		start++
+	}
+	for end < shorter-start && a[len(a)-1-end] == b[len(b)-1-end] {
+		end++
+	}
+	return start + end
 }
 
 // kind finds what a person calls a kind: by its name, its plural or a short name, with or without its group.
@@ -122,6 +241,9 @@ func (h *hub) kind(called string) (*meta.RESTMapping, error) {
 	}
 	cached := memory.NewMemCacheClient(client)
 	mapper := restmapper.NewShortcutExpander(restmapper.NewDeferredDiscoveryRESTMapper(cached), cached, nil)
+	if _, err := mapper.KindFor(namespacedBindings); meta.IsNoMatchError(err) {
+		return nil, h.isNoHub(err) // whose objects, and kinds that it lacks, are nothing of a hub's
+	}
 	versioned, resource := schema.ParseResourceArg(strings.ToLower(called))
 	candidates := []schema.GroupVersionResource{resource.WithVersion("")}
 	if versioned != nil {
@@ -147,9 +269,13 @@ func isBinding(mapping *meta.RESTMapping) bool {
 
 // placementOf asks about an object, or about a binding itself. The binding of an object has one of two names, of which the second is
 // for what shares the first with another object.
-func (h *hub) placementOf(ctx context.Context, mapping *meta.RESTMapping, key types.NamespacedName) (*workv1alpha1.BindingPlacement, error) {
+func (h *hub) placementOf(ctx context.Context, mapping *meta.RESTMapping, key types.NamespacedName) (status.Explanation, error) {
 	if isBinding(mapping) {
-		return h.placement(ctx, key)
+		answer, err := h.placement(ctx, key)
+		if err != nil {
+			return status.Explanation{}, err
+		}
+		return status.Explain(answer), nil
 	}
 	template := &unstructured.Unstructured{}
 	template.SetGroupVersionKind(mapping.GroupVersionKind)
@@ -161,14 +287,14 @@ func (h *hub) placementOf(ctx context.Context, mapping *meta.RESTMapping, key ty
 		case apierrors.IsNotFound(err) && !noSuchResource(err):
 			continue
 		case err != nil:
-			return nil, err
+			return status.Explanation{}, err
 		}
 		of := answer.Resource
 		if schema.FromAPIVersionAndKind(of.APIVersion, of.Kind).GroupKind() == mapping.GroupVersionKind.GroupKind() && of.Name == key.Name {
-			return answer, nil
+			return status.Explain(answer), nil
 		}
 	}
-	return nil, h.whyNoBinding(ctx, mapping, key)
+	return h.whyNoBinding(ctx, mapping, key)
 }
 
 var (
@@ -176,25 +302,32 @@ var (
 	clusterBindings    = workv1alpha1.SchemeGroupVersion.WithResource("clusterpropagationbindings")
 )
 
-// whyNoBinding says why an object has no binding, and so is in no cluster.
-func (h *hub) whyNoBinding(ctx context.Context, mapping *meta.RESTMapping, template types.NamespacedName) error {
+// reasonNoBinding is the reason in the explanation of an object that has no binding. Its message names the object, and says why.
+const reasonNoBinding = "NoBinding"
+
+// whyNoBinding explains an object that has no binding, and so is in no cluster. That is an answer; that the object is not there is none.
+func (h *hub) whyNoBinding(ctx context.Context, mapping *meta.RESTMapping, template types.NamespacedName) (status.Explanation, error) {
 	client, err := metadata.NewForConfig(rest.CopyConfig(h.config))
 	if err != nil {
-		return usage(fmt.Errorf("the kubeconfig can't be used: %w", err))
+		return status.Explanation{}, usage(fmt.Errorf("the kubeconfig can't be used: %w", err))
 	}
 	object, err := client.Resource(mapping.Resource).Namespace(template.Namespace).Get(ctx, template.Name, metav1.GetOptions{})
-	called := status.Template{Kind: mapping.GroupVersionKind.Kind, Namespace: template.Namespace, Name: template.Name}
+	kind := mapping.GroupVersionKind
+	called := status.Template{APIVersion: kind.GroupVersion().String(), Kind: kind.Kind, Namespace: template.Namespace, Name: template.Name}
 	switch {
 	case apierrors.IsNotFound(err):
-		return &Failure{Code: CodeNotFound, Err: fmt.Errorf("the hub has no %s", called)}
+		return status.Explanation{}, &Failure{Code: CodeNotFound, Err: fmt.Errorf("the hub has no %s", called)}
 	case err != nil:
-		return h.describe(fmt.Errorf("reading %s: %w", called, err))
+		return status.Explanation{}, h.describe(fmt.Errorf("reading %s: %w", called, err))
 	}
-	unplaced := status.Unplaced{Object: object, Kind: mapping.GroupVersionKind}
+	unplaced := status.Unplaced{Object: object, Kind: kind}
 	if err := h.policiesFor(ctx, &unplaced); err != nil {
-		return err
+		return status.Explanation{}, err
 	}
-	return &Failure{Code: CodeNotFound, Err: errors.New(unplaced.Why())}
+	return status.Explanation{
+		APIVersion: outputVersion, Kind: "Placement", Template: called,
+		Reason: reasonNoBinding, Message: unplaced.Why(), Clusters: []status.Chosen{}, Refusals: []status.Refusal{},
+	}, nil
 }
 
 // policiesFor reads the policies that could claim an object, as far as the user may.

@@ -121,8 +121,7 @@ func separator(out io.Writer) string {
 // gatherStatus reads everything that a report is made of.
 func gatherStatus(ctx context.Context, h *hub) (status.Facts, error) {
 	var facts status.Facts
-	// One that fails does not end the others: client-go logs every answer that is cut off.
-	group := &errgroup.Group{}
+	group, ctx := errgroup.WithContext(ctx)
 	fill(ctx, group, h, clusterv1alpha1.SchemeGroupVersion.WithResource("memberclusters"), &facts.Clusters,
 		func(l *clusterv1alpha1.MemberClusterList) []clusterv1alpha1.MemberCluster { return l.Items })
 	fill(ctx, group, h, policyv1alpha1.SchemeGroupVersion.WithResource("propagationpolicies"), &facts.Policies,

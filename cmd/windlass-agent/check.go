@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -29,12 +30,12 @@ func newCheck() *cobra.Command {
 		Short: "Ask a running agent whether it is connected; exit code 1, and why, when it is not",
 		Args:  noArguments,
 	}
-	url := command.Flags().String("url", "http://127.0.0.1:8081/readyz", "URL of the agent's /readyz")
+	address := command.Flags().String("url", "http://127.0.0.1:8081/readyz", "URL of the agent's /readyz, which is the path of one without")
 	wait := command.Flags().Duration("wait", 0, "how long to wait for it to become ready")
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		ctx, cancel := context.WithTimeout(command.Context(), *wait+checkTimeout)
 		defer cancel()
-		line, err := checkUntil(ctx, *url, *wait, func(line string) { fmt.Fprintln(command.ErrOrStderr(), "waiting: "+line) })
+		line, err := checkUntil(ctx, readyzOf(*address), *wait, func(line string) { fmt.Fprintln(command.ErrOrStderr(), "waiting: "+line) })
 		if err != nil {
 			return fmt.Errorf("the agent is not ready: %w", err)
 		}
@@ -42,6 +43,16 @@ func newCheck() *cobra.Command {
 		return nil
 	}
 	return command
+}
+
+// readyzOf is the URL to ask: where only a host and a port are given, there is one path that can be meant. What is no URL is refused when it is asked.
+func readyzOf(given string) string {
+	address, err := url.Parse(given)
+	if err != nil || address.Path != "" && address.Path != "/" {
+		return given
+	}
+	address.Path = "/readyz"
+	return address.String()
 }
 
 // checkUntil asks until the agent is ready or the wait is over, and returns its line. Each new reason on

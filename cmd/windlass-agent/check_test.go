@@ -58,3 +58,22 @@ func TestCheckSaysWhereTheAgentStands(t *testing.T) {
 		t.Errorf("one that does not run: error %v", err)
 	}
 }
+
+func TestCheckAsksForReadinessWhereTheURLHasNoPath(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("/behind/a/proxy", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "the token has expired") })
+	agent := httptest.NewServer(mux)
+	defer agent.Close()
+	for _, path := range []string{"", "/", "/readyz"} {
+		if out, _, err := runCheck(t, "--url", agent.URL+path); err != nil || out != "the agent is ready: ok\n" {
+			t.Errorf("with the path %q: %q, error %v", path, out, err)
+		}
+	}
+	if _, _, err := runCheck(t, "--url", agent.URL+"/behind/a/proxy"); err == nil || !strings.Contains(err.Error(), "the token has expired") {
+		t.Errorf("another path is not asked: error %v", err)
+	}
+	if _, _, err := runCheck(t, "--url", "http://[::1"); err == nil || !strings.Contains(err.Error(), "--url") {
+		t.Errorf("what is no URL: error %v", err)
+	}
+}

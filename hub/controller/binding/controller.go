@@ -138,6 +138,9 @@ func activated(binding workv1alpha1.Binding) string {
 // overrideMissing is the reason of a binding whose policy waits for override policies.
 const overrideMissing = "OverrideMissing"
 
+// overrideFailed is the reason of a binding of which some clusters keep what they have, because overrides for them can't be made.
+const overrideFailed = "OverrideFailed"
+
 func renderedCondition(binding workv1alpha1.Binding) *metav1.Condition {
 	return meta.FindStatusCondition(binding.GetStatus().Conditions, workv1alpha1.BindingRendered)
 }
@@ -522,7 +525,7 @@ func (r *Reconciler) recordRendered(ctx context.Context, binding workv1alpha1.Bi
 		case *render.TooLargeError:
 			condition.Reason = "TooLarge"
 		case *render.FailedOverrides:
-			condition.Reason = "OverrideFailed"
+			condition.Reason = overrideFailed
 		case *missingOverridesError:
 			condition.Reason = overrideMissing
 		}

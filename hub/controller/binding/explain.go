@@ -106,7 +106,15 @@ func (r *Reconciler) remarks(binding workv1alpha1.Binding) []string {
 		remarks = append(remarks, "its label "+workv1alpha1.RetainReplicasLabel+" leaves the number of replicas to whoever sets it in a cluster: there it may be another than here")
 	}
 	if rendered := renderedCondition(binding); rendered != nil && rendered.Status == metav1.ConditionFalse {
-		remarks = append(remarks, "works can't be written: "+cmp.Or(rendered.Message, rendered.Reason))
+		remarks = append(remarks, notRendered(rendered))
 	}
 	return remarks
+}
+
+// notRendered says why works are not written. Overrides that can't be made concern some clusters, and the message says how many and which.
+func notRendered(rendered *metav1.Condition) string {
+	if rendered.Reason == overrideFailed && rendered.Message != "" {
+		return rendered.Message
+	}
+	return "works can't be written: " + cmp.Or(rendered.Message, rendered.Reason)
 }

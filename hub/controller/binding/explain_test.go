@@ -152,6 +152,9 @@ func TestAnExplanationRemarksWhatTheWorksWaitFor(t *testing.T) {
 		}, []string{"it is being deleted on the hub, and its clusters keep it until its finalizers there are gone: example.com/x"}},
 		{"works can't be written", said(metav1.Condition{Type: workv1alpha1.BindingRendered, Status: metav1.ConditionFalse, Reason: "TooLarge", Message: "it is too large"}),
 			[]string{"works can't be written: it is too large"}},
+		{"one work of two can't be written", said(metav1.Condition{Type: workv1alpha1.BindingRendered, Status: metav1.ConditionFalse, Reason: "OverrideFailed",
+			Message: "1 of 2 clusters stay as they are, because overrides can't be made: a: why"}),
+			[]string{"1 of 2 clusters stay as they are, because overrides can't be made: a: why"}},
 		{"they can, with a doubt that others tell", said(metav1.Condition{Type: workv1alpha1.BindingRendered, Status: metav1.ConditionTrue, Reason: workv1alpha1.RenderedWithoutEffect}), nil},
 	} {
 		t.Run(test.reason, func(t *testing.T) {
