@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -290,7 +291,17 @@ func (r Report) shownClusters(wide bool) (clusters []Cluster, fine int) {
 		}
 		clusters = append(clusters, c)
 	}
+	if len(clusters) > shownRows { // the first of them are shown: of one that never joined the row has nothing to tell
+		slices.SortStableFunc(clusters, func(a, b Cluster) int { return cmp.Compare(unjoined(a), unjoined(b)) })
+	}
 	return clusters, fine
+}
+
+func unjoined(c Cluster) int {
+	if c.Joined {
+		return 0
+	}
+	return 1
 }
 
 func clusterRows(clusters []Cluster, now time.Time, wide bool) [][]string {

@@ -226,6 +226,14 @@ func TestTheTableOfClustersIsBoundedThoughNoneIsFine(t *testing.T) {
 	}
 }
 
+func TestClustersThatNeverJoinedDoNotPushAnotherOutOfTheTable(t *testing.T) {
+	facts := fleet(300, waits)
+	facts.Clusters = append(facts.Clusters, cluster("zone-1", func(c *clusterv1alpha1.MemberCluster) { c.Status.NodeSummary.ReadyNum = 1 }))
+	if lines := text(t, Make(facts), false); !slices.ContainsFunc(lines, func(line string) bool { return strings.HasPrefix(line, "zone-1 ") }) {
+		t.Errorf("no row is of the one cluster that has joined and is ill:\n%s", strings.Join(lines, "\n"))
+	}
+}
+
 func TestWhatIsShownIsBoundedAndSaysHowToSeeTheRest(t *testing.T) {
 	var r Report
 	for i := range 3000 {

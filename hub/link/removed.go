@@ -50,7 +50,7 @@ func (s *Server) judgeRemoval(ctx context.Context, presented *x509.Certificate, 
 	return forNow(fmt.Errorf("this hub's store does not have cluster %s, and nothing shows that it was removed from it: %s. "+
 		"Nothing is given up: the agent keeps its identity and what it runs, and comes back by itself. "+
 		"Start the hub with the store that it had (--data-dir, --etcd-servers) or with a newer backup; or, to attach the cluster to this store anew, "+
-		"run `windlass token create --cluster %s` on the hub, delete the Secret windlass-agent-identity in the agent's namespace, and start the agent again with that token", name, doubt, name))
+		"run `windlass token create --cluster %s` on the hub (with --rejoin if it has another cluster of that name), delete the Secret windlass-agent-identity in the agent's namespace, and start the agent again with that token", name, doubt, name))
 }
 
 // forNow refuses an agent that comes back, as it is, by its own backoff.
