@@ -100,8 +100,12 @@ Exit codes: 0 done, 1 failed, 2 used wrongly, 3 something is not fine (status --
 }
 
 // silenceLibraries drops what client-go logs beside the errors that it returns: those end up in the one line that a command says. kubectl
-// keeps its log, for which it has flags.
-func silenceLibraries() { klog.SetSlogLogger(slog.New(slog.DiscardHandler)) }
+// keeps its log, for which it has flags; where it ran before in the same process it has left a goroutine that flushes what may not be
+// exchanged under it.
+func silenceLibraries() {
+	klog.StopFlushDaemon()
+	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
+}
 
 // noSuchCommand refuses arguments that are no command; cobra's own check would exit like a failure.
 func noSuchCommand(command *cobra.Command, args []string) error {

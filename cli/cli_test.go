@@ -491,9 +491,11 @@ func TestAWarningOfTheHubIsTold(t *testing.T) {
 
 func TestKubectlKeepsItsLog(t *testing.T) {
 	var logged bytes.Buffer
+	klog.StopFlushDaemon() // of another test's kubectl
 	klog.SetSlogLogger(slog.New(slog.NewTextHandler(&logged, nil)))
 	defer klog.ClearLogger()
 	windlass(t, "kubectl", "version", "--client").want(t, CodeFine)
+	klog.StopFlushDaemon()
 	if klog.ErrorS(nil, "said by client-go"); !strings.Contains(logged.String(), "said by client-go") {
 		t.Errorf("what is logged is %q", logged.String())
 	}
