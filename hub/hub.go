@@ -384,7 +384,7 @@ func (h *hub) serveControllers(ctx context.Context) error {
 	}
 	h.metrics.MustRegister(newMetrics(h.kinds, h.roster)...)
 	h.api.AddCollectors(h.metrics, controllerMetrics())
-	if err := h.keepNamespacesPolicy(ctx); err != nil {
+	if err := h.putNamespacesPolicy(ctx); err != nil {
 		return ignoreCancelled(ctx, err)
 	}
 	h.capacity.Expect(h.kinds.clusters.List())
@@ -489,7 +489,7 @@ func (h *hub) makeControllers(holds *holds) (mgr manager.Manager, asked deciders
 		}
 	}
 	if err := errors.Join(evictions.Setup(mgr), rebalancers.Setup(mgr), statuses.Setup(mgr), policyStatuses.Setup(mgr),
-		overrideStatuses.Setup(mgr), clusters.Setup(mgr)); err != nil {
+		overrideStatuses.Setup(mgr), clusters.Setup(mgr), h.keepNamespacesPolicy(mgr)); err != nil {
 		return nil, asked, nil, err
 	}
 	explain := func(ctx context.Context, binding workv1alpha1.Binding) *workv1alpha1.BindingPlacement {
